@@ -1,1 +1,2 @@
+//! The command `penstock`.
 fn main() {}

@@ -1,0 +1,241 @@
+//! A pipeline as it is meant: checked, every optional given its value, nothing left to guess.
+//! Made by `crd::meaning`, the only crossing from what was written; read by every phase of decide.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Which pipeline: its namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PipelineId {
+    /// Namespace of the `ScaledPipeline`.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl std::fmt::Display for PipelineId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One question put to one source. Its text is `namespace/pipeline/stage/source`, so that a record can be read by eye.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QuestionId(pub Arc<str>);
+
+impl QuestionId {
+    /// The question that this source of this stage stands for.
+    pub fn new(pipeline: &PipelineId, stage: &str, source: &str) -> Self {
+        Self(format!("{pipeline}/{stage}/{source}").into())
+    }
+}
+
+impl std::fmt::Display for QuestionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A pipeline, checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// Which one.
+    pub id: PipelineId,
+    /// uid of the object, so that a deleted and recreated one starts afresh.
+    pub uid: Arc<str>,
+    /// Generation this was read from.
+    pub generation: i64,
+    /// What the annotations say.
+    pub pause: Pause,
+    /// In flow order.
+    pub stages: Vec<Stage>,
+}
+
+/// What the pause annotations ask for. Level-triggered: nothing of it is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// `penstock.dev/paused`: write nothing.
+    pub all: bool,
+    /// `penstock.dev/paused-scale-in`: never fewer.
+    pub scale_in: bool,
+    /// `penstock.dev/paused-scale-out`: never more.
+    pub scale_out: bool,
+    /// `penstock.dev/force-activation`: never zero.
+    pub force_activation: bool,
+}
+
+/// One step of a pipeline: a workload and the queues it serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Unique in the pipeline.
+    pub name: Arc<str>,
+    /// May anything be written for it?
+    pub mode: Mode,
+    /// Indices of the stages that feed this one, each smaller than its own.
+    pub after: Vec<usize>,
+    /// The workload.
+    pub target: TargetId,
+    /// Never fewer than this, `idle` and pause apart.
+    pub min: u32,
+    /// Never more than this.
+    pub max: u32,
+    /// What to keep when nothing arrives; `None` leaves zero to `min`.
+    pub idle: Option<Idle>,
+    /// `penstock.dev/paused-replicas` for this stage: keep exactly this many.
+    pub pinned: Option<u32>,
+    /// The delay to keep; `None` when only thresholds size this stage.
+    pub max_delay: Option<Duration>,
+    /// True when nobody wrote an objective or a threshold, so the default of 60 s is in force.
+    pub is_default_objective: bool,
+    /// Hint: items a second that one replica gets through.
+    pub rate_hint: Option<f64>,
+    /// Hint: seconds from a write to Ready.
+    pub startup_hint: Option<Duration>,
+    /// What to do when arrivals stop all at once.
+    pub on_silence: OnSilence,
+    /// What is read for it. Empty means there is nothing to size it by, and it is held.
+    pub sources: Vec<Source>,
+    /// Hard limits, HPA v2 words; what was not written is `None`.
+    pub behaviour: Behaviour,
+    /// What to do when nothing is known for long.
+    pub fallback: Fallback,
+}
+
+/// The workload of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TargetId {
+    /// For example `apps/v1`.
+    pub api_version: Arc<str>,
+    /// For example `Deployment`.
+    pub kind: Arc<str>,
+    /// The pipeline's own namespace: a target never lies in another.
+    pub namespace: Arc<str>,
+    /// Name of the object.
+    pub name: Arc<str>,
+}
+
+impl std::fmt::Display for TargetId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// Whether a decision is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Decide, write, report.
+    Enforce,
+    /// Decide and report; write nothing to the workload.
+    Observe,
+}
+
+/// What to keep when nothing arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idle {
+    /// Replicas while idle, at most `min`.
+    pub replicas: u32,
+    /// How long nothing must have arrived or waited.
+    pub after: Duration,
+}
+
+/// What to do when arrivals stop all at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnSilence {
+    /// Keep what runs for a while: a dead producer returns with its backlog.
+    Hold,
+    /// Take silence at its word.
+    Follow,
+}
+
+/// One source of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// Unique in the stage.
+    pub name: Arc<str>,
+    /// What is asked.
+    pub question: QuestionId,
+    /// How often it is asked.
+    pub poll_interval: Duration,
+    /// Wake from zero above this many items.
+    pub activation: f64,
+    /// Threshold: items for each replica.
+    pub per_replica: Option<f64>,
+}
+
+/// HPA v2 `behavior`. A side that was not written is `None` and stays Penstock's own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Behaviour {
+    /// `scaleUp`.
+    pub up: Rules,
+    /// `scaleDown`.
+    pub down: Rules,
+}
+
+/// One direction of `behavior`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rules {
+    /// `stabilizationWindowSeconds`, 0 to 3600; `None` when not written.
+    pub window: Option<Duration>,
+    /// `selectPolicy`; `Max` when not written.
+    pub select: Select,
+    /// `policies`; empty when not written.
+    pub policies: Vec<Policy>,
+    /// `tolerance`: a change smaller than this share of the present count is not made; `None` is 0.
+    pub tolerance: Option<f64>,
+}
+
+/// Which of several policies counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Select {
+    /// The one that allows most.
+    #[default]
+    Max,
+    /// The one that allows least.
+    Min,
+    /// No change in this direction.
+    Disabled,
+}
+
+/// A limit on the change within a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Pods, or per cent of what ran at the period's start.
+    pub unit: Unit,
+    /// How many of them, above 0.
+    pub value: u32,
+    /// The period, 1 s to 30 min.
+    pub period: Duration,
+}
+
+/// Unit of a [`Policy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// Replicas.
+    Pods,
+    /// Per cent of the count at the start of the period.
+    Percent,
+}
+
+/// What to do when a stage's sources have not answered for `after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Silence that is borne before the policy applies. Default 2 min.
+    pub after: Duration,
+    /// What then.
+    pub policy: FallbackPolicy,
+}
+
+/// What a blind stage is given. Only `Static` and `AtMost` may lower: the owner wrote so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FallbackPolicy {
+    /// Keep what there is.
+    Hold,
+    /// Exactly this many.
+    Static(u32),
+    /// No fewer than this many.
+    AtLeast(u32),
+    /// No more than this many.
+    AtMost(u32),
+}

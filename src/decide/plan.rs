@@ -1,0 +1,187 @@
+//! All that decide may ask of the world, and what the world answered.
+//! `act` carries a [`Plan`] out and returns an [`Outcome`] for each action; the simulator does the same in virtual time.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::pipeline::{PipelineId, TargetId};
+use super::reason::Reason;
+use super::snapshot::Writing;
+
+/// Which stage of which pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StageId {
+    /// The pipeline.
+    pub pipeline: PipelineId,
+    /// Index in flow order.
+    pub index: usize,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl std::fmt::Display for StageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} stage {}", self.pipeline, self.name)
+    }
+}
+
+/// What a turn asks for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// One verdict for each stage of each due pipeline.
+    pub verdicts: Vec<Verdict>,
+    /// What is to be done; at most one action for each target.
+    pub actions: Vec<Action>,
+}
+
+/// What was decided for a stage, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The stage.
+    pub stage: StageId,
+    /// Replicas it should have; `None` when its target is not known.
+    pub replicas: Option<u32>,
+    /// Every phase that had a say, in order; the last one bound.
+    pub why: Vec<Reason>,
+    /// The signals it rests on.
+    pub signals: Signals,
+    /// A down window that keeps more than is wished: how many, since when.
+    pub held: Option<(u32, Timestamp)>,
+    /// When to think again even if nothing happens: a window ends, a hold expires.
+    pub next: Option<Timestamp>,
+}
+
+impl Verdict {
+    /// The reason that bound: the last.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.why.last()
+    }
+}
+
+/// What a stage's sources come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Signals {
+    /// Items waiting, over all sources; `None` when unknown.
+    pub lag: Option<u64>,
+    /// Age of the oldest item not yet served, in seconds; `None` when unknown.
+    pub delay: Option<f64>,
+    /// Items a second that arrive.
+    pub arrival_rate: Option<f64>,
+    /// Items a second that one replica gets through, learned or hinted.
+    pub rate_per_replica: Option<f64>,
+    /// Seconds from a write to Ready, learned or hinted.
+    pub startup: Option<f64>,
+    /// Seconds a group pauses when its members change, learned.
+    pub rebalance: Option<f64>,
+    /// The delay this stage must keep, in seconds.
+    pub objective: Option<f64>,
+    /// Finest delay that can be seen: commit interval, poll and rebalance, in seconds.
+    pub resolution: Option<f64>,
+    /// Partitions of its sources, 0 when they have none.
+    pub partitions: u32,
+    /// Was every source fresh?
+    pub is_fresh: bool,
+    /// Since when it has been blind, if it is.
+    pub blind_since: Option<Timestamp>,
+}
+
+/// A change of the world. Closed list: a new one does not compile until `act` and the simulator know it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Action {
+    /// Set the replica count. Inverse: the same with the counts swapped. Idempotent: it states a count. A crash leaves the
+    /// old or the new count, and the next turn reads which.
+    Scale(Scale),
+    /// Apply the present count without force, so that we own it and others may drop it. Inverse: none is needed, owning
+    /// harms nobody. Idempotent. A crash leaves it owned or not.
+    Claim(Scale),
+}
+
+impl Action {
+    /// The write it comes to.
+    pub fn scale(&self) -> &Scale {
+        match self {
+            Self::Scale(scale) | Self::Claim(scale) => scale,
+        }
+    }
+}
+
+/// A write to `/scale`, with all that it was decided on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    /// For whom.
+    pub stage: StageId,
+    /// Of what.
+    pub target: TargetId,
+    /// uid it was decided on.
+    pub uid: Arc<str>,
+    /// `resourceVersion` it was decided on.
+    pub resource_version: Arc<str>,
+    /// How to write.
+    pub writing: Writing,
+    /// Count before.
+    pub from: u32,
+    /// Count wanted.
+    pub to: u32,
+    /// Take the field from another owner? Only after evidence, and once.
+    pub force: bool,
+    /// Why, for the event.
+    pub why: Reason,
+}
+
+/// What became of an action.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What was tried.
+    pub action: Action,
+    /// When the answer came.
+    pub at: Timestamp,
+    /// How it ended.
+    pub result: Ending,
+}
+
+/// How a write ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The API server took it; the object's `resourceVersion` is now this.
+    Done {
+        /// As the answer said; a cache older than this is not decided on.
+        resource_version: Arc<str>,
+    },
+    /// Someone else owns the replica count.
+    Conflict {
+        /// Who.
+        writer: ForeignWriter,
+    },
+    /// The object moved since it was read: read, and decide anew.
+    Outdated,
+    /// The object is gone, or another of its name has come.
+    Gone,
+    /// Refused, and why: rights, admission, quota, validation. Lasting.
+    Refused {
+        /// HTTP status.
+        code: u16,
+        /// As the API server said it, cut at 256 bytes.
+        message: String,
+    },
+    /// Nobody can tell whether it was carried out: read before anything else.
+    Unknown {
+        /// What went wrong.
+        message: String,
+    },
+    /// It never left: we do not hold the lease, or it was too old.
+    NotSent {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Who else writes a replica count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignWriter {
+    /// Field manager, for example `kubectl`, `argocd-controller`, `kustomize-controller`.
+    pub manager: Arc<str>,
+    /// True for an Apply manager (Flux, Argo CD), which will come back; false for an Update one (kubectl, Helm, a hand).
+    pub applies: bool,
+}

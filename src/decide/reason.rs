@@ -1,0 +1,92 @@
+//! Why a stage has the replicas it has: one variant for each cause, one sentence each.
+//! Condition, event, metric, page and `penstock explain` all say these words and codes.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::pipeline::PipelineId;
+
+/// A cause. Its [`code`](Reason::code) is the CamelCase word of conditions, events and metrics; its `Display` the sentence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "a variant's fields are what its sentence names")]
+pub enum Reason {
+    // What was wished, and by whom.
+    /// A threshold asks for this many.
+    Threshold { source: String, lag: f64, per_replica: f64, wished: u32 },
+    /// The arrivals and the backlog, worked off within the objective, ask for this many.
+    CatchUp { lag: u64, delay: f64, objective: f64, rate: f64, wished: u32 },
+    /// The arrivals alone ask for this many: the backlog is within the objective.
+    KeepUp { arrivals: f64, rate: f64, wished: u32 },
+    /// The present count fits.
+    Steady { delay: f64, objective: f64 },
+    /// No rate is known: run a few, watch them work, then jump.
+    Learning { replicas: u32 },
+    /// Something waits (or a first item came) and there are no replicas.
+    Woken { source: String, items: u64 },
+    /// Nothing waits and nothing arrives.
+    Idle { since: Timestamp, replicas: u32 },
+    /// More replicas than partitions would stand idle.
+    PartitionBound { wished: u32, partitions: u32 },
+    /// The next count that evens out the partitions.
+    Breakpoint { wished: u32, partitions: u32, per_consumer: u32 },
+    // What bounded it.
+    /// `min` keeps it up.
+    AtMin { wished: u32, min: u32 },
+    /// `max` keeps it down.
+    AtMax { wished: u32, max: u32 },
+    /// Kept: it was needed within the down window.
+    HeldByWindow { wished: u32, peak: u32, window: Duration },
+    /// Kept: an up window is open.
+    HeldByUpWindow { wished: u32, lowest: u32, window: Duration },
+    /// A policy of `behavior` lets it go no further now.
+    LimitedByPolicy { wished: u32, limit: u32, period: Duration },
+    /// `selectPolicy: Disabled` in that direction.
+    DirectionDisabled { wished: u32, is_up: bool },
+    /// The change is within `tolerance`.
+    WithinTolerance { wished: u32, tolerance: f64 },
+    /// Kept: arrivals stopped all at once; a dead producer returns with its backlog.
+    HeldBySilence { wished: u32, until: Timestamp },
+    /// Kept: the pods asked for before are not Ready yet, and fewer would kill some of them.
+    AwaitingPods { wished: u32, ready: u32 },
+    // What is not known.
+    /// A source is not fresh; blind stages never go down.
+    NoFreshData { source: String, label: String, message: String },
+    /// Nobody has answered yet (start-up).
+    AwaitingData { source: String },
+    /// A partition or topic looks recreated or reset; held until a second reading agrees.
+    OffsetsReset { source: String },
+    /// The fallback policy of the owner.
+    Fallback { policy: String, replicas: u32, blind: Duration },
+    /// There is nothing to size it by.
+    NoSources,
+    // Who forbids it.
+    /// `mode: Observe`: this is what would be written.
+    Observed { would_be: u32 },
+    /// Paused by annotation; this is what would be written.
+    Paused { annotation: String, would_be: u32 },
+    /// `penstock.dev/paused-replicas` states the count.
+    PinnedByAnnotation { replicas: u32 },
+    /// `penstock.dev/force-activation` keeps it off zero.
+    ForcedActive { replicas: u32 },
+    /// Another writer owns the count; no write until then.
+    WriterConflict { manager: String, until: Timestamp },
+    /// A hand's change was taken over.
+    TakenOver { manager: String, theirs: u32 },
+    /// A HorizontalPodAutoscaler names the same target.
+    HpaOnTarget { hpa: String },
+    /// Another pipeline names the same target.
+    TargetTaken { by: PipelineId },
+    // What is broken.
+    /// The target cannot be scaled.
+    TargetUnusable { code: String, message: String },
+    /// The target has not been looked up yet.
+    TargetUnseen,
+    /// A write for it is on its way, or its cache is older than our last write.
+    WriteInFlight,
+    /// The API server refused the write.
+    WriteRefused { code: u16, message: String, until: Timestamp },
+    /// Deciding this pipeline failed in our own code.
+    InternalError { message: String },
+}

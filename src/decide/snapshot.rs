@@ -1,0 +1,228 @@
+//! All that is known at one instant: what people asked for, what runs, and what the queues say.
+//! Put together by the daemon from `watch`, `observe` and `act`; the only input of decide besides its memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::pipeline::{Pipeline, QuestionId, TargetId};
+use super::plan::Outcome;
+
+/// One instant. `at` comes from a clock that never jumps: wall time at start plus monotonic time since.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Now.
+    pub at: Timestamp,
+    /// The pipelines to decide on, each with what is known of its targets.
+    pub due: Vec<Situation>,
+    /// The latest answer to each question of the due pipelines. A missing key means that nobody answered yet.
+    pub observations: BTreeMap<QuestionId, Observation>,
+}
+
+/// One pipeline and its targets, at this instant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Situation {
+    /// What is asked for.
+    pub pipeline: Arc<Pipeline>,
+    /// What is known of each stage's target, in stage order.
+    pub targets: Vec<Target>,
+    /// What happened to the writes since the last turn, by stage index.
+    pub outcomes: Vec<(usize, Outcome)>,
+    /// What status remembers from before this process started, in stage order; empty when there is nothing.
+    pub recalled: Vec<Option<Recalled>>,
+}
+
+/// What a stage learned in an earlier life, as its status kept it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recalled {
+    /// Items a second of one replica.
+    pub rate_per_replica: Option<f64>,
+    /// From a write to Ready.
+    pub startup: Option<Duration>,
+    /// Pause of a group when its members change.
+    pub rebalance: Option<Duration>,
+    /// A down window that was open: this many replicas are kept since then.
+    pub held: Option<(u32, Timestamp)>,
+}
+
+/// What is known of a stage's workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Target {
+    /// Its kind or object has not been looked up yet: hold, without a complaint.
+    Unseen,
+    /// It cannot be scaled, and why: hold, Ready=False.
+    Unusable(Unusable),
+    /// It is there.
+    Seen(Workload),
+}
+
+/// Why a target cannot be scaled. Lasting: someone must mend it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unusable {
+    /// The API server does not know this kind.
+    UnknownKind,
+    /// The kind has no `/scale`.
+    NotScalable,
+    /// No object of this name.
+    NotFound,
+    /// We may not read or write it; the text names verb and resource.
+    Forbidden(String),
+    /// Another pipeline names the same target and came first.
+    TakenBy(String),
+}
+
+/// A workload that is there. Counts are as the API server gave them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// uid it was read at.
+    pub uid: Arc<str>,
+    /// `resourceVersion` of the object it was read at; a write carries it.
+    pub resource_version: Arc<str>,
+    /// `spec.replicas` of its `/scale`.
+    pub desired: u32,
+    /// `status.replicas` of its `/scale`: pods that exist.
+    pub current: u32,
+    /// Of those, pods that are Ready. Equal to `current` where the pods cannot be told (no label selector).
+    pub ready: u32,
+    /// When the youngest of the Ready pods became so.
+    pub ready_since: Option<Timestamp>,
+    /// How its `/scale` wants to be written.
+    pub writing: Writing,
+    /// Do we already own the replica count (server-side apply)?
+    pub is_ours: bool,
+    /// A HorizontalPodAutoscaler that names it, if any.
+    pub hpa: Option<Arc<str>>,
+}
+
+/// How a `/scale` wants to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Writing {
+    /// Server-side apply: the built-in workloads.
+    Apply,
+    /// JSON merge patch: custom resources, whose `/scale` refuses apply.
+    Merge,
+}
+
+/// The answer to one question. Only `Fresh` may lower a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Observation {
+    /// Complete, and young enough.
+    Fresh(Arc<Reading>),
+    /// Some of it is missing; what is there may raise.
+    Partial(Arc<Reading>, Lost),
+    /// It was complete once; this is how old it is, and why no newer one came.
+    Stale(Arc<Reading>, Missing),
+    /// Nothing, and why.
+    Failed(Missing),
+}
+
+impl Observation {
+    /// The reading, however good.
+    pub fn reading(&self) -> Option<&Arc<Reading>> {
+        match self {
+            Self::Fresh(reading) | Self::Partial(reading, _) | Self::Stale(reading, _) => {
+                Some(reading)
+            }
+            Self::Failed(_) => None,
+        }
+    }
+
+    /// May this one lower a stage?
+    pub fn is_fresh(&self) -> bool {
+        matches!(self, Self::Fresh(_))
+    }
+}
+
+/// What a partial reading lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Partitions without an answer.
+    pub partitions: u32,
+    /// Of so many.
+    pub of: u32,
+    /// What the server said of the first of them.
+    pub error: Arc<str>,
+}
+
+/// Why there is no (newer) reading.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// CamelCase word for conditions, events and metrics, for example `UnknownTopic`.
+    pub label: Arc<str>,
+    /// What failed and where, lower case, without secrets, perhaps with a hint.
+    pub message: Arc<str>,
+    /// True when someone must change something; false when waiting may do.
+    pub is_lasting: bool,
+    /// Since when nothing complete has come.
+    pub since: Timestamp,
+}
+
+/// What a source said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// When it was read.
+    pub at: Timestamp,
+    /// What it holds.
+    pub value: Value,
+}
+
+/// What a source can hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// Items wait in a queue.
+    Queue(Queue),
+    /// A bare number, for thresholds.
+    Gauge(f64),
+}
+
+/// A queue. Where it has partitions, they say everything; the sums are theirs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Items waiting.
+    pub backlog: u64,
+    /// Items that ever arrived (a counter), where the source counts them: Σ end offsets.
+    pub arrived: Option<u64>,
+    /// Items that were ever taken (a counter), where the source counts them: Σ committed offsets.
+    pub served: Option<u64>,
+    /// When `served` was read; it may be older than the reading, since commits have a slower cadence than ends.
+    pub served_at: Option<Timestamp>,
+    /// Measured time between two commits of the consumers, once known.
+    pub commit_interval: Option<Duration>,
+    /// Partitions; empty for a queue that has none.
+    pub partitions: Vec<Partition>,
+    /// Partitions without a committed offset; under `offsetReset: Latest` they count 0.
+    pub uncommitted: u32,
+}
+
+/// One partition of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Index of its topic in the question's list.
+    pub topic: u16,
+    /// Partition number.
+    pub id: i32,
+    /// Log end: the next offset to be written (the last stable offset under `ReadCommitted`).
+    pub end: i64,
+    /// Where the consumers stand: max(committed, log start), or what `offsetReset` makes of no commit.
+    pub position: i64,
+    /// Had the group committed here?
+    pub is_committed: bool,
+}
+
+impl Partition {
+    /// Items waiting in it.
+    pub fn lag(&self) -> u64 {
+        u64::try_from(self.end.saturating_sub(self.position)).unwrap_or(0)
+    }
+}
+
+/// Which stage of a situation a target belongs to, spelled out for messages.
+impl Situation {
+    /// The target named by stage `index`.
+    pub fn target_of(&self, index: usize) -> Option<&TargetId> {
+        self.pipeline.stages.get(index).map(|stage| &stage.target)
+    }
+}

@@ -1,0 +1,1 @@
+//! The same daemon in a toy cluster, in real time.

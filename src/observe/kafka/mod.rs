@@ -1,0 +1,60 @@
+//! Kafka: how far consumer groups lie behind the ends of their topics. One librdkafka client for each [`Address`], whatever the
+//! number of questions; end offsets at every poll in one call, commits at a slower cadence.
+
+/// A Kafka cluster and how to log in. Secrets are not part of it: they come as `Credentials`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// Sets addresses of one server with different credentials apart: the Connection's `namespace/name`, empty for bare
+    /// `bootstrapServers`.
+    pub connection: String,
+    /// `host:port[,host:port]`.
+    pub bootstrap_servers: String,
+    /// Speak TLS? With `ca` from the credentials, else the system's roots; with `cert` and `key` also mutual.
+    pub tls: bool,
+    /// SASL mechanism, if any; `username` and `password` come from the credentials.
+    pub sasl: Option<Mechanism>,
+}
+
+/// SASL mechanisms that work today.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mechanism {
+    /// PLAIN.
+    Plain,
+    /// SCRAM-SHA-256.
+    ScramSha256,
+    /// SCRAM-SHA-512.
+    ScramSha512,
+}
+
+/// What to read of a cluster: one group's lag on some topics.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ask {
+    /// Topics the group reads for this source, at least one.
+    pub topics: Vec<String>,
+    /// Consumer group.
+    pub group: String,
+    /// What a partition without a commit counts as.
+    pub offset_reset: OffsetReset,
+    /// Whether uncommitted transactions count.
+    pub isolation: Isolation,
+}
+
+/// What a partition without a commit counts as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OffsetReset {
+    /// Nothing: a new group starts at the end.
+    #[default]
+    Latest,
+    /// All that is kept: a new group starts at the log start.
+    Earliest,
+}
+
+/// Which end offset counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isolation {
+    /// The high watermark.
+    #[default]
+    ReadUncommitted,
+    /// The last stable offset.
+    ReadCommitted,
+}
