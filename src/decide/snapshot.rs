@@ -91,6 +91,8 @@ pub struct Workload {
     pub ready_since: Option<Timestamp>,
     /// How its `/scale` wants to be written.
     pub writing: Writing,
+    /// When its `/scale` was read; after a write of unknown outcome nothing is decided on an older reading.
+    pub read_at: Timestamp,
     /// Do we already own the replica count (server-side apply)?
     pub is_ours: bool,
     /// A HorizontalPodAutoscaler that names it, if any.
