@@ -16,6 +16,8 @@ use super::plan::Outcome;
 pub struct Snapshot {
     /// Now.
     pub at: Timestamp,
+    /// Do we hold the lease? A standby decides and learns all the same, but the moves it sees are the leader's, not a stranger's.
+    pub may_act: bool,
     /// The pipelines to decide on, each with what is known of its targets.
     pub due: Vec<Situation>,
     /// The latest answer to each question of the due pipelines. A missing key means that nobody answered yet.
