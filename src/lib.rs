@@ -7,4 +7,6 @@ pub mod clock;
 pub mod crd;
 pub mod observe;
 pub mod decide;
+pub mod act;
+pub mod daemon;
 pub mod demo;

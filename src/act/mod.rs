@@ -1,0 +1,162 @@
+//! Makes it so: carries the actions of a plan out, and does nothing else.
+//!
+//! The loop calls [`Act::start`], which never waits: each target gets a task of its own, with one deadline for everything, no
+//! retry, and an [`Outcome`] at its end whatever happens. What follows from an outcome is decide's to say.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::client::{Body, ClientBuilder, DynBody};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::task::TaskTracker;
+use tower::BoxError;
+use tower::util::BoxService;
+
+use crate::clock::Clock;
+use crate::decide::{Action, Ending, Outcome, TargetId};
+
+mod kinds;
+mod licence;
+mod scale;
+
+pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
+
+/// The field manager of every replica count we write.
+pub const FIELD_MANAGER: &str = "penstock";
+
+/// The inside of a client, before the layers around it.
+pub type Stack = BoxService<http::Request<Body>, http::Response<Box<DynBody>>, BoxError>;
+
+/// The stack of a client that writes: as kube builds it, but without its retries (a retried write lands long after what it was
+/// decided on), and with time limits on every step below the deadline of a whole write.
+/// Add layers to it (request counts), then `build()`.
+///
+/// # Errors
+/// The configuration's certificates, credentials or proxy cannot be used.
+pub fn writer(mut config: kube::Config) -> Result<ClientBuilder<Stack>, kube::Error> {
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(2));
+    config.read_timeout = Some(Duration::from_secs(5));
+    config.write_timeout = Some(Duration::from_secs(5));
+    ClientBuilder::try_from(config)
+}
+
+/// The hands. Cheap to clone; all clones share what is in flight.
+#[derive(Clone)]
+pub struct Act {
+    hand: scale::Hand,
+    clock: Clock,
+    outcomes: UnboundedSender<Outcome>,
+    flights: Arc<Mutex<BTreeSet<TargetId>>>,
+    tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Act").field("in_flight", &self.in_flight()).finish_non_exhaustive()
+    }
+}
+
+impl Act {
+    /// Hands that write through `client` (see [`writer`]) and put every outcome into `outcomes`.
+    pub fn new(client: kube::Client, clock: Clock, outcomes: UnboundedSender<Outcome>) -> Self {
+        Self {
+            hand: scale::Hand::new(client),
+            clock,
+            outcomes,
+            flights: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Starts each action in a task of its own and returns at once. Each gets exactly one outcome. An action for a target that has
+    /// a write in flight is `NotSent`, and so is one that finds `licence` gone or too old at the moment of sending.
+    pub fn start(&self, actions: &[Action], licence: &Licence) {
+        for action in actions {
+            let Some(flight) = self.take_off(action) else {
+                let message = "another write to this target is in flight".into();
+                self.tell(action.clone(), Ending::NotSent { message });
+                continue;
+            };
+            let (hand, licence, action) = (self.hand.clone(), licence.clone(), action.clone());
+            self.tasks.spawn(async move {
+                let ending = carry_out(&hand, &action, &licence).await;
+                flight.land(ending);
+            });
+        }
+    }
+
+    /// Targets with a write on its way: decide holds their stages.
+    pub fn in_flight(&self) -> BTreeSet<TargetId> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until nothing is in flight, at most for `limit`. True when all have landed. Start nothing meanwhile.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.tasks.close();
+        let landed = tokio::time::timeout(limit, self.tasks.wait()).await.is_ok();
+        self.tasks.reopen();
+        landed
+    }
+
+    fn take_off(&self, action: &Action) -> Option<Flight> {
+        let target = &action.scale().target;
+        let is_new = self
+            .flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(target.clone());
+        is_new.then(|| Flight { act: self.clone(), action: action.clone(), has_landed: false })
+    }
+
+    fn tell(&self, action: Action, result: Ending) {
+        // The loop is gone only when the process ends; then nobody needs to know.
+        drop(self.outcomes.send(Outcome { action, at: self.clock.now(), result }));
+    }
+}
+
+/// A write on its way. Lands exactly once: also when its task dies, and then nobody knows what became of it.
+struct Flight {
+    act: Act,
+    action: Action,
+    has_landed: bool,
+}
+
+impl Flight {
+    fn land(mut self, ending: Ending) {
+        self.end(ending);
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.has_landed = true;
+        self.act
+            .flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.action.scale().target);
+        self.act.tell(self.action.clone(), ending);
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.has_landed {
+            self.end(Ending::Unknown { message: "the task of this write ended early".into() });
+        }
+    }
+}
+
+async fn carry_out(hand: &scale::Hand, action: &Action, licence: &Licence) -> Ending {
+    let work = match action {
+        Action::Scale(scale) => hand.write(scale, scale.to, scale.force, licence),
+        // The count that is there already, and never by force: owning it is all that is wanted.
+        Action::Claim(scale) => hand.write(scale, scale.from, false, licence),
+    };
+    match tokio::time::timeout(WRITE_DEADLINE, work).await {
+        Ok(ending) => ending,
+        Err(_) => Ending::Unknown {
+            message: format!("no answer from the API server within {} s", WRITE_DEADLINE.as_secs()),
+        },
+    }
+}

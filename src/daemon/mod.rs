@@ -1,0 +1,3 @@
+//! Joins the rooms.
+
+pub mod lease;
