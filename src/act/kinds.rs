@@ -79,10 +79,7 @@ impl Kinds {
                 let (version, kind) = (&target.api_version, &target.kind);
                 NoPath::Unusable(format!("the API server has no kind {kind} in {version}"))
             })?;
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(kind, Arc::clone(&plural));
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, Arc::clone(&plural));
         Ok(plural)
     }
 }

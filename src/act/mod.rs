@@ -102,11 +102,8 @@ impl Act {
 
     fn take_off(&self, action: &Action) -> Option<Flight> {
         let target = &action.scale().target;
-        let is_new = self
-            .flights
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(target.clone());
+        let is_new =
+            self.flights.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone());
         is_new.then(|| Flight { act: self.clone(), action: action.clone(), has_landed: false })
     }
 

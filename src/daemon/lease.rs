@@ -23,7 +23,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 /// A duration that someone wrote into the object is respected up to this.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// The place of the lease and who asks for it.
 #[derive(Debug, Clone)]
