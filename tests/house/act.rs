@@ -1,0 +1,340 @@
+//! Writes to `/scale`: what is sent, and what each answer comes to. The texts of failures are those of a real kube-apiserver.
+
+use std::time::Duration;
+
+use penstock::act::{Act, Grant, Licence};
+use penstock::clock::Clock;
+use penstock::decide::{
+    Action, Ending, ForeignWriter, Outcome, PipelineId, Reason, Scale, StageId, TargetId, Writing,
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, sleep};
+use tower::BoxError;
+
+use crate::script::{Answer, Asked, Record, client, failure};
+
+fn scale(kind: &str, name: &str) -> Scale {
+    let (api_version, writing) = match kind {
+        "Deployment" | "StatefulSet" | "ReplicaSet" => ("apps/v1", Writing::Apply),
+        _ => ("example.com/v1", Writing::Merge),
+    };
+    Scale {
+        stage: StageId {
+            pipeline: PipelineId { namespace: "shop".into(), name: "orders".into() },
+            index: 0,
+            name: "enrich".into(),
+        },
+        target: TargetId {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: "shop".into(),
+            name: name.into(),
+        },
+        uid: "u-1".into(),
+        resource_version: "41".into(),
+        writing,
+        from: 1,
+        to: 24,
+        force: false,
+        why: Reason::Learning { replicas: 24 },
+    }
+}
+
+fn scaled() -> Answer {
+    let metadata =
+        json!({"name": "enrich", "namespace": "shop", "uid": "u-1", "resourceVersion": "42"});
+    (200, json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata}))
+}
+
+struct Hands {
+    act: Act,
+    record: Record,
+    outcomes: UnboundedReceiver<Outcome>,
+    licence: Licence,
+    grant: Grant,
+}
+
+impl Hands {
+    fn new<F, R>(answer: F) -> Self
+    where
+        F: Fn(Asked) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<Answer, BoxError>> + Send + 'static,
+    {
+        let (client, record) = client(answer);
+        let (sender, outcomes) = unbounded_channel();
+        let (grant, licence) = Licence::new();
+        grant.renew(Instant::now());
+        Self { act: Act::new(client, Clock::start(), sender), record, outcomes, licence, grant }
+    }
+
+    async fn ending(&mut self, action: Action) -> Ending {
+        self.act.start(std::slice::from_ref(&action), &self.licence);
+        let outcome = self.outcomes.recv().await.unwrap();
+        assert_eq!(outcome.action, action);
+        assert!(self.act.in_flight().is_empty(), "landed");
+        outcome.result
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.record.lock().unwrap().clone()
+    }
+}
+
+async fn ending_of(answer: Answer) -> Ending {
+    let mut hands = Hands::new(move |_| std::future::ready(Ok(answer.clone())));
+    let ending = hands.ending(Action::Scale(scale("Deployment", "enrich"))).await;
+    assert_eq!(hands.asked().len(), 1, "one request, whatever the answer");
+    ending
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_is_scaled_by_one_apply_that_carries_what_it_was_decided_on() {
+    let mut hands = Hands::new(|_| std::future::ready(Ok(scaled())));
+    let ending = hands.ending(Action::Scale(scale("Deployment", "enrich"))).await;
+    assert_eq!(ending, Ending::Done { resource_version: "42".into() });
+    let asked = hands.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].method, "PATCH");
+    assert_eq!(
+        asked[0].uri,
+        "/apis/apps/v1/namespaces/shop/deployments/enrich/scale?fieldManager=penstock&force=false"
+    );
+    assert_eq!(asked[0].content_type, "application/apply-patch+yaml");
+    assert_eq!(
+        asked[0].body,
+        json!({
+            "apiVersion": "autoscaling/v1", "kind": "Scale",
+            "metadata": {"name": "enrich", "namespace": "shop", "uid": "u-1", "resourceVersion": "41"},
+            "spec": {"replicas": 24},
+        })
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_applies_the_present_count_and_never_by_force() {
+    let mut hands = Hands::new(|_| std::future::ready(Ok(scaled())));
+    let claim = Scale { force: true, ..scale("StatefulSet", "enrich") };
+    hands.ending(Action::Claim(claim)).await;
+    let asked = hands.asked();
+    assert_eq!(asked[0].body["spec"]["replicas"], json!(1));
+    assert!(asked[0].uri.contains("/statefulsets/enrich/scale?"), "{}", asked[0].uri);
+    assert!(asked[0].uri.ends_with("force=false"), "{}", asked[0].uri);
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_is_sent_only_where_decide_asked_for_it() {
+    let mut hands = Hands::new(|_| std::future::ready(Ok(scaled())));
+    let forced = Scale { force: true, ..scale("Deployment", "enrich") };
+    hands.ending(Action::Scale(forced)).await;
+    assert!(hands.asked()[0].uri.ends_with("force=true"));
+}
+
+fn discovery(asked: &Asked) -> Option<Answer> {
+    let resources = json!([
+        {"name": "workers/scale", "singularName": "", "namespaced": true, "kind": "Scale", "verbs": ["get"]},
+        {"name": "workers/status", "singularName": "", "namespaced": true, "kind": "Worker", "verbs": ["get"]},
+        {"name": "workers", "singularName": "worker", "namespaced": true, "kind": "Worker", "verbs": ["get"]},
+    ]);
+    (asked.uri == "/apis/example.com/v1").then(|| {
+        (200, json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "example.com/v1", "resources": resources}))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_custom_resource_is_scaled_by_a_merge_patch_and_looked_up_once() {
+    let mut hands =
+        Hands::new(|asked: Asked| std::future::ready(Ok(discovery(&asked).unwrap_or_else(scaled))));
+    hands.ending(Action::Scale(scale("Worker", "enrich"))).await;
+    hands.ending(Action::Scale(scale("Worker", "enrich"))).await;
+    let asked = hands.asked();
+    assert_eq!(asked.len(), 3, "one look-up, two writes");
+    assert_eq!(
+        asked[1].uri,
+        "/apis/example.com/v1/namespaces/shop/workers/enrich/scale?fieldManager=penstock"
+    );
+    assert_eq!(asked[1].content_type, "application/merge-patch+json");
+    assert_eq!(asked[1].body["metadata"]["resourceVersion"], json!("41"));
+    assert_eq!(asked[1].body["metadata"]["uid"], json!("u-1"));
+    assert_eq!(asked[1].body["spec"], json!({"replicas": 24}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_the_server_does_not_know_is_refused_and_one_that_cannot_be_looked_up_is_not_sent()
+ {
+    let mut hands =
+        Hands::new(|asked: Asked| std::future::ready(Ok(discovery(&asked).unwrap_or_else(scaled))));
+    let ending = hands.ending(Action::Scale(scale("Spinner", "enrich"))).await;
+    let message = "the API server has no kind Spinner in example.com/v1".to_owned();
+    assert_eq!(ending, Ending::Refused { code: 404, message });
+    let mut hands = Hands::new(|_| {
+        std::future::ready(Ok(failure(503, "ServiceUnavailable", "starting", json!([]))))
+    });
+    let ending = hands.ending(Action::Scale(scale("Worker", "enrich"))).await;
+    assert!(matches!(ending, Ending::NotSent { .. }), "{ending:?}");
+    assert_eq!(hands.asked().len(), 1, "no write followed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_would_bend_the_path_never_leaves() {
+    let mut hands = Hands::new(|_| std::future::ready(Ok(scaled())));
+    for name in ["../../kube-system/deployments/dns", "a?dryRun=All", "a%2fb", ""] {
+        let ending = hands.ending(Action::Scale(scale("Deployment", name))).await;
+        assert!(matches!(ending, Ending::Refused { code: 404, .. }), "{name}: {ending:?}");
+    }
+    assert!(hands.asked().is_empty());
+}
+
+fn conflict(messages: &[&str]) -> Answer {
+    let causes: Vec<Value> = messages
+        .iter()
+        .map(|message| json!({"reason": "FieldManagerConflict", "message": message, "field": ".spec.replicas"}))
+        .collect();
+    failure(409, "Conflict", "Apply failed with 1 conflict: ...", json!(causes))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_conflict_names_the_other_writer_and_says_whether_it_applies() {
+    let writer = |manager: &str, applies| Ending::Conflict {
+        writer: ForeignWriter { manager: manager.into(), applies },
+    };
+    let update =
+        r#"conflict with "kubectl" with subresource "scale" using apps/v1 at 2026-11-21T07:30:22Z"#;
+    assert_eq!(ending_of(conflict(&[update])).await, writer("kubectl", false));
+    let apply = r#"conflict with "argocd-controller""#;
+    assert_eq!(ending_of(conflict(&[apply])).await, writer("argocd-controller", true));
+    assert_eq!(ending_of(conflict(&[update, apply])).await, writer("argocd-controller", true));
+    assert_eq!(ending_of(conflict(&[apply, update])).await, writer("argocd-controller", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_of_any_other_kind_means_read_again() {
+    let message = "Operation cannot be fulfilled on deployments.apps \"enrich\": the object has been modified; \
+                   please apply your changes to the latest version and try again";
+    assert_eq!(ending_of(failure(409, "Conflict", message, json!([]))).await, Ending::Outdated);
+    let message = "Operation cannot be fulfilled on deployments.apps \"enrich\": Precondition failed: UID in \
+                   precondition: u-1, UID in object meta: u-2";
+    assert_eq!(ending_of(failure(409, "Conflict", message, json!([]))).await, Ending::Gone);
+    assert_eq!(ending_of(failure(404, "NotFound", "gone", json!([]))).await, Ending::Gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told_with_its_words_cut_at_256_bytes() {
+    for code in [400, 401, 403, 405, 415, 422] {
+        let ending = ending_of(failure(code, "Refused", "quota exceeded", json!([]))).await;
+        assert_eq!(ending, Ending::Refused { code, message: "quota exceeded".into() });
+    }
+    let long = "ü".repeat(1_000);
+    let Ending::Refused { message, .. } = ending_of(failure(403, "F", &long, json!([]))).await
+    else {
+        panic!("refused")
+    };
+    assert_eq!(message.len(), 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_time_has_done_nothing_and_one_in_trouble_may_have_done_it() {
+    let ending = ending_of(failure(429, "TooManyRequests", "later", json!([]))).await;
+    assert!(matches!(ending, Ending::NotSent { .. }), "{ending:?}");
+    for code in [408, 500, 502, 503, 504] {
+        let ending = ending_of(failure(code, "E", "etcd", json!([]))).await;
+        assert!(matches!(ending, Ending::Unknown { .. }), "{code}: {ending:?}");
+    }
+    let garbage = ending_of((200, json!("no scale"))).await;
+    assert!(matches!(garbage, Ending::Unknown { .. }), "{garbage:?}");
+    let mut hands =
+        Hands::new(|_| std::future::ready(Err(BoxError::from("connection reset by peer"))));
+    let ending = hands.ending(Action::Scale(scale("Deployment", "enrich"))).await;
+    let Ending::Unknown { message } = ending else { panic!("{ending:?}") };
+    assert!(message.contains("connection reset by peer"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_an_answer_ends_after_three_seconds_and_is_not_repeated() {
+    let mut hands = Hands::new(|_| std::future::pending());
+    let start = Instant::now();
+    let ending = hands.ending(Action::Scale(scale("Deployment", "enrich"))).await;
+    assert!(matches!(ending, Ending::Unknown { .. }), "{ending:?}");
+    assert_eq!(start.elapsed().as_secs(), 3);
+    assert_eq!(hands.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_leaves_without_a_young_lease() {
+    let mut hands = Hands::new(|_| std::future::ready(Ok(scaled())));
+    sleep(Duration::from_secs(5)).await;
+    let action = Action::Scale(scale("Deployment", "enrich"));
+    let Ending::NotSent { message } = hands.ending(action.clone()).await else { panic!("too old") };
+    assert_eq!(message, "the lease was last renewed more than 5 s ago");
+    hands.grant.revoke();
+    let Ending::NotSent { message } = hands.ending(action.clone()).await else {
+        panic!("not held")
+    };
+    assert_eq!(message, "this replica does not hold the lease");
+    assert!(hands.asked().is_empty());
+    hands.grant.renew(Instant::now());
+    assert!(matches!(hands.ending(action).await, Ending::Done { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_licence_is_asked_after_everything_that_can_wait() {
+    let mut hands = Hands::new(|asked: Asked| async move {
+        let Some(list) = discovery(&asked) else { return Ok(scaled()) };
+        sleep(Duration::from_secs(2)).await;
+        Ok(list)
+    });
+    sleep(Duration::from_secs(4)).await;
+    let ending = hands.ending(Action::Scale(scale("Worker", "enrich"))).await;
+    assert!(matches!(ending, Ending::NotSent { .. }), "{ending:?}");
+    assert_eq!(hands.asked().len(), 1, "the look-up only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_write_to_a_target_in_flight_is_turned_away_and_other_targets_do_not_wait() {
+    let mut hands = Hands::new(|asked: Asked| async move {
+        if asked.uri.contains("/slow/") {
+            sleep(Duration::from_secs(2)).await;
+        }
+        Ok(scaled())
+    });
+    let slow = Action::Scale(scale("Deployment", "slow"));
+    let quick = Action::Scale(scale("Deployment", "quick"));
+    let start = Instant::now();
+    hands.act.start(&[slow.clone(), slow.clone(), quick.clone()], &hands.licence);
+    assert_eq!(hands.act.in_flight().len(), 2);
+    let first = hands.outcomes.recv().await.unwrap();
+    assert!(matches!(&first.result, Ending::NotSent { message } if message.contains("in flight")));
+    let second = hands.outcomes.recv().await.unwrap();
+    assert_eq!(second.action, quick);
+    assert!(start.elapsed() < Duration::from_millis(100));
+    assert_eq!(hands.act.in_flight().len(), 1);
+    assert!(!hands.act.drain(Duration::from_secs(1)).await, "one is still on its way");
+    assert!(hands.act.drain(Duration::from_secs(3)).await);
+    let third = hands.outcomes.recv().await.unwrap();
+    assert_eq!((third.action, third.at > first.at), (slow, true));
+    assert_eq!(hands.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_write_whose_task_dies_ends_as_unknown() {
+    let ending = {
+        let (client, _) = client(|_| std::future::pending());
+        let (sender, mut outcomes) = unbounded_channel();
+        let (grant, licence) = Licence::new();
+        grant.renew(Instant::now());
+        let action = Action::Scale(scale("Deployment", "enrich"));
+        // The runtime that carries the task is shut down under it.
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let act = {
+            let _inside = runtime.enter();
+            let act = Act::new(client, Clock::start(), sender);
+            act.start(&[action], &licence);
+            act
+        };
+        runtime.shutdown_background();
+        let outcome = outcomes.recv().await.unwrap();
+        assert!(act.in_flight().is_empty());
+        outcome.result
+    };
+    assert!(matches!(ending, Ending::Unknown { .. }), "{ending:?}");
+}
