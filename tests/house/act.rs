@@ -168,7 +168,7 @@ async fn a_kind_that_the_server_does_not_know_is_refused_and_one_that_cannot_be_
     let message = "the API server has no kind Spinner in example.com/v1".to_owned();
     assert_eq!(ending, Ending::Refused { code: 404, message });
     let mut hands = Hands::new(|_| {
-        std::future::ready(Ok(failure(503, "ServiceUnavailable", "starting", json!([]))))
+        std::future::ready(Ok(failure(503, "ServiceUnavailable", "starting", &json!([]))))
     });
     let ending = hands.ending(Action::Scale(scale("Worker", "enrich"))).await;
     assert!(matches!(ending, Ending::NotSent { .. }), "{ending:?}");
@@ -190,7 +190,7 @@ fn conflict(messages: &[&str]) -> Answer {
         .iter()
         .map(|message| json!({"reason": "FieldManagerConflict", "message": message, "field": ".spec.replicas"}))
         .collect();
-    failure(409, "Conflict", "Apply failed with 1 conflict: ...", json!(causes))
+    failure(409, "Conflict", "Apply failed with 1 conflict: ...", &json!(causes))
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,21 +211,21 @@ async fn an_apply_conflict_names_the_other_writer_and_says_whether_it_applies() 
 async fn a_conflict_of_any_other_kind_means_read_again() {
     let message = "Operation cannot be fulfilled on deployments.apps \"enrich\": the object has been modified; \
                    please apply your changes to the latest version and try again";
-    assert_eq!(ending_of(failure(409, "Conflict", message, json!([]))).await, Ending::Outdated);
+    assert_eq!(ending_of(failure(409, "Conflict", message, &json!([]))).await, Ending::Outdated);
     let message = "Operation cannot be fulfilled on deployments.apps \"enrich\": Precondition failed: UID in \
                    precondition: u-1, UID in object meta: u-2";
-    assert_eq!(ending_of(failure(409, "Conflict", message, json!([]))).await, Ending::Gone);
-    assert_eq!(ending_of(failure(404, "NotFound", "gone", json!([]))).await, Ending::Gone);
+    assert_eq!(ending_of(failure(409, "Conflict", message, &json!([]))).await, Ending::Gone);
+    assert_eq!(ending_of(failure(404, "NotFound", "gone", &json!([]))).await, Ending::Gone);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_told_with_its_words_cut_at_256_bytes() {
     for code in [400, 401, 403, 405, 415, 422] {
-        let ending = ending_of(failure(code, "Refused", "quota exceeded", json!([]))).await;
+        let ending = ending_of(failure(code, "Refused", "quota exceeded", &json!([]))).await;
         assert_eq!(ending, Ending::Refused { code, message: "quota exceeded".into() });
     }
     let long = "ü".repeat(1_000);
-    let Ending::Refused { message, .. } = ending_of(failure(403, "F", &long, json!([]))).await
+    let Ending::Refused { message, .. } = ending_of(failure(403, "F", &long, &json!([]))).await
     else {
         panic!("refused")
     };
@@ -234,10 +234,10 @@ async fn a_refusal_is_told_with_its_words_cut_at_256_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_without_time_has_done_nothing_and_one_in_trouble_may_have_done_it() {
-    let ending = ending_of(failure(429, "TooManyRequests", "later", json!([]))).await;
+    let ending = ending_of(failure(429, "TooManyRequests", "later", &json!([]))).await;
     assert!(matches!(ending, Ending::NotSent { .. }), "{ending:?}");
     for code in [408, 500, 502, 503, 504] {
-        let ending = ending_of(failure(code, "E", "etcd", json!([]))).await;
+        let ending = ending_of(failure(code, "E", "etcd", &json!([]))).await;
         assert!(matches!(ending, Ending::Unknown { .. }), "{code}: {ending:?}");
     }
     let garbage = ending_of((200, json!("no scale"))).await;

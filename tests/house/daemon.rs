@@ -41,14 +41,14 @@ impl Server {
         let (object, version) = &mut *state;
         let written = match (asked.method.as_str(), &object) {
             ("GET", Some(object)) => return (200, object.clone()),
-            ("GET" | "PUT", None) => return failure(404, "NotFound", "not found", json!([])),
-            ("POST", Some(_)) => return failure(409, "AlreadyExists", "exists", json!([])),
+            ("GET" | "PUT", None) => return failure(404, "NotFound", "not found", &json!([])),
+            ("POST", Some(_)) => return failure(409, "AlreadyExists", "exists", &json!([])),
             ("POST", None) => asked.body.clone(),
             ("PUT", Some(object)) => {
                 let current = &object["metadata"]["resourceVersion"];
                 if asked.body["metadata"]["resourceVersion"] != *current {
                     let message = "the object has been modified";
-                    return failure(409, "Conflict", message, json!([]));
+                    return failure(409, "Conflict", message, &json!([]));
                 }
                 asked.body.clone()
             }
@@ -109,7 +109,7 @@ impl Replica {
                         server.answer(&asked);
                         Err(BoxError::from("connection reset"))
                     }
-                    Link::Fails => Ok(failure(500, "InternalError", "etcd is away", json!([]))),
+                    Link::Fails => Ok(failure(500, "InternalError", "etcd is away", &json!([]))),
                     Link::Slow(delay) => {
                         sleep(delay).await;
                         Ok(server.answer(&asked))

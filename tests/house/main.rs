@@ -1,5 +1,7 @@
 //! The fast tests: in process, through public doors, one module for each room, in the order of the sentence.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
+
 mod script;
 
 mod act;

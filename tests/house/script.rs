@@ -34,9 +34,9 @@ where
     R: Future<Output = Result<Answer, BoxError>> + Send + 'static,
 {
     let record = Record::default();
-    let heard = Arc::clone(&record);
+    let log = Arc::clone(&record);
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (answer, heard) = (answer.clone(), Arc::clone(&heard));
+        let (answer, log) = (answer.clone(), Arc::clone(&log));
         async move {
             let (head, body) = request.into_parts();
             let bytes = body.collect().await?.to_bytes();
@@ -50,7 +50,7 @@ where
                     .unwrap_or_default(),
                 body: serde_json::from_slice(&bytes).unwrap_or_default(),
             };
-            heard.lock().unwrap().push(asked.clone());
+            log.lock().unwrap().push(asked.clone());
             let (status, body) = answer(asked).await?;
             let body = Full::new(Bytes::from(body.to_string()));
             Ok::<_, BoxError>(Response::builder().status(status).body(body)?)
@@ -60,7 +60,7 @@ where
 }
 
 /// A failure as Kubernetes words it.
-pub(crate) fn failure(code: u16, reason: &str, message: &str, causes: Value) -> Answer {
+pub(crate) fn failure(code: u16, reason: &str, message: &str, causes: &Value) -> Answer {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "reason": reason, "details": {"causes": causes}, "code": code,
