@@ -1,14 +1,18 @@
-//! What decide remembers from turn to turn: recent bids, learned rates, last moves. Plain data, serializable, bounded.
+//! What decide remembers from turn to turn: learned rates, recent bids, last moves. Plain data, serializable, bounded: at most
+//! 8 KiB a stage up to 48 partitions, then 96 bytes more for each.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::pipeline::PipelineId;
+use super::writes::Writes;
 
 /// All that is remembered, by pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
+    #[serde(with = "by_pipeline")]
     pipelines: BTreeMap<PipelineId, PipelineMemory>,
 }
 
@@ -16,7 +20,16 @@ pub struct Memory {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct PipelineMemory {
     /// uid of the object it belongs to; another uid starts afresh.
-    pub uid: String,
+    pub(super) uid: Arc<str>,
+    /// By name, so that stages may be added and reordered.
+    pub(super) stages: BTreeMap<Arc<str>, StageMemory>,
+}
+
+/// What is remembered of one stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct StageMemory {
+    /// Our own writes and the hands of others.
+    pub(super) writes: Writes,
 }
 
 impl Memory {
@@ -28,5 +41,37 @@ impl Memory {
     /// Forgets a deleted pipeline.
     pub fn forget(&mut self, pipeline: &PipelineId) {
         self.pipelines.remove(pipeline);
+    }
+
+    /// What is remembered of a pipeline, if it is still the same object.
+    pub(super) fn of(&self, pipeline: &PipelineId, uid: &Arc<str>) -> PipelineMemory {
+        match self.pipelines.get(pipeline) {
+            Some(known) if known.uid == *uid => known.clone(),
+            _ => PipelineMemory { uid: Arc::clone(uid), stages: BTreeMap::new() },
+        }
+    }
+
+    /// Puts what is remembered of a pipeline.
+    pub(super) fn put(&mut self, pipeline: PipelineId, memory: PipelineMemory) {
+        self.pipelines.insert(pipeline, memory);
+    }
+}
+
+/// JSON has only text for keys, so the map is written as a list of pairs.
+mod by_pipeline {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{PipelineId, PipelineMemory};
+
+    type Map = BTreeMap<PipelineId, PipelineMemory>;
+
+    pub(super) fn serialize<S: Serializer>(map: &Map, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Map, D::Error> {
+        Ok(Vec::<(PipelineId, PipelineMemory)>::deserialize(from)?.into_iter().collect())
     }
 }

@@ -1,13 +1,27 @@
 //! What should be: the whole thinking, pure. Values in, values out; no I/O, no clock, no log, no chance. Called by the daemon and the
 //! simulator alike; every change of a number carries a [`Reason`].
 
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 mod pipeline;
 mod snapshot;
 mod plan;
 mod reason;
+mod words;
 mod memory;
+mod stage;
+mod evidence;
+mod partitions;
+mod demand;
+mod writes;
+
+use evidence::Evidence;
+use memory::PipelineMemory;
+use stage::{Answer, Turn};
 
 pub use memory::Memory;
 pub use pipeline::{
@@ -28,4 +42,97 @@ pub struct Step {
     pub plan: Plan,
     /// The memory of the due pipelines after it.
     pub memory: Memory,
+}
+
+/// What should be, given all that is known now and all that is remembered. Never waits, fails or guesses: the same input gives the
+/// same answer. Each pipeline alone: one that makes our own code panic is held with [`Reason::InternalError`], the others go on.
+pub fn decide(now: &Snapshot, before: &Memory) -> Step {
+    let mut step = Step::default();
+    for situation in &now.due {
+        let pipeline = &situation.pipeline;
+        let remembered = before.of(&pipeline.id, &pipeline.uid);
+        let (answers, memory) =
+            guarded(situation, remembered, |memory| turn(now, situation, memory));
+        step.memory.put(pipeline.id.clone(), memory);
+        for answer in answers {
+            step.plan.verdicts.push(answer.verdict);
+            step.plan.actions.extend(answer.action);
+            step.plan.violations += answer.violations;
+        }
+    }
+    step
+}
+
+/// One pipeline's turn, stage by stage.
+fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> Vec<Answer> {
+    let mut taken = BTreeSet::new();
+    let mut stages = std::mem::take(&mut memory.stages);
+    let mut answers = Vec::new();
+    for (index, stage) in situation.pipeline.stages.iter().enumerate() {
+        let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
+        let twice = Target::Unusable(Unusable::TakenBy(situation.pipeline.id.to_string()));
+        let target = if taken.insert(&stage.target) {
+            situation.targets.get(index).unwrap_or(&Target::Unseen)
+        } else {
+            &twice
+        };
+        let turn = Turn {
+            at: now.at,
+            may_act: now.may_act,
+            pipeline: &situation.pipeline,
+            index,
+            stage,
+            target,
+            outcomes: outcomes.map(|(_, outcome)| outcome).collect(),
+            evidence: Evidence::gather(stage, &now.observations, now.at),
+        };
+        let mut remembered = stages.remove(&stage.name).unwrap_or_default();
+        answers.push(turn.take(&mut remembered));
+        memory.stages.insert(Arc::clone(&stage.name), remembered);
+    }
+    answers
+}
+
+/// Runs a pipeline's turn; if it panics, every stage keeps what it has and memory stays as it was.
+fn guarded(
+    situation: &Situation,
+    remembered: PipelineMemory,
+    turn: impl FnOnce(&mut PipelineMemory) -> Vec<Answer>,
+) -> (Vec<Answer>, PipelineMemory) {
+    let mut memory = remembered.clone();
+    let caught = catch_unwind(AssertUnwindSafe(|| turn(&mut memory)));
+    match caught {
+        Ok(answers) => (answers, memory),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            let message = text.unwrap_or_else(|| "a panic without words".to_owned());
+            (held(situation, &message), remembered)
+        }
+    }
+}
+
+/// What a pipeline gets whose turn failed in our own code: what it has.
+fn held(situation: &Situation, message: &str) -> Vec<Answer> {
+    let stages = situation.pipeline.stages.iter().enumerate();
+    let answer = |(index, stage): (usize, &Stage)| {
+        let replicas = match situation.targets.get(index) {
+            Some(Target::Seen(workload)) => Some(workload.desired),
+            Some(Target::Unseen | Target::Unusable(_)) | None => None,
+        };
+        let verdict = Verdict {
+            stage: StageId {
+                pipeline: situation.pipeline.id.clone(),
+                index,
+                name: Arc::clone(&stage.name),
+            },
+            replicas,
+            why: vec![Reason::InternalError { message: message.to_owned() }],
+            signals: Signals::default(),
+            held: None,
+            next: None,
+        };
+        Answer { verdict, action: None, violations: 0 }
+    };
+    stages.map(answer).collect()
 }

@@ -34,6 +34,10 @@ pub struct Plan {
     pub verdicts: Vec<Verdict>,
     /// What is to be done; at most one action for each target.
     pub actions: Vec<Action>,
+    /// Decisions that broke a promise of our own: never outside bounds, never down without fresh data. Counted and not carried
+    /// out; always 0 unless Penstock has a bug.
+    #[serde(default)]
+    pub violations: u32,
 }
 
 /// What was decided for a stage, and why.
@@ -67,6 +71,9 @@ pub struct Signals {
     pub lag: Option<u64>,
     /// Age of the oldest item not yet served, in seconds; `None` when unknown.
     pub delay: Option<f64>,
+    /// True when the oldest item is older than we have watched, so that `delay` is the least it can be.
+    #[serde(default)]
+    pub is_delay_at_least: bool,
     /// Items a second that arrive.
     pub arrival_rate: Option<f64>,
     /// Items a second that one replica gets through, learned or hinted.

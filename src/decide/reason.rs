@@ -1,5 +1,5 @@
 //! Why a stage has the replicas it has: one variant for each cause, one sentence each.
-//! Condition, event, metric, page and `penstock explain` all say these words and codes.
+//! Condition, event, metric, page and `penstock explain` all say these codes, and the sentences that `words` gives them.
 
 use std::time::Duration;
 
@@ -25,6 +25,10 @@ pub enum Reason {
     Learning { replicas: u32 },
     /// Something waits (or a first item came) and there are no replicas.
     Woken { source: String, items: u64 },
+    /// No load was ever heavy enough to show what a replica can do: try the next lower count and watch.
+    Probing { replicas: u32, at_least: f64 },
+    /// Not to zero: waking up takes longer than the objective allows.
+    KeptAwake { objective: f64, wake: f64, replicas: u32 },
     /// Nothing waits and nothing arrives.
     Idle { since: Timestamp, replicas: u32 },
     /// More replicas than partitions would stand idle.
@@ -38,6 +42,8 @@ pub enum Reason {
     AtMax { wished: u32, max: u32 },
     /// Kept: it was needed within the down window.
     HeldByWindow { wished: u32, peak: u32, window: Duration },
+    /// Kept: what was needed before Penstock started is not known, so it keeps for one window what it found.
+    HeldSinceStart { wished: u32, kept: u32, until: Timestamp },
     /// Kept: an up window is open.
     HeldByUpWindow { wished: u32, lowest: u32, window: Duration },
     /// A policy of `behavior` lets it go no further now.
@@ -85,8 +91,114 @@ pub enum Reason {
     TargetUnseen,
     /// A write for it is on its way, or its cache is older than our last write.
     WriteInFlight,
+    /// Nobody can tell whether the last write was carried out: the target is read first.
+    OutcomeUnknown { message: String },
+    /// The last write is younger than the shortest gap between two writes.
+    TooSoon { wished: u32, until: Timestamp },
+    /// Many pipelines are being lowered at once; this one waits its turn.
+    FleetBudget { wished: u32, until: Timestamp },
     /// The API server refused the write.
     WriteRefused { code: u16, message: String, until: Timestamp },
+    /// What was decided broke one of our own promises; it was counted and is not carried out.
+    PromiseBroken { promise: String },
     /// Deciding this pipeline failed in our own code.
     InternalError { message: String },
+}
+
+impl Reason {
+    /// Every code there is, in the order of the enum. Closed: dashboards and alerts rest on it.
+    pub const CODES: &'static [&'static str] = &[
+        "Threshold",
+        "CatchUp",
+        "KeepUp",
+        "Steady",
+        "Learning",
+        "Woken",
+        "Probing",
+        "KeptAwake",
+        "Idle",
+        "PartitionBound",
+        "Breakpoint",
+        "AtMin",
+        "AtMax",
+        "HeldByWindow",
+        "HeldSinceStart",
+        "HeldByUpWindow",
+        "LimitedByPolicy",
+        "DirectionDisabled",
+        "WithinTolerance",
+        "HeldBySilence",
+        "AwaitingPods",
+        "NoFreshData",
+        "AwaitingData",
+        "OffsetsReset",
+        "Fallback",
+        "NoSources",
+        "Observed",
+        "Paused",
+        "PinnedByAnnotation",
+        "ForcedActive",
+        "WriterConflict",
+        "TakenOver",
+        "HpaOnTarget",
+        "TargetTaken",
+        "TargetUnusable",
+        "TargetUnseen",
+        "WriteInFlight",
+        "OutcomeUnknown",
+        "TooSoon",
+        "FleetBudget",
+        "WriteRefused",
+        "PromiseBroken",
+        "InternalError",
+    ];
+
+    /// The CamelCase word of conditions, events and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Threshold { .. } => "Threshold",
+            Self::CatchUp { .. } => "CatchUp",
+            Self::KeepUp { .. } => "KeepUp",
+            Self::Steady { .. } => "Steady",
+            Self::Learning { .. } => "Learning",
+            Self::Woken { .. } => "Woken",
+            Self::Probing { .. } => "Probing",
+            Self::KeptAwake { .. } => "KeptAwake",
+            Self::Idle { .. } => "Idle",
+            Self::PartitionBound { .. } => "PartitionBound",
+            Self::Breakpoint { .. } => "Breakpoint",
+            Self::AtMin { .. } => "AtMin",
+            Self::AtMax { .. } => "AtMax",
+            Self::HeldByWindow { .. } => "HeldByWindow",
+            Self::HeldSinceStart { .. } => "HeldSinceStart",
+            Self::HeldByUpWindow { .. } => "HeldByUpWindow",
+            Self::LimitedByPolicy { .. } => "LimitedByPolicy",
+            Self::DirectionDisabled { .. } => "DirectionDisabled",
+            Self::WithinTolerance { .. } => "WithinTolerance",
+            Self::HeldBySilence { .. } => "HeldBySilence",
+            Self::AwaitingPods { .. } => "AwaitingPods",
+            Self::NoFreshData { .. } => "NoFreshData",
+            Self::AwaitingData { .. } => "AwaitingData",
+            Self::OffsetsReset { .. } => "OffsetsReset",
+            Self::Fallback { .. } => "Fallback",
+            Self::NoSources => "NoSources",
+            Self::Observed { .. } => "Observed",
+            Self::Paused { .. } => "Paused",
+            Self::PinnedByAnnotation { .. } => "PinnedByAnnotation",
+            Self::ForcedActive { .. } => "ForcedActive",
+            Self::WriterConflict { .. } => "WriterConflict",
+            Self::TakenOver { .. } => "TakenOver",
+            Self::HpaOnTarget { .. } => "HpaOnTarget",
+            Self::TargetTaken { .. } => "TargetTaken",
+            Self::TargetUnusable { .. } => "TargetUnusable",
+            Self::TargetUnseen => "TargetUnseen",
+            Self::WriteInFlight => "WriteInFlight",
+            Self::OutcomeUnknown { .. } => "OutcomeUnknown",
+            Self::TooSoon { .. } => "TooSoon",
+            Self::FleetBudget { .. } => "FleetBudget",
+            Self::WriteRefused { .. } => "WriteRefused",
+            Self::PromiseBroken { .. } => "PromiseBroken",
+            Self::InternalError { .. } => "InternalError",
+        }
+    }
 }

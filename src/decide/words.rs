@@ -1,0 +1,373 @@
+//! The sentence of each reason, worth reading aloud, and the hint of how to change it. Called by report, answer and the command
+//! line through [`Reason`]; `reason` lists the causes, this file only words them.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::reason::Reason;
+
+impl fmt::Display for Reason {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each cause; a list is read, not followed"
+    )]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threshold { source, lag, per_replica, wished } => write!(
+                f,
+                "{}: {source} stands at {}, and each replica may have {}",
+                replicas(*wished),
+                number(*lag),
+                number(*per_replica)
+            ),
+            Self::CatchUp { lag, delay, objective, rate, wished } => {
+                write!(
+                    f,
+                    "{}: {} {}",
+                    replicas(*wished),
+                    count(*lag, "message"),
+                    if *lag == 1 { "waits" } else { "wait" }
+                )?;
+                if *delay > 0.0 {
+                    write!(f, ", the oldest for {}", seconds(*delay))?;
+                }
+                let work = if *wished == 1 { "works" } else { "work" };
+                write!(
+                    f,
+                    "; at {}/s each, {wished} {work} it off within {}",
+                    number(*rate),
+                    seconds(*objective)
+                )
+            }
+            Self::KeepUp { arrivals, rate, wished } => write!(
+                f,
+                "{}: {}/s arrive, and one gets through {}/s",
+                replicas(*wished),
+                number(*arrivals),
+                number(*rate)
+            ),
+            Self::Steady { delay, objective } if *delay > 0.0 => write!(
+                f,
+                "the present count fits: the oldest message has waited {} of {}",
+                seconds(*delay),
+                seconds(*objective)
+            ),
+            Self::Steady { objective, .. } => {
+                write!(
+                    f,
+                    "the present count fits: nothing waits, and {} are allowed",
+                    seconds(*objective)
+                )
+            }
+            Self::Learning { replicas: n } => write!(
+                f,
+                "{} to learn from: how much one gets through is not known yet, and shows once it has been busy for two commits",
+                replicas(*n)
+            ),
+            Self::Woken { source, items } => {
+                write!(f, "woken from zero: {} in {source}", count(*items, "message"))
+            }
+            Self::Probing { replicas: n, at_least } => write!(
+                f,
+                "{} for a try: nothing waits, and one replica was never busy enough to show more than {}/s",
+                replicas(*n),
+                number(*at_least)
+            ),
+            Self::KeptAwake { objective, wake, replicas: n } => write!(
+                f,
+                "{} kept awake: waking from zero takes {}, and {} are promised",
+                replicas(*n),
+                seconds(*wake),
+                seconds(*objective)
+            ),
+            Self::Idle { since, replicas: n } => {
+                write!(f, "{}: nothing has waited or arrived since {}", replicas(*n), clock(*since))
+            }
+            Self::PartitionBound { wished, partitions } => write!(
+                f,
+                "{}, one for each partition: {wished} were wished, and more than {partitions} would stand idle",
+                replicas(*partitions)
+            ),
+            Self::Breakpoint { wished, partitions, per_consumer } => write!(
+                f,
+                "{} of {partitions} partitions fall to the busiest replica at this count; {wished} would be enough only if they could be split",
+                per_consumer
+            ),
+            Self::AtMin { wished, min } => {
+                write!(f, "kept at min {min}: {wished} would do")
+            }
+            Self::AtMax { wished, max } => {
+                write!(f, "kept at max {max}: {wished} are needed")
+            }
+            Self::HeldByWindow { wished, peak, window } => write!(
+                f,
+                "kept at {peak}: {wished} would do now, but {peak} were needed within the last {}",
+                span(*window)
+            ),
+            Self::HeldSinceStart { wished, kept, until } => write!(
+                f,
+                "kept at {kept}: {wished} would do now, but what was needed before Penstock started is not known; until {}",
+                clock(*until)
+            ),
+            Self::HeldByUpWindow { wished, lowest, window } => write!(
+                f,
+                "kept at {lowest}: {wished} are wished now, but not throughout the last {}, as scaleUp.stabilizationWindowSeconds asks",
+                span(*window)
+            ),
+            Self::LimitedByPolicy { wished, limit, period } => write!(
+                f,
+                "{} for now: {wished} are wished, and a policy of behavior allows no more change within {}",
+                replicas(*limit),
+                span(*period)
+            ),
+            Self::DirectionDisabled { wished, is_up } => write!(
+                f,
+                "kept: {wished} are wished, and behavior.{} is disabled",
+                if *is_up { "scaleUp" } else { "scaleDown" }
+            ),
+            Self::WithinTolerance { wished, tolerance } => write!(
+                f,
+                "kept: {wished} are wished, which is within the tolerance of {} %",
+                number(tolerance * 100.0)
+            ),
+            Self::HeldBySilence { wished, until } => write!(
+                f,
+                "kept: arrivals stopped all at once, and a dead producer returns with its backlog; {wished} would do now; until {}",
+                clock(*until)
+            ),
+            Self::AwaitingPods { wished, ready } => write!(
+                f,
+                "kept: {wished} would do now, but only {ready} of the pods asked for are Ready yet"
+            ),
+            Self::NoFreshData { source, label, message } => {
+                write!(
+                    f,
+                    "held: {source} gives no fresh, complete reading ({label}: {message}), and not knowing is not zero"
+                )
+            }
+            Self::AwaitingData { source } => write!(f, "held: {source} has not answered yet"),
+            Self::OffsetsReset { source } => write!(
+                f,
+                "held: offsets of {source} went backwards, as after a reset or a recreated topic; a second reading must agree"
+            ),
+            Self::Fallback { policy, replicas: n, blind } => write!(
+                f,
+                "{} by fallback {policy}: no source has answered completely for {}",
+                replicas(*n),
+                span(*blind)
+            ),
+            Self::NoSources => f.write_str("held: the stage has no source to size it by"),
+            Self::Observed { would_be } => {
+                write!(f, "mode Observe: {} would be written", replicas(*would_be))
+            }
+            Self::Paused { annotation, would_be } => {
+                write!(f, "paused by {annotation}: {} would be written", replicas(*would_be))
+            }
+            Self::PinnedByAnnotation { replicas: n } => {
+                write!(f, "{}, as penstock.dev/paused-replicas states", replicas(*n))
+            }
+            Self::ForcedActive { replicas: n } => {
+                write!(f, "{} kept, as penstock.dev/force-activation asks", replicas(*n))
+            }
+            Self::WriterConflict { manager, until } => write!(
+                f,
+                "no write until {}: {manager} writes this replica count too",
+                clock(*until)
+            ),
+            Self::TakenOver { manager, theirs } => {
+                write!(f, "taken over once: {manager} had set {}", replicas(*theirs))
+            }
+            Self::HpaOnTarget { hpa } => {
+                write!(f, "no write: HorizontalPodAutoscaler {hpa} scales the same target")
+            }
+            Self::TargetTaken { by } => write!(f, "no write: {by} scales the same target"),
+            Self::TargetUnusable { message, .. } => {
+                write!(f, "held: the target cannot be scaled: {message}")
+            }
+            Self::TargetUnseen => f.write_str("held: the target has not been looked up yet"),
+            Self::WriteInFlight => {
+                f.write_str("held: the last write has not come back through the watch yet")
+            }
+            Self::OutcomeUnknown { message } => {
+                write!(
+                    f,
+                    "held: whether the last write was carried out is not known ({message}); the target is read first"
+                )
+            }
+            Self::TooSoon { wished, until } => {
+                write!(f, "{} at {}: the last write is too young", replicas(*wished), clock(*until))
+            }
+            Self::FleetBudget { wished, until } => write!(
+                f,
+                "kept: many pipelines are being lowered at once, and this one waits its turn to go to {wished}; until {}",
+                clock(*until)
+            ),
+            Self::WriteRefused { code, message, until } => {
+                write!(
+                    f,
+                    "the API server refused the write ({code}: {message}); tried again at {}",
+                    clock(*until)
+                )
+            }
+            Self::PromiseBroken { promise } => {
+                write!(
+                    f,
+                    "held: the decision broke a promise of Penstock's own ({promise}); please report it"
+                )
+            }
+            Self::InternalError { message } => {
+                write!(
+                    f,
+                    "held: deciding this pipeline failed in Penstock's own code ({message}); please report it"
+                )
+            }
+        }
+    }
+}
+
+impl Reason {
+    /// What to change to get another answer, for `explain`; `None` where nothing need be changed.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Threshold { .. } => {
+                "change the source's perReplica, or state objective.maxDelay instead of a threshold"
+            }
+            Self::CatchUp { .. } | Self::KeepUp { .. } | Self::Steady { .. } => {
+                "change objective.maxDelay, or state ratePerReplica if the learned rate is wrong"
+            }
+            Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
+            Self::Woken { .. } => "raise the source's activation to sleep through small amounts",
+            Self::Probing { .. } => "state ratePerReplica on the stage to skip trying",
+            Self::KeptAwake { .. } => {
+                "raise objective.maxDelay, or state idle: {replicas: 0} to sleep all the same"
+            }
+            Self::Idle { .. } => "state idle.replicas and idle.after to keep more, or for longer",
+            Self::PartitionBound { .. } => {
+                "add partitions to the topic, or make each replica faster"
+            }
+            Self::Breakpoint { .. } => "choose a partition count with more divisors",
+            Self::AtMin { .. } => "lower replicas.min",
+            Self::AtMax { .. } => "raise replicas.max",
+            Self::HeldByWindow { .. } | Self::HeldSinceStart { .. } => {
+                "state behavior.scaleDown.stabilizationWindowSeconds to shorten the window"
+            }
+            Self::HeldByUpWindow { .. } => "lower behavior.scaleUp.stabilizationWindowSeconds",
+            Self::LimitedByPolicy { .. } => "widen the policies of behavior",
+            Self::DirectionDisabled { .. } => "take selectPolicy: Disabled out of behavior",
+            Self::WithinTolerance { .. } => "lower the tolerance in behavior",
+            Self::HeldBySilence { .. } => "set onSilence: Follow on the stage",
+            Self::AwaitingPods { .. } => "see why the pods do not become Ready",
+            Self::NoFreshData { .. } | Self::AwaitingData { .. } => {
+                "mend the source, or state a fallback for the time without it"
+            }
+            Self::OffsetsReset { .. } => {
+                "nothing, if someone reset the offsets on purpose: the next reading settles it"
+            }
+            Self::Fallback { .. } => "mend the source, or change fallback",
+            Self::NoSources => "add a source to the stage",
+            Self::Observed { .. } => "set mode: Enforce",
+            Self::Paused { .. } | Self::PinnedByAnnotation { .. } | Self::ForcedActive { .. } => {
+                "take the annotation off the pipeline"
+            }
+            Self::WriterConflict { .. } => {
+                "stop the other writer: take spec.replicas out of what it applies, or remove this pipeline"
+            }
+            Self::HpaOnTarget { .. } => "delete the HorizontalPodAutoscaler, or remove this stage",
+            Self::TargetTaken { .. } => "let one pipeline name this target",
+            Self::TargetUnusable { .. } => "mend the target's name, kind or permissions",
+            Self::WriteRefused { .. } => {
+                "see the message: rights, admission or quota stand in the way"
+            }
+            Self::TakenOver { .. } => {
+                "take spec.replicas out of what others write, or pause the pipeline before scaling by hand"
+            }
+            Self::FleetBudget { .. }
+            | Self::TargetUnseen
+            | Self::WriteInFlight
+            | Self::OutcomeUnknown { .. }
+            | Self::TooSoon { .. }
+            | Self::PromiseBroken { .. }
+            | Self::InternalError { .. } => return None,
+        })
+    }
+}
+
+fn replicas(n: u32) -> String {
+    if n == 1 { "1 replica".into() } else { format!("{n} replicas") }
+}
+
+fn count(n: u64, thing: &str) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "rounded for reading")]
+    let shown = number(n as f64);
+    if n == 1 { format!("{shown} {thing}") } else { format!("{shown} {thing}s") }
+}
+
+/// Three figures that count; whole numbers up to 9999 as they are.
+fn number(x: f64) -> String {
+    if !x.is_finite() {
+        return "unbounded".into();
+    }
+    let size = x.abs();
+    let whole = (x - x.round()).abs() < 1e-9;
+    if size < 10_000.0 && whole {
+        return format!("{x:.0}");
+    }
+    if size < 0.001 {
+        return "under 0.001".into();
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the logarithm of a finite number is small"
+    )]
+    let lead = size.log10().floor() as i32;
+    let digits = usize::try_from(2 - lead).unwrap_or(0);
+    let unit = 10f64.powi(lead - 2);
+    let shown = format!("{:.digits$}", (x / unit).round() * unit);
+    if shown.contains('.') {
+        shown.trim_end_matches('0').trim_end_matches('.').into()
+    } else {
+        shown
+    }
+}
+
+fn seconds(s: f64) -> String {
+    if !s.is_finite() || s >= 120.0 {
+        return span(Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX));
+    }
+    if s < 10.0 && (s - s.round()).abs() > 0.05 { format!("{s:.1} s") } else { format!("{s:.0} s") }
+}
+
+fn span(d: Duration) -> String {
+    let s = d.as_secs();
+    match s {
+        0..120 => format!("{s} s"),
+        120..7200 if s.is_multiple_of(60) => format!("{} min", s / 60),
+        120..7200 => format!("{} min {} s", s / 60, s % 60),
+        _ if s.is_multiple_of(3600) => format!("{} h", s / 3600),
+        _ => format!("{} h {} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_three_figures_that_count() {
+        let shown: Vec<_> =
+            [0.0, 7.0, 48.234, 0.04567, 9999.0, 182_437.0, 12_345_678.0].map(number).into();
+        assert_eq!(shown, ["0", "7", "48.2", "0.0457", "9999", "182000", "12300000"]);
+    }
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        let shown: Vec<_> = [0.4, 2.0, 41.3, 119.0, 120.0, 200.0, 7320.0].map(seconds).into();
+        assert_eq!(shown, ["0.4 s", "2 s", "41 s", "119 s", "2 min", "3 min 20 s", "2 h 2 min"]);
+    }
+}

@@ -1,0 +1,278 @@
+//! Our own writes and the hands of others: what became of what we asked for, who else writes this count, and so whether a stage
+//! may be written now. Called first and last in a stage's turn; how many replicas it should have is not its concern.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Action, Ending, ForeignWriter, Outcome};
+use super::reason::Reason;
+use super::snapshot::{Workload, Writing};
+
+/// An answer comes within 3 s of the start, which comes at once; after this long it is not coming any more.
+const ANSWER: Duration = Duration::from_secs(8);
+/// A hand that comes back sooner than this after it was taken over is no hand but another writer.
+const RETURNS: Duration = Duration::from_secs(60);
+/// Conflicts this far back count for the length of the back-off.
+const CONFLICTS: Duration = Duration::from_secs(30 * 60);
+/// Longest back-off.
+const LONGEST: Duration = Duration::from_secs(10 * 60);
+/// A reading of the target this much later than an accepted write has seen it, whatever its version says.
+const SURELY_SEEN: Duration = Duration::from_secs(60);
+
+/// What is remembered of the writes to one target.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Writes {
+    /// The object all this is about.
+    uid: Arc<str>,
+    /// On its way: to which count, since when.
+    asked: Option<(u32, Timestamp)>,
+    /// The last one taken: count, version, when.
+    done: Option<Done>,
+    /// Nobody knows what became of a write to this count; an older reading of the target is not decided on.
+    unread: Option<(u32, Timestamp)>,
+    /// The object moved under a write decided on this version.
+    outdated: Option<(Arc<str>, Timestamp)>,
+    /// The count we last wrote or saw: another one is someone's doing.
+    known: Option<u32>,
+    /// Someone's count that the next write replaces.
+    hand: Option<Hand>,
+    /// When a hand's count was last replaced.
+    taken: Option<Timestamp>,
+    /// Recent conflicts, newest last, at most four.
+    conflicts: Vec<Timestamp>,
+    /// Refusals in a row.
+    refusals: u32,
+    /// Nothing is written until then, and why.
+    blocked: Option<(Timestamp, Reason)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Done {
+    to: u32,
+    version: Arc<str>,
+    at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Hand {
+    /// Field manager, once a conflict named it.
+    manager: Option<Arc<str>>,
+    theirs: u32,
+}
+
+impl Writes {
+    /// Takes in what became of earlier writes and what the target says now. Returns the accepted moves, oldest first.
+    pub(super) fn settle(
+        &mut self,
+        workload: &Workload,
+        outcomes: &[&Outcome],
+        at: Timestamp,
+        may_act: bool,
+    ) -> Vec<Move> {
+        if self.uid != workload.uid {
+            *self = Self { uid: Arc::clone(&workload.uid), ..Self::default() };
+        }
+        let mut moves = Vec::new();
+        for outcome in outcomes {
+            if outcome.action.scale().uid == self.uid {
+                moves.extend(self.take(outcome));
+            }
+        }
+        if let Some((to, since)) = self.asked
+            && ANSWER < span(since, at)
+        {
+            self.asked = None;
+            self.unread = Some((to, since));
+        }
+        if self.unread.is_some_and(|(_, since)| since < workload.read_at) {
+            if let Some((to, _)) = self.unread.take()
+                && to == workload.desired
+            {
+                self.known = Some(to);
+            }
+        }
+        if self.outdated.as_ref().is_some_and(|(version, since)| {
+            *version != workload.resource_version || *since < workload.read_at
+        }) {
+            self.outdated = None;
+        }
+        if self.blocked.as_ref().is_some_and(|(until, _)| *until <= at) {
+            self.blocked = None;
+        }
+        self.notice(workload, at, may_act);
+        moves
+    }
+
+    fn take(&mut self, outcome: &Outcome) -> Option<Move> {
+        let scale = outcome.action.scale();
+        self.asked = None;
+        match &outcome.result {
+            Ending::Done { resource_version } => {
+                self.done = Some(Done {
+                    to: scale.to,
+                    version: Arc::clone(resource_version),
+                    at: outcome.at,
+                });
+                self.known = Some(scale.to);
+                self.refusals = 0;
+                self.unread = None;
+                self.outdated = None;
+                if self.hand.take().is_some() || scale.force {
+                    self.taken = Some(outcome.at);
+                }
+                return Move::of(&outcome.action, outcome.at);
+            }
+            Ending::Conflict { writer } => self.conflict(writer, scale.from, outcome.at),
+            Ending::Outdated => {
+                self.outdated = Some((Arc::clone(&scale.resource_version), outcome.at));
+            }
+            Ending::Gone | Ending::NotSent { .. } => {}
+            Ending::Refused { code, message } => {
+                self.refusals = self.refusals.saturating_add(1);
+                let pause = growing(Duration::from_secs(30), 2, self.refusals);
+                let until = later(outcome.at, pause);
+                let message = message.clone();
+                self.blocked = Some((until, Reason::WriteRefused { code: *code, message, until }));
+            }
+            Ending::Unknown { .. } => self.unread = Some((scale.to, outcome.at)),
+        }
+        None
+    }
+
+    /// Someone else owns the count. A hand is taken over, once; whoever comes back, or applies again and again, is left alone.
+    fn conflict(&mut self, writer: &ForeignWriter, theirs: u32, at: Timestamp) {
+        let comes_back = self.taken.is_some_and(|taken| span(taken, at) < RETURNS);
+        if writer.applies || comes_back {
+            self.block(&writer.manager, at);
+        } else {
+            self.hand = Some(Hand { manager: Some(Arc::clone(&writer.manager)), theirs });
+        }
+    }
+
+    fn block(&mut self, manager: &Arc<str>, at: Timestamp) {
+        self.hand = None;
+        self.conflicts.retain(|&earlier| span(earlier, at) < CONFLICTS);
+        self.conflicts.push(at);
+        if 4 < self.conflicts.len() {
+            self.conflicts.remove(0);
+        }
+        let times = u32::try_from(self.conflicts.len()).unwrap_or(u32::MAX);
+        let until = later(at, growing(Duration::from_secs(60), 3, times));
+        let manager = manager.to_string();
+        self.blocked = Some((until, Reason::WriterConflict { manager, until }));
+    }
+
+    /// A count that is neither the last we saw nor one we wrote is someone's doing.
+    fn notice(&mut self, workload: &Workload, at: Timestamp, may_act: bool) {
+        if self.asked.is_some() || self.unread.is_some() || self.is_behind(workload) {
+            return;
+        }
+        let theirs = workload.desired;
+        let changed = self.known.is_some_and(|known| known != theirs);
+        self.known = Some(theirs);
+        // A standby sees the leader's moves, and what Penstock owns only Penstock has written.
+        if !changed || !may_act || workload.is_ours {
+            return;
+        }
+        let comes_back = self.taken.is_some_and(|taken| span(taken, at) < RETURNS);
+        match workload.writing {
+            // An apply that meets another owner says who it is: no need to guess.
+            Writing::Apply => {}
+            Writing::Merge if comes_back => self.block(&"another writer".into(), at),
+            Writing::Merge => self.hand = Some(Hand { manager: None, theirs }),
+        }
+    }
+
+    /// Is the reading of the target older than our last accepted write?
+    fn is_behind(&self, workload: &Workload) -> bool {
+        let Some(done) = &self.done else { return false };
+        if later(done.at, SURELY_SEEN) < workload.read_at {
+            return false;
+        }
+        match (workload.resource_version.parse::<u64>(), done.version.parse::<u64>()) {
+            (Ok(cached), Ok(written)) => cached < written,
+            _ => workload.resource_version != done.version && workload.read_at <= done.at,
+        }
+    }
+
+    /// Why the target's count cannot be trusted just now, and the count it will most likely have.
+    pub(super) fn waits_for(&self, workload: &Workload) -> Option<(u32, Reason)> {
+        if let Some((to, _)) = self.asked {
+            return Some((to, Reason::WriteInFlight));
+        }
+        if self.unread.is_some() {
+            let message = "no answer to the last write".to_owned();
+            return Some((workload.desired, Reason::OutcomeUnknown { message }));
+        }
+        if self.is_behind(workload) {
+            let to = self.done.as_ref().map_or(workload.desired, |done| done.to);
+            return Some((to, Reason::WriteInFlight));
+        }
+        self.outdated.is_some().then_some((workload.desired, Reason::WriteInFlight))
+    }
+
+    /// Why nothing may be written though the count is known.
+    pub(super) fn forbidden(&self, workload: &Workload) -> Option<Reason> {
+        if let Some(hpa) = &workload.hpa {
+            return Some(Reason::HpaOnTarget { hpa: hpa.to_string() });
+        }
+        self.blocked.as_ref().map(|(_, reason)| reason.clone())
+    }
+
+    /// When the shortest gap after the last accepted write ends.
+    pub(super) fn rests_until(&self, gap: Duration, at: Timestamp) -> Option<Timestamp> {
+        self.done.as_ref().map(|done| later(done.at, gap)).filter(|&until| at < until)
+    }
+
+    /// When to look again though nothing happens.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        let answer =
+            self.asked.map(|(_, since)| later(later(since, ANSWER), Duration::from_secs(1)));
+        answer.into_iter().chain(self.blocked.as_ref().map(|(until, _)| *until)).min()
+    }
+
+    /// Someone's count that the next write replaces: with force once a conflict named them.
+    pub(super) fn hand(&self) -> Option<(bool, Reason)> {
+        let hand = self.hand.as_ref()?;
+        let manager = hand.manager.as_deref().unwrap_or("another writer").to_owned();
+        Some((hand.manager.is_some(), Reason::TakenOver { manager, theirs: hand.theirs }))
+    }
+
+    /// Notes that an action is on its way.
+    pub(super) fn ask(&mut self, action: &Action, at: Timestamp) {
+        self.asked = Some((action.scale().to, at));
+    }
+}
+
+/// An accepted change of a count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Move {
+    pub(super) at: Timestamp,
+    pub(super) from: u32,
+    pub(super) to: u32,
+}
+
+impl Move {
+    fn of(action: &Action, at: Timestamp) -> Option<Self> {
+        let scale = action.scale();
+        (scale.from != scale.to).then_some(Self { at, from: scale.from, to: scale.to })
+    }
+}
+
+/// Time from `earlier` to `later`; none when the clock went back.
+pub(super) fn span(earlier: Timestamp, later: Timestamp) -> Duration {
+    Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
+}
+
+/// `at` plus `by`, or the end of time.
+pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// `first` for the first time, `factor` times longer each time after, never longer than the longest.
+fn growing(first: Duration, factor: u32, times: u32) -> Duration {
+    first.saturating_mul(factor.saturating_pow(times.saturating_sub(1))).min(LONGEST)
+}
