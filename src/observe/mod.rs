@@ -3,12 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decide::QuestionId;
+use tokio::time::Instant;
 
+use crate::clock::Clock;
+use crate::decide::{Lost, QuestionId, Value};
+
+mod error;
+mod visit;
+mod board;
 pub mod kafka;
+
+pub use error::Error;
+pub use visit::Observe;
 
 /// What to read, where, how often.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,3 +70,49 @@ impl fmt::Debug for Credentials {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
+
+/// A system where work waits and can be counted. `visit.rs` owns one for each address and is its only caller, so nothing here is
+/// shared: a visit at a time, each with a deadline.
+pub trait Source: Sized + Send + 'static {
+    /// Where it is.
+    type Address: Clone + Ord + fmt::Debug + Send + Sync;
+    /// What can be asked of it.
+    type Ask: Clone + Ord + Send + Sync;
+
+    /// The ask in the closed list, when it is for this source.
+    fn ask_of(ask: &Ask) -> Option<&Self::Ask>;
+
+    /// Makes a client. Does not wait for the server: the first visit says whether it is there.
+    fn connect(to: &Self::Address, keys: &Credentials, clock: Clock) -> Result<Self, Error>;
+
+    /// Logs in and comes back. A client with new credentials must pass this before it takes over.
+    fn greet(&mut self, deadline: Instant) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Answers each ask, in the order asked, before the deadline. No asks, no traffic.
+    fn read(
+        &mut self,
+        asks: &[Asked<'_, Self::Ask>],
+        deadline: Instant,
+    ) -> impl Future<Output = Vec<Answer>> + Send;
+
+    /// Goes on with what an earlier client of the same address remembers.
+    fn inherit(&mut self, old: &mut Self);
+
+    /// Forgets what belongs to asks that are no longer in force.
+    fn forget(&mut self, in_force: &[&Self::Ask]);
+
+    /// Closes the connections.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// One ask that is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a, A> {
+    /// What is asked.
+    pub ask: &'a A,
+    /// Does a decision hang on it? Then nothing may be answered from memory to save a request.
+    pub is_pressed: bool,
+}
+
+/// What a source says to one ask: a value, perhaps with a part missing, or why there is none.
+pub type Answer = Result<(Value, Option<Lost>), Error>;

@@ -1,6 +1,13 @@
 //! Kafka: how far consumer groups lie behind the ends of their topics. One librdkafka client for each [`Address`], whatever the
 //! number of questions; end offsets at every poll in one call, commits at a slower cadence.
 
+mod admin;
+mod settings;
+mod lag;
+mod read;
+
+pub(crate) use read::Kafka;
+
 /// A Kafka cluster and how to log in. Secrets are not part of it: they come as `Credentials`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
