@@ -1,5 +1,9 @@
 //! One write to `/scale`, and what its answer means. Built-in workloads take a server-side apply; custom resources, whose `/scale`
 //! refuses apply, a JSON merge patch. Both carry the uid and `resourceVersion` that the write was decided on.
+//!
+//! Seen on kube-apiserver 1.33 and 1.36: a stale `resourceVersion` gives 409 by both ways, another uid by apply only (a merge patch
+//! ignores it, and the `resourceVersion` of a recreated object differs anyway). Of an apply that is stale and meets another owner the
+//! conflict is told. Claiming the present count beside an Update manager takes the field from it; beside an Apply manager both own it.
 
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
@@ -147,7 +151,7 @@ fn conflict_of(status: &Status) -> Ending {
     }
 }
 
-/// Reads `conflict with "NAME"`, with ` using VERSION at TIME` behind it only for an Update manager.
+/// Reads `conflict with "NAME"`, which has ` using autoscaling/v1` behind it only for an Update manager (kube-apiserver 1.33 and 1.36).
 fn foreign_writer(message: &str) -> ForeignWriter {
     let quoted = message.split_once('"').map_or(message, |(_, rest)| rest);
     let (name, rest) = quoted.split_once('"').unwrap_or((quoted, ""));

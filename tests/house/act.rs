@@ -198,8 +198,7 @@ async fn an_apply_conflict_names_the_other_writer_and_says_whether_it_applies() 
     let writer = |manager: &str, applies| Ending::Conflict {
         writer: ForeignWriter { manager: manager.into(), applies },
     };
-    let update =
-        r#"conflict with "kubectl" with subresource "scale" using apps/v1 at 2026-11-21T07:30:22Z"#;
+    let update = r#"conflict with "kubectl" with subresource "scale" using autoscaling/v1"#;
     assert_eq!(ending_of(conflict(&[update])).await, writer("kubectl", false));
     let apply = r#"conflict with "argocd-controller""#;
     assert_eq!(ending_of(conflict(&[apply])).await, writer("argocd-controller", true));
@@ -212,7 +211,7 @@ async fn a_conflict_of_any_other_kind_means_read_again() {
     let message = "Operation cannot be fulfilled on deployments.apps \"enrich\": the object has been modified; \
                    please apply your changes to the latest version and try again";
     assert_eq!(ending_of(failure(409, "Conflict", message, &json!([]))).await, Ending::Outdated);
-    let message = "Operation cannot be fulfilled on deployments.apps \"enrich\": Precondition failed: UID in \
+    let message = "Operation cannot be fulfilled on deployments/scale.apps \"enrich\": Precondition failed: UID in \
                    precondition: u-1, UID in object meta: u-2";
     assert_eq!(ending_of(failure(409, "Conflict", message, &json!([]))).await, Ending::Gone);
     assert_eq!(ending_of(failure(404, "NotFound", "gone", &json!([]))).await, Ending::Gone);
