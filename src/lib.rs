@@ -10,3 +10,4 @@ pub mod decide;
 pub mod act;
 pub mod daemon;
 pub mod demo;
+pub mod cli;

@@ -1,1 +1,51 @@
-//! What people write.
+//! What people write: the kinds of group `penstock.dev`, their rules and their manual, and how they are read.
+//! `watch` and `report` use the types, `meaning` is the only way from them to decide's terms. No client, no waiting.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub mod pipeline;
+pub mod source;
+pub mod wish;
+pub mod workload;
+pub mod behaviour;
+pub mod connection;
+pub mod login;
+pub mod status;
+pub mod duration;
+pub mod quantity;
+pub mod meaning;
+mod rules;
+mod generate;
+
+pub use connection::{ClusterConnection, ClusterConnectionSpec, Connection, ConnectionSpec};
+pub use pipeline::{ScaledPipeline, ScaledPipelineSpec};
+pub use status::PipelineStatus;
+
+/// The API group of all kinds.
+pub const GROUP: &str = "penstock.dev";
+/// The version that is served and stored.
+pub const VERSION: &str = "v1alpha1";
+
+/// The definitions of all kinds, as the API server takes them.
+pub fn all() -> Vec<CustomResourceDefinition> {
+    vec![
+        generate::with_schema::<ScaledPipelineSpec, PipelineStatus>(
+            ScaledPipeline::crd(),
+            "Says how late the data of a pipeline may be; Penstock sizes its stages so that it is no later.",
+        ),
+        generate::with_schema::<ConnectionSpec, ()>(
+            Connection::crd(),
+            "Where a source is and how to log in, for the pipelines of one namespace.",
+        ),
+        generate::with_schema::<ClusterConnectionSpec, ()>(
+            ClusterConnection::crd(),
+            "Where a source is and how to log in, for the namespaces it allows.",
+        ),
+    ]
+}
+
+/// One definition as YAML.
+pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string(crd)
+}

@@ -4,5 +4,6 @@
 
 mod script;
 
+mod crd;
 mod act;
 mod daemon;

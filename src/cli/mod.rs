@@ -1,0 +1,122 @@
+//! The command line: one file for each command. Called by `main` alone; nobody imports it.
+//! What is printed goes through `out`, so that every command has the same formats and a closed pipe hurts none.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+mod out;
+mod crds;
+mod completions;
+mod man;
+
+/// Say how late your data may be. Penstock sizes every stage of the pipeline, and tells you why.
+#[derive(Debug, Parser)]
+#[command(name = "penstock", version, propagate_version = true, arg_required_else_help = true)]
+struct Penstock {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The closed list of what can be asked on the command line.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the custom resource definitions
+    Crds(crds::Crds),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+    /// Print the manual page of penstock or of a command
+    Man(man::Man),
+}
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was asked in a wrong way: exit code 2, one line.
+    Misuse(String),
+    /// It failed: exit code 1, the chain of causes.
+    Failed(anyhow::Error),
+    /// It found faults, and has told them: exit code 1, nothing more to say.
+    Told,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Failure {
+    /// What the process ends with: 1 for a failed run or check, 2 for wrong usage.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Misuse(_) => ExitCode::from(2),
+            Self::Failed(_) | Self::Told => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Runs what the arguments ask for. The first one is the name that the process was called by: as `kubectl-penstock` it is a
+/// plugin of kubectl and calls itself so.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let read = command(arguments.first()).try_get_matches_from(arguments);
+    let parsed = read.and_then(|matches| Penstock::from_arg_matches(&matches));
+    match parsed {
+        Ok(Penstock { command }) => command.run(),
+        Err(error) if !error.use_stderr() => Ok(out::text(&error.render().ansi().to_string())?),
+        Err(error) => Err(Failure::Misuse(in_one_line(&error))),
+    }
+}
+
+/// Says on stderr why a command did not succeed: once, with all causes, in one line.
+pub fn complain(failure: &Failure) {
+    match failure {
+        Failure::Misuse(line) => out::aside(&format!("error: {line}")),
+        Failure::Failed(error) => out::aside(&format!("error: {error:#}")),
+        Failure::Told => {}
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Crds(command) => command.run(),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
+        }
+    }
+}
+
+/// The grammar, under the name it was called by.
+fn command(called: Option<&OsString>) -> clap::Command {
+    let is_plugin = called
+        .map(std::path::Path::new)
+        .and_then(std::path::Path::file_stem)
+        .is_some_and(|name| name == "kubectl-penstock");
+    let command = Penstock::command();
+    if is_plugin { command.bin_name("kubectl penstock") } else { command }
+}
+
+/// What clap says, without its paragraphs; ends with where to look.
+fn in_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("wrong usage").trim_start_matches("error: ");
+    let mut line = first.to_owned();
+    let mut usage = None;
+    for more in lines {
+        if let Some(found) = more.strip_prefix("Usage: ") {
+            usage = Some(found.to_owned());
+        } else if let Some(tip) = more.strip_prefix("tip: ") {
+            line = format!("{line}; {tip}");
+        } else if usage.is_none() && !more.starts_with("For more information") {
+            line = format!("{line} {more}");
+        }
+    }
+    usage.map_or_else(
+        || format!("{line}; hint: see --help"),
+        |usage| format!("{line}; hint: usage is `{usage}`, see --help"),
+    )
+}

@@ -1,0 +1,299 @@
+//! Where each kind of server is and how to log in to it: the parts of a connection. Credentials are named by Secret and key.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::rules;
+
+/// Every field that leads to a Secret, by kind of connection. A test walks the schema for others.
+pub(super) const SECRETS: [(&str, &[&str]); 10] = [
+    (
+        "kafka",
+        &[
+            "strimzi",
+            "tls.caSecretRef",
+            "tls.certSecretRef",
+            "tls.keySecretRef",
+            "sasl.usernameSecretRef",
+            "sasl.passwordSecretRef",
+        ],
+    ),
+    ("prometheus", HTTP),
+    ("rabbitmq", SERVER),
+    ("redis", REDIS),
+    ("postgres", SERVER),
+    ("mysql", SERVER),
+    ("nats", SERVER),
+    ("sqs", &["accessKeyIdSecretRef", "secretAccessKeySecretRef"]),
+    ("http", HTTP),
+    ("external", SERVER),
+];
+/// Those of a plain server.
+const SERVER: &[&str] = &[
+    "tls.caSecretRef",
+    "tls.certSecretRef",
+    "tls.keySecretRef",
+    "usernameSecretRef",
+    "passwordSecretRef",
+];
+/// Those of an HTTP server.
+const HTTP: &[&str] = &[
+    "tls.caSecretRef",
+    "tls.certSecretRef",
+    "tls.keySecretRef",
+    "usernameSecretRef",
+    "passwordSecretRef",
+    "tokenSecretRef",
+];
+/// Those of a Redis.
+const REDIS: &[&str] = &[
+    "tls.caSecretRef",
+    "tls.certSecretRef",
+    "tls.keySecretRef",
+    "usernameSecretRef",
+    "passwordSecretRef",
+    "sentinel.usernameSecretRef",
+    "sentinel.passwordSecretRef",
+];
+
+/// One key of one Secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key in it.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// TLS. Written as `{}`, it trusts the system's roots.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rules::rule("has(self.certSecretRef) == has(self.keySecretRef)", rules::CERT_WITH_KEY),
+]))]
+pub struct Tls {
+    /// The authority to trust, PEM. Default: the system's roots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretRef>,
+    /// Our certificate, PEM, where the server asks for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_secret_ref: Option<SecretRef>,
+    /// Its private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_secret_ref: Option<SecretRef>,
+}
+
+/// A Kafka cluster.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rules::rule(rules::exactly_one(&["bootstrapServers", "strimzi"]), rules::ONE_CLUSTER),
+]))]
+pub struct Kafka {
+    /// `host:port[,host:port]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub bootstrap_servers: Option<String>,
+    /// A cluster that Strimzi runs: address, authority and login are looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strimzi: Option<Strimzi>,
+    /// Left out: plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Left out: nobody logs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sasl: Option<Sasl>,
+}
+
+/// A cluster that Strimzi runs in the same namespace.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Strimzi {
+    /// Name of the Kafka object.
+    #[schemars(length(min = 1, max = 253))]
+    pub cluster: String,
+    /// Name of one of its listeners. Default: the first that suits the login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub listener: Option<String>,
+    /// Name of a KafkaUser whose Secret logs in. Default: nobody logs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub user: Option<String>,
+}
+
+/// SASL.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rules::rule(
+        "self.mechanism == 'OAUTHBEARER' || (has(self.usernameSecretRef) && has(self.passwordSecretRef))",
+        rules::SASL_LOGIN
+    ),
+]))]
+pub struct Sasl {
+    /// How to log in.
+    pub mechanism: Mechanism,
+    /// Who.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_secret_ref: Option<SecretRef>,
+    /// The password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretRef>,
+}
+
+/// How to log in to Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mechanism {
+    /// the password as it is; wants TLS.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// a proof of the password, SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// a proof of the password, SHA-512.
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+    /// a token.
+    #[serde(rename = "OAUTHBEARER")]
+    OauthBearer,
+}
+
+/// A server at a URL.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// For example `amqp://mq:5672/vhost`, `http://mq:15672`, `nats://nats:4222`, `host:port` of a scaler. Without user and password.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: String,
+    /// Left out: as the URL says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Who. Left out: nobody logs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_secret_ref: Option<SecretRef>,
+    /// The password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretRef>,
+}
+
+/// An HTTP server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpLogin {
+    /// For example `http://prometheus:9090`. Without user and password.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: String,
+    /// Left out: as the URL says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Who, for basic authentication. Left out: nobody logs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_secret_ref: Option<SecretRef>,
+    /// The password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretRef>,
+    /// A bearer token instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_secret_ref: Option<SecretRef>,
+    /// Headers to send, without secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(inner(length(max = 1024)), extend("maxProperties" = 16))]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A Redis.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Redis {
+    /// `host:port` of the server, or of the sentinels, or of some nodes of the cluster.
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(min = 1, max = 261)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub addresses: Vec<String>,
+    /// The addresses are sentinels: which master to ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<Sentinel>,
+    /// The addresses are nodes of a Redis cluster. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<bool>,
+    /// Number of the database. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 65_535))]
+    pub database: Option<u32>,
+    /// Left out: plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// ACL user. Left out: the default user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_secret_ref: Option<SecretRef>,
+    /// The password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretRef>,
+}
+
+/// Sentinels that know where a master is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sentinel {
+    /// Name of the master.
+    #[schemars(length(min = 1, max = 255))]
+    pub master: String,
+    /// ACL user at the sentinels. Left out: nobody logs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_secret_ref: Option<SecretRef>,
+    /// The password at the sentinels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretRef>,
+}
+
+/// A database server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// Its name or address.
+    #[schemars(length(min = 1, max = 253))]
+    pub host: String,
+    /// Default: 5432 for PostgreSQL, 3306 for MySQL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: Option<u32>,
+    /// The database.
+    #[schemars(length(min = 1, max = 63))]
+    pub database: String,
+    /// Left out: plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Who. Left out: nobody logs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_secret_ref: Option<SecretRef>,
+    /// The password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretRef>,
+}
+
+/// An AWS account's SQS.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sqs {
+    /// For example eu-central-1.
+    #[schemars(length(min = 1, max = 63))]
+    pub region: String,
+    /// Another server that speaks SQS. Default: AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub endpoint: Option<String>,
+    /// Access key. Left out: the pod's own identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id_secret_ref: Option<SecretRef>,
+    /// Its secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_access_key_secret_ref: Option<SecretRef>,
+}

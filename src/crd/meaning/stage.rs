@@ -1,0 +1,206 @@
+//! One stage: its bounds, its hints, its limits, what to do when blind.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Reader, not_yet};
+use crate::crd::behaviour::{self, FallbackPolicy as WrittenPolicy, PolicyType, SelectPolicy};
+use crate::crd::pipeline::{OnSilence as WrittenSilence, Stage as Written};
+use crate::crd::quantity::Quantity;
+use crate::crd::rules;
+use crate::crd::workload::{Actuate, Target};
+use crate::decide::{
+    Behaviour, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Policy, Rules, Select, Stage,
+    TargetId, Unit,
+};
+
+/// Most replicas that any count may name.
+pub(super) const MOST: u32 = 100_000;
+
+impl Reader<'_> {
+    /// Reads a stage; mode, pin and the share of the pipeline's objective are the caller's.
+    pub(super) fn stage(
+        &mut self,
+        all: &[Written],
+        index: usize,
+        written: &Written,
+        poll: Option<Duration>,
+    ) -> Stage {
+        let at = format!("spec.stages[{index}]");
+        self.name(format!("{at}.name"), &written.name);
+        self.refuse_later_fields(&at, written);
+        let min =
+            self.count(format!("{at}.replicas.min"), written.replicas.min.unwrap_or(1), 0, MOST);
+        let max = self.count(format!("{at}.replicas.max"), written.replicas.max, 1, MOST);
+        if min > max {
+            self.refuse(format!("{at}.replicas.min"), rules::MIN_ABOVE_MAX);
+        }
+        let objective = written.objective.as_ref();
+        let done_by = objective.and_then(|objective| objective.done_by.as_ref());
+        self.refuse_unless_absent(format!("{at}.objective.doneBy"), done_by);
+        let max_delay = objective.and_then(|objective| objective.max_delay.as_ref());
+        Stage {
+            name: written.name.as_str().into(),
+            mode: Mode::Enforce,
+            after: self.after(&at, all, index, written),
+            target: self.target(&at, written),
+            min,
+            max,
+            idle: self.idle(&at, written.idle.as_ref(), min),
+            pinned: None,
+            max_delay: self.span(format!("{at}.objective.maxDelay"), max_delay, "1s", "168h"),
+            is_default_objective: false,
+            rate_hint: self.rate_hint(&at, written.rate_per_replica),
+            startup_hint: self.span(format!("{at}.startup"), written.startup.as_ref(), "0s", "1h"),
+            on_silence: match written.on_silence {
+                Some(WrittenSilence::Follow) => OnSilence::Follow,
+                Some(WrittenSilence::Hold) | None => OnSilence::Hold,
+            },
+            sources: self.sources(&at, written, poll),
+            behaviour: self.behaviour(&at, written.behavior.as_ref()),
+            fallback: self.fallback(&at, written.fallback.as_ref()),
+        }
+    }
+
+    /// What the contract has and this version cannot serve.
+    fn refuse_later_fields(&mut self, at: &str, written: &Written) {
+        let later = [
+            ("lanes", !written.lanes.is_empty()),
+            ("jobs", written.jobs.is_some()),
+            ("combine", written.combine.is_some()),
+            ("schedules", !written.schedules.is_empty()),
+            ("forecast", written.forecast.is_some()),
+            ("gates", !written.gates.is_empty()),
+            ("actuate", written.actuate == Some(Actuate::HPA)),
+            ("capacity", written.capacity.is_some()),
+        ];
+        for (field, _) in later.iter().filter(|(_, is_written)| *is_written) {
+            self.faults.push(not_yet(format!("{at}.{field}")));
+        }
+    }
+
+    /// The stages that feed this one, by index.
+    fn after(&mut self, at: &str, all: &[Written], index: usize, written: &Written) -> Vec<usize> {
+        let mut feeds = BTreeSet::new();
+        for (entry, name) in written.after.iter().enumerate() {
+            match all.iter().take(index).position(|above| above.name == *name) {
+                Some(above) if feeds.insert(above) => {}
+                Some(_) => self.refuse(format!("{at}.after[{entry}]"), "is named twice"),
+                None => self.refuse(format!("{at}.after[{entry}]"), rules::AFTER_ABOVE),
+            }
+        }
+        feeds.into_iter().collect()
+    }
+
+    /// The workload. Lanes and Jobs have been refused already.
+    fn target(&mut self, at: &str, written: &Written) -> TargetId {
+        let ways = [written.target.is_some(), !written.lanes.is_empty(), written.jobs.is_some()];
+        if ways.iter().filter(|way| **way).count() != 1 {
+            self.refuse(at, rules::ONE_WORKLOAD);
+        }
+        let nothing = Target::default();
+        let target = written.target.as_ref().unwrap_or(&nothing);
+        let api_version = target.api_version.as_deref().unwrap_or("apps/v1");
+        let kind = target.kind.as_deref().unwrap_or("Deployment");
+        if written.target.is_some() {
+            self.text(format!("{at}.target.apiVersion"), api_version, 317);
+            self.text(format!("{at}.target.kind"), kind, 63);
+            self.text(format!("{at}.target.name"), &target.name, 253);
+        }
+        TargetId {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: Arc::clone(&self.id.namespace),
+            name: target.name.as_str().into(),
+        }
+    }
+
+    fn idle(&mut self, at: &str, written: Option<&behaviour::Idle>, min: u32) -> Option<Idle> {
+        let written = written?;
+        let replicas = written.replicas.unwrap_or(0);
+        if replicas > min {
+            self.refuse(format!("{at}.idle.replicas"), rules::IDLE_ABOVE_MIN);
+        }
+        let after = self.span(format!("{at}.idle.after"), written.after.as_ref(), "0s", "24h");
+        Some(Idle { replicas, after: after.unwrap_or(Duration::from_mins(5)) })
+    }
+
+    fn rate_hint(&mut self, at: &str, written: Option<f64>) -> Option<f64> {
+        let rate = written?;
+        if rate.is_finite() && rate > 0.0 && rate <= 1e12 {
+            return Some(rate);
+        }
+        self.refuse(format!("{at}.ratePerReplica"), "must be above 0 and at most 1e12");
+        None
+    }
+
+    fn behaviour(&mut self, at: &str, written: Option<&behaviour::Behavior>) -> Behaviour {
+        let Some(written) = written else { return Behaviour::default() };
+        Behaviour {
+            up: self.rules(&format!("{at}.behavior.scaleUp"), written.scale_up.as_ref()),
+            down: self.rules(&format!("{at}.behavior.scaleDown"), written.scale_down.as_ref()),
+        }
+    }
+
+    fn rules(&mut self, at: &str, written: Option<&behaviour::Rules>) -> Rules {
+        let Some(written) = written else { return Rules::default() };
+        let window = written.stabilization_window_seconds.map(|seconds| {
+            self.count(format!("{at}.stabilizationWindowSeconds"), seconds, 0, 3600)
+        });
+        if written.policies.len() > 16 {
+            self.refuse(format!("{at}.policies"), "must have at most 16 items");
+        }
+        let mut policies = Vec::new();
+        for (index, policy) in written.policies.iter().enumerate() {
+            let at = format!("{at}.policies[{index}]");
+            let seconds = self.count(format!("{at}.periodSeconds"), policy.period_seconds, 1, 1800);
+            policies.push(Policy {
+                unit: match policy.unit {
+                    PolicyType::Pods => Unit::Pods,
+                    PolicyType::Percent => Unit::Percent,
+                },
+                value: self.count(format!("{at}.value"), policy.value, 1, 1_000_000),
+                period: Duration::from_secs(seconds.into()),
+            });
+        }
+        let tolerance = written.tolerance.as_ref().map(Quantity::read);
+        if tolerance == Some(None) {
+            self.refuse(
+                format!("{at}.tolerance"),
+                "must be a quantity of 0 or more, such as \"0.1\"",
+            );
+        }
+        Rules {
+            window: window.map(|seconds| Duration::from_secs(seconds.into())),
+            select: match written.select_policy {
+                Some(SelectPolicy::Min) => Select::Min,
+                Some(SelectPolicy::Disabled) => Select::Disabled,
+                Some(SelectPolicy::Max) | None => Select::Max,
+            },
+            policies,
+            tolerance: tolerance.flatten(),
+        }
+    }
+
+    fn fallback(&mut self, at: &str, written: Option<&behaviour::Fallback>) -> Fallback {
+        let at = format!("{at}.fallback");
+        let nothing = behaviour::Fallback::default();
+        let written = written.unwrap_or(&nothing);
+        let after = self.span(format!("{at}.after"), written.after.as_ref(), "1s", "24h");
+        let policy = written.policy.unwrap_or(WrittenPolicy::Hold);
+        if policy != WrittenPolicy::Hold && written.replicas.is_none() {
+            self.refuse(format!("{at}.replicas"), rules::FALLBACK_REPLICAS);
+        }
+        let replicas = self.count(format!("{at}.replicas"), written.replicas.unwrap_or(0), 0, MOST);
+        Fallback {
+            after: after.unwrap_or(Duration::from_mins(2)),
+            policy: match policy {
+                WrittenPolicy::Hold => FallbackPolicy::Hold,
+                WrittenPolicy::Static => FallbackPolicy::Static(replicas),
+                WrittenPolicy::AtLeast => FallbackPolicy::AtLeast(replicas),
+                WrittenPolicy::AtMost => FallbackPolicy::AtMost(replicas),
+            },
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! How rules and bounds are written beside the fields they guard: as extensions that the API server reads.
+//! Used by the kinds of this room; `generate` leaves them untouched.
+
+use serde_json::{Value, json};
+
+/// Message of the rule that a stage says what to scale in one way.
+pub(super) const ONE_WORKLOAD: &str = "exactly one of target, lanes, jobs must be set";
+/// Message of the rule on the bounds of a stage.
+pub(super) const MIN_ABOVE_MAX: &str = "min must not be above max";
+/// Message of the rule on the idle count.
+pub(super) const IDLE_ABOVE_MIN: &str = "idle.replicas must not be above replicas.min";
+/// Message of the rule on the order of stages.
+pub(super) const AFTER_ABOVE: &str =
+    "after may only name stages that stand above: stages are written in flow order, without cycles";
+/// Message of the rule on what a source is.
+pub(super) const ONE_SOURCE: &str = "exactly one kind of source must be set: kafka, rabbitmq, redis, prometheus, postgres, mysql, \
+     nats, sqs, http, external, cpu, memory, workload, lineage, airflow or dagster";
+/// Message of the rule on source names.
+pub(super) const SOURCE_NAME: &str =
+    "a source name must match [a-z][a-z0-9_]* and be no CEL keyword, so that combine can use it";
+/// Message of the rule on how a Kafka source finds its brokers.
+pub(super) const ONE_BROKER: &str = "exactly one of connectionRef, bootstrapServers must be set";
+/// Message of the rule on the fallback count.
+pub(super) const FALLBACK_REPLICAS: &str = "replicas is required unless policy is Hold";
+/// Message of the rule on what a connection is.
+pub(super) const ONE_CONNECTION: &str = "exactly one of kafka, prometheus, rabbitmq, redis, postgres, mysql, nats, sqs, http, external must be set";
+/// Message of the rule on how a Kafka connection finds its brokers.
+pub(super) const ONE_CLUSTER: &str = "exactly one of bootstrapServers, strimzi must be set";
+/// Message of the rule on client certificates.
+pub(super) const CERT_WITH_KEY: &str = "certSecretRef and keySecretRef go together";
+/// Message of the rule on SASL.
+pub(super) const SASL_LOGIN: &str = "this mechanism needs usernameSecretRef and passwordSecretRef";
+/// Message of the rule on a cluster-wide connection's Secrets.
+pub(super) const SECRET_NAMESPACE: &str =
+    "secretNamespace is required when Secrets or strimzi are named";
+
+/// Words that CEL keeps for itself: no source may be called so.
+pub(super) const CEL_KEYWORDS: [&str; 20] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+];
+
+/// One CEL rule and the words it refuses with.
+pub(super) fn rule(cel: impl Into<String>, message: &str) -> Value {
+    json!({"rule": cel.into(), "message": message})
+}
+
+/// One CEL rule whose complaint points at a field below.
+pub(super) fn rule_at(field: &str, cel: impl Into<String>, message: &str) -> Value {
+    json!({"rule": cel.into(), "message": message, "fieldPath": field})
+}
+
+/// CEL that is true when exactly one of the fields is set.
+pub(super) fn exactly_one(fields: &[&str]) -> String {
+    let set: Vec<String> = fields.iter().map(|field| format!("has(self.{field})")).collect();
+    format!("[{}].exists_one(x, x)", set.join(", "))
+}
+
+/// CEL that is true when the name may be used in an expression.
+pub(super) fn source_name() -> String {
+    let keywords: Vec<String> = CEL_KEYWORDS.iter().map(|word| format!("'{word}'")).collect();
+    format!("self.name.matches('^[a-z][a-z0-9_]*$') && !(self.name in [{}])", keywords.join(", "))
+}
+
+/// Is this a DNS label, as names of stages are?
+pub(super) fn is_label(name: &str) -> bool {
+    let is_end = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let bytes = name.as_bytes();
+    bytes.len() <= 63
+        && is_end(bytes.first())
+        && is_end(bytes.last())
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+}
+
+/// May a source be called so?
+pub(super) fn is_source_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    bytes.len() <= 63
+        && bytes.first().is_some_and(u8::is_ascii_lowercase)
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_')
+        && !CEL_KEYWORDS.contains(&name)
+}

@@ -1,0 +1,139 @@
+//! What is scaled: a target, lanes or Jobs, how, and on what kind of node.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// A workload in the pipeline's namespace: anything with /scale.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Group and version. Default apps/v1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 317), extend("default" = "apps/v1"))]
+    pub api_version: Option<String>,
+    /// Kind. Default Deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), extend("default" = "Deployment"))]
+    pub kind: Option<String>,
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// One of several workloads on one queue, on its own kind of node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lane {
+    /// The CapacityPool it runs on, unique in the stage.
+    #[schemars(length(min = 1, max = 63))]
+    pub pool: String,
+    /// Replicas it gets before anything is shared out. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub base: Option<u32>,
+    /// Share in per cent of what is above the bases. Left out: an equal part of what the others leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub share: Option<u32>,
+    /// Pool of the lane that takes over when this one cannot be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub fallback_to: Option<String>,
+    /// The workload of this lane.
+    pub target: Target,
+}
+
+/// Jobs made from a template; replicas are running Jobs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Jobs {
+    /// The object whose Job template is used.
+    pub template_ref: TemplateRef,
+}
+
+/// Whose Job template is used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateRef {
+    /// Default CronJob, which is best suspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = json!("CronJob")))]
+    pub kind: Option<TemplateKind>,
+    /// Name of the object, in the pipeline's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Kinds with a Job template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TemplateKind {
+    /// batch/v1 CronJob.
+    CronJob,
+}
+
+/// How a decision is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Actuate {
+    /// write /scale.
+    Scale,
+    /// make a HorizontalPodAutoscaler that reads Penstock's external metric.
+    HPA,
+}
+
+/// What kind of nodes a stage runs on, and how they are used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// What the pods are to the pipeline. Default Worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Which pods go first. Default Spread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale_in: Option<ScaleIn>,
+    /// Room kept free ahead of need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headroom: Option<Headroom>,
+}
+
+/// What pods are to the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Role {
+    /// one of many; another takes over when it goes.
+    Worker,
+    /// the one that leads: Spark drivers, job managers. Never on nodes that may be taken away.
+    Driver,
+    /// holds state that is dear to rebuild.
+    Stateful,
+}
+
+/// Which pods go first when a stage is scaled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScaleIn {
+    /// those whose going empties a node.
+    Pack,
+    /// as Kubernetes chooses.
+    Spread,
+}
+
+/// Room kept free ahead of need.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Headroom {
+    /// Default Off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<HeadroomMode>,
+    /// Replicas that room is kept for, at most. Default: what the forecast asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub max: Option<u32>,
+}
+
+/// Whether room is kept free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HeadroomMode {
+    /// as much as the forecast asks for.
+    Auto,
+    /// none.
+    Off,
+}
