@@ -4,7 +4,9 @@
 //! ask through **answer**. `daemon` joins them into the loop; ARCHITECTURE.md has the drawing and the rules.
 
 pub mod clock;
+pub mod tasks;
 pub mod crd;
+pub mod watch;
 pub mod observe;
 pub mod decide;
 pub mod act;

@@ -30,6 +30,12 @@ impl QuestionId {
     pub fn new(pipeline: &PipelineId, stage: &str, source: &str) -> Self {
         Self(format!("{pipeline}/{stage}/{source}").into())
     }
+
+    /// The pipeline whose question this is.
+    pub fn pipeline(&self) -> Option<PipelineId> {
+        let mut parts = self.0.split('/');
+        Some(PipelineId { namespace: parts.next()?.into(), name: parts.next()?.into() })
+    }
 }
 
 impl std::fmt::Display for QuestionId {

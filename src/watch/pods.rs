@@ -1,0 +1,218 @@
+//! The pods of targets, cut down to what readiness needs: labels, Ready since when, going or not. 20,000 pods of others must
+//! stay under 16 MiB, so labels are one string a pod and nothing else of the object is kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::core::{Expression, Object};
+use serde::{Deserialize, Serialize};
+
+use super::stores::Name;
+
+/// A pod as it is asked of the API server: everything that is not named here is dropped while it is parsed.
+pub(super) type WirePod = Object<WireSpec, WireStatus>;
+
+/// Nothing of the spec is needed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct WireSpec {}
+
+/// The part of a pod's status that tells whether it is Ready.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct WireStatus {
+    #[serde(default)]
+    phase: String,
+    #[serde(default)]
+    conditions: Vec<WireCondition>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    last_transition_time: Option<Timestamp>,
+}
+
+/// All pods of the watched namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Pods {
+    by_namespace: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Pod>>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Pod {
+    /// `key=value` pairs, each ended by a zero byte.
+    labels: Box<str>,
+    ready_since: Option<Timestamp>,
+}
+
+/// How many of a target's pods are Ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Readiness {
+    pub(super) ready: u32,
+    /// When the youngest Ready pod became so.
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Pods {
+    /// Takes a pod in; returns the labels it has and had, when what counts has changed.
+    pub(super) fn put(&mut self, name: &Name, wire: &WirePod) -> Option<[Box<str>; 2]> {
+        let labels = packed(wire.metadata.labels.as_ref());
+        let is_going = wire.metadata.deletion_timestamp.is_some();
+        let status = wire.status.as_ref();
+        let is_over = status.is_some_and(|s| s.phase == "Succeeded" || s.phase == "Failed");
+        let ready = status
+            .and_then(|s| s.conditions.iter().find(|c| c.kind == "Ready" && c.status == "True"));
+        let ready_since = match ready {
+            Some(condition) if !is_going && !is_over => {
+                Some(condition.last_transition_time.unwrap_or(Timestamp::UNIX_EPOCH))
+            }
+            _ => None,
+        };
+        let pod = Pod { labels: labels.clone(), ready_since };
+        let pods = self.by_namespace.entry(Arc::clone(&name.namespace)).or_default();
+        match pods.insert(Arc::clone(&name.name), pod) {
+            Some(old) if old.ready_since == ready_since && old.labels == labels => None,
+            Some(old) => Some([labels, old.labels]),
+            None => Some([labels.clone(), labels]),
+        }
+    }
+
+    /// Drops a pod; returns its labels.
+    pub(super) fn gone(&mut self, name: &Name) -> Option<Box<str>> {
+        let pods = self.by_namespace.get_mut(&name.namespace)?;
+        let pod = pods.remove(&name.name)?;
+        if pods.is_empty() {
+            self.by_namespace.remove(&name.namespace);
+        }
+        Some(pod.labels)
+    }
+
+    /// Counts the Ready pods of a namespace that a selector matches.
+    pub(super) fn readiness(&self, namespace: &str, selector: &Selector) -> Readiness {
+        let mut count = Readiness::default();
+        for pod in self.by_namespace.get(namespace).into_iter().flat_map(BTreeMap::values) {
+            if let Some(since) = pod.ready_since.filter(|_| selector.matches(&pod.labels)) {
+                count.ready += 1;
+                count.since = count.since.max(Some(since));
+            }
+        }
+        count
+    }
+}
+
+fn packed(labels: Option<&BTreeMap<String, String>>) -> Box<str> {
+    let mut text = String::new();
+    for (key, value) in labels.into_iter().flatten() {
+        text.push_str(key);
+        text.push('=');
+        text.push_str(value);
+        text.push('\0');
+    }
+    text.into_boxed_str()
+}
+
+/// A label selector as `/scale` prints it, ready to be matched.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Selector(Vec<Expression>);
+
+impl Selector {
+    /// Reads `a=b,c!=d,e in (f,g),!h`. `None` when it cannot be read or would match every pod.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let mut terms = Vec::new();
+        let mut rest = text;
+        while !rest.trim().is_empty() {
+            let depth_end = term_end(rest);
+            terms.push(expression(rest.get(..depth_end)?.trim())?);
+            rest = rest.get(depth_end + 1..).unwrap_or("");
+        }
+        (!terms.is_empty()).then_some(Self(terms))
+    }
+
+    /// Does a pod with these packed labels match?
+    pub(super) fn matches(&self, packed: &str) -> bool {
+        let value_of = |key: &str| {
+            packed.split_terminator('\0').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+        };
+        self.0.iter().all(|term| match term {
+            Expression::Equal(key, value) => value_of(key) == Some(value),
+            Expression::NotEqual(key, value) => value_of(key) != Some(value),
+            Expression::In(key, values) => value_of(key).is_some_and(|v| values.contains(v)),
+            Expression::NotIn(key, values) => value_of(key).is_none_or(|v| !values.contains(v)),
+            Expression::Exists(key) => value_of(key).is_some(),
+            Expression::DoesNotExist(key) => value_of(key).is_none(),
+        })
+    }
+}
+
+/// Where the first term ends: at the first comma outside parentheses.
+fn term_end(text: &str) -> usize {
+    let mut depth = 0_i32;
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' if depth == 0 => return at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn expression(term: &str) -> Option<Expression> {
+    let owned = |text: &str| text.trim().to_owned();
+    if let Some(key) = term.strip_prefix('!') {
+        return Some(Expression::DoesNotExist(owned(key)));
+    }
+    if let Some((head, list)) = term.strip_suffix(')').and_then(|t| t.split_once('(')) {
+        let values = list.split(',').map(owned).collect();
+        let mut words = head.split_whitespace();
+        return match (words.next()?, words.next()?) {
+            (key, "in") => Some(Expression::In(owned(key), values)),
+            (key, "notin") => Some(Expression::NotIn(owned(key), values)),
+            _ => None,
+        };
+    }
+    if let Some((key, value)) = term.split_once("!=") {
+        return Some(Expression::NotEqual(owned(key), owned(value)));
+    }
+    if let Some((key, value)) = term.split_once('=') {
+        return Some(Expression::Equal(owned(key), owned(value.trim_start_matches('='))));
+    }
+    (!term.is_empty()).then(|| Expression::Exists(owned(term)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Box<str> {
+        packed(Some(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()))
+    }
+
+    #[test]
+    fn a_selector_matches_as_the_api_server_would() {
+        let pod = labels(&[("app", "enrich"), ("app.kubernetes.io/name", "x"), ("tier", "b")]);
+        for (text, expected) in [
+            ("app=enrich", true),
+            ("app==enrich,tier!=c", true),
+            ("app=enric", false),
+            ("tier in (a,b),app", true),
+            ("tier notin (a, b)", false),
+            ("!missing,tier", true),
+            ("!tier", false),
+            ("ap=enrich", false),
+        ] {
+            assert_eq!(Selector::read(text).expect(text).matches(&pod), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_or_odd_selector_is_no_selector() {
+        for text in ["", " ", "a within (b)"] {
+            assert_eq!(Selector::read(text), None, "{text:?}");
+        }
+    }
+}

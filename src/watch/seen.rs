@@ -1,0 +1,162 @@
+//! From the stores to what the daemon asks for: the due pipelines as they stand, and the questions of all. A plain function of
+//! store contents; it waits for nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::crd::PipelineStatus;
+use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
+use crate::decide::{
+    Missing, Observation, Pipeline, PipelineId, QuestionId, Recalled, Target, TargetId, Unusable,
+};
+use crate::observe::{Credentials, Question};
+
+use super::secrets::NoSecret;
+use super::stores::{Name, Stores};
+use super::targets::KindId;
+
+/// What the daemon is told.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The due pipelines that exist.
+    pub sights: Vec<Sight>,
+    /// Pipelines that were deleted since the last turn.
+    pub gone: Vec<PipelineId>,
+    /// The questions of all pipelines, when they may have changed.
+    pub questions: Option<Vec<Question>>,
+}
+
+/// One pipeline as the cluster shows it.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// Which one.
+    pub id: PipelineId,
+    /// uid of the object.
+    pub uid: Arc<str>,
+    /// Its generation.
+    pub generation: i64,
+    /// Its status as last seen.
+    pub status: Arc<PipelineStatus>,
+    /// What is asked for; `None` when a fault forbids to decide on it.
+    pub pipeline: Option<Arc<Pipeline>>,
+    /// What is wrong with what was written.
+    pub faults: Arc<[Fault]>,
+    /// Its targets, in stage order.
+    pub targets: Vec<Target>,
+    /// What its status remembers, in stage order.
+    pub recalled: Vec<Option<Recalled>>,
+    /// Readings that the cluster itself answers: a Secret or Connection that is lacking.
+    pub unanswerable: Vec<(QuestionId, Observation)>,
+}
+
+impl Stores {
+    /// The due pipelines as they stand. Targets, Secrets and questions are worked out anew when something they lean on moved.
+    pub(super) fn sights(&self, due: &BTreeSet<PipelineId>, now: Timestamp) -> Vec<Sight> {
+        due.iter().filter_map(|id| self.sight(id, now)).collect()
+    }
+
+    fn sight(&self, id: &PipelineId, now: Timestamp) -> Option<Sight> {
+        let written = self.pipelines.get(id)?;
+        let meant = written.meaning();
+        let pipeline = meant.map(|(pipeline, _)| Arc::clone(pipeline));
+        let stages = pipeline.iter().flat_map(|pipeline| &pipeline.stages);
+        let targets = stages.clone().map(|stage| self.target_for(id, &stage.target)).collect();
+        let recalled = stages
+            .map(|stage| {
+                let status =
+                    written.status.stages.iter().find(|known| *known.name == *stage.name)?;
+                Some(status.recalled())
+            })
+            .collect();
+        let failed = |label: &'static str, message: String| {
+            let missing = Missing {
+                label: label.into(),
+                message: message.into(),
+                is_lasting: true,
+                since: now,
+            };
+            Observation::Failed(missing)
+        };
+        let refused =
+            meant.iter().flat_map(|(_, meaning)| &meaning.unanswerable).map(|(question, fault)| {
+                (question.clone(), failed(fault.code.label(), fault.to_string()))
+            });
+        let lacking =
+            meant.iter().flat_map(|(_, meaning)| &meaning.questions).filter_map(|draft| {
+                let (label, message) = self.lacking(draft)?;
+                Some((draft.id.clone(), failed(label, message)))
+            });
+        let unanswerable = refused.chain(lacking).collect();
+        Some(Sight {
+            id: id.clone(),
+            uid: Arc::clone(&written.uid),
+            generation: written.generation,
+            status: Arc::clone(&written.status),
+            pipeline,
+            faults: written.faults(),
+            targets,
+            recalled,
+            unanswerable,
+        })
+    }
+
+    /// What is known of a target, for one of the pipelines that name it: the oldest has it, the others hold.
+    fn target_for(&self, id: &PipelineId, target: &TargetId) -> Target {
+        let first = self.targets.owners(target).into_iter().flatten().min_by_key(|owner| {
+            (self.pipelines.get(*owner).map(|written| written.created), (*owner).clone())
+        });
+        match first {
+            Some(first) if first != id => Target::Unusable(Unusable::TakenBy(first.to_string())),
+            _ => self.target(target),
+        }
+    }
+
+    /// Why a question cannot be asked for want of a Secret; `None` when it can, or when the Secret is still being read.
+    fn lacking(&self, draft: &QuestionDraft) -> Option<(&'static str, String)> {
+        draft.secrets.iter().find_map(|wanted| {
+            match self.secrets.bytes(&name_of(wanted), &wanted.key) {
+                Ok(_) | Err(NoSecret::Awaited) => None,
+                Err(NoSecret::Lasting { label, message }) => Some((label, message)),
+            }
+        })
+    }
+
+    /// Works out what all pipelines together need: targets, Secrets, questions. Returns the kinds to look up, whether new Secrets
+    /// are named, and the questions.
+    pub(super) fn work_out(&mut self) -> (Vec<KindId>, bool, Vec<Question>) {
+        let mut owners: BTreeMap<TargetId, BTreeSet<PipelineId>> = BTreeMap::new();
+        let mut wanted = BTreeSet::new();
+        let mut questions = Vec::new();
+        for (id, written) in &self.pipelines {
+            let Some((pipeline, meaning)) = written.meaning() else { continue };
+            for stage in &pipeline.stages {
+                owners.entry(stage.target.clone()).or_default().insert(id.clone());
+            }
+            for draft in &meaning.questions {
+                wanted.extend(draft.secrets.iter().map(name_of));
+                questions.extend(self.question(draft));
+            }
+        }
+        let kinds = self.targets.want(owners);
+        let has_new_secrets = self.secrets.want(wanted);
+        (kinds, has_new_secrets, questions)
+    }
+
+    /// A question with its credentials, once all of them are known.
+    fn question(&self, draft: &QuestionDraft) -> Option<Question> {
+        let mut credentials = Credentials::default();
+        for wanted in &draft.secrets {
+            credentials.put(
+                wanted.usage,
+                self.secrets.bytes(&name_of(wanted), &wanted.key).ok()?.to_vec(),
+            );
+        }
+        Some(draft.with(Arc::new(credentials)))
+    }
+}
+
+fn name_of(wanted: &SecretWanted) -> Name {
+    Name { namespace: wanted.namespace.as_str().into(), name: wanted.name.as_str().into() }
+}

@@ -1,0 +1,243 @@
+//! The stores: what the API server last said of each object we care for, and whether all have had their first list.
+//! Filled by one `keep` task a kind; read by `seen`. Objects are cut down as they arrive.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::StreamExt;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+use crate::crd::{ClusterConnection, Connection};
+use crate::decide::{PipelineId, TargetId};
+
+use super::pods::Pods;
+use super::secrets::Vault;
+use super::targets::Targets;
+use super::written::Written;
+
+/// Namespace and name; the namespace is empty for cluster-scoped kinds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+}
+
+/// Everything that is held.
+#[derive(Debug, Default)]
+pub(super) struct Stores {
+    pub(super) pipelines: BTreeMap<PipelineId, Written>,
+    pub(super) connections: BTreeMap<Name, Arc<Connection>>,
+    pub(super) cluster_connections: BTreeMap<Arc<str>, Arc<ClusterConnection>>,
+    /// Labels of namespaces, which a `ClusterConnection` may select by.
+    pub(super) namespaces: BTreeMap<Arc<str>, BTreeMap<String, String>>,
+    /// Which target each HorizontalPodAutoscaler names.
+    pub(super) hpas: BTreeMap<Name, TargetId>,
+    pub(super) pods: Pods,
+    pub(super) targets: Targets,
+    pub(super) secrets: Vault,
+    /// Namespaces whose Secrets a `ClusterConnection` may name.
+    pub(super) lendable: BTreeSet<String>,
+    /// Pipelines that something changed for since the last turn.
+    pub(super) dirty: BTreeSet<PipelineId>,
+    /// Deleted pipelines that the daemon has not been told of.
+    pub(super) gone: BTreeSet<PipelineId>,
+    /// True when the set of questions may have changed.
+    pub(super) questions_moved: bool,
+    /// Stores that still wait for their first list.
+    unsynced: BTreeSet<String>,
+}
+
+impl Stores {
+    /// Marks every pipeline, as a change of something shared does.
+    pub(super) fn touch_all(&mut self) {
+        self.dirty.extend(self.pipelines.keys().cloned());
+        self.questions_moved = true;
+    }
+
+    /// Is there anything for the loop to do?
+    pub(super) fn has_news(&self) -> bool {
+        self.questions_moved || !self.dirty.is_empty() || !self.gone.is_empty()
+    }
+
+    /// Marks the pipelines that name a target.
+    pub(super) fn touch_target(&mut self, target: &TargetId) {
+        if let Some(owners) = self.targets.owners(target) {
+            self.dirty.extend(owners.iter().cloned());
+        }
+    }
+
+    /// Drops what was read out of all pipelines, since a connection or a label that they lean on changed.
+    pub(super) fn reread_all(&mut self) {
+        for written in self.pipelines.values_mut() {
+            written.forget_meaning();
+        }
+        self.touch_all();
+    }
+}
+
+/// The stores and the bell that rings when one moved.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    stores: Mutex<Stores>,
+    bell: Notify,
+}
+
+impl Shelf {
+    /// Opens the stores. Held for moments only; never across an await.
+    pub(super) fn open(&self) -> MutexGuard<'_, Stores> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the stores, and wakes the loop if that is news to it: most events are about objects that nobody scales.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Stores)) {
+        let mut stores = self.open();
+        change(&mut stores);
+        let has_news = stores.has_news();
+        drop(stores);
+        if has_news {
+            self.ring();
+        }
+    }
+
+    /// Wakes the loop.
+    pub(super) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    /// Waits for the next change.
+    pub(super) async fn rung(&self) {
+        self.bell.notified().await;
+    }
+
+    /// Announces a store that decisions must wait for.
+    pub(super) fn await_store(&self, store: &str) {
+        self.open().unsynced.insert(store.to_owned());
+    }
+
+    /// A store has had its first list.
+    pub(super) fn synced(&self, store: &str) {
+        if self.open().unsynced.remove(store) {
+            debug!(store, "first list is in");
+            self.ring();
+        }
+    }
+
+    /// Which stores are still waited for.
+    pub(super) fn unsynced(&self) -> Vec<String> {
+        self.open().unsynced.iter().cloned().collect()
+    }
+}
+
+/// What to do with the objects of one kind.
+pub(super) struct Keeper<T> {
+    /// Its name in logs and in `unsynced`.
+    pub(super) store: String,
+    /// May decisions go on without it when we are not allowed to read it?
+    pub(super) is_optional: bool,
+    /// An object came or changed.
+    pub(super) put: fn(&mut Stores, &Name, T),
+    /// An object went.
+    pub(super) gone: fn(&mut Stores, &Name),
+}
+
+/// Watch connections end after this many seconds, so that a half-open one is noticed within 60.
+const WATCH_SECONDS: u32 = 55;
+
+/// The watch settings of every store.
+pub(super) fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// Keeps one store true for as long as the process lives. `known` holds the names of this scope, so that what a relist no
+/// longer shows is dropped, and only after the list was complete.
+pub(super) async fn keep<T>(
+    api: Api<T>,
+    config: watcher::Config,
+    shelf: Arc<Shelf>,
+    keeper: Keeper<T>,
+) where
+    T: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut known = BTreeSet::new();
+    let mut listed = BTreeSet::new();
+    let stream = watcher(api, config).default_backoff();
+    let mut stream = std::pin::pin!(stream);
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(object)) => {
+                let name = name_of(&object);
+                (keeper.put)(&mut shelf.open(), &name, object);
+                listed.insert(name);
+            }
+            Ok(watcher::Event::InitDone) => {
+                let lost = known.difference(&listed).cloned().collect::<Vec<_>>();
+                for name in lost {
+                    (keeper.gone)(&mut shelf.open(), &name);
+                }
+                known = std::mem::take(&mut listed);
+                shelf.synced(&keeper.store);
+                shelf.ring();
+            }
+            Ok(watcher::Event::Apply(object)) => {
+                let name = name_of(&object);
+                shelf.change(|stores| (keeper.put)(stores, &name, object));
+                known.insert(name);
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                let name = name_of(&object);
+                shelf.change(|stores| (keeper.gone)(stores, &name));
+                known.remove(&name);
+            }
+            Err(error) => {
+                warn!(store = keeper.store, error = %chain(&error), "watch failed; it is tried again");
+                if keeper.is_optional && is_denied(&error) {
+                    shelf.synced(&keeper.store);
+                }
+            }
+        }
+    }
+}
+
+fn name_of<T: Resource>(object: &T) -> Name {
+    Name {
+        namespace: object.namespace().unwrap_or_default().into(),
+        name: object.name_any().into(),
+    }
+}
+
+/// Not allowed, or the kind is not served: both last until someone changes the cluster.
+fn is_denied(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => {
+            matches!(status.code, 401 | 403 | 404)
+        }
+        watcher::Error::WatchError(status) => matches!(status.code, 401 | 403 | 404),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
