@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod out;
+mod run;
 mod crds;
 mod completions;
 mod man;
@@ -22,6 +23,8 @@ struct Penstock {
 /// The closed list of what can be asked on the command line.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon
+    Run(run::Run),
     /// Print the custom resource definitions
     Crds(crds::Crds),
     /// Print completions for a shell
@@ -82,6 +85,7 @@ pub fn complain(failure: &Failure) {
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Run(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),

@@ -1,3 +1,219 @@
-//! Joins the rooms.
+//! Joins the rooms: the loop. It owns no policy; it says what is due, carries what one room knows to the next, and keeps time.
+//! Started by the command `run` and by the demo.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch as channel};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::act::{Act, Licence};
+use crate::clock::Clock;
+use crate::decide::{
+    Ending, Memory, Outcome, PipelineId, QuestionId, Situation, Snapshot, Verdict, decide,
+};
+use crate::observe::Observe;
+use crate::tasks::Tasks;
+use crate::watch::{Seen, Watch};
 
 pub mod lease;
+mod options;
+mod wake;
+
+pub use options::{Clients, Error, Options, run};
+
+use wake::{Agenda, RESYNC, SHORTEST_GAP, Wake};
+
+/// How long writes on their way are waited for when the process is asked to end.
+const LAST_WRITES: Duration = Duration::from_secs(3);
+
+/// The loop and all it holds.
+#[derive(Debug)]
+struct Daemon {
+    clock: Clock,
+    watch: Watch,
+    observe: Observe,
+    readings: mpsc::UnboundedReceiver<Vec<QuestionId>>,
+    act: Act,
+    outcomes: mpsc::UnboundedReceiver<Outcome>,
+    licence: Licence,
+    leads: channel::Receiver<bool>,
+    tasks: Tasks,
+    memory: Memory,
+    agenda: Agenda,
+    goodbye: CancellationToken,
+}
+
+impl Daemon {
+    /// Turns until it is asked to end, or a task breaks.
+    async fn live(mut self) -> Result<(), Error> {
+        let tasks = self.tasks.clone();
+        let end = tokio::select! {
+            name = tasks.broken() => Err(Error::TaskBroken { name }),
+            () = self.turns() => Ok(()),
+        };
+        self.act.drain(LAST_WRITES).await;
+        self.observe.shutdown().await;
+        end
+    }
+
+    async fn turns(&mut self) {
+        self.await_stores().await;
+        info!("all stores are in; deciding begins");
+        self.agenda.add(self.watch.pipelines());
+        loop {
+            let wake = self.next_wake().await;
+            if matches!(wake, Wake::Goodbye) {
+                return;
+            }
+            self.take_in(wake);
+            self.take_in_all_else();
+            let started = tokio::time::Instant::now();
+            self.turn();
+            let gap = started + SHORTEST_GAP;
+            tokio::select! {
+                () = tokio::time::sleep_until(gap) => {}
+                () = self.goodbye.cancelled() => return,
+            }
+        }
+    }
+
+    /// No decision before every store has had its first list: an empty store is not an empty cluster.
+    async fn await_stores(&self) {
+        loop {
+            let unsynced = self.watch.unsynced();
+            if unsynced.is_empty() {
+                return;
+            }
+            debug!(?unsynced, "waiting for first lists");
+            tokio::select! {
+                () = self.watch.changed() => {}
+                () = self.goodbye.cancelled() => return,
+            }
+        }
+    }
+
+    async fn next_wake(&mut self) -> Wake {
+        let timer = self.agenda.next_timer().map(|at| self.clock.instant(at));
+        tokio::select! {
+            () = self.goodbye.cancelled() => Wake::Goodbye,
+            Some(outcome) = self.outcomes.recv() => Wake::Outcome(Box::new(outcome)),
+            Some(questions) = self.readings.recv() => Wake::Readings(questions),
+            () = self.watch.changed() => Wake::Changed,
+            Ok(()) = self.leads.changed() => Wake::Leadership,
+            () = sleep_until(timer) => Wake::Timer,
+        }
+    }
+
+    fn take_in(&mut self, wake: Wake) {
+        match wake {
+            // The stores are asked at every turn, timers ring by themselves, and a goodbye ended the loop.
+            Wake::Timer | Wake::Changed | Wake::Goodbye => {}
+            Wake::Readings(questions) => self.agenda.add_readings(&questions),
+            Wake::Outcome(outcome) => {
+                let scale = outcome.action.scale();
+                match outcome.result {
+                    Ending::Outdated
+                    | Ending::Unknown { .. }
+                    | Ending::Conflict { .. }
+                    | Ending::Gone => {
+                        self.watch.reread(&scale.target);
+                    }
+                    Ending::Done { .. } | Ending::Refused { .. } | Ending::NotSent { .. } => {}
+                }
+                let is_urgent = !matches!(outcome.result, Ending::NotSent { .. });
+                self.agenda.add_outcome(*outcome, is_urgent);
+            }
+            Wake::Leadership => {
+                self.agenda.add(self.watch.pipelines());
+            }
+        }
+    }
+
+    /// What came meanwhile shares the turn.
+    fn take_in_all_else(&mut self) {
+        while let Ok(outcome) = self.outcomes.try_recv() {
+            self.take_in(Wake::Outcome(Box::new(outcome)));
+        }
+        while let Ok(questions) = self.readings.try_recv() {
+            self.take_in(Wake::Readings(questions));
+        }
+    }
+
+    /// One turn: see, ask, decide, act, tell. Nothing in it waits.
+    fn turn(&mut self) {
+        let now = self.clock.now();
+        self.agenda.add(self.watch.take_moved());
+        let due = self.agenda.take_due(now);
+        let seen = self.watch.seen(&due, now);
+        for id in &seen.gone {
+            self.memory.forget(id);
+            self.agenda.forget(id);
+        }
+        if let Some(questions) = &seen.questions {
+            self.observe.ask(questions.clone());
+        }
+        if seen.sights.is_empty() {
+            return;
+        }
+        let snapshot = self.look(now, seen);
+        let step = decide(&snapshot, &self.memory);
+        if snapshot.may_act {
+            self.act.start(&step.plan.actions, &self.licence);
+        }
+        self.set_timers(&snapshot, &step.plan.verdicts);
+        self.memory.merge(step.memory.clone());
+        tell(&step);
+    }
+
+    /// Everything that is known now, for decide.
+    fn look(&mut self, now: Timestamp, seen: Seen) -> Snapshot {
+        let mut observations = BTreeMap::new();
+        let mut due = Vec::new();
+        for sight in seen.sights {
+            let Some(pipeline) = sight.pipeline else { continue };
+            for source in pipeline.stages.iter().flat_map(|stage| &stage.sources) {
+                if let Some(observation) = self.observe.latest(&source.question) {
+                    observations.insert(source.question.clone(), observation);
+                }
+            }
+            observations.extend(sight.unanswerable);
+            due.push(Situation {
+                outcomes: self.agenda.take_outcomes(&pipeline.id),
+                pipeline,
+                targets: sight.targets,
+                recalled: sight.recalled,
+            });
+        }
+        Snapshot { at: now, may_act: self.licence.check().is_ok(), due, observations }
+    }
+
+    /// When each pipeline is to be thought of again though nothing moves; and which questions a decision hangs on.
+    fn set_timers(&mut self, snapshot: &Snapshot, verdicts: &[Verdict]) {
+        let mut next: BTreeMap<&PipelineId, Timestamp> = BTreeMap::new();
+        let resync = snapshot.at.checked_add(RESYNC).unwrap_or(snapshot.at);
+        for verdict in verdicts {
+            let at = verdict.next.filter(|at| *at > snapshot.at).unwrap_or(resync).min(resync);
+            let entry = next.entry(&verdict.stage.pipeline).or_insert(at);
+            *entry = at.min(*entry);
+        }
+        for (pipeline, at) in next {
+            self.agenda.set_timer(pipeline, at);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell(step: &crate::decide::Step) {
+    for verdict in &step.plan.verdicts {
+        info!(stage = %verdict.stage, replicas = verdict.replicas, why = verdict.reason().map(|r| r.to_string()), "decided");
+    }
+}

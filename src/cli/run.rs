@@ -1,0 +1,128 @@
+//! `penstock run`: the daemon, against a real cluster.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::daemon::lease::{Seat, identity};
+use crate::daemon::{self, Clients, Options};
+use crate::watch;
+
+/// Run the daemon
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// Cluster to work on. Default: the one this pod runs in, else the file that kubectl uses
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace to work in; may be repeated. Default: all
+    #[arg(long = "namespace", value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+    /// Work on pipelines with these labels only
+    #[arg(long, value_name = "LABELS")]
+    selector: Option<String>,
+    /// Namespace whose Secrets a ClusterConnection may name; may be repeated. Default: none
+    #[arg(long = "secret-namespace", value_name = "NAMESPACE")]
+    secret_namespaces: Vec<String>,
+    /// Namespace of the Lease by which replicas choose the one that writes. Default: the pod's own, else "default"
+    #[arg(long, value_name = "NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// Name of that Lease
+    #[arg(long, value_name = "NAME", default_value = "penstock")]
+    lease_name: String,
+    /// Log as JSON, one object a line, or as text
+    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
+    /// What to log: a level, or target=level pairs separated by commas
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        self.start_log()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        Ok(runtime.block_on(self.serve())?)
+    }
+
+    fn start_log(&self) -> Result<(), Failure> {
+        let filter = EnvFilter::try_new(&self.log).map_err(|error| {
+            Failure::Misuse(format!(
+                "--log {}: {error}; hint: info, or penstock=debug,warn",
+                self.log
+            ))
+        })?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Json => log.json().flatten_event(true).init(),
+            LogFormat::Text => log.init(),
+        }
+        Ok(())
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let config = self.config().await?;
+        let namespace =
+            self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let clients = Clients::of(config).context("cannot set up the client of the API server")?;
+        let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+        let options = Options {
+            watch: watch::Options {
+                namespaces: self.namespaces,
+                selector: self.selector,
+                secret_namespaces: self.secret_namespaces.into_iter().collect(),
+            },
+            seat: Seat { namespace, name: self.lease_name, identity: identity(host.trim()) },
+        };
+        daemon::run(clients, options, goodbye()?).await?;
+        Ok(())
+    }
+
+    async fn config(&self) -> anyhow::Result<kube::Config> {
+        let Some(file) = &self.kubeconfig else {
+            return kube::Config::infer()
+                .await
+                .context("no cluster is configured; hint: --kubeconfig FILE");
+        };
+        let kubeconfig = Kubeconfig::read_from(file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .with_context(|| format!("{} names no cluster that can be used", file.display()))
+    }
+}
+
+/// Cancelled by SIGTERM or Ctrl-C.
+fn goodbye() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = CancellationToken::new();
+    let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let told = token.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it lives as long as the process, and holds nothing"
+    )]
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.cancel();
+    });
+    Ok(token)
+}
