@@ -214,6 +214,6 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
 
 fn tell(step: &crate::decide::Step) {
     for verdict in &step.plan.verdicts {
-        info!(stage = %verdict.stage, replicas = verdict.replicas, why = verdict.reason().map(|r| r.to_string()), "decided");
+        info!(stage = %verdict.stage, replicas = verdict.replicas, why = verdict.reason().map(std::string::ToString::to_string), "decided");
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum Wake {
 pub(super) const SHORTEST_GAP: Duration = Duration::from_millis(20);
 
 /// How long a pipeline goes unthought of at most, though nothing moved: lost events are repaired within it.
-pub(super) const RESYNC: Duration = Duration::from_secs(300);
+pub(super) const RESYNC: Duration = Duration::from_mins(5);
 
 /// What is due, and why: gathered between turns.
 #[derive(Debug, Default)]

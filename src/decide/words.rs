@@ -92,8 +92,7 @@ impl fmt::Display for Reason {
             ),
             Self::Breakpoint { wished, partitions, per_consumer } => write!(
                 f,
-                "{} of {partitions} partitions fall to the busiest replica at this count; {wished} would be enough only if they could be split",
-                per_consumer
+                "{per_consumer} of {partitions} partitions fall to the busiest replica at this count; {wished} would be enough only if they could be split"
             ),
             Self::AtMin { wished, min } => {
                 write!(f, "kept at min {min}: {wished} would do")

@@ -14,13 +14,13 @@ use super::snapshot::{Workload, Writing};
 /// An answer comes within 3 s of the start, which comes at once; after this long it is not coming any more.
 const ANSWER: Duration = Duration::from_secs(8);
 /// A hand that comes back sooner than this after it was taken over is no hand but another writer.
-const RETURNS: Duration = Duration::from_secs(60);
+const RETURNS: Duration = Duration::from_mins(1);
 /// Conflicts this far back count for the length of the back-off.
-const CONFLICTS: Duration = Duration::from_secs(30 * 60);
+const CONFLICTS: Duration = Duration::from_mins(30);
 /// Longest back-off.
-const LONGEST: Duration = Duration::from_secs(10 * 60);
+const LONGEST: Duration = Duration::from_mins(10);
 /// A reading of the target this much later than an accepted write has seen it, whatever its version says.
-const SURELY_SEEN: Duration = Duration::from_secs(60);
+const SURELY_SEEN: Duration = Duration::from_mins(1);
 
 /// What is remembered of the writes to one target.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -87,12 +87,11 @@ impl Writes {
             self.asked = None;
             self.unread = Some((to, since));
         }
-        if self.unread.is_some_and(|(_, since)| since < workload.read_at) {
-            if let Some((to, _)) = self.unread.take()
-                && to == workload.desired
-            {
-                self.known = Some(to);
-            }
+        if self.unread.is_some_and(|(_, since)| since < workload.read_at)
+            && let Some((to, _)) = self.unread.take()
+            && to == workload.desired
+        {
+            self.known = Some(to);
         }
         if self.outdated.as_ref().is_some_and(|(version, since)| {
             *version != workload.resource_version || *since < workload.read_at
@@ -160,7 +159,7 @@ impl Writes {
             self.conflicts.remove(0);
         }
         let times = u32::try_from(self.conflicts.len()).unwrap_or(u32::MAX);
-        let until = later(at, growing(Duration::from_secs(60), 3, times));
+        let until = later(at, growing(Duration::from_mins(1), 3, times));
         let manager = manager.to_string();
         self.blocked = Some((until, Reason::WriterConflict { manager, until }));
     }

@@ -2,32 +2,31 @@
 //! it writes nothing. Called by the daemon only.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject};
-use kube::core::{DynamicResourceScope, Object, PartialObjectMeta};
+use kube::api::ApiResource;
+use kube::core::DynamicResourceScope;
 use kube::{Api, Client, Resource};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tracing::warn;
 
 use crate::clock::Clock;
-use crate::crd::{ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::{PipelineId, TargetId};
 use crate::tasks::Tasks;
 
 mod stores;
+mod kinds;
 mod written;
 mod targets;
+mod follow;
+mod scales;
 mod pods;
 mod secrets;
 mod seen;
 
 pub use seen::{Seen, Sight};
 
-use stores::{Keeper, Name, Shelf, Stores, config, keep};
+use stores::{Keeper, Kept, Shelf, keep};
 
 /// What to watch.
 #[derive(Debug, Clone, Default)]
@@ -60,27 +59,14 @@ impl Scope {
     }
 }
 
-/// A HorizontalPodAutoscaler cut down to what it scales.
-type WireHpa = Object<WireHpaSpec, Nothing>;
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireHpaSpec {
-    scale_target_ref: WireRef,
+/// How far a store reaches.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// The namespaces in scope.
+    Namespaces,
+    /// Cluster-scoped objects. A daemon with rights in some namespaces only may not read them, and lives without.
+    Cluster,
 }
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireRef {
-    #[serde(default)]
-    api_version: String,
-    kind: String,
-    name: String,
-}
-
-/// A part of an object that is not looked at.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Nothing {}
 
 /// The watched cluster.
 pub struct Watch {
@@ -114,13 +100,11 @@ impl Watch {
             wanted_secrets: Arc::default(),
         };
         watch.shelf.open().lendable.clone_from(&watch.options.secret_namespaces);
-        watch.keep_own_kinds();
-        watch.keep_others();
+        kinds::keep_all(&watch);
         let (client, shelf) = (watch.client.clone(), Arc::clone(&watch.shelf));
-        watch.tasks.spawn(
-            "read scales",
-            targets::read_scales(client, clock, shelf, Arc::clone(&watch.stale)),
-        );
+        watch
+            .tasks
+            .spawn("read scales", scales::read_all(client, clock, shelf, Arc::clone(&watch.stale)));
         let (client, shelf) = (watch.client.clone(), Arc::clone(&watch.shelf));
         watch.tasks.spawn(
             "read secrets",
@@ -165,10 +149,11 @@ impl Watch {
             questions = Some(all);
             for kind in kinds {
                 let (client, scope) = (self.client.clone(), self.scope.clone());
-                let (shelf, stale) = (Arc::clone(&self.shelf), Arc::clone(&self.stale));
+                let held = Arc::clone(&self.shelf);
+                let wake_reads = Arc::clone(&self.stale);
                 self.tasks.spawn(
                     "follow a target kind",
-                    targets::follow(client, kind, scope, shelf, stale),
+                    follow::follow(client, kind, scope, held, wake_reads),
                 );
             }
             if has_new_secrets {
@@ -180,170 +165,17 @@ impl Watch {
         Seen { sights: stores.sights(due, now), gone, questions }
     }
 
-    fn keep_own_kinds(&self) {
-        let pipelines = match &self.options.selector {
-            Some(selector) => config().labels(selector),
-            None => config(),
+    /// Starts the watches of one store.
+    fn keep<K: Kept>(&self, resource: &ApiResource, reach: Reach, keeper: &Keeper<K>) {
+        let apis = match reach {
+            Reach::Cluster => vec![Api::all_with(self.client.clone(), resource)],
+            Reach::Namespaces => self.scope.apis::<K>(&self.client, resource),
         };
-        self.keep(
-            "pipelines",
-            &ApiResource::erase::<ScaledPipeline>(&()),
-            pipelines,
-            false,
-            Stores::put_pipeline,
-            |stores, name| {
-                stores.drop_pipeline(name);
-            },
-        );
-        self.keep(
-            "connections",
-            &ApiResource::erase::<Connection>(&()),
-            config(),
-            false,
-            |stores, name, object: DynamicObject| {
-                if let Some(connection) = parsed(name, object) {
-                    stores.connections.insert(name.clone(), Arc::new(connection));
-                    stores.reread_all();
-                }
-            },
-            |stores, name| {
-                stores.connections.remove(name);
-                stores.reread_all();
-            },
-        );
-        self.keep_cluster_wide(
-            "cluster connections",
-            &ApiResource::erase::<ClusterConnection>(&()),
-            |stores, name, object: DynamicObject| {
-                if let Some(connection) = parsed(name, object) {
-                    stores.cluster_connections.insert(Arc::clone(&name.name), Arc::new(connection));
-                    stores.reread_all();
-                }
-            },
-            |stores, name| {
-                stores.cluster_connections.remove(&name.name);
-                stores.reread_all();
-            },
-        );
-    }
-
-    fn keep_others(&self) {
-        self.keep_cluster_wide(
-            "namespaces",
-            &ApiResource::erase::<k8s_openapi::api::core::v1::Namespace>(&()),
-            |stores, name, object: PartialObjectMeta<DynamicObject>| {
-                let labels = object.metadata.labels.unwrap_or_default();
-                if stores.namespaces.insert(Arc::clone(&name.name), labels.clone()) != Some(labels)
-                {
-                    stores.reread_all();
-                }
-            },
-            |stores, name| {
-                stores.namespaces.remove(&name.name);
-            },
-        );
-        self.keep(
-            "pods",
-            &ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
-            config(),
-            false,
-            |stores, name, pod: pods::WirePod| {
-                if let Some([new, old]) = stores.pods.put(name, &pod) {
-                    targets::pod_moved(stores, name, &[&new, &old]);
-                }
-            },
-            |stores, name| {
-                if let Some(labels) = stores.pods.gone(name) {
-                    targets::pod_moved(stores, name, &[&labels]);
-                }
-            },
-        );
-        self.keep(
-            "horizontal pod autoscalers",
-            &ApiResource::erase::<k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler>(&()),
-            config(),
-            true,
-            |stores, name, hpa: WireHpa| {
-                let named = hpa.spec.scale_target_ref;
-                let target = TargetId {
-                    api_version: named.api_version.into(),
-                    kind: named.kind.into(),
-                    namespace: Arc::clone(&name.namespace),
-                    name: named.name.into(),
-                };
-                stores.touch_target(&target);
-                stores.hpas.insert(name.clone(), target);
-            },
-            |stores, name| {
-                if let Some(target) = stores.hpas.remove(name) {
-                    stores.touch_target(&target);
-                }
-            },
-        );
-    }
-
-    /// Starts the watches of a store of namespaced objects, one for each namespace in scope.
-    fn keep<K>(
-        &self,
-        store: &str,
-        resource: &ApiResource,
-        config: kube::runtime::watcher::Config,
-        is_optional: bool,
-        put: fn(&mut Stores, &Name, K),
-        gone: fn(&mut Stores, &Name),
-    ) where
-        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
-            + Clone
-            + Debug
-            + Send
-            + 'static,
-        K: serde::de::DeserializeOwned,
-    {
-        for (at, api) in self.scope.apis::<K>(&self.client, resource).into_iter().enumerate() {
-            let store = self
-                .scope
-                .0
-                .get(at)
-                .map_or_else(|| store.to_owned(), |ns| format!("{store} in {ns}"));
-            self.shelf.await_store(&store);
-            let keeper = Keeper { store, is_optional, put, gone };
-            self.tasks
-                .spawn("keep a store", keep(api, config.clone(), Arc::clone(&self.shelf), keeper));
-        }
-    }
-
-    /// The same for cluster-scoped objects. A daemon with rights in some namespaces only may not read them, and lives without.
-    fn keep_cluster_wide<K>(
-        &self,
-        store: &str,
-        resource: &ApiResource,
-        put: fn(&mut Stores, &Name, K),
-        gone: fn(&mut Stores, &Name),
-    ) where
-        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
-            + Clone
-            + Debug
-            + Send
-            + 'static,
-        K: serde::de::DeserializeOwned,
-    {
-        self.shelf.await_store(store);
-        let keeper = Keeper { store: store.to_owned(), is_optional: true, put, gone };
-        let api = Api::all_with(self.client.clone(), resource);
-        self.tasks.spawn("keep a store", keep(api, config(), Arc::clone(&self.shelf), keeper));
-    }
-}
-
-/// Reads an object as one of ours. One that cannot be read is left out and said; the watch goes on.
-fn parsed<K: Resource + serde::de::DeserializeOwned>(
-    name: &Name,
-    object: DynamicObject,
-) -> Option<K> {
-    match object.try_parse::<K>() {
-        Ok(object) => Some(object),
-        Err(error) => {
-            warn!(name = %name.name, namespace = %name.namespace, error = %stores::chain(&error), "an object cannot be read");
-            None
+        for (at, api) in apis.into_iter().enumerate() {
+            let mut keeper = keeper.clone();
+            keeper.store = format!("{} {at}", keeper.store);
+            self.shelf.await_store(&keeper.store);
+            self.tasks.spawn("keep a store", keep(api, Arc::clone(&self.shelf), keeper));
         }
     }
 }

@@ -20,6 +20,9 @@ const ROTATION: Duration = Duration::from_secs(30);
 /// How soon a read that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// How long one read may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What was read, by Secret.
 #[derive(Default)]
 pub(super) struct Vault {
@@ -106,9 +109,8 @@ pub(super) async fn read_all(client: Client, shelf: Arc<Shelf>, bell: Arc<Notify
 /// Reads one Secret; returns when to read it again.
 async fn read(client: &Client, shelf: &Shelf, name: &Name) -> Duration {
     let api: Api<Secret> = Api::namespaced(client.clone(), &name.namespace);
-    let answer = match tokio::time::timeout(Duration::from_secs(5), api.get(&name.name)).await {
-        Ok(answer) => answer,
-        Err(_) => return RETRY,
+    let Ok(answer) = tokio::time::timeout(PATIENCE, api.get(&name.name)).await else {
+        return RETRY;
     };
     let held = match answer {
         Ok(secret) => Held::Known(

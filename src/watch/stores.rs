@@ -6,6 +6,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
+use kube::api::ApiResource;
+use kube::core::DynamicResourceScope;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -133,10 +135,34 @@ impl Shelf {
     }
 }
 
+/// A kind that a store can be kept of: found at run time, so that one object of an odd shape does not stop the watch.
+pub(super) trait Kept:
+    Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + 'static
+{
+}
+
+impl<T> Kept for T where
+    T: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static
+{
+}
+
 /// What to do with the objects of one kind.
+#[derive(Clone)]
 pub(super) struct Keeper<T> {
     /// Its name in logs and in `unsynced`.
     pub(super) store: String,
+    /// What to ask for.
+    pub(super) config: watcher::Config,
     /// May decisions go on without it when we are not allowed to read it?
     pub(super) is_optional: bool,
     /// An object came or changed.
@@ -155,17 +181,10 @@ pub(super) fn config() -> watcher::Config {
 
 /// Keeps one store true for as long as the process lives. `known` holds the names of this scope, so that what a relist no
 /// longer shows is dropped, and only after the list was complete.
-pub(super) async fn keep<T>(
-    api: Api<T>,
-    config: watcher::Config,
-    shelf: Arc<Shelf>,
-    keeper: Keeper<T>,
-) where
-    T: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
+pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper<T>) {
     let mut known = BTreeSet::new();
     let mut listed = BTreeSet::new();
-    let stream = watcher(api, config).default_backoff();
+    let stream = watcher(api, keeper.config.clone()).default_backoff();
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
         match event {

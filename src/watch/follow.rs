@@ -1,0 +1,174 @@
+//! Follows the objects of a target kind: found by discovery, then a metadata watch for as long as the process lives.
+//! One task a kind, started when the first pipeline names it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+use crate::decide::{TargetId, Unusable};
+
+use super::Scope;
+use super::stores::{Shelf, chain, config};
+use super::targets::{Kind, KindId, Note};
+
+/// The field manager that `act` writes with.
+const MANAGER: &str = "penstock";
+
+/// How long to wait before asking again for a kind that is not served.
+const ASK_AGAIN: Duration = Duration::from_secs(20);
+
+/// Finds a kind, then keeps its objects' notes for as long as the process lives. Asks again while it is not served.
+pub(super) async fn follow(
+    client: Client,
+    kind: KindId,
+    scope: Scope,
+    shelf: Arc<Shelf>,
+    stale: Arc<Notify>,
+) {
+    let resource = loop {
+        let failure = match look_up(&client, &kind).await {
+            Ok(Ok(resource)) => break resource,
+            Ok(Err(why)) => why,
+            Err(error) => {
+                warn!(kind = %kind.1, error = %chain(&error), "discovery failed; it is tried again");
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                continue;
+            }
+        };
+        {
+            let mut stores = shelf.open();
+            stores.targets.kinds.insert(kind.clone(), Kind::Unusable(failure));
+            stores.touch_all();
+        }
+        shelf.ring();
+        tokio::time::sleep(ASK_AGAIN).await;
+    };
+    debug!(kind = %kind.1, resource = %resource.plural, "target kind found");
+    shelf
+        .open()
+        .targets
+        .kinds
+        .insert(kind.clone(), Kind::Served { resource: resource.clone(), is_synced: false });
+    let watches = scope.apis::<PartialObjectMeta<DynamicObject>>(&client, &resource);
+    let mut open = watches.len();
+    let watches = watches.into_iter().map(|api| Box::pin(watcher(api, config()).default_backoff()));
+    let mut events = stream::select_all(
+        watches.enumerate().map(|(at, watch)| watch.map(move |event| (at, event))),
+    );
+    let mut listed: BTreeMap<usize, BTreeSet<TargetId>> = BTreeMap::new();
+    let mut known: BTreeMap<usize, BTreeSet<TargetId>> = BTreeMap::new();
+    while let Some((at, event)) = events.next().await {
+        match event {
+            Ok(Event::Init) => {
+                listed.remove(&at);
+            }
+            Ok(Event::InitApply(object)) => {
+                let target = target_id(&kind, &object);
+                shelf.open().put_object(target.clone(), note(&object));
+                listed.entry(at).or_default().insert(target);
+            }
+            Ok(Event::InitDone) => {
+                let now = listed.remove(&at).unwrap_or_default();
+                let before = known.insert(at, now.clone());
+                let mut stores = shelf.open();
+                for lost in before.iter().flatten().filter(|target| !now.contains(*target)) {
+                    stores.drop_object(lost);
+                }
+                if before.is_none() {
+                    open -= 1;
+                }
+                if open == 0 {
+                    stores.targets.kinds.insert(
+                        kind.clone(),
+                        Kind::Served { resource: resource.clone(), is_synced: true },
+                    );
+                    stores.touch_all();
+                }
+            }
+            Ok(Event::Apply(object)) => {
+                let target = target_id(&kind, &object);
+                shelf.open().put_object(target.clone(), note(&object));
+                known.entry(at).or_default().insert(target);
+            }
+            Ok(Event::Delete(object)) => {
+                let target = target_id(&kind, &object);
+                shelf.open().drop_object(&target);
+                known.entry(at).or_default().remove(&target);
+            }
+            Err(error) => {
+                warn!(kind = %kind.1, error = %chain(&error), "watch failed; it is tried again");
+            }
+        }
+        stale.notify_one();
+        shelf.change(|_| {});
+    }
+}
+
+fn target_id(kind: &KindId, object: &PartialObjectMeta<DynamicObject>) -> TargetId {
+    TargetId {
+        api_version: Arc::clone(&kind.0),
+        kind: Arc::clone(&kind.1),
+        namespace: object.namespace().unwrap_or_default().into(),
+        name: object.name_any().into(),
+    }
+}
+
+fn note(object: &PartialObjectMeta<DynamicObject>) -> Note {
+    let is_ours = object.managed_fields().iter().any(|entry| {
+        entry.manager.as_deref() == Some(MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref() == Some("scale")
+    });
+    Note {
+        uid: object.uid().unwrap_or_default().into(),
+        resource_version: object.resource_version().unwrap_or_default().into(),
+        is_ours,
+    }
+}
+
+/// One discovery request for the group and version.
+async fn look_up(
+    client: &Client,
+    kind: &KindId,
+) -> Result<Result<ApiResource, Unusable>, kube::Error> {
+    let list = match kind.0.split_once('/') {
+        Some(_) => client.list_api_group_resources(&kind.0).await,
+        None => client.list_core_api_resources(&kind.0).await,
+    };
+    let list = match list {
+        Ok(list) => list,
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            return Ok(Err(Unusable::UnknownKind));
+        }
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            return Ok(Err(Unusable::Forbidden(format!("get /apis/{}", kind.0))));
+        }
+        Err(other) => return Err(other),
+    };
+    let Some(found) = list.resources.iter().find(|r| *r.kind == *kind.1 && !r.name.contains('/'))
+    else {
+        return Ok(Err(Unusable::UnknownKind));
+    };
+    if !list.resources.iter().any(|r| r.name.strip_suffix("/scale") == Some(&found.name))
+        || !found.namespaced
+    {
+        return Ok(Err(Unusable::NotScalable));
+    }
+    let (group, version) = kind.0.split_once('/').unwrap_or(("", &kind.0));
+    Ok(Ok(ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: kind.0.to_string(),
+        kind: kind.1.to_string(),
+        plural: found.name.clone(),
+    }))
+}

@@ -1,0 +1,181 @@
+//! The stores besides targets and Secrets, one function each: what is kept of the objects of a kind.
+//! Called once, by `Watch::start`.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::Resource;
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::{Object, PartialObjectMeta};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::crd::{ClusterConnection, Connection, ScaledPipeline};
+use crate::decide::TargetId;
+
+use super::pods::WirePod;
+use super::stores::{Keeper, Name, Stores, chain, config};
+use super::{Reach, Watch, targets};
+
+/// Starts every store.
+pub(super) fn keep_all(watch: &Watch) {
+    let selector = watch.options.selector.as_deref();
+    watch.keep(&ApiResource::erase::<ScaledPipeline>(&()), Reach::Namespaces, &pipelines(selector));
+    watch.keep(&ApiResource::erase::<Connection>(&()), Reach::Namespaces, &connections());
+    watch.keep(
+        &ApiResource::erase::<ClusterConnection>(&()),
+        Reach::Cluster,
+        &cluster_connections(),
+    );
+    watch.keep(&ApiResource::erase::<Namespace>(&()), Reach::Cluster, &namespaces());
+    watch.keep(&ApiResource::erase::<Pod>(&()), Reach::Namespaces, &pods());
+    watch.keep(&ApiResource::erase::<HorizontalPodAutoscaler>(&()), Reach::Namespaces, &hpas());
+}
+
+fn pipelines(selector: Option<&str>) -> Keeper<DynamicObject> {
+    let config = config();
+    Keeper {
+        store: "pipelines".to_owned(),
+        config: match selector {
+            Some(selector) => config.labels(selector),
+            None => config,
+        },
+        is_optional: false,
+        put: Stores::put_pipeline,
+        gone: Stores::drop_pipeline,
+    }
+}
+
+fn connections() -> Keeper<DynamicObject> {
+    Keeper {
+        store: "connections".to_owned(),
+        config: config(),
+        is_optional: false,
+        put: |stores, name, object| {
+            if let Some(connection) = parsed(name, object) {
+                stores.connections.insert(name.clone(), Arc::new(connection));
+                stores.reread_all();
+            }
+        },
+        gone: |stores, name| {
+            stores.connections.remove(name);
+            stores.reread_all();
+        },
+    }
+}
+
+fn cluster_connections() -> Keeper<DynamicObject> {
+    Keeper {
+        store: "cluster connections".to_owned(),
+        config: config(),
+        is_optional: true,
+        put: |stores, name, object| {
+            if let Some(connection) = parsed(name, object) {
+                stores.cluster_connections.insert(Arc::clone(&name.name), Arc::new(connection));
+                stores.reread_all();
+            }
+        },
+        gone: |stores, name| {
+            stores.cluster_connections.remove(&name.name);
+            stores.reread_all();
+        },
+    }
+}
+
+fn namespaces() -> Keeper<PartialObjectMeta<DynamicObject>> {
+    Keeper {
+        store: "namespaces".to_owned(),
+        config: config(),
+        is_optional: true,
+        put: |stores, name, object| {
+            let labels = object.metadata.labels.unwrap_or_default();
+            let before = stores.namespaces.insert(Arc::clone(&name.name), labels.clone());
+            // Only a ClusterConnection looks at them.
+            if before != Some(labels) && !stores.cluster_connections.is_empty() {
+                stores.reread_all();
+            }
+        },
+        gone: |stores, name| {
+            stores.namespaces.remove(&name.name);
+        },
+    }
+}
+
+fn pods() -> Keeper<WirePod> {
+    Keeper {
+        store: "pods".to_owned(),
+        config: config(),
+        is_optional: false,
+        put: |stores, name, pod| {
+            if let Some([new, old]) = stores.pods.put(name, &pod) {
+                targets::pod_moved(stores, name, &[&new, &old]);
+            }
+        },
+        gone: |stores, name| {
+            if let Some(labels) = stores.pods.gone(name) {
+                targets::pod_moved(stores, name, &[&labels]);
+            }
+        },
+    }
+}
+
+/// A HorizontalPodAutoscaler cut down to what it scales.
+type WireHpa = Object<WireHpaSpec, Nothing>;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireHpaSpec {
+    scale_target_ref: WireRef,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireRef {
+    #[serde(default)]
+    api_version: String,
+    kind: String,
+    name: String,
+}
+
+/// A part of an object that is not looked at.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Nothing {}
+
+fn hpas() -> Keeper<WireHpa> {
+    Keeper {
+        store: "horizontal pod autoscalers".to_owned(),
+        config: config(),
+        is_optional: true,
+        put: |stores, name, hpa| {
+            let named = hpa.spec.scale_target_ref;
+            let target = TargetId {
+                api_version: named.api_version.into(),
+                kind: named.kind.into(),
+                namespace: Arc::clone(&name.namespace),
+                name: named.name.into(),
+            };
+            stores.touch_target(&target);
+            stores.hpas.insert(name.clone(), target);
+        },
+        gone: |stores, name| {
+            if let Some(target) = stores.hpas.remove(name) {
+                stores.touch_target(&target);
+            }
+        },
+    }
+}
+
+/// Reads an object as one of ours. One that cannot be read is left out and said; the watch goes on.
+fn parsed<K: Resource + serde::de::DeserializeOwned>(
+    name: &Name,
+    object: DynamicObject,
+) -> Option<K> {
+    match object.try_parse::<K>() {
+        Ok(object) => Some(object),
+        Err(error) => {
+            warn!(name = %name.name, namespace = %name.namespace, error = %chain(&error), "an object cannot be read");
+            None
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Reads `/scale` of the targets that moved. It cannot be watched, so the metadata watch tells when to read.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use k8s_openapi::api::autoscaling::v1::Scale;
+use kube::api::DynamicObject;
+use kube::{Api, Client};
+use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::clock::Clock;
+use crate::decide::{TargetId, Unusable};
+
+use super::pods::Selector;
+use super::stores::{Shelf, chain};
+use super::targets::{Kind, ScaleNote, kind_of};
+
+/// How many `/scale` are read at once.
+const READS_AT_ONCE: usize = 16;
+
+/// How long to wait before a read that failed is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long one read may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Reads every stale `/scale`, some at a time, for as long as the process lives. A slow one holds up no other.
+pub(super) async fn read_all(client: Client, clock: Clock, shelf: Arc<Shelf>, stale: Arc<Notify>) {
+    let mut reads = FuturesUnordered::new();
+    let mut busy = BTreeSet::new();
+    loop {
+        while busy.len() < READS_AT_ONCE {
+            let Some(target) = take_one(&shelf, &busy) else { break };
+            busy.insert(target.clone());
+            reads.push(read_scale(&client, clock, &shelf, target));
+        }
+        tokio::select! {
+            () = stale.notified() => {}
+            Some((target, again)) = reads.next() => {
+                busy.remove(&target);
+                let mut stores = shelf.open();
+                if again && stores.targets.owners(&target).is_some() {
+                    stores.targets.stale.insert(target);
+                }
+            }
+        }
+    }
+}
+
+/// Takes a stale target that is not being read already: one that moved meanwhile is read once more afterwards.
+fn take_one(shelf: &Shelf, busy: &BTreeSet<TargetId>) -> Option<TargetId> {
+    let mut stores = shelf.open();
+    let target = stores.targets.stale.iter().find(|target| !busy.contains(*target)).cloned()?;
+    stores.targets.stale.remove(&target);
+    Some(target)
+}
+
+/// Reads one `/scale`; the flag says that it must be tried again, and a pause has gone by.
+async fn read_scale(
+    client: &Client,
+    clock: Clock,
+    shelf: &Shelf,
+    target: TargetId,
+) -> (TargetId, bool) {
+    let again = match attempt(client, clock, shelf, &target).await {
+        Attempt::Settled => false,
+        Attempt::Failed => {
+            tokio::time::sleep(PAUSE).await;
+            true
+        }
+    };
+    (target, again)
+}
+
+/// How a read went.
+enum Attempt {
+    Settled,
+    Failed,
+}
+
+async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId) -> Attempt {
+    let resource = match shelf.open().targets.kinds.get(&kind_of(target)) {
+        Some(Kind::Served { resource, .. }) => resource.clone(),
+        _ => return Attempt::Settled,
+    };
+    let asked_at = clock.now();
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &target.namespace, &resource);
+    let request = api.get_subresource("scale", &target.name);
+    let Ok(answer) = tokio::time::timeout(PATIENCE, request).await else {
+        return Attempt::Failed;
+    };
+    let note = match answer.map(DynamicObject::try_parse::<Scale>) {
+        Ok(Ok(scale)) => read(&scale, asked_at),
+        Ok(Err(error)) => {
+            warn!(%target, error = %chain(&error), "the answer is no Scale");
+            ScaleNote::Unreadable(Unusable::NotScalable)
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => return Attempt::Settled,
+        Err(kube::Error::Api(status)) if status.code == 403 => ScaleNote::Unreadable(
+            Unusable::Forbidden(format!("get {}/scale in {}", resource.plural, target.namespace)),
+        ),
+        Err(error) => {
+            warn!(%target, error = %chain(&error), "reading the scale failed; it is tried again");
+            return Attempt::Failed;
+        }
+    };
+    let mut stores = shelf.open();
+    stores.targets.scales.insert(target.clone(), note);
+    stores.touch_target(target);
+    drop(stores);
+    shelf.ring();
+    Attempt::Settled
+}
+
+fn read(scale: &Scale, at: Timestamp) -> ScaleNote {
+    let count = |value: Option<i32>| u32::try_from(value.unwrap_or(0)).unwrap_or(0);
+    let status = scale.status.as_ref();
+    ScaleNote::Read {
+        uid: scale.metadata.uid.as_deref().unwrap_or_default().into(),
+        resource_version: scale.metadata.resource_version.as_deref().unwrap_or_default().into(),
+        desired: count(scale.spec.as_ref().and_then(|spec| spec.replicas)),
+        current: count(status.map(|status| status.replicas)),
+        selector: status.and_then(|status| status.selector.as_deref()).and_then(Selector::read),
+        at,
+    }
+}
