@@ -7,3 +7,4 @@ mod script;
 mod crd;
 mod act;
 mod daemon;
+mod demo;
