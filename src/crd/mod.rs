@@ -17,6 +17,7 @@ pub mod quantity;
 pub mod meaning;
 mod rules;
 mod generate;
+pub mod schema;
 
 pub use connection::{ClusterConnection, ClusterConnectionSpec, Connection, ConnectionSpec};
 pub use pipeline::{ScaledPipeline, ScaledPipelineSpec};

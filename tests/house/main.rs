@@ -8,3 +8,4 @@ mod crd;
 mod act;
 mod daemon;
 mod demo;
+mod cluster;

@@ -1,0 +1,507 @@
+//! From an HTTP request to an answer: paths, queries, headers and bodies, the fault door and the log. Served in process and over TCP by
+//! `Cluster`; what is asked for is done by `read`, `watch`, `write`, `patch`, `scale`, `discovery` and `reviews`.
+
+use super::discovery;
+use super::faults::{Fault, Faults, Logged};
+use super::kinds::Resource;
+use super::managers::Writer;
+use super::patch::Kind;
+use super::read::{Listing, one};
+use super::refusal::Refusal;
+use super::reviews;
+use super::scale::scale_of;
+use super::store::Place;
+use super::view::{View, event_in};
+use super::watch;
+use super::write::{Deleted, Deletion, Face, State, Unknown, Write};
+use super::{Body, Options};
+use crate::clock::Clock;
+use bytes::Bytes;
+use futures::StreamExt;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT, WARNING};
+use http::request::Parts;
+use http::{HeaderName, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tower::BoxError;
+
+/// Everything behind the door.
+#[derive(Debug)]
+pub(super) struct Api {
+    state: RwLock<State>,
+    pub(super) clock: Clock,
+    pub(super) options: Options,
+    pub(super) faults: Faults,
+    /// Counts up when all watches are to end.
+    pub(super) cuts: tokio::sync::watch::Sender<u64>,
+}
+
+/// The parameters of a request.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Query(BTreeMap<String, String>);
+
+impl Query {
+    fn parse(raw: &str) -> Self {
+        Self(form_urlencoded::parse(raw.as_bytes()).into_owned().collect())
+    }
+
+    pub(super) fn text(&self, key: &str) -> &str {
+        self.0.get(key).map_or("", String::as_str)
+    }
+
+    pub(super) fn number(&self, key: &str) -> Option<u64> {
+        self.text(key).parse().ok()
+    }
+
+    pub(super) fn is_true(&self, key: &str) -> bool {
+        matches!(self.text(key), "true" | "1")
+    }
+
+    /// The `resourceVersion` asked for; none when none is named.
+    pub(super) fn revision(&self) -> Result<Option<u64>, Refusal> {
+        match self.text("resourceVersion") {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                Refusal::bad_request(format!(
+                    "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                ))
+            }),
+        }
+    }
+}
+
+/// A request for a resource.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) resource: Arc<Resource>,
+    pub(super) verb: &'static str,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) subresource: String,
+    pub(super) query: Query,
+    pub(super) view: View,
+    content_type: String,
+    user_agent: String,
+}
+
+/// What a path means.
+enum Route {
+    /// A document of the API itself: discovery, version, health.
+    Document(Value),
+    /// Plain text.
+    Text(&'static str),
+    /// A resource.
+    Ask(Box<Ask>),
+}
+
+fn header(parts: &Parts, name: &HeaderName) -> String {
+    let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.collect::<Vec<_>>().join(",")
+}
+
+fn json_answer(code: StatusCode, value: &Value) -> Response<Body> {
+    let mut answer = Response::new(Body::full(value.to_string().into_bytes()));
+    *answer.status_mut() = code;
+    answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    answer
+}
+
+impl Api {
+    pub(super) fn new(state: State, clock: Clock, options: Options) -> Self {
+        Self {
+            state: RwLock::new(state),
+            clock,
+            options,
+            faults: Faults::default(),
+            cuts: tokio::sync::watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Now as the API prints times: RFC 3339, whole seconds.
+    pub(super) fn now(&self) -> String {
+        self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    /// Answers one request. An error is a broken connection.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        parts: Parts,
+        body: Bytes,
+    ) -> Result<Response<Body>, BoxError> {
+        let route = self.route(&parts);
+        let mut entry = self.entry(&parts, route.as_ref().ok());
+        let fault = self.faults.next(&entry);
+        let broken = || -> BoxError {
+            Box::new(std::io::Error::new(
+                std::io::ErrorKind::ConnectionReset,
+                "connection broken on purpose",
+            ))
+        };
+        match &fault {
+            Some(Fault::Refuse(code)) => {
+                entry.code = *code;
+                self.faults.record(entry);
+                let refusal = Refusal::injected(*code);
+                return Ok(json_answer(refusal.http(), &refusal.status()));
+            }
+            Some(Fault::Drop) => {
+                self.faults.record(entry);
+                return Err(broken());
+            }
+            Some(Fault::Hang) => {
+                self.faults.record(entry);
+                return std::future::pending().await;
+            }
+            Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
+            Some(Fault::ForwardThenRefuse(_) | Fault::ForwardThenDrop) | None => {}
+        }
+        let answer = route
+            .and_then(|route| self.carry_out(route, &body))
+            .unwrap_or_else(|refusal| json_answer(refusal.http(), &refusal.status()));
+        entry.code = answer.status().as_u16();
+        self.faults.record(entry);
+        match fault {
+            Some(Fault::ForwardThenRefuse(code)) => {
+                let refusal = Refusal::injected(code);
+                Ok(json_answer(refusal.http(), &refusal.status()))
+            }
+            Some(Fault::ForwardThenDrop) => Err(broken()),
+            _ => Ok(answer),
+        }
+    }
+
+    fn entry(&self, parts: &Parts, route: Option<&Route>) -> Logged {
+        let ask = match route {
+            Some(Route::Ask(ask)) => Some(ask),
+            _ => None,
+        };
+        let text = |of: fn(&Ask) -> &str| ask.map(|ask| of(ask).to_owned()).unwrap_or_default();
+        Logged {
+            at: self.clock.now(),
+            verb: ask
+                .map_or_else(|| parts.method.as_str().to_lowercase(), |ask| ask.verb.to_owned()),
+            resource: ask
+                .map_or_else(|| parts.uri.path().to_owned(), |ask| ask.resource.plural.clone()),
+            group: text(|ask| &ask.resource.group),
+            namespace: text(|ask| &ask.namespace),
+            name: text(|ask| &ask.name),
+            subresource: text(|ask| &ask.subresource),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            content_type: header(parts, &CONTENT_TYPE),
+            user_agent: header(parts, &USER_AGENT),
+            code: 0,
+        }
+    }
+
+    fn route(&self, parts: &Parts) -> Result<Route, Refusal> {
+        let path: Vec<&str> = parts.uri.path().split('/').filter(|part| !part.is_empty()).collect();
+        let state = self.read();
+        let accept = header(parts, &ACCEPT);
+        if let Some(document) = discovery::document(&state.kinds, &path, &accept) {
+            return Ok(Route::Document(document));
+        }
+        match &path[..] {
+            ["healthz" | "readyz" | "livez", ..] => Ok(Route::Text("ok")),
+            ["api", version, rest @ ..] => {
+                self.resource(&state, parts, ("", version), rest, &accept)
+            }
+            ["apis", group, version, rest @ ..] => {
+                self.resource(&state, parts, (group, version), rest, &accept)
+            }
+            _ => Err(Refusal::no_such_resource()),
+        }
+    }
+
+    fn resource(
+        &self,
+        state: &State,
+        parts: &Parts,
+        of: (&str, &str),
+        path: &[&str],
+        accept: &str,
+    ) -> Result<Route, Refusal> {
+        let (namespace, rest) = match path {
+            ["namespaces", namespace, rest @ ..]
+                if !rest.is_empty() && !matches!(rest[0], "status" | "finalize") =>
+            {
+                (*namespace, rest)
+            }
+            rest => ("", rest),
+        };
+        let [plural, rest @ ..] = rest else { return Err(Refusal::no_such_resource()) };
+        let resource =
+            state.kinds.find(of.0, of.1, plural).cloned().ok_or_else(Refusal::no_such_resource)?;
+        let name = rest.first().copied().unwrap_or_default();
+        let subresource = rest.get(1).copied().unwrap_or_default();
+        let known = match subresource {
+            "" => true,
+            "status" => resource.has_status,
+            "scale" => resource.scale.is_some(),
+            "finalize" => resource.kind == "Namespace",
+            _ => false,
+        };
+        if !known
+            || rest.len() > 2
+            || (resource.namespaced && namespace.is_empty() && !name.is_empty())
+            || (!resource.namespaced && !namespace.is_empty())
+        {
+            return Err(Refusal::no_such_resource());
+        }
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let verb = match (&parts.method, name.is_empty()) {
+            (&Method::GET, true) if query.is_true("watch") => "watch",
+            (&Method::GET, true) => "list",
+            (&Method::GET, false) => "get",
+            (&Method::POST, true) => "create",
+            (&Method::PUT, false) => "update",
+            (&Method::PATCH, false) => "patch",
+            (&Method::DELETE, false) => "delete",
+            (&Method::DELETE, true) => "deletecollection",
+            _ => return Err(Refusal::method_not_allowed()),
+        };
+        Ok(Route::Ask(Box::new(Ask {
+            resource,
+            verb,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: subresource.to_owned(),
+            query,
+            view: View::of(accept)?,
+            content_type: header(parts, &CONTENT_TYPE),
+            user_agent: header(parts, &USER_AGENT),
+        })))
+    }
+
+    fn carry_out(self: &Arc<Self>, route: Route, body: &Bytes) -> Result<Response<Body>, Refusal> {
+        match route {
+            Route::Document(document) => {
+                let mut answer = json_answer(StatusCode::OK, &document);
+                if let Some(media) = discovery::media_type(&document)
+                    && let Ok(media) = http::HeaderValue::from_str(media)
+                {
+                    answer.headers_mut().insert(CONTENT_TYPE, media);
+                }
+                Ok(answer)
+            }
+            Route::Text(text) => Ok(Response::new(Body::full(text.as_bytes().to_vec()))),
+            Route::Ask(ask) => self.ask(&ask, body),
+        }
+    }
+
+    fn ask(self: &Arc<Self>, ask: &Ask, body: &Bytes) -> Result<Response<Body>, Refusal> {
+        let place: Place = (ask.namespace.clone(), ask.name.clone());
+        match ask.verb {
+            "watch" => {
+                let lines =
+                    watch::start(self, &ask.resource, &ask.namespace, &ask.query, ask.view)?;
+                let mut answer = Response::new(Body::lines(lines.boxed()));
+                answer
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+                Ok(answer)
+            }
+            "list" => {
+                let state = self.read();
+                let listing = Listing {
+                    resource: &ask.resource,
+                    namespace: &ask.namespace,
+                    query: &ask.query,
+                    view: ask.view,
+                    now: self.clock.now(),
+                };
+                let bytes = listing.answer(&state.store)?;
+                let mut answer = Response::new(Body::full(bytes));
+                answer
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+                Ok(answer)
+            }
+            "get" => {
+                let object = one(&self.read().store, &ask.resource, &place)?;
+                Ok(self.shown(ask, StatusCode::OK, &object))
+            }
+            _ if reviews::is_review(&ask.resource) => {
+                let object = decode(ask, body)?;
+                Ok(json_answer(
+                    StatusCode::CREATED,
+                    &reviews::answer(&ask.resource.kind, object, &self.now()),
+                ))
+            }
+            _ => self.change(ask, &place, body),
+        }
+    }
+
+    /// An object in the form asked for, or its Scale.
+    fn shown(&self, ask: &Ask, code: StatusCode, object: &Arc<Value>) -> Response<Body> {
+        match (&ask.resource.scale, ask.subresource.as_str()) {
+            (Some(paths), "scale") => {
+                json_answer(code, &scale_of(object, paths, ask.resource.custom))
+            }
+            _ => json_answer(code, &ask.view.one(&ask.resource, object, self.clock.now())),
+        }
+    }
+
+    fn change(&self, ask: &Ask, place: &Place, body: &Bytes) -> Result<Response<Body>, Refusal> {
+        let mut state = self.write();
+        let manager = match ask.query.text("fieldManager") {
+            "" if ask.content_type.starts_with("application/apply-patch") => String::new(),
+            "" => ask.user_agent.split('/').next().unwrap_or_default().to_owned(),
+            manager => manager.to_owned(),
+        };
+        let subresource = if ask.subresource == "finalize" { "" } else { &ask.subresource };
+        let mut write = Write {
+            state: &mut state,
+            resource: Arc::clone(&ask.resource),
+            writer: Writer {
+                manager,
+                api_version: ask.resource.api_version(),
+                subresource: subresource.to_owned(),
+            },
+            now: self.now(),
+            dry_run: ask.query.text("dryRun") == "All",
+            unknown: match ask.query.text("fieldValidation") {
+                "Ignore" => Unknown::Ignore,
+                "Strict" => Unknown::Strict,
+                _ => Unknown::Warn,
+            },
+            warnings: Vec::new(),
+        };
+        let face = match ask.subresource.as_str() {
+            "status" => Face::Status,
+            "scale" => Face::Scale,
+            _ => Face::Main,
+        };
+        let (code, object) = match ask.verb {
+            "create" => {
+                (StatusCode::CREATED, write.create(&ask.namespace, decode(ask, body)?, true)?)
+            }
+            "update" if face == Face::Scale => {
+                (StatusCode::OK, write.update_scale(place, &decode(ask, body)?)?)
+            }
+            "update" => (StatusCode::OK, write.update(place, decode(ask, body)?, face)?),
+            "patch" => {
+                let kind = Kind::of(&ask.content_type, ask.resource.custom && face != Face::Scale)?;
+                let patch = decode(ask, body)?;
+                let force = ask.query.is_true("force");
+                if face == Face::Scale {
+                    (StatusCode::OK, write.patch_scale(place, kind, &patch, force)?)
+                } else {
+                    let (object, created) = write.patch(place, kind, &patch, face, force)?;
+                    (if created { StatusCode::CREATED } else { StatusCode::OK }, object)
+                }
+            }
+            "delete" => return Ok(self.delete(ask, &mut write, place, body)?),
+            _ => return self.delete_all(ask, &mut write, body),
+        };
+        let warnings = std::mem::take(&mut write.warnings);
+        drop(state);
+        let mut answer = self.shown(ask, code, &object);
+        for warning in warnings {
+            let text = format!("299 - {}", json!(warning));
+            if let Ok(value) = http::HeaderValue::from_str(&text) {
+                answer.headers_mut().append(WARNING, value);
+            }
+        }
+        Ok(answer)
+    }
+
+    fn delete(
+        &self,
+        ask: &Ask,
+        write: &mut Write<'_>,
+        place: &Place,
+        body: &Bytes,
+    ) -> Result<Response<Body>, Refusal> {
+        let how = self.deletion(ask, body)?;
+        Ok(match write.delete(place, &how)? {
+            Deleted::Going(object) => {
+                json_answer(StatusCode::OK, &ask.view.one(&ask.resource, &object, self.clock.now()))
+            }
+            // A pod that is gone at once is shown as it was; other kinds are told by a Status.
+            Deleted::Gone(last) => {
+                let mut details = json!({"name": place.1, "group": ask.resource.group, "kind": ask.resource.plural, "uid": last["metadata"]["uid"]});
+                if ask.resource.group.is_empty()
+                    && let Some(details) = details.as_object_mut()
+                {
+                    details.shift_remove("group");
+                }
+                json_answer(
+                    StatusCode::OK,
+                    &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
+                )
+            }
+        })
+    }
+
+    fn delete_all(
+        &self,
+        ask: &Ask,
+        write: &mut Write<'_>,
+        body: &Bytes,
+    ) -> Result<Response<Body>, Refusal> {
+        let how = self.deletion(ask, body)?;
+        let listing = Listing {
+            resource: &ask.resource,
+            namespace: &ask.namespace,
+            query: &ask.query,
+            view: View::Whole,
+            now: self.clock.now(),
+        };
+        let list = listing.answer(&write.state.store)?;
+        let parsed: Value =
+            serde_json::from_slice(&list).map_err(|e| Refusal::internal(e.to_string()))?;
+        for item in parsed["items"].as_array().into_iter().flatten() {
+            write.delete(&super::store::place_of(item), &how)?;
+        }
+        Ok(json_answer(StatusCode::OK, &parsed))
+    }
+
+    fn deletion(&self, ask: &Ask, body: &Bytes) -> Result<Deletion, Refusal> {
+        let options = if body.is_empty() { Value::Null } else { decode(ask, body)? };
+        let text =
+            |pointer: &str| options.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let policy = text("/propagationPolicy")
+            .unwrap_or_else(|| ask.query.text("propagationPolicy").to_owned());
+        let default = if self.options.shutdown.is_zero() { Some(0) } else { None };
+        Ok(Deletion {
+            uid: text("/preconditions/uid"),
+            revision: text("/preconditions/resourceVersion"),
+            orphan: policy == "Orphan",
+            grace: options
+                .get("gracePeriodSeconds")
+                .and_then(Value::as_u64)
+                .or_else(|| ask.query.number("gracePeriodSeconds"))
+                .or(default),
+        })
+    }
+}
+
+/// The body as JSON; YAML is read too, as the real server does.
+fn decode(ask: &Ask, body: &Bytes) -> Result<Value, Refusal> {
+    let media = ask.content_type.split(';').next().unwrap_or_default().trim();
+    let value: Value = if media.ends_with("yaml") {
+        let text = std::str::from_utf8(body)
+            .map_err(|e| Refusal::bad_request(format!("error decoding YAML: {e}")))?;
+        serde_saphyr::from_str(text)
+            .map_err(|e| Refusal::bad_request(format!("error decoding YAML: {e}")))?
+    } else if media.is_empty() || media.ends_with("json") || media == "*/*" {
+        serde_json::from_slice(body)
+            .map_err(|e| Refusal::bad_request(format!("error decoding JSON: {e}")))?
+    } else {
+        return Err(Refusal::unsupported_media("application/json, application/yaml"));
+    };
+    Ok(if ask.resource.group == "events.k8s.io" && matches!(ask.verb, "create" | "update") {
+        event_in(&value)
+    } else {
+        value
+    })
+}
