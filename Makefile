@@ -1,0 +1,10 @@
+# What people do here; .ci/run calls the same verbs.
+.PHONY: tools live
+
+# The real servers of the live tests, built once into target/tools: about ten minutes the first time.
+tools:
+	tests/live/tools/build
+
+# Penstock against real Kubernetes and Kafka.
+live: tools
+	cargo test --test live

@@ -1,0 +1,6 @@
+//! The live tests: Penstock against real servers. `make tools` builds the servers, `make live` runs the tests.
+
+mod rig;
+
+/// The rig itself: servers start, are hurt, and say what they should.
+mod servers;

@@ -1,0 +1,259 @@
+//! Tests of the rig: that servers of all promised versions start, do what scenarios need of them, and can be hurt.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::rig::{
+    self, Broker, BrokerOptions, Cluster, ClusterOptions, Consumers, Kafka, Kubernetes, Listener,
+    Producer, Work, shared, until,
+};
+
+const WAIT: Duration = Duration::from_mins(1);
+
+const WORKERS: &str = r"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: worker}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: worker}}
+  template:
+    metadata: {labels: {app: worker}}
+    spec: {containers: [{name: worker, image: none}]}
+";
+
+#[tokio::test]
+async fn the_newest_control_plane_scales_a_deployment_to_ready_pods() -> Result<()> {
+    deploy(shared::cluster().await?).await
+}
+
+#[tokio::test]
+async fn the_oldest_control_plane_scales_a_deployment_to_ready_pods() -> Result<()> {
+    let options = ClusterOptions { nodes: 1, ..Default::default() };
+    deploy(&Cluster::start(Kubernetes::V1_33, options).await?).await
+}
+
+async fn deploy(cluster: &Cluster) -> Result<()> {
+    let namespace = cluster.namespace("deploy").await?;
+    cluster.apply(&namespace, WORKERS).await?;
+    ready_pods(cluster, &namespace, 3).await?;
+    cluster.kubectl(&["-n", &namespace, "scale", "deployment/worker", "--replicas=24"]).await?;
+    ready_pods(cluster, &namespace, 24).await?;
+    cluster.kubectl(&["-n", &namespace, "scale", "deployment/worker", "--replicas=0"]).await?;
+    ready_pods(cluster, &namespace, 0).await
+}
+
+async fn ready_pods(cluster: &Cluster, namespace: &str, wanted: usize) -> Result<()> {
+    let pods = Api::<Pod>::namespaced(cluster.client().await?, namespace);
+    until(&format!("{wanted} Ready pods"), WAIT, async || {
+        let found = pods.list(&ListParams::default()).await?;
+        let ready = found.iter().filter(|pod| {
+            let conditions =
+                pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            conditions
+                .into_iter()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        });
+        Ok((ready.count() == wanted && found.items.len() == wanted).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_api_server_keeps_its_objects_across_a_kill_and_says_who_asked_what() -> Result<()> {
+    let options = ClusterOptions { audit: true, ..Default::default() };
+    let cluster = Cluster::start(Kubernetes::V1_36, options).await?;
+    let namespace = cluster.namespace("kept").await?;
+    let mut requests = cluster.requests()?;
+    cluster.apply(&namespace, WORKERS).await?;
+    let made = requests.take()?;
+    let made: Vec<_> = made
+        .iter()
+        .filter(|request| request.resource == "deployments.apps" && request.verb == "create")
+        .collect();
+    assert_eq!(made.len(), 1, "{made:#?}");
+    assert_eq!(
+        (made[0].namespace.as_str(), made[0].name.as_str(), made[0].code),
+        (namespace.as_str(), "worker", 201)
+    );
+    assert!(made[0].user == "admin" && made[0].user_agent.starts_with("kubectl"), "{made:#?}");
+
+    cluster.apiserver().kill9();
+    assert!(cluster.kubectl(&["get", "--raw=/readyz"]).await.is_err());
+    cluster.apiserver().start_again()?;
+    cluster.apiserver_ready().await?;
+    let kept = cluster.kubectl(&["-n", &namespace, "get", "deployments", "-o", "name"]).await?;
+    assert_eq!(kept.trim(), "deployment.apps/worker");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_user_may_do_what_its_rules_say_and_nothing_else() -> Result<()> {
+    let cluster = shared::cluster().await?;
+    let rule = serde_json::from_value(
+        serde_json::json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}),
+    )?;
+    let reader = rig::client(&cluster.user("reader", vec![rule]).await?).await?;
+    until("the right to list pods", WAIT, async || {
+        Ok(Api::<Pod>::all(reader.clone()).list(&ListParams::default()).await.ok().map(drop))
+    })
+    .await?;
+    let refused =
+        Api::<k8s_openapi::api::core::v1::Secret>::all(reader).list(&ListParams::default()).await;
+    let refused = refused.err().context("secrets were listed")?.to_string();
+    assert!(refused.contains(r#"User "reader" cannot list resource "secrets""#), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_newest_broker_keeps_its_topics_across_a_kill() -> Result<()> {
+    survive(Kafka::V4_1).await
+}
+
+#[tokio::test]
+async fn the_oldest_broker_keeps_its_topics_across_a_kill() -> Result<()> {
+    survive(Kafka::V3_9).await
+}
+
+async fn survive(version: Kafka) -> Result<()> {
+    let broker = Broker::start(version, BrokerOptions::default()).await?;
+    broker.topic("kept", 3).await?;
+    let producer = Producer::new(&broker.client(), "kept", 3)?;
+    producer.send(30).await?;
+    assert_eq!(broker.lag("nobody", "kept").await?, 30);
+    assert!(broker.connections_of(std::process::id())? > 0);
+    broker.process().kill9();
+    assert!(broker.partitions("kept").await.is_err());
+    broker.process().start_again()?;
+    broker.ready().await?;
+    until("the partitions' leader", WAIT, async || {
+        Ok((broker.lag("nobody", "kept").await? == 30).then_some(()))
+    })
+    .await?;
+    broker.grow("kept", 4).await?;
+    until("the fourth partition", WAIT, async || {
+        Ok((broker.partitions("kept").await? == 4).then_some(()))
+    })
+    .await?;
+    assert!(broker.process().stop().await?.code().is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_newest_secured_broker_refuses_wrong_credentials() -> Result<()> {
+    refuse(Kafka::V4_1).await
+}
+
+#[tokio::test]
+async fn the_oldest_secured_broker_refuses_wrong_credentials() -> Result<()> {
+    refuse(Kafka::V3_9).await
+}
+
+async fn refuse(version: Kafka) -> Result<()> {
+    let options = BrokerOptions { secured: true, ..Default::default() };
+    let broker = Broker::start(version, options).await?;
+    for listener in
+        [Listener::Plain, Listener::Tls, Listener::MutualTls, Listener::Sasl, Listener::SaslTls]
+    {
+        let config = broker.client_of(listener)?;
+        assert!(is_let_in(&config).await?, "{listener:?} refuses the right credentials");
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            if config.get("sasl.mechanism").is_some() {
+                let mut config = config.clone();
+                config.set("sasl.mechanism", mechanism);
+                assert!(
+                    is_let_in(&config).await?,
+                    "{listener:?} refuses the right password by {mechanism}"
+                );
+                config.set("sasl.password", "guessed");
+                assert!(
+                    !is_let_in(&config).await?,
+                    "{listener:?} takes a wrong password by {mechanism}"
+                );
+            }
+        }
+        if config.get("ssl.ca.pem").is_some() {
+            let mut stranger = config.clone();
+            stranger.set("ssl.ca.pem", rig::Authority::new("a stranger")?.certificate());
+            assert!(
+                !is_let_in(&stranger).await?,
+                "a client trusts {listener:?} by another authority"
+            );
+        }
+    }
+    let mut nameless = broker.client_of(Listener::Tls)?;
+    nameless.set("bootstrap.servers", broker.address(Listener::MutualTls)?);
+    assert!(!is_let_in(&nameless).await?, "a client without a certificate is let in");
+    Ok(())
+}
+
+async fn is_let_in(config: &ClientConfig) -> Result<bool> {
+    let consumer: BaseConsumer = config.create()?;
+    let asked = tokio::task::spawn_blocking(move || {
+        consumer.fetch_metadata(None, Duration::from_secs(3)).is_ok()
+    });
+    Ok(asked.await?)
+}
+
+#[tokio::test]
+async fn consumers_follow_ready_pods_and_work_at_their_rate() -> Result<()> {
+    let (cluster, broker) = (shared::cluster().await?, shared::broker().await?);
+    let namespace = cluster.namespace("crew").await?;
+    broker.topic(&namespace, 6).await?;
+    let producer = Producer::new(&broker.client(), &namespace, 6)?;
+    producer.send(6_000).await?;
+    let work = Work {
+        commit_every: Duration::from_millis(500),
+        ..Work::new(broker.client(), &[&namespace], "crew", 200.0)
+    };
+    let crew = Consumers::follow(cluster.client().await?, &namespace, "app=worker", work);
+    cluster.apply(&namespace, WORKERS).await?;
+    until("all three at work", WAIT, async || Ok((crew.done() > 600).then_some(()))).await?;
+    assert_eq!(crew.count(), 3);
+    // Over five seconds, so that the rebalances before do not count.
+    let before = crew.done();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let rate = (crew.done() - before) / 5;
+    assert!((540..=660).contains(&rate), "three consumers of 200/s work off {rate}/s");
+
+    cluster.kubectl(&["-n", &namespace, "scale", "deployment/worker", "--replicas=1"]).await?;
+    until("one left at work", WAIT, async || Ok((crew.count() == 1).then_some(()))).await?;
+    until("the last item", WAIT, async || {
+        Ok((broker.lag("crew", &namespace).await? == 0).then_some(()))
+    })
+    .await?;
+    let mut items: Vec<_> = crew
+        .stop()
+        .await
+        .into_iter()
+        .map(|item| (item.partition, item.offset, item.age()))
+        .collect();
+    assert!(
+        items.iter().any(|(.., age)| *age > Duration::from_secs(5)),
+        "the last of a backlog is old"
+    );
+    items.sort_unstable();
+    items.dedup_by_key(|(partition, offset, _)| (*partition, *offset));
+    assert_eq!(items.len(), 6_000, "each item is worked off at least once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_start_shows_the_end_of_its_log() -> Result<()> {
+    let options =
+        ClusterOptions { apiserver_flags: vec!["--no-such-flag".to_owned()], ..Default::default() };
+    let error = Cluster::start(Kubernetes::V1_36, options).await.err().context("it started")?;
+    let error = format!("{error:#}");
+    assert!(
+        error.contains("unknown flag: --no-such-flag")
+            && error.contains("kube-apiserver ended with exit status"),
+        "{error}"
+    );
+    Ok(())
+}
