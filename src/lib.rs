@@ -10,6 +10,8 @@ pub mod watch;
 pub mod observe;
 pub mod decide;
 pub mod act;
+pub mod report;
+pub mod answer;
 pub mod daemon;
 pub mod demo;
 pub mod cli;

@@ -24,7 +24,7 @@ struct Penstock {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon
-    Run(run::Run),
+    Run(Box<run::Run>),
     /// Print the custom resource definitions
     Crds(crds::Crds),
     /// Print completions for a shell

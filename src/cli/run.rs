@@ -1,5 +1,6 @@
 //! `penstock run`: the daemon, against a real cluster.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -33,6 +34,15 @@ pub(super) struct Run {
     /// Name of that Lease
     #[arg(long, value_name = "NAME", default_value = "penstock")]
     lease_name: String,
+    /// Where /metrics, /healthz and /readyz are served
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
+    listen: SocketAddr,
+    /// Where /api/v1 is served, for people and for penstock explain
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082", value_parser = address)]
+    page_listen: SocketAddr,
+    /// Folder to record turns in, for penstock replay; at most 256 MiB
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Log as JSON, one object a line, or as text
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
@@ -87,8 +97,11 @@ impl Run {
                 secret_namespaces: self.secret_namespaces.into_iter().collect(),
             },
             seat: Seat { namespace, name: self.lease_name, identity: identity(host.trim()) },
+            listen: Some(self.listen),
+            page_listen: Some(self.page_listen),
+            record: self.record,
         };
-        daemon::run(clients, options, goodbye()?).await?;
+        Box::pin(daemon::run(clients, options, goodbye()?)).await?;
         Ok(())
     }
 
@@ -104,6 +117,12 @@ impl Run {
             .await
             .with_context(|| format!("{} names no cluster that can be used", file.display()))
     }
+}
+
+/// `:8080` means every address of this host.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| "not an address; hint: 127.0.0.1:8080, or :8080".to_owned())
 }
 
 /// Cancelled by SIGTERM or Ctrl-C.

@@ -10,11 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::act::{Act, Licence};
+use crate::answer::{BEAT, Pulse};
 use crate::clock::Clock;
 use crate::decide::{
     Ending, Memory, Outcome, PipelineId, QuestionId, Situation, Snapshot, Verdict, decide,
 };
 use crate::observe::Observe;
+use crate::report::{Glance, Report, Tick};
 use crate::tasks::Tasks;
 use crate::watch::{Seen, Watch};
 
@@ -40,6 +42,8 @@ struct Daemon {
     outcomes: mpsc::UnboundedReceiver<Outcome>,
     licence: Licence,
     leads: channel::Receiver<bool>,
+    report: Report,
+    pulse: Pulse,
     tasks: Tasks,
     memory: Memory,
     agenda: Agenda,
@@ -54,6 +58,7 @@ impl Daemon {
             name = tasks.broken() => Err(Error::TaskBroken { name }),
             () = self.turns() => Ok(()),
         };
+        self.pulse.end();
         self.act.drain(LAST_WRITES).await;
         self.observe.shutdown().await;
         end
@@ -64,14 +69,15 @@ impl Daemon {
         info!("all stores are in; deciding begins");
         self.agenda.add(self.watch.pipelines());
         loop {
-            let wake = self.next_wake().await;
+            let (wake, due) = self.next_wake().await;
             if matches!(wake, Wake::Goodbye) {
                 return;
             }
             self.take_in(wake);
             self.take_in_all_else();
             let started = tokio::time::Instant::now();
-            self.turn();
+            self.turn(due);
+            self.pulse.beat();
             let gap = started + SHORTEST_GAP;
             tokio::select! {
                 () = tokio::time::sleep_until(gap) => {}
@@ -95,16 +101,19 @@ impl Daemon {
         }
     }
 
-    async fn next_wake(&mut self) -> Wake {
+    /// What wakes the loop, and when it should have: now, unless it is a timer. It comes round at every beat at least.
+    async fn next_wake(&mut self) -> (Wake, tokio::time::Instant) {
         let timer = self.agenda.next_timer().map(|at| self.clock.instant(at));
-        tokio::select! {
+        let wake = tokio::select! {
             () = self.goodbye.cancelled() => Wake::Goodbye,
             Some(outcome) = self.outcomes.recv() => Wake::Outcome(Box::new(outcome)),
             Some(questions) = self.readings.recv() => Wake::Readings(questions),
             () = self.watch.changed() => Wake::Changed,
             Ok(()) = self.leads.changed() => Wake::Leadership,
-            () = sleep_until(timer) => Wake::Timer,
-        }
+            () = sleep_until(timer) => return (Wake::Timer, timer.unwrap_or_else(tokio::time::Instant::now)),
+            () = tokio::time::sleep(BEAT) => Wake::Timer,
+        };
+        (wake, tokio::time::Instant::now())
     }
 
     fn take_in(&mut self, wake: Wake) {
@@ -143,7 +152,8 @@ impl Daemon {
     }
 
     /// One turn: see, ask, decide, act, tell. Nothing in it waits.
-    fn turn(&mut self) {
+    fn turn(&mut self, wanted: tokio::time::Instant) {
+        let start = tokio::time::Instant::now();
         let now = self.clock.now();
         self.agenda.add(self.watch.take_moved());
         let due = self.agenda.take_due(now);
@@ -151,6 +161,7 @@ impl Daemon {
         for id in &seen.gone {
             self.memory.forget(id);
             self.agenda.forget(id);
+            self.report.forget(id);
         }
         if let Some(questions) = &seen.questions {
             self.observe.ask(questions.clone());
@@ -158,21 +169,31 @@ impl Daemon {
         if seen.sights.is_empty() {
             return;
         }
-        let snapshot = self.look(now, seen);
+        let (snapshot, glances) = self.look(now, seen);
         let step = decide(&snapshot, &self.memory);
         if snapshot.may_act {
             self.act.start(&step.plan.actions, &self.licence);
         }
         self.set_timers(&snapshot, &step.plan.verdicts);
         self.memory.merge(step.memory.clone());
-        tell(&step);
+        let (took, lateness) = (start.elapsed(), start.saturating_duration_since(wanted));
+        self.report.tell(Tick { snapshot, step, glances, took, lateness });
     }
 
-    /// Everything that is known now, for decide.
-    fn look(&mut self, now: Timestamp, seen: Seen) -> Snapshot {
+    /// Everything that is known now, for decide; and beside it the objects, for report.
+    fn look(&mut self, now: Timestamp, seen: Seen) -> (Snapshot, Vec<Glance>) {
         let mut observations = BTreeMap::new();
         let mut due = Vec::new();
+        let mut glances = Vec::new();
         for sight in seen.sights {
+            glances.push(Glance {
+                id: sight.id,
+                uid: sight.uid,
+                generation: sight.generation,
+                resource_version: sight.resource_version,
+                status: sight.status,
+                faults: sight.faults,
+            });
             let Some(pipeline) = sight.pipeline else { continue };
             for source in pipeline.stages.iter().flat_map(|stage| &stage.sources) {
                 if let Some(observation) = self.observe.latest(&source.question) {
@@ -187,7 +208,8 @@ impl Daemon {
                 recalled: sight.recalled,
             });
         }
-        Snapshot { at: now, may_act: self.licence.check().is_ok(), due, observations }
+        let may_act = self.licence.check().is_ok();
+        (Snapshot { at: now, may_act, due, observations }, glances)
     }
 
     /// When each pipeline is to be thought of again though nothing moves; and which questions a decision hangs on.
@@ -209,11 +231,5 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-fn tell(step: &crate::decide::Step) {
-    for verdict in &step.plan.verdicts {
-        info!(stage = %verdict.stage, replicas = verdict.replicas, why = verdict.reason().map(std::string::ToString::to_string), "decided");
     }
 }

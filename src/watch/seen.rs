@@ -35,6 +35,8 @@ pub struct Sight {
     pub id: PipelineId,
     /// uid of the object.
     pub uid: Arc<str>,
+    /// Its `resourceVersion`.
+    pub resource_version: Arc<str>,
     /// Its generation.
     pub generation: i64,
     /// Its status as last seen.
@@ -92,6 +94,7 @@ impl Stores {
         Some(Sight {
             id: id.clone(),
             uid: Arc::clone(&written.uid),
+            resource_version: Arc::clone(&written.resource_version),
             generation: written.generation,
             status: Arc::clone(&written.status),
             pipeline,

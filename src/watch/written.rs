@@ -16,6 +16,7 @@ use super::stores::{Name, Stores, chain};
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) uid: Arc<str>,
+    pub(super) resource_version: Arc<str>,
     pub(super) generation: i64,
     /// Seconds since the epoch: of two pipelines with one target the older has it.
     pub(super) created: i64,
@@ -37,6 +38,7 @@ pub(super) enum Understood {
 impl Written {
     fn read(mut object: DynamicObject) -> Self {
         let uid = object.uid().unwrap_or_default().into();
+        let resource_version = object.resource_version().unwrap_or_default().into();
         let generation = object.metadata.generation.unwrap_or(0);
         let created =
             object.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
@@ -52,7 +54,15 @@ impl Written {
                 hint: Some("apply the CRDs of this version, then the pipeline again".to_owned()),
             }]
         });
-        Self { uid, generation, created, status: Arc::new(status), object, understood: None }
+        Self {
+            uid,
+            resource_version,
+            generation,
+            created,
+            status: Arc::new(status),
+            object,
+            understood: None,
+        }
     }
 
     /// Is anything but its status another than before?

@@ -1,0 +1,176 @@
+//! The window: what others may ask, on every replica. Reads the standing picture and the metrics that report keeps, computes no
+//! decision and writes nothing. The daemon starts it and tells it, through [`Pulse`], that the loop is alive.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::decide::PipelineId;
+use crate::report::{Metrics, Report, Standing};
+
+pub mod view;
+
+/// The loop beats at least this often, even when nothing is due.
+pub const BEAT: Duration = Duration::from_secs(5);
+/// So many beats may be lacking before the process is called sick.
+const PATIENCE: u32 = 10;
+
+/// What goes wrong before anybody can ask.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}; hint: is another process there? choose another address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// How the loop says that it lives. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<Mutex<Beats>>);
+
+#[derive(Debug, Default)]
+struct Beats {
+    last: Option<Instant>,
+    is_ready: bool,
+}
+
+impl Pulse {
+    /// The loop has come round. The first time says that the stores are in and a turn is done: ready.
+    pub fn beat(&self) {
+        let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if beats.last.replace(Instant::now()).is_none() {
+            beats.is_ready = true;
+        }
+    }
+
+    /// The process is about to end: no longer ready.
+    pub fn end(&self) {
+        let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        beats.last = Some(Instant::now());
+        beats.is_ready = false;
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_ready
+    }
+
+    /// Before the first beat the stores are being filled, which may take as long as it takes.
+    fn is_alive(&self) -> bool {
+        let beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        beats.last.is_none_or(|last| last.elapsed() < BEAT * PATIENCE)
+    }
+}
+
+/// What the answers are made of. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pulse: Pulse,
+    clock: Clock,
+    standing: Standing,
+    metrics: Metrics,
+}
+
+impl Answer {
+    /// Answers out of what `report` keeps.
+    pub fn new(report: &Report, pulse: Pulse, clock: Clock) -> Self {
+        let (standing, metrics) = (report.standing().clone(), report.metrics().clone());
+        Self { pulse, clock, standing, metrics }
+    }
+
+    /// For probes and Prometheus: `/metrics`, `/healthz`, `/readyz`.
+    pub fn probes(&self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .with_state(self.clone())
+    }
+
+    /// For people: `/api/v1/pipelines`, and one of them by namespace and name.
+    pub fn page(&self) -> Router {
+        Router::new()
+            .route("/api/v1/pipelines", get(pipelines))
+            .route("/api/v1/pipelines/{namespace}/{name}", get(pipeline))
+            .fallback(nowhere)
+            .with_state(self.clone())
+    }
+}
+
+/// A place to be asked at. Bound before anything starts, so that a taken port is told at once.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+}
+
+/// Answers at `listener` until `stop`.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let served = axum::serve(listener, router);
+    // Never an error: accept failures are waited out inside.
+    drop(served.with_graceful_shutdown(stop.cancelled_owned()).await);
+}
+
+async fn metrics(State(answer): State<Answer>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match answer.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn healthz(State(answer): State<Answer>) -> (StatusCode, &'static str) {
+    if answer.pulse.is_alive() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the loop has not come round for 50 s\n")
+    }
+}
+
+async fn readyz(State(answer): State<Answer>) -> (StatusCode, &'static str) {
+    if answer.pulse.is_ready() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the stores are not in yet, or the process is ending\n")
+    }
+}
+
+async fn pipelines(State(answer): State<Answer>) -> Json<view::Pipelines> {
+    let pictures = answer.standing.all();
+    let now = answer.clock.now();
+    let pipelines = pictures.iter().map(|picture| view::Pipeline::of(picture, now)).collect();
+    Json(view::Pipelines { at: now, pipelines })
+}
+
+async fn pipeline(
+    State(answer): State<Answer>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Response {
+    let id = PipelineId { namespace: namespace.into(), name: name.into() };
+    if let Some(picture) = answer.standing.of(&id) {
+        return Json(view::Pipeline::of(&picture, answer.clock.now())).into_response();
+    }
+    let message = format!("no pipeline {id}; hint: GET /api/v1/pipelines lists all");
+    (StatusCode::NOT_FOUND, Json(json!({"error": message}))).into_response()
+}
+
+async fn nowhere() -> Response {
+    let message = "nothing here; hint: GET /api/v1/pipelines";
+    (StatusCode::NOT_FOUND, Json(json!({"error": message}))).into_response()
+}

@@ -1,0 +1,330 @@
+//! A pipeline as the API and `penstock explain` show it: every number and every reason of its latest turn, in words and in code.
+//! Made from report's picture; the names of the fields are the contract of `/api/v1`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::decide::{
+    Mode, Observation, QuestionId, Reason, Source, Stage as Meant, Target, Verdict,
+};
+use crate::report::{self, Picture};
+
+/// All pipelines of a replica.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pipelines {
+    /// When this was answered.
+    pub at: Timestamp,
+    /// By namespace and name.
+    pub pipelines: Vec<Pipeline>,
+}
+
+/// One pipeline at its latest turn.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pipeline {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Generation of the spec that was decided on.
+    pub generation: i64,
+    /// When the turn was; `None` when this was read from a status without a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// How old the turn was when this was answered, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<f64>,
+    /// Did the replica that answers hold the lease at that turn?
+    pub leads: bool,
+    /// The stage worst against its objective.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<String>,
+    /// Age of the oldest item of that stage, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_seconds: Option<f64>,
+    /// What is wrong with what was written; when there is something, nothing is decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// In flow order.
+    pub stages: Vec<Stage>,
+}
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fault {
+    /// The field, as the API server spells it.
+    pub path: String,
+    /// CamelCase word.
+    pub code: String,
+    /// The rule, in words.
+    pub message: String,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// Its workload, for example `Deployment enrich`.
+    pub target: String,
+    /// `Enforce` or `Observe`.
+    pub mode: String,
+    /// Stages that feed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// Replicas.
+    pub replicas: Replicas,
+    /// Items waiting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
+    /// Age of the oldest of them, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_seconds: Option<f64>,
+    /// True when the oldest is older than Penstock has watched.
+    #[serde(default)]
+    pub is_delay_at_least: bool,
+    /// Age that it may reach, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective_seconds: Option<f64>,
+    /// Items a second that arrive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrival_rate: Option<f64>,
+    /// Items a second that one replica gets through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_replica: Option<f64>,
+    /// Seconds from a write to Ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub startup_seconds: Option<f64>,
+    /// Seconds a group pauses when its members change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebalance_seconds: Option<f64>,
+    /// Finest delay that can be seen, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution_seconds: Option<f64>,
+    /// Partitions of its sources.
+    #[serde(default)]
+    pub partitions: u32,
+    /// A down window that keeps more than is wished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// Why it has the replicas it has: every phase that had a say, in order; the last one bound.
+    pub reasons: Vec<Said>,
+    /// What its sources said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Sighting>,
+}
+
+/// Replicas of a stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replicas {
+    /// There should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired: Option<u32>,
+    /// There are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<u32>,
+    /// Are Ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<u32>,
+    /// Never fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+    /// Never more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+}
+
+/// A down window that keeps more than is wished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// How many are kept.
+    pub replicas: u32,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A reason, said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Said {
+    /// CamelCase word.
+    pub code: String,
+    /// One sentence.
+    pub sentence: String,
+    /// What to change to get another answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// What a source said last.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sighting {
+    /// Name of the source.
+    pub name: String,
+    /// `Fresh`, `Partial`, `Stale`, `Failed`, or `Awaited` before the first answer.
+    pub state: String,
+    /// When it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// How old the reading was when this was answered, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<f64>,
+    /// What is wrong, where something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Pipeline {
+    /// The view of a picture, answered at `now`.
+    pub fn of(picture: &Picture, now: Timestamp) -> Self {
+        let glance = &picture.glance;
+        let stages: Vec<Stage> = picture
+            .situation
+            .iter()
+            .flat_map(|situation| situation.pipeline.stages.iter().enumerate())
+            .map(|(index, meant)| Stage::of(picture, index, meant, now))
+            .collect();
+        let mut view = Self {
+            namespace: glance.id.namespace.to_string(),
+            name: glance.id.name.to_string(),
+            generation: glance.generation,
+            at: Some(picture.at),
+            age_seconds: Some(age(picture.at, now)),
+            leads: picture.may_act,
+            faults: glance.faults.iter().map(Fault::of).collect(),
+            stages,
+            ..Self::default()
+        };
+        if let Some((name, delay)) = view.worst() {
+            (view.bottleneck, view.delay_seconds) = (Some(name), Some(delay));
+        }
+        view
+    }
+
+    /// The stage worst against its objective, and its delay in seconds.
+    fn worst(&self) -> Option<(String, f64)> {
+        let share = |stage: &Stage| Some(stage.delay_seconds? / stage.objective_seconds?);
+        let stages = self.stages.iter().filter_map(|stage| Some((share(stage)?, stage)));
+        let (_, stage) = stages.max_by(|a, b| a.0.total_cmp(&b.0))?;
+        Some((stage.name.clone(), stage.delay_seconds?))
+    }
+}
+
+impl Fault {
+    fn of(fault: &report::Fault) -> Self {
+        Self {
+            path: fault.path.clone(),
+            code: fault.code.label().to_owned(),
+            message: fault.message.clone(),
+            hint: fault.hint.clone(),
+        }
+    }
+}
+
+impl Stage {
+    fn of(picture: &Picture, index: usize, meant: &Meant, now: Timestamp) -> Self {
+        let verdict = picture.verdicts.get(index);
+        let situation = picture.situation.as_ref();
+        let all =
+            situation.map(|situation| situation.pipeline.stages.as_slice()).unwrap_or_default();
+        let after = meant.after.iter().filter_map(|of| Some(all.get(*of)?.name.to_string()));
+        let signals = verdict.map(|verdict| verdict.signals).unwrap_or_default();
+        let workload = match situation.and_then(|situation| situation.targets.get(index)) {
+            Some(Target::Seen(workload)) => Some(workload),
+            Some(Target::Unseen | Target::Unusable(_)) | None => None,
+        };
+        Self {
+            name: meant.name.to_string(),
+            target: format!("{} {}", meant.target.kind, meant.target.name),
+            mode: match meant.mode {
+                Mode::Enforce => "Enforce",
+                Mode::Observe => "Observe",
+            }
+            .to_owned(),
+            after: after.collect(),
+            replicas: Replicas {
+                desired: verdict.and_then(|verdict| verdict.replicas),
+                current: workload.map(|workload| workload.current),
+                ready: workload.map(|workload| workload.ready),
+                min: Some(meant.min),
+                max: Some(meant.max),
+            },
+            lag: signals.lag,
+            delay_seconds: signals.delay,
+            is_delay_at_least: signals.is_delay_at_least,
+            objective_seconds: signals.objective,
+            arrival_rate: signals.arrival_rate,
+            rate_per_replica: signals.rate_per_replica,
+            startup_seconds: signals.startup,
+            rebalance_seconds: signals.rebalance,
+            resolution_seconds: signals.resolution,
+            partitions: signals.partitions,
+            held: verdict.and_then(held),
+            reasons: verdict
+                .map(|verdict| verdict.why.iter().map(Said::of).collect())
+                .unwrap_or_default(),
+            sources: meant
+                .sources
+                .iter()
+                .map(|source| Sighting::of(source, &picture.observations, now))
+                .collect(),
+        }
+    }
+}
+
+fn held(verdict: &Verdict) -> Option<Held> {
+    verdict.held.map(|(replicas, since)| Held { replicas, since })
+}
+
+impl Said {
+    fn of(reason: &Reason) -> Self {
+        Self {
+            code: reason.code().to_owned(),
+            sentence: reason.to_string(),
+            hint: reason.hint().map(ToOwned::to_owned),
+        }
+    }
+}
+
+impl Sighting {
+    fn of(
+        source: &Source,
+        observations: &BTreeMap<QuestionId, Observation>,
+        now: Timestamp,
+    ) -> Self {
+        let observation = observations.get(&source.question);
+        let (state, message) = match observation {
+            None => ("Awaited", None),
+            Some(Observation::Fresh(_)) => ("Fresh", None),
+            Some(Observation::Partial(_, lost)) => {
+                let (some, all, error) = (lost.partitions, lost.of, &lost.error);
+                ("Partial", Some(format!("{some} of {all} partitions did not answer: {error}")))
+            }
+            Some(Observation::Stale(_, missing)) => ("Stale", Some(missing.message.to_string())),
+            Some(Observation::Failed(missing)) => ("Failed", Some(missing.message.to_string())),
+        };
+        let at = observation.and_then(|seen| Some(seen.reading()?.at));
+        Self {
+            name: source.name.to_string(),
+            state: state.to_owned(),
+            at,
+            age_seconds: at.map(|at| age(at, now)),
+            message,
+        }
+    }
+}
+
+fn age(at: Timestamp, now: Timestamp) -> f64 {
+    now.duration_since(at).as_secs_f64().max(0.0)
+}

@@ -1,0 +1,358 @@
+//! The conditions of a pipeline: what each turn claims of it, in Kubernetes' and KEDA's meanings. Called by the status teller for
+//! each picture; events are made of their changes. Calm by design: noise around a limit does not turn a claim over.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Picture;
+use crate::decide::{FallbackPolicy, Missing, Observation, Reason, Stage, Verdict};
+
+/// A pipeline counts as quiet once nothing has waited or arrived for this long.
+const QUIET: Duration = Duration::from_mins(1);
+/// A late stage is in time again once its delay is below this share of its objective.
+const IN_TIME_AGAIN: f64 = 0.9;
+/// What one message may fill.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// Every reason that a condition can carry besides the codes of `Reason`, the faults of meaning and the labels of sources.
+pub const REASONS: &[&str] = &[
+    "Serving",
+    "Working",
+    "Quiet",
+    "NotKnown",
+    "NotPaused",
+    "ScaleInPaused",
+    "ScaleOutPaused",
+    "NotNeeded",
+    "NoObjective",
+    "ObjectiveBelowResolution",
+    "DelayUnknown",
+    "InTime",
+    "Late",
+    "SoleWriter",
+    "Settled",
+    "Starting",
+];
+
+/// Does a condition hold?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Truth {
+    True,
+    False,
+    Unknown,
+}
+
+impl Truth {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// One condition as this turn sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    /// Its type.
+    pub(super) kind: &'static str,
+    pub(super) truth: Truth,
+    pub(super) reason: Cow<'static, str>,
+    pub(super) message: Cow<'static, str>,
+}
+
+/// What the claims of the next turn lean on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Calm {
+    is_active: Option<bool>,
+    quiet_since: Option<Timestamp>,
+    is_late: bool,
+}
+
+impl Calm {
+    /// As a status of an earlier life tells it.
+    pub(super) fn recalled(is_active: Option<bool>, is_late: bool) -> Self {
+        Self { is_active, quiet_since: None, is_late }
+    }
+}
+
+/// All conditions of a pipeline at this turn, in the order of the contract.
+pub(super) fn claims(picture: &Picture, calm: &mut Calm) -> Vec<Claim> {
+    let ready = ready(picture);
+    let (stalled, reconciling) = progress(&ready);
+    vec![
+        active(picture, calm),
+        paused(picture),
+        fallback(picture),
+        objective_met(picture, calm),
+        writer_conflict(picture),
+        reconciling,
+        stalled,
+        ready,
+    ]
+}
+
+fn claim(kind: &'static str, truth: Truth, reason: &'static str, message: &'static str) -> Claim {
+    Claim { kind, truth, reason: reason.into(), message: message.into() }
+}
+
+/// A claim in the words of a reason.
+fn told(kind: &'static str, truth: Truth, verdict: &Verdict, reason: &Reason) -> Claim {
+    let mut message = format!("stage {}: {reason}", verdict.stage.name);
+    if let Some(hint) = reason.hint() {
+        message.push_str("; hint: ");
+        message.push_str(hint);
+    }
+    Claim { kind, truth, reason: reason.code().into(), message: cut(message).into() }
+}
+
+pub(super) fn cut(mut text: String) -> String {
+    let mut end = text.len().min(MESSAGE_LIMIT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// The first reason of any stage that `of` accepts.
+fn first(picture: &Picture, of: impl Fn(&Reason) -> bool) -> Option<(&Verdict, &Reason)> {
+    picture.verdicts.iter().find_map(|verdict| {
+        let reason = verdict.why.iter().rev().find(|reason| of(reason))?;
+        Some((verdict, reason))
+    })
+}
+
+fn stage_of<'a>(picture: &'a Picture, verdict: &Verdict) -> Option<&'a Stage> {
+    picture.situation.as_ref()?.pipeline.stages.get(verdict.stage.index)
+}
+
+/// Can Penstock do its work for this pipeline?
+fn ready(picture: &Picture) -> Claim {
+    const KIND: &str = "Ready";
+    if let Some(fault) = picture.glance.faults.first() {
+        let all: Vec<String> = picture.glance.faults.iter().map(ToString::to_string).collect();
+        return Claim {
+            kind: KIND,
+            truth: Truth::False,
+            reason: fault.code.label().into(),
+            message: cut(all.join("; ")).into(),
+        };
+    }
+    if let Some((verdict, reason)) = first(picture, is_broken) {
+        return told(KIND, Truth::False, verdict, reason);
+    }
+    if let Some((name, missing)) = lasting_silence(picture) {
+        return Claim {
+            kind: KIND,
+            truth: Truth::False,
+            reason: word(&missing.label),
+            message: cut(format!("source {name}: {}", missing.message)).into(),
+        };
+    }
+    let is_starting =
+        |reason: &Reason| matches!(reason, Reason::TargetUnseen | Reason::AwaitingData { .. });
+    match first(picture, is_starting) {
+        Some((verdict, reason)) => told(KIND, Truth::Unknown, verdict, reason),
+        None => claim(KIND, Truth::True, "Serving", "every stage is watched, sized and served"),
+    }
+}
+
+/// Reasons that stand in the way until someone mends something.
+fn is_broken(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::InternalError { .. }
+            | Reason::PromiseBroken { .. }
+            | Reason::TargetUnusable { .. }
+            | Reason::TargetTaken { .. }
+            | Reason::HpaOnTarget { .. }
+            | Reason::WriterConflict { .. }
+            | Reason::WriteRefused { .. }
+            | Reason::NoSources
+    )
+}
+
+/// A source that will not answer until someone mends something, by `stage/source`.
+fn lasting_silence(picture: &Picture) -> Option<(String, &Missing)> {
+    let stages = &picture.situation.as_ref()?.pipeline.stages;
+    stages.iter().find_map(|stage| {
+        stage.sources.iter().find_map(|source| {
+            match picture.observations.get(&source.question)? {
+                Observation::Failed(missing) | Observation::Stale(_, missing)
+                    if missing.is_lasting =>
+                {
+                    Some((format!("{}/{}", stage.name, source.name), missing))
+                }
+                Observation::Fresh(_)
+                | Observation::Partial(..)
+                | Observation::Stale(..)
+                | Observation::Failed(_) => None,
+            }
+        })
+    })
+}
+
+/// A label of another room as a condition's reason, which must be one word.
+fn word(label: &str) -> Cow<'static, str> {
+    let word: String = label.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+    if word.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        word.into()
+    } else {
+        "NoFreshData".into()
+    }
+}
+
+/// Stalled and Reconciling, as kstatus wants them: what waits for a hand, and what is still coming up.
+fn progress(ready: &Claim) -> (Claim, Claim) {
+    let same = |kind| Claim { kind, truth: Truth::True, ..ready.clone() };
+    let not = |kind| claim(kind, Truth::False, "Settled", "");
+    match ready.truth {
+        Truth::True => (not("Stalled"), not("Reconciling")),
+        Truth::False => (same("Stalled"), not("Reconciling")),
+        Truth::Unknown => (not("Stalled"), same("Reconciling")),
+    }
+}
+
+fn active(picture: &Picture, calm: &mut Calm) -> Claim {
+    const KIND: &str = "Active";
+    let signals = || picture.verdicts.iter().map(|verdict| &verdict.signals);
+    let works = signals().any(|signals| {
+        signals.lag.is_some_and(|lag| lag > 0) || signals.arrival_rate.is_some_and(|r| r > 0.0)
+    });
+    if !works && signals().all(|signals| signals.lag.is_none()) {
+        return claim(KIND, Truth::Unknown, "NotKnown", "no source has said what waits");
+    }
+    if works {
+        calm.quiet_since = None;
+        calm.is_active = Some(true);
+    } else {
+        let since = *calm.quiet_since.get_or_insert(picture.at);
+        let is_long =
+            Duration::try_from(picture.at.duration_since(since)).is_ok_and(|d| d >= QUIET);
+        if is_long || calm.is_active.is_none() {
+            calm.is_active = Some(false);
+        }
+    }
+    if calm.is_active == Some(true) {
+        claim(KIND, Truth::True, "Working", "work waits or arrives")
+    } else {
+        claim(KIND, Truth::False, "Quiet", "nothing waits and nothing arrives")
+    }
+}
+
+fn paused(picture: &Picture) -> Claim {
+    const KIND: &str = "Paused";
+    let Some(situation) = &picture.situation else {
+        return claim(KIND, Truth::Unknown, "NotKnown", "the pipeline cannot be read");
+    };
+    let (pause, stages) = (&situation.pipeline.pause, &situation.pipeline.stages);
+    if pause.all {
+        return claim(KIND, Truth::True, "Paused", "penstock.dev/paused: nothing is written");
+    }
+    if stages.iter().any(|stage| stage.pinned.is_some()) {
+        let pinned: Vec<String> = stages
+            .iter()
+            .filter_map(|stage| Some(format!("{} at {}", stage.name, stage.pinned?)))
+            .collect();
+        let message = format!("penstock.dev/paused-replicas keeps {}", pinned.join(", "));
+        return Claim {
+            kind: KIND,
+            truth: Truth::True,
+            reason: "PinnedByAnnotation".into(),
+            message: cut(message).into(),
+        };
+    }
+    match (pause.scale_in, pause.scale_out) {
+        (true, true) => {
+            claim(KIND, Truth::True, "Paused", "neither fewer nor more, by annotations")
+        }
+        (true, false) => claim(KIND, Truth::True, "ScaleInPaused", "never fewer, by annotation"),
+        (false, true) => claim(KIND, Truth::True, "ScaleOutPaused", "never more, by annotation"),
+        (false, false) => claim(KIND, Truth::False, "NotPaused", ""),
+    }
+}
+
+fn fallback(picture: &Picture) -> Claim {
+    const KIND: &str = "Fallback";
+    if let Some((verdict, reason)) =
+        first(picture, |reason| matches!(reason, Reason::Fallback { .. }))
+    {
+        return told(KIND, Truth::True, verdict, reason);
+    }
+    // Hold is a fallback too, once its time has come.
+    let holding = picture.verdicts.iter().find(|verdict| {
+        let Some(stage) = stage_of(picture, verdict) else { return false };
+        let blind = verdict.signals.blind_since.map(|since| picture.at.duration_since(since));
+        let is_long = blind.and_then(|blind| Duration::try_from(blind).ok());
+        stage.fallback.policy == FallbackPolicy::Hold
+            && is_long.is_some_and(|blind| blind >= stage.fallback.after)
+    });
+    match holding.and_then(|verdict| Some((verdict, verdict.reason()?))) {
+        Some((verdict, reason)) => {
+            Claim { reason: "NoFreshData".into(), ..told(KIND, Truth::True, verdict, reason) }
+        }
+        None => claim(KIND, Truth::False, "NotNeeded", ""),
+    }
+}
+
+fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
+    const KIND: &str = "ObjectiveMet";
+    let promised = || {
+        picture.verdicts.iter().filter_map(|verdict| Some((verdict, verdict.signals.objective?)))
+    };
+    if promised().next().is_none() {
+        let message = "no stage is sized by an objective";
+        return claim(KIND, Truth::Unknown, "NoObjective", message);
+    }
+    let say = |truth, reason: &'static str, message: String| Claim {
+        kind: KIND,
+        truth,
+        reason: reason.into(),
+        message: cut(message).into(),
+    };
+    let limit = if calm.is_late { IN_TIME_AGAIN } else { 1.0 };
+    let late = promised().find(|(verdict, objective)| {
+        verdict.signals.delay.is_some_and(|delay| delay > objective * limit)
+    });
+    if let Some((verdict, objective)) = late {
+        calm.is_late = true;
+        let (name, delay) = (&verdict.stage.name, verdict.signals.delay.unwrap_or_default());
+        let message =
+            format!("stage {name}: the oldest item has waited {delay:.0} s of {objective:.0} s");
+        return say(Truth::False, "Late", message);
+    }
+    if let Some((verdict, objective)) = promised().find(|(verdict, objective)| {
+        verdict.signals.resolution.is_some_and(|finest| finest > *objective)
+    }) {
+        let (name, finest) = (&verdict.stage.name, verdict.signals.resolution.unwrap_or_default());
+        let message = format!(
+            "stage {name}: {objective:.0} s are promised, and no delay below {finest:.0} s can be seen (commit \
+             interval, poll and rebalance)"
+        );
+        return say(Truth::Unknown, "ObjectiveBelowResolution", message);
+    }
+    if let Some((verdict, _)) = promised().find(|(verdict, _)| verdict.signals.delay.is_none()) {
+        let message = format!("stage {}: its delay is not known", verdict.stage.name);
+        return say(Truth::Unknown, "DelayUnknown", message);
+    }
+    calm.is_late = false;
+    claim(KIND, Truth::True, "InTime", "every stage keeps its objective")
+}
+
+fn writer_conflict(picture: &Picture) -> Claim {
+    const KIND: &str = "WriterConflict";
+    let is_conflict = |reason: &Reason| {
+        matches!(
+            reason,
+            Reason::WriterConflict { .. } | Reason::HpaOnTarget { .. } | Reason::TargetTaken { .. }
+        )
+    };
+    match first(picture, is_conflict) {
+        Some((verdict, reason)) => told(KIND, Truth::True, verdict, reason),
+        None => claim(KIND, Truth::False, "SoleWriter", ""),
+    }
+}

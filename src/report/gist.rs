@@ -1,0 +1,235 @@
+//! When is a status worth writing? The gist of a picture and the gist of what stands written, and the rule between them:
+//! a new generation or condition at once; a move, a new reason, a crossed limit within a minute; a drifting rate within the hour.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Picture;
+use super::conditions::Claim;
+use crate::crd::PipelineStatus;
+use crate::crd::duration;
+
+/// Between two writes for one pipeline, unless its generation or a condition changed.
+const SHORTEST_GAP: Duration = Duration::from_mins(1);
+/// How long a new reason must stand that tells of no trouble, so that reasons which take turns are not written in turn.
+const DWELL: Duration = Duration::from_mins(1);
+/// Between two writes for nothing but a learned rate that moved.
+const LEARNED_GAP: Duration = Duration::from_hours(1);
+const LEARNED_SHARE: f64 = 0.1;
+/// A delay has left a band once it is this far below its lower end.
+const BAND_SLACK: f64 = 0.9;
+
+/// What of a status decides whether it is written anew.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Gist {
+    generation: i64,
+    /// Type, status, reason.
+    conditions: Vec<(String, String, String)>,
+    stages: Vec<StageGist>,
+    /// Delay against objective: 0 within it, 1 beyond 100 %, 2 beyond 200 %.
+    band: u8,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct StageGist {
+    name: Arc<str>,
+    desired: Option<u32>,
+    code: String,
+    rate: Option<f64>,
+    is_held: bool,
+}
+
+/// What is remembered between two turns of a pipeline.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dwell {
+    /// Code of each stage, and since when.
+    codes: Vec<(&'static str, Timestamp)>,
+    band: u8,
+}
+
+impl Dwell {
+    /// Where an earlier life left off.
+    pub(super) fn starting_at(band: u8) -> Self {
+        Self { codes: Vec::new(), band }
+    }
+}
+
+/// How urgent a write is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// Nothing to write.
+    None,
+    /// Not before this.
+    At(Timestamp),
+    /// Now.
+    Now,
+}
+
+impl Gist {
+    /// Of a turn.
+    pub(super) fn of(picture: &Picture, claims: &[Claim], dwell: &mut Dwell) -> Self {
+        dwell.band = band(picture, dwell.band);
+        let stages = picture.verdicts.iter().map(|verdict| StageGist {
+            name: Arc::clone(&verdict.stage.name),
+            desired: verdict.replicas,
+            code: verdict.reason().map(|reason| reason.code().to_owned()).unwrap_or_default(),
+            rate: learned_rate(picture, verdict.stage.index),
+            is_held: verdict.held.is_some(),
+        });
+        let code = |verdict: &crate::decide::Verdict| verdict.reason().map_or("", |r| r.code());
+        let codes = picture.verdicts.iter().enumerate().map(|(index, verdict)| {
+            match dwell.codes.get(index) {
+                Some(&(before, since)) if before == code(verdict) => (before, since),
+                _ => (code(verdict), picture.at),
+            }
+        });
+        let codes = codes.collect();
+        dwell.codes = codes;
+        Self {
+            generation: picture.glance.generation,
+            conditions: claims
+                .iter()
+                .map(|c| (c.kind.to_owned(), c.truth.word().to_owned(), c.reason.to_string()))
+                .collect(),
+            stages: stages.collect(),
+            band: dwell.band,
+        }
+    }
+
+    /// Of what stands written.
+    pub(super) fn of_status(status: &PipelineStatus) -> Self {
+        let seconds = |text: &Option<String>| {
+            duration::Duration(text.clone()?).read().map(|duration| duration.as_secs_f64())
+        };
+        let ratios = status
+            .stages
+            .iter()
+            .filter_map(|stage| Some(seconds(&stage.delay)? / seconds(&stage.objective)?));
+        Self {
+            generation: status.observed_generation.unwrap_or(-1),
+            conditions: status
+                .conditions
+                .iter()
+                .map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone()))
+                .collect(),
+            stages: status
+                .stages
+                .iter()
+                .map(|stage| StageGist {
+                    name: stage.name.as_str().into(),
+                    desired: stage.desired,
+                    code: stage.reason.as_ref().map(|r| r.code.clone()).unwrap_or_default(),
+                    rate: stage.learned.as_ref().and_then(|learned| learned.rate_per_replica),
+                    is_held: stage.held.is_some(),
+                })
+                .collect(),
+            band: ratios.map(band_of).max().unwrap_or(0),
+        }
+    }
+
+    /// Status of a condition.
+    pub(super) fn truth(&self, kind: &str) -> Option<&str> {
+        let condition = self.conditions.iter().find(|condition| condition.0 == kind)?;
+        Some(&condition.1)
+    }
+
+    pub(super) fn band(&self) -> u8 {
+        self.band
+    }
+
+    /// Is `self` worth writing over `written`, and when?
+    pub(super) fn urgency(
+        &self,
+        written: &Self,
+        last_write: Option<Timestamp>,
+        dwell: &Dwell,
+        at: Timestamp,
+    ) -> Urgency {
+        if self.generation != written.generation || self.has_other_conditions(written) {
+            return Urgency::Now;
+        }
+        let not_before =
+            |gap: Duration| last_write.and_then(|last| last.checked_add(gap).ok()).unwrap_or(at);
+        if self.has_moved(written) || self.has_news(written, dwell, at) {
+            return Urgency::At(not_before(SHORTEST_GAP));
+        }
+        let pairs = || self.stages.iter().zip(&written.stages);
+        if pairs().any(|(new, old)| new.rate.is_some() && old.rate.is_none()) {
+            return Urgency::At(not_before(SHORTEST_GAP));
+        }
+        let drifts = pairs().any(|(new, old)| match (new.rate, old.rate) {
+            (Some(new), Some(old)) => (new - old).abs() >= LEARNED_SHARE * old.abs(),
+            _ => false,
+        });
+        if drifts { Urgency::At(not_before(LEARNED_GAP)) } else { Urgency::None }
+    }
+
+    fn has_other_conditions(&self, written: &Self) -> bool {
+        // Someone may have put conditions of their own beside ours.
+        self.conditions.iter().any(|claim| !written.conditions.contains(claim))
+    }
+
+    fn has_moved(&self, written: &Self) -> bool {
+        self.band != written.band
+            || self.stages.len() != written.stages.len()
+            || self.stages.iter().zip(&written.stages).any(|(new, old)| {
+                new.name != old.name || new.desired != old.desired || new.is_held != old.is_held
+            })
+    }
+
+    fn has_news(&self, written: &Self, dwell: &Dwell, at: Timestamp) -> bool {
+        self.stages.iter().zip(&written.stages).zip(&dwell.codes).any(|((new, old), (_, since))| {
+            let stood = Duration::try_from(at.duration_since(*since)).unwrap_or_default();
+            new.code != old.code && (tells_of_trouble(&new.code) || stood >= DWELL)
+        })
+    }
+}
+
+/// Codes worth a write at once; the others say in which way all is well.
+fn tells_of_trouble(code: &str) -> bool {
+    matches!(
+        code,
+        "NoFreshData"
+            | "OffsetsReset"
+            | "Fallback"
+            | "NoSources"
+            | "Observed"
+            | "Paused"
+            | "PinnedByAnnotation"
+            | "ForcedActive"
+            | "WriterConflict"
+            | "TakenOver"
+            | "HpaOnTarget"
+            | "TargetTaken"
+            | "TargetUnusable"
+            | "OutcomeUnknown"
+            | "WriteRefused"
+            | "PromiseBroken"
+            | "InternalError"
+    )
+}
+
+/// The rate worth remembering: one that was learned, not one that the owner wrote.
+pub(super) fn learned_rate(picture: &Picture, index: usize) -> Option<f64> {
+    let stage = picture.situation.as_ref()?.pipeline.stages.get(index)?;
+    let rate = picture.verdicts.get(index)?.signals.rate_per_replica?;
+    let is_hint = stage.rate_hint.is_some_and(|hint| (hint - rate).abs() <= f64::EPSILON * hint);
+    (rate.is_finite() && rate > 0.0 && !is_hint).then_some(rate)
+}
+
+fn band(picture: &Picture, before: u8) -> u8 {
+    let ratios = picture
+        .verdicts
+        .iter()
+        .filter_map(|verdict| Some(verdict.signals.delay? / verdict.signals.objective?));
+    let worst = ratios.fold(0.0, f64::max);
+    let now = band_of(worst);
+    // Down only when clearly below, so that a delay around a limit is told once.
+    if now < before { band_of(worst / BAND_SLACK).min(before) } else { now }
+}
+
+fn band_of(ratio: f64) -> u8 {
+    if ratio > 2.0 { 2 } else { u8::from(ratio > 1.0) }
+}

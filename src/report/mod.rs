@@ -1,0 +1,186 @@
+//! Says what was done: status, events, metrics and a record are four views of one [`Tick`], and nothing is counted anywhere else.
+//!
+//! The loop hands every turn to [`Report::tell`], which never waits; one task ([`Teller::run`]) does the rest, with budgets of its own.
+//! Moves and conditions are queued and never dropped; of pictures the latest wins. `answer` reads the [`Standing`] picture.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+use crate::act::Licence;
+use crate::clock::Clock;
+use crate::crd::PipelineStatus;
+use crate::decide::{PipelineId, Snapshot, Step};
+
+mod standing;
+mod conditions;
+mod gist;
+mod status;
+mod events;
+mod metrics;
+mod requests;
+mod record;
+
+pub use crate::crd::meaning::Fault;
+pub use conditions::REASONS;
+pub use metrics::Metrics;
+pub use record::Record;
+pub use requests::{Counted, Requests};
+pub use standing::{Picture, Standing};
+
+/// The record of one turn.
+#[derive(Debug, Clone)]
+pub struct Tick {
+    /// What was known. Every pipeline of `glances` that can be decided on is due in it.
+    pub snapshot: Snapshot,
+    /// What was decided.
+    pub step: Step,
+    /// The pipelines of this turn as objects, also those that cannot be decided on.
+    pub glances: Vec<Glance>,
+    /// How long the turn took.
+    pub took: Duration,
+    /// How long after it was due it began.
+    pub lateness: Duration,
+}
+
+/// A pipeline as an object: what report needs of it and decide does not.
+#[derive(Debug, Clone)]
+pub struct Glance {
+    /// Which one.
+    pub id: PipelineId,
+    /// uid of the object.
+    pub uid: Arc<str>,
+    /// Its generation.
+    pub generation: i64,
+    /// Its `resourceVersion`; a status write carries it.
+    pub resource_version: Arc<str>,
+    /// Its status as last seen.
+    pub status: Arc<PipelineStatus>,
+    /// What is wrong with what was written.
+    pub faults: Arc<[Fault]>,
+}
+
+/// What the tellers are told.
+#[derive(Debug)]
+enum News {
+    Turn(Box<Tick>),
+    Gone(PipelineId),
+}
+
+/// How things are told.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Who reports, for events: the name of this replica.
+    pub instance: String,
+    /// Where turns are recorded, if anywhere.
+    pub record: Option<PathBuf>,
+    /// The count of requests that the daemon's clients share.
+    pub requests: Requests,
+}
+
+/// The ear of the tellers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Report {
+    news: UnboundedSender<News>,
+    standing: Standing,
+    metrics: Metrics,
+}
+
+/// The tellers' task, not started yet.
+#[derive(Debug)]
+pub struct Teller {
+    news: UnboundedReceiver<News>,
+    standing: Standing,
+    metrics: Metrics,
+    status: status::Desk,
+    events: events::Desk,
+    record: Option<record::Recorder>,
+}
+
+impl Report {
+    /// An ear, and the task that must run for anything to be heard. `client` writes (see `act::writer`), and only under `licence`.
+    pub fn new(
+        client: kube::Client,
+        licence: Licence,
+        leads: watch::Receiver<bool>,
+        clock: Clock,
+        options: &Options,
+    ) -> (Self, Teller) {
+        let (sender, receiver) = unbounded_channel();
+        let standing = Standing::default();
+        let metrics = Metrics::new(standing.clone(), options.requests.clone(), leads);
+        let teller = Teller {
+            news: receiver,
+            standing: standing.clone(),
+            metrics: metrics.clone(),
+            status: status::Desk::new(client.clone(), licence.clone(), clock),
+            events: events::Desk::new(client, licence, clock, &options.instance),
+            record: options.record.clone().map(record::Recorder::new),
+        };
+        (Self { news: sender, standing, metrics }, teller)
+    }
+
+    /// Takes a turn to be told. Never waits.
+    pub fn tell(&self, tick: Tick) {
+        // When the task is gone the process is ending.
+        drop(self.news.send(News::Turn(Box::new(tick))));
+    }
+
+    /// Everything of a deleted pipeline vanishes.
+    pub fn forget(&self, pipeline: &PipelineId) {
+        drop(self.news.send(News::Gone(pipeline.clone())));
+    }
+
+    /// The latest picture of every pipeline.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// All metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
+impl Teller {
+    /// Tells until every [`Report`] is dropped and what was queued is out.
+    pub async fn run(self) {
+        let Self { mut news, standing, metrics, status, events, mut record } = self;
+        let mut alarm = record::Alarm::default();
+        let listening = async {
+            while let Some(item) = news.recv().await {
+                match item {
+                    News::Turn(tick) => {
+                        if let Some(record) = &mut record {
+                            record.take(&tick);
+                        }
+                        alarm.take(&tick, record.as_ref());
+                        metrics.take_turn(&tick);
+                        for picture in standing::pictures(*tick) {
+                            let picture = Arc::new(picture);
+                            let changes = status.take(&picture);
+                            events.take(&picture, &changes);
+                            metrics.take(&picture);
+                            standing.put(picture);
+                        }
+                    }
+                    News::Gone(pipeline) => {
+                        standing.remove(&pipeline);
+                        status.forget(&pipeline);
+                        metrics.forget(&pipeline);
+                        alarm.forget(&pipeline);
+                        if let Some(record) = &mut record {
+                            record.forget(&pipeline);
+                        }
+                    }
+                }
+            }
+            status.close();
+            events.close();
+        };
+        tokio::join!(listening, status.write(), events.write());
+    }
+}

@@ -1,0 +1,429 @@
+//! The status teller: writes a pipeline's status when `gist` finds it worth it, at most 10 a second in all, and never over
+//! something it has not seen. Turns put the latest wish for each pipeline on the desk; one task takes them off.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::Request;
+use http::header::CONTENT_TYPE;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::Client;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
+
+use super::Picture;
+use super::conditions::{Calm, Claim, claims, cut};
+use super::gist::{Dwell, Gist, Urgency, learned_rate};
+use crate::act::{Licence, WRITE_DEADLINE};
+use crate::clock::Clock;
+use crate::crd::PipelineStatus;
+use crate::crd::duration;
+use crate::crd::status::{HeldStatus, LearnedStatus, ReasonStatus, ReplicasStatus, StageStatus};
+use crate::crd::{GROUP, VERSION};
+use crate::decide::PipelineId;
+
+/// The field manager of every status we write.
+pub(crate) const FIELD_MANAGER: &str = "penstock-status";
+/// 10 a second in all.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Where the wishes lie. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Desk {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    client: Client,
+    licence: Licence,
+    clock: Clock,
+    files: Mutex<Files>,
+    bell: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    pipelines: BTreeMap<PipelineId, File>,
+    is_closed: bool,
+}
+
+/// What is kept of one pipeline.
+#[derive(Debug)]
+struct File {
+    uid: Arc<str>,
+    calm: Calm,
+    dwell: Dwell,
+    /// What stands written, as far as we know.
+    written: Gist,
+    last_write: Option<Timestamp>,
+    /// Our last write, until the cache has seen it.
+    own: Option<Own>,
+    wish: Option<Wish>,
+    /// No attempt before this, after one that failed.
+    not_before: Option<Timestamp>,
+}
+
+/// A write of ours that the cache may not show yet.
+#[derive(Debug)]
+struct Own {
+    /// The version the cache had when we wrote.
+    over: Arc<str>,
+    /// The version that came of it.
+    now: Arc<str>,
+    status: Arc<PipelineStatus>,
+}
+
+/// What we would write now.
+#[derive(Debug, Clone)]
+struct Wish {
+    picture: Arc<Picture>,
+    claims: Vec<Claim>,
+    gist: Gist,
+    due: Timestamp,
+    is_urgent: bool,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    metadata: WrittenMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenMeta {
+    resource_version: String,
+}
+
+/// Changes of a condition since the last turn: what events are made of.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    /// Status before; `None` when it was never told.
+    pub(super) before: Option<String>,
+    pub(super) claim: Claim,
+}
+
+impl Desk {
+    pub(super) fn new(client: Client, licence: Licence, clock: Clock) -> Self {
+        let (files, bell) = (Mutex::default(), Notify::new());
+        Self { inner: Arc::new(Inner { client, licence, clock, files, bell }) }
+    }
+
+    /// Takes in a turn of a pipeline. Returns the conditions that turned over.
+    pub(super) fn take(&self, picture: &Arc<Picture>) -> Vec<Change> {
+        let glance = &picture.glance;
+        let mut files = self.files();
+        let file = files.pipelines.entry(glance.id.clone()).or_insert_with(|| File::new(picture));
+        if file.uid != glance.uid {
+            *file = File::new(picture);
+        }
+        file.look(picture);
+        let claims = claims(picture, &mut file.calm);
+        let gist = Gist::of(picture, &claims, &mut file.dwell);
+        let changes = file.changes(&claims);
+        let urgency = gist.urgency(&file.written, file.last_write, &file.dwell, picture.at);
+        let (due, is_urgent) = match urgency {
+            Urgency::None => {
+                file.wish = None;
+                return changes;
+            }
+            Urgency::At(due) => (due, false),
+            Urgency::Now => (picture.at, true),
+        };
+        let picture = Arc::clone(picture);
+        file.wish = Some(Wish { picture, claims, gist, due, is_urgent });
+        drop(files);
+        self.inner.bell.notify_one();
+        changes
+    }
+
+    /// Forgets a deleted pipeline.
+    pub(super) fn forget(&self, pipeline: &PipelineId) {
+        self.files().pipelines.remove(pipeline);
+    }
+
+    /// No turn will follow: what is due now is still written.
+    pub(super) fn close(&self) {
+        self.files().is_closed = true;
+        self.inner.bell.notify_one();
+    }
+
+    /// Writes what is due, one at a time, until closed and empty.
+    pub(super) async fn write(&self) {
+        loop {
+            let (next, is_closed) = self.next();
+            let now = self.inner.clock.now();
+            match next {
+                Some((due, wish)) if due <= now && self.inner.licence.check().is_ok() => {
+                    self.write_one(wish).await;
+                    tokio::time::sleep(PACE).await;
+                }
+                _ if is_closed => return,
+                Some((due, _)) => {
+                    // Without a licence we look again every second.
+                    let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+                    let wait = if wait.is_zero() { Duration::from_secs(1) } else { wait };
+                    drop(tokio::time::timeout(wait, self.inner.bell.notified()).await);
+                }
+                None => self.inner.bell.notified().await,
+            }
+        }
+    }
+
+    /// The wish to fulfil next: conditions first, then the one that has waited longest.
+    fn next(&self) -> (Option<(Timestamp, Wish)>, bool) {
+        let files = self.files();
+        let now = self.inner.clock.now();
+        let wishes = files.pipelines.values().filter_map(|file| {
+            let wish = file.wish.as_ref()?;
+            let due = file.not_before.map_or(wish.due, |earliest| wish.due.max(earliest));
+            Some((now < due, !wish.is_urgent, due, wish))
+        });
+        let next = wishes.min_by_key(|(is_later, is_calm, due, _)| (*is_later, *is_calm, *due));
+        (next.map(|(_, _, due, wish)| (due, wish.clone())), files.is_closed)
+    }
+
+    async fn write_one(&self, wish: Wish) {
+        let glance = &wish.picture.glance;
+        let (version, known) = self.known(&wish);
+        let status = Arc::new(compose(&wish.picture, &wish.claims, &known));
+        let sent = send(&self.inner.client, &wish.picture, &version, &status);
+        let answer = match tokio::time::timeout(WRITE_DEADLINE, sent).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(kube::Error::Service(elapsed.into())),
+        };
+        let now = self.inner.clock.now();
+        let mut files = self.files();
+        let Some(file) = files.pipelines.get_mut(&glance.id) else { return };
+        if file.uid != glance.uid {
+            return;
+        }
+        match answer {
+            Ok(new) => {
+                file.written = wish.gist;
+                file.last_write = Some(now);
+                file.own = Some(Own {
+                    over: Arc::clone(&glance.resource_version),
+                    now: new.into(),
+                    status,
+                });
+                file.not_before = None;
+                // A wish that came meanwhile is judged by its own turn, against what now stands.
+                file.wish = None;
+            }
+            Err(error) => file.put_off(&glance.id, &error, now),
+        }
+    }
+
+    /// The version to write over, and the status that stands there.
+    fn known(&self, wish: &Wish) -> (Arc<str>, Arc<PipelineStatus>) {
+        let glance = &wish.picture.glance;
+        let files = self.files();
+        let own = files.pipelines.get(&glance.id).and_then(|file| file.own.as_ref());
+        match own {
+            Some(own) if own.over == glance.resource_version => {
+                (Arc::clone(&own.now), Arc::clone(&own.status))
+            }
+            _ => (Arc::clone(&glance.resource_version), Arc::clone(&glance.status)),
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.inner.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl File {
+    fn new(picture: &Picture) -> Self {
+        let status = &picture.glance.status;
+        let truth = |kind: &str| {
+            let condition = status.conditions.iter().find(|condition| condition.type_ == kind)?;
+            Some(condition.status == "True")
+        };
+        let written = Gist::of_status(status);
+        Self {
+            uid: Arc::clone(&picture.glance.uid),
+            calm: Calm::recalled(truth("Active"), truth("ObjectiveMet") == Some(false)),
+            dwell: Dwell::starting_at(written.band()),
+            written,
+            last_write: status.observed_at.map(|at| at.min(picture.at)),
+            own: None,
+            wish: None,
+            not_before: None,
+        }
+    }
+
+    /// What stands written, as the cache shows it: another leader, or a hand, may have written since.
+    fn look(&mut self, picture: &Picture) {
+        let glance = &picture.glance;
+        if self.own.as_ref().is_some_and(|own| own.over != glance.resource_version) {
+            self.own = None;
+        }
+        if self.own.is_none() {
+            self.written = Gist::of_status(&glance.status);
+        }
+    }
+
+    fn changes(&self, claims: &[Claim]) -> Vec<Change> {
+        let before = |claim: &Claim| self.written.truth(claim.kind).map(ToOwned::to_owned);
+        claims
+            .iter()
+            .map(|claim| Change { before: before(claim), claim: claim.clone() })
+            .filter(|change| change.before.as_deref() != Some(change.claim.truth.word()))
+            .collect()
+    }
+
+    fn put_off(&mut self, id: &PipelineId, error: &kube::Error, now: Timestamp) {
+        let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
+        let (wait, is_news) = match code {
+            // The cache is behind: the next turn brings the newer object.
+            409 => (Duration::from_secs(1), false),
+            // The object went; the watch will say so.
+            404 => (Duration::from_secs(5), false),
+            403 | 422 => (Duration::from_mins(1), true),
+            _ => (Duration::from_secs(5), true),
+        };
+        if is_news {
+            tracing::warn!(pipeline = %id, %error, "status could not be written");
+        }
+        self.not_before = now.checked_add(wait).ok();
+    }
+}
+
+/// Writes a status over the version it was made for: a leader that woke up late changes nothing.
+async fn send(
+    client: &Client,
+    picture: &Picture,
+    version: &str,
+    status: &PipelineStatus,
+) -> Result<String, kube::Error> {
+    let PipelineId { namespace, name } = &picture.glance.id;
+    let path = format!(
+        "/apis/{GROUP}/{VERSION}/namespaces/{namespace}/scaledpipelines/{name}/status?fieldManager={FIELD_MANAGER}"
+    );
+    let body = json!({
+        "metadata": {"uid": picture.glance.uid, "resourceVersion": version},
+        "status": whole(status).map_err(kube::Error::SerdeError)?,
+    });
+    let request = Request::patch(path)
+        .header(CONTENT_TYPE, "application/merge-patch+json")
+        .body(body.to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    let written: Written = client.request(request).await?;
+    Ok(written.metadata.resource_version)
+}
+
+/// A merge patch keeps what it does not name, so what is no longer so is named with null.
+fn whole(status: &PipelineStatus) -> Result<Value, serde_json::Error> {
+    let mut patch = Map::new();
+    for field in ["bottleneck", "delay"] {
+        patch.insert(field.to_owned(), Value::Null);
+    }
+    if let Value::Object(fields) = serde_json::to_value(status)? {
+        patch.extend(fields);
+    }
+    for field in ["conditions", "stages"] {
+        patch.entry(field).or_insert_with(|| json!([]));
+    }
+    Ok(Value::Object(patch))
+}
+
+/// The status that a picture comes to. Transition times go on from what stands written.
+fn compose(picture: &Picture, claims: &[Claim], known: &PipelineStatus) -> PipelineStatus {
+    let glance = &picture.glance;
+    let stages: Vec<StageStatus> =
+        (0..picture.verdicts.len()).filter_map(|index| stage(picture, index)).collect();
+    let worst = picture
+        .verdicts
+        .iter()
+        .filter_map(|verdict| {
+            let (delay, objective) = (verdict.signals.delay?, verdict.signals.objective?);
+            Some((delay / objective, delay, &verdict.stage.name))
+        })
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let replicas = (!picture.verdicts.is_empty()).then(|| ReplicasStatus {
+        desired: picture.verdicts.iter().filter_map(|verdict| verdict.replicas).sum(),
+        ready: stages.iter().filter_map(|stage| stage.ready).sum(),
+    });
+    PipelineStatus {
+        observed_generation: Some(glance.generation),
+        observed_at: Some(whole_second(picture.at)),
+        stage_count: u32::try_from(stages.len()).ok(),
+        bottleneck: worst.map(|(_, _, name)| name.to_string()),
+        delay: worst.map(|(_, delay, _)| span(delay)),
+        replicas,
+        conditions: claims.iter().map(|claim| condition(claim, picture, known)).collect(),
+        stages,
+    }
+}
+
+fn condition(claim: &Claim, picture: &Picture, known: &PipelineStatus) -> Condition {
+    let before = known.conditions.iter().find(|before| before.type_ == claim.kind);
+    let since = before.filter(|before| before.status == claim.truth.word()).map_or_else(
+        || Time(whole_second(picture.at)),
+        |before| before.last_transition_time.clone(),
+    );
+    Condition {
+        type_: claim.kind.to_owned(),
+        status: claim.truth.word().to_owned(),
+        reason: claim.reason.to_string(),
+        message: claim.message.to_string(),
+        last_transition_time: since,
+        observed_generation: Some(picture.glance.generation),
+    }
+}
+
+fn stage(picture: &Picture, index: usize) -> Option<StageStatus> {
+    let verdict = picture.verdicts.get(index)?;
+    let workload = picture.workload(index);
+    let signals = &verdict.signals;
+    let meant = picture.situation.as_ref()?.pipeline.stages.get(index)?;
+    let startup = signals.startup.filter(|_| meant.startup_hint.is_none());
+    let learned = LearnedStatus {
+        rate_per_replica: learned_rate(picture, index).map(three_figures),
+        startup: startup.map(span),
+        rebalance: signals.rebalance.map(span),
+    };
+    Some(StageStatus {
+        name: verdict.stage.name.to_string(),
+        desired: verdict.replicas,
+        current: workload.map(|workload| workload.current),
+        ready: workload.map(|workload| workload.ready),
+        lag: signals.lag.and_then(|lag| i64::try_from(lag).ok()),
+        delay: signals.delay.map(span),
+        objective: signals.objective.map(span),
+        reason: verdict.reason().map(|reason| ReasonStatus {
+            code: reason.code().to_owned(),
+            message: cut(reason.to_string()),
+        }),
+        held: verdict.held.map(|(replicas, since)| HeldStatus { replicas, since }),
+        learned: (learned != LearnedStatus::default()).then_some(learned),
+    })
+}
+
+/// Kubernetes keeps whole seconds.
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// Seconds as people write them; from 10 s on without a fraction.
+fn span(seconds: f64) -> String {
+    let rounded = if seconds < 10.0 { (seconds * 10.0).round() / 10.0 } else { seconds.round() };
+    let duration = Duration::try_from_secs_f64(rounded.max(0.0)).unwrap_or(Duration::ZERO);
+    duration::Duration::from(duration).0
+}
+
+/// What a reader needs of a rate.
+fn three_figures(rate: f64) -> f64 {
+    let text = format!("{rate:.2e}");
+    text.parse().unwrap_or(rate)
+}
