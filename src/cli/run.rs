@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
+use crate::answer;
 use crate::daemon::lease::{Seat, identity};
 use crate::daemon::{self, Clients, Options};
 use crate::watch;
@@ -34,13 +35,13 @@ pub(super) struct Run {
     /// Name of that Lease
     #[arg(long, value_name = "NAME", default_value = "penstock")]
     lease_name: String,
-    /// Where /metrics, /healthz and /readyz are served
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
+    /// Where probes and Prometheus ask: /healthz, /readyz, /metrics
+    #[arg(long, value_name = "ADDRESS", default_value = ":8080", value_parser = address)]
     listen: SocketAddr,
-    /// Where /api/v1 is served, for people and for penstock explain
+    /// Where people ask: /api/v1/pipelines. Keep it on loopback; kubectl port-forward reaches it there
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082", value_parser = address)]
     page_listen: SocketAddr,
-    /// Folder to record turns in, for penstock replay; at most 256 MiB
+    /// Record every turn into this folder, for `penstock replay`
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
     /// Log as JSON, one object a line, or as text
@@ -96,12 +97,12 @@ impl Run {
                 selector: self.selector,
                 secret_namespaces: self.secret_namespaces.into_iter().collect(),
             },
-            seat: Seat { namespace, name: self.lease_name, identity: identity(host.trim()) },
-            listen: Some(self.listen),
-            page_listen: Some(self.page_listen),
+            probes: Some(answer::listen(self.listen).await?),
+            page: Some(answer::listen(self.page_listen).await?),
             record: self.record,
+            seat: Seat { namespace, name: self.lease_name, identity: identity(host.trim()) },
         };
-        Box::pin(daemon::run(clients, options, goodbye()?)).await?;
+        daemon::run(clients, options, goodbye()?).await?;
         Ok(())
     }
 
@@ -117,12 +118,6 @@ impl Run {
             .await
             .with_context(|| format!("{} names no cluster that can be used", file.display()))
     }
-}
-
-/// `:8080` means every address of this host.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-    whole.parse().map_err(|_| "not an address; hint: 127.0.0.1:8080, or :8080".to_owned())
 }
 
 /// Cancelled by SIGTERM or Ctrl-C.
@@ -144,4 +139,10 @@ fn goodbye() -> anyhow::Result<CancellationToken> {
         told.cancel();
     });
     Ok(token)
+}
+
+/// Reads `:8080` (every address of this host) or `127.0.0.1:8080`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| format!("{text} is no address; hint: :8080 or 127.0.0.1:8080"))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch as channel};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -69,18 +70,17 @@ impl Daemon {
         info!("all stores are in; deciding begins");
         self.agenda.add(self.watch.pipelines());
         loop {
-            let (wake, due) = self.next_wake().await;
+            let wake = self.next_wake().await;
             if matches!(wake, Wake::Goodbye) {
                 return;
             }
+            let woken = self.due_at(&wake);
             self.take_in(wake);
             self.take_in_all_else();
-            let started = tokio::time::Instant::now();
-            self.turn(due);
+            self.turn(woken);
             self.pulse.beat();
-            let gap = started + SHORTEST_GAP;
             tokio::select! {
-                () = tokio::time::sleep_until(gap) => {}
+                () = tokio::time::sleep(SHORTEST_GAP) => {}
                 () = self.goodbye.cancelled() => return,
             }
         }
@@ -101,25 +101,29 @@ impl Daemon {
         }
     }
 
-    /// What wakes the loop, and when it should have: now, unless it is a timer. It comes round at every beat at least.
-    async fn next_wake(&mut self) -> (Wake, tokio::time::Instant) {
+    async fn next_wake(&mut self) -> Wake {
         let timer = self.agenda.next_timer().map(|at| self.clock.instant(at));
-        let wake = tokio::select! {
+        tokio::select! {
             () = self.goodbye.cancelled() => Wake::Goodbye,
             Some(outcome) = self.outcomes.recv() => Wake::Outcome(Box::new(outcome)),
             Some(questions) = self.readings.recv() => Wake::Readings(questions),
             () = self.watch.changed() => Wake::Changed,
             Ok(()) = self.leads.changed() => Wake::Leadership,
-            () = sleep_until(timer) => return (Wake::Timer, timer.unwrap_or_else(tokio::time::Instant::now)),
-            () = tokio::time::sleep(BEAT) => Wake::Timer,
-        };
-        (wake, tokio::time::Instant::now())
+            () = sleep_until(timer) => Wake::Timer,
+            () = tokio::time::sleep(BEAT) => Wake::Beat,
+        }
+    }
+
+    /// When the turn was due: for a timer when it was set to ring, else now.
+    fn due_at(&self, wake: &Wake) -> Instant {
+        let timer = self.agenda.next_timer().filter(|_| matches!(wake, Wake::Timer));
+        timer.map_or_else(Instant::now, |at| self.clock.instant(at)).min(Instant::now())
     }
 
     fn take_in(&mut self, wake: Wake) {
         match wake {
             // The stores are asked at every turn, timers ring by themselves, and a goodbye ended the loop.
-            Wake::Timer | Wake::Changed | Wake::Goodbye => {}
+            Wake::Timer | Wake::Beat | Wake::Changed | Wake::Goodbye => {}
             Wake::Readings(questions) => self.agenda.add_readings(&questions),
             Wake::Outcome(outcome) => {
                 let scale = outcome.action.scale();
@@ -152,8 +156,9 @@ impl Daemon {
     }
 
     /// One turn: see, ask, decide, act, tell. Nothing in it waits.
-    fn turn(&mut self, wanted: tokio::time::Instant) {
-        let start = tokio::time::Instant::now();
+    fn turn(&mut self, woken: Instant) {
+        let started = Instant::now();
+        let lateness = started.duration_since(woken);
         let now = self.clock.now();
         self.agenda.add(self.watch.take_moved());
         let due = self.agenda.take_due(now);
@@ -176,11 +181,11 @@ impl Daemon {
         }
         self.set_timers(&snapshot, &step.plan.verdicts);
         self.memory.merge(step.memory.clone());
-        let (took, lateness) = (start.elapsed(), start.saturating_duration_since(wanted));
+        let took = started.elapsed();
         self.report.tell(Tick { snapshot, step, glances, took, lateness });
     }
 
-    /// Everything that is known now, for decide; and beside it the objects, for report.
+    /// Everything that is known now, for decide; and what only report needs of the objects.
     fn look(&mut self, now: Timestamp, seen: Seen) -> (Snapshot, Vec<Glance>) {
         let mut observations = BTreeMap::new();
         let mut due = Vec::new();
@@ -208,8 +213,7 @@ impl Daemon {
                 recalled: sight.recalled,
             });
         }
-        let may_act = self.licence.check().is_ok();
-        (Snapshot { at: now, may_act, due, observations }, glances)
+        (Snapshot { at: now, may_act: self.licence.check().is_ok(), due, observations }, glances)
     }
 
     /// When each pipeline is to be thought of again though nothing moves; and which questions a decision hangs on.
@@ -227,7 +231,7 @@ impl Daemon {
     }
 }
 
-async fn sleep_until(at: Option<tokio::time::Instant>) {
+async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

@@ -1,19 +1,19 @@
 //! How a daemon is set up, and the one function that runs it to its end.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kube::Client;
-use kube::client::ClientBuilder;
+use kube::{Client, client::ClientBuilder};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::{self, Act};
 use crate::answer::{self, Answer, Pulse};
 use crate::clock::Clock;
+use crate::decide::Memory;
 use crate::observe::Observe;
-use crate::report::{self, Report, Requests};
+use crate::report::{self, Report, Requests, Teller};
 use crate::tasks::Tasks;
 use crate::watch::{self, Watch};
 
@@ -21,32 +21,35 @@ use super::Daemon;
 use super::lease::{Lease, Seat};
 use super::wake::Agenda;
 
-/// How long the tellers may take for what is still to be told when the process ends.
+/// How long a read of the API server may be silent; watches end sooner by themselves.
+const READ_SILENCE: Duration = Duration::from_secs(65);
+
+/// How long the last status and events are waited for at the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How a daemon is set up.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Options {
     /// What to watch.
     pub watch: watch::Options,
     /// Where the Lease is and who asks for it.
     pub seat: Seat,
-    /// For probes and Prometheus; `None` for nobody.
-    pub listen: Option<SocketAddr>,
-    /// For people; `None` for nobody.
-    pub page_listen: Option<SocketAddr>,
     /// Where turns are recorded, if anywhere.
     pub record: Option<PathBuf>,
+    /// Where probes and Prometheus ask, if anywhere.
+    pub probes: Option<TcpListener>,
+    /// Where people ask, if anywhere.
+    pub page: Option<TcpListener>,
 }
 
-/// The ways to the API server.
+/// The ways to the API server; every request of theirs is counted.
 #[derive(Clone)]
 pub struct Clients {
     /// For lists, watches and reads.
     pub reader: Client,
     /// For writes and the lease: without retries, with short time limits.
     pub writer: Client,
-    /// What the two have asked so far.
+    /// The count.
     pub requests: Requests,
 }
 
@@ -61,9 +64,10 @@ impl Clients {
     ///
     /// # Errors
     /// The configuration's certificates, credentials or proxy cannot be used.
-    pub fn of(config: kube::Config) -> Result<Self, kube::Error> {
+    pub fn of(mut config: kube::Config) -> Result<Self, kube::Error> {
         let requests = Requests::default();
         let writer = act::writer(config.clone())?.with_layer(&requests).build();
+        config.read_timeout = Some(READ_SILENCE);
         let reader = ClientBuilder::try_from(config)?.with_layer(&requests).build();
         Ok(Self { reader, writer, requests })
     }
@@ -78,12 +82,9 @@ pub enum Error {
         /// Which.
         name: &'static str,
     },
-    /// Nobody could ask.
-    #[error(transparent)]
-    Answer(#[from] answer::Error),
 }
 
-/// Runs the daemon until `goodbye`, then hands the lease over.
+/// Runs the daemon until `goodbye`: then the last writes land, the lease is given away, and the last words are said.
 ///
 /// # Errors
 /// A task broke.
@@ -94,22 +95,22 @@ pub async fn run(
 ) -> Result<(), Error> {
     let clock = Clock::start();
     let tasks = Tasks::default();
+    let servers = Tasks::default();
     let (wake, readings) = mpsc::unbounded_channel();
     let (landed, outcomes) = mpsc::unbounded_channel();
     let instance = options.seat.identity.clone();
     let (lease, licence) = Lease::new(clients.writer.clone(), options.seat, clock);
-    let telling = report::Options { instance, record: options.record, requests: clients.requests };
-    let (report, teller) =
-        Report::new(clients.writer.clone(), licence.clone(), lease.leads(), clock, &telling);
+    let told = report::Options { instance, record: options.record, requests: clients.requests };
+    let writer = clients.writer.clone();
+    let (report, teller) = Report::new(writer, licence.clone(), lease.leads(), clock, &told);
     let pulse = Pulse::default();
     let answer = Answer::new(&report, pulse.clone(), clock);
-    for (address, router) in
-        [(options.listen, answer.probes()), (options.page_listen, answer.page())]
-    {
-        if let Some(address) = address {
-            let listener = answer::listen(address).await?;
-            tasks.spawn("answer", answer::serve(listener, router, CancellationToken::new()));
-        }
+    let stop = CancellationToken::new();
+    if let Some(listener) = options.probes {
+        servers.spawn("answer probes", answer::serve(listener, answer.probes(), stop.clone()));
+    }
+    if let Some(listener) = options.page {
+        servers.spawn("answer people", answer::serve(listener, answer.page(), stop.clone()));
     }
     let daemon = Daemon {
         clock,
@@ -123,33 +124,40 @@ pub async fn run(
         report,
         pulse,
         tasks: tasks.clone(),
-        memory: crate::decide::Memory::default(),
+        memory: Memory::default(),
         agenda: Agenda::default(),
         goodbye,
     };
     let hand_over = CancellationToken::new();
-    // The lease outlives the loop: it is given away only when the last write has landed.
-    let stop = hand_over.clone();
-    let silence = hand_over.clone();
-    let told = CancellationToken::new();
-    let has_told = told.clone();
-    let (end, (), ()) = tokio::join!(
-        async move {
+    let given_away = hand_over.clone();
+    // The lease outlives the loop and its last words: it is given away only when nothing of ours can still be written.
+    let live = async move {
+        let ended = CancellationToken::new();
+        let loop_ended = ended.clone();
+        let living = async move {
             let end = daemon.live().await;
-            // The loop is gone and with it the last ear: the tellers finish, for as long as the lease is theirs to use.
-            drop(tokio::time::timeout(LAST_WORDS, told.cancelled()).await);
-            hand_over.cancel();
+            loop_ended.cancel();
             end
-        },
-        async {
-            tokio::select! {
-                () = teller.run() => {}
-                () = silence.cancelled() => {}
-            }
-            has_told.cancel();
-        },
-        lease.run(stop),
-    );
-    tasks.stop(Duration::from_secs(2)).await;
+        };
+        let (end, ()) = tokio::join!(living, tell_until(teller, &ended));
+        hand_over.cancel();
+        end
+    };
+    let (end, ()) = tokio::join!(live, lease.run(given_away));
+    stop.cancel();
+    tasks.stop(LAST_WORDS).await;
+    servers.stop(LAST_WORDS).await;
     end
+}
+
+/// Tells what was done until the loop has ended and everything is out, or patience is.
+async fn tell_until(teller: Teller, ended: &CancellationToken) {
+    let impatience = async {
+        ended.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        () = teller.run() => {}
+        () = impatience => {}
+    }
 }

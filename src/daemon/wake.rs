@@ -12,6 +12,8 @@ use crate::decide::{Outcome, PipelineId, QuestionId};
 pub(super) enum Wake {
     /// A pipeline asked to be thought of again at this time.
     Timer,
+    /// Nothing for a while: the loop shows that it lives.
+    Beat,
     /// Something in the stores moved.
     Changed,
     /// Sources answered.
