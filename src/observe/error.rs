@@ -2,7 +2,6 @@
 //! and places, never secrets.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -80,12 +79,10 @@ pub enum Error {
         group: String,
     },
     /// No answer came in time.
-    #[error("no answer from {at} within {} ms: {detail}", after.as_millis())]
+    #[error("no answer from {at} in time: {detail}")]
     Timeout {
         /// Bootstrap address.
         at: Arc<str>,
-        /// How long we waited.
-        after: Duration,
         /// What we waited for.
         detail: String,
     },

@@ -110,6 +110,8 @@ pub trait Source: Sized + Send + 'static {
 pub struct Asked<'a, A> {
     /// What is asked.
     pub ask: &'a A,
+    /// How often it is asked.
+    pub poll_interval: Duration,
     /// Does a decision hang on it? Then nothing may be answered from memory to save a request.
     pub is_pressed: bool,
 }

@@ -333,7 +333,8 @@ impl<S: Source> Visitor<S> {
             .iter()
             .filter_map(|question| {
                 let is_pressed = pressed.contains(&question.id);
-                S::ask_of(&question.ask).map(|ask| Asked { ask, is_pressed })
+                let poll_interval = question.poll_interval;
+                S::ask_of(&question.ask).map(|ask| Asked { ask, poll_interval, is_pressed })
             })
             .collect();
         let answers = match self.ready_client(start).await {
@@ -382,11 +383,7 @@ impl<S: Source> Visitor<S> {
         let error = match tokio::time::timeout_at(start + DEADLINE + GRACE, read).await {
             Ok(Ok(answers)) if answers.len() == asks.len() => return answers,
             Ok(_) => Error::InternalError { at: self.name() },
-            Err(_) => Error::Timeout {
-                at: self.name(),
-                after: DEADLINE + GRACE,
-                detail: "the visit hung".into(),
-            },
+            Err(_) => Error::Timeout { at: self.name(), detail: "the visit hung".into() },
         };
         self.client = None;
         vec![Err(error); asks.len()]

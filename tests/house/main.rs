@@ -5,6 +5,7 @@
 mod script;
 
 mod crd;
+mod observe;
 mod act;
 mod daemon;
 mod demo;

@@ -1,68 +1,113 @@
 //! From offsets to a queue: what waits in each partition, and what could not be told. Pure; called by `read.rs` with what the brokers
 //! said.
 
-use crate::decide::{Lost, Partition, Queue};
+use super::group::{Commit, NO_COMMIT};
+use super::protocol::{code, code_text};
+use super::topic::{Partition, Topic, UNKNOWN};
+use super::{Ask, Isolation, OffsetReset};
+use crate::decide::{self, Lost, Queue};
 
-use super::{Ask, OffsetReset};
+/// A log that ends before a commit is believed to be another log when it did so in this many visits in a row.
+const AGREEING: u8 = 2;
 
-/// What is known of one partition. `Err` is what the broker said instead.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
-    /// Log end, by the ask's isolation.
-    pub(super) end: Result<i64, String>,
-    /// Log start, if it was read.
-    pub(super) start: Option<i64>,
-    /// Committed offset, `None` for no commit.
-    pub(super) commit: Result<Option<i64>, String>,
-}
-
-/// The queue that an ask stands for, and what it lacks. `topics` are in the ask's order, partitions in theirs.
-pub(super) fn queue(ask: &Ask, topics: &[Vec<Known>]) -> (Queue, Option<Lost>) {
+/// The queue that an ask stands for, and what it lacks. `topics` are in the ask's order, each with the group's commits on it;
+/// `silent` is what to say of partitions that nobody said anything of.
+pub(super) fn queue(
+    ask: &Ask,
+    topics: &[(&Topic, &[Commit])],
+    silent: Option<&str>,
+) -> (Queue, Option<Lost>) {
     let mut queue = Queue::default();
     let mut lost: Option<Lost> = None;
-    let mut of = 0;
-    let (mut arrived, mut served) = (0_u64, 0_u64);
-    for (topic, partitions) in topics.iter().enumerate() {
-        for (id, known) in partitions.iter().enumerate() {
+    let (mut of, mut arrived, mut served) = (0, 0_i64, 0_i64);
+    for (index, (topic, commits)) in topics.iter().enumerate() {
+        for (number, partition) in topic.partitions.iter().enumerate() {
             of += 1;
-            let partition = match place(ask.offset_reset, known) {
-                Ok((end, position, is_committed)) => Partition {
-                    topic: u16::try_from(topic).unwrap_or(u16::MAX),
-                    id: i32::try_from(id).unwrap_or(i32::MAX),
-                    end,
-                    position,
-                    is_committed,
-                },
-                Err(error) => {
-                    let lost = lost.get_or_insert_with(|| Lost {
-                        partitions: 0,
-                        of: 0,
-                        error: error.into(),
+            let place = match commits.get(number) {
+                Some(commit) => place(ask, topic, partition, commit),
+                None => Err(code_text(code::SILENT)),
+            };
+            match place {
+                Ok(Place { end, position, is_committed }) => {
+                    let partition = decide::Partition {
+                        topic: u16::try_from(index).unwrap_or(u16::MAX),
+                        id: i32::try_from(number).unwrap_or(i32::MAX),
+                        end,
+                        position,
+                        is_committed,
+                    };
+                    queue.backlog = queue.backlog.saturating_add(partition.lag());
+                    queue.uncommitted += u32::from(!is_committed);
+                    arrived = arrived.saturating_add(end);
+                    served = served.saturating_add(position);
+                    queue.partitions.push(partition);
+                }
+                Err(why) => {
+                    let lost = lost.get_or_insert_with(|| {
+                        let why = silent.filter(|_| why == code_text(code::SILENT)).unwrap_or(&why);
+                        let name = ask.topics.get(index).map_or("", String::as_str);
+                        Lost {
+                            partitions: 0,
+                            of: 0,
+                            error: format!("{name} partition {number}: {why}").into(),
+                        }
                     });
                     lost.partitions += 1;
-                    continue;
                 }
-            };
-            queue.backlog += partition.lag();
-            queue.uncommitted += u32::from(!partition.is_committed);
-            arrived += u64::try_from(partition.end).unwrap_or(0);
-            served += u64::try_from(partition.position).unwrap_or(0);
-            queue.partitions.push(partition);
+            }
         }
     }
-    queue.arrived = lost.is_none().then_some(arrived);
-    queue.served = lost.is_none().then_some(served);
+    // Sums that leave out a partition would jump when it comes back.
+    queue.arrived = u64::try_from(arrived).ok().filter(|_| lost.is_none());
+    queue.served = u64::try_from(served).ok().filter(|_| lost.is_none());
     (queue, lost.map(|lost| Lost { of, ..lost }))
 }
 
-/// End, position, and whether the group had committed.
-fn place(reset: OffsetReset, known: &Known) -> Result<(i64, i64, bool), String> {
-    let end = known.end.clone()?;
-    let start = known.start.unwrap_or(0);
-    let (position, is_committed) = match (known.commit.clone()?, reset) {
-        (Some(commit), _) => (commit.max(start), true),
-        (None, OffsetReset::Latest) => (end, false),
-        (None, OffsetReset::Earliest) => (start, false),
+/// Where a group stands in a partition.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    end: i64,
+    position: i64,
+    is_committed: bool,
+}
+
+fn place(
+    ask: &Ask,
+    topic: &Topic,
+    partition: &Partition,
+    commit: &Commit,
+) -> Result<Place, String> {
+    if partition.leader < 0 {
+        return Err(code_text(code::LEADER_NOT_AVAILABLE));
+    }
+    let (end, stable_error) = match ask.isolation {
+        Isolation::ReadUncommitted => (partition.end, code::NONE),
+        Isolation::ReadCommitted => (partition.stable_end, partition.stable_error),
     };
-    Ok((end, position, is_committed))
+    for error in [partition.end_error, stable_error, commit.error] {
+        if error != code::NONE {
+            return Err(code_text(error));
+        }
+    }
+    if partition.start == UNKNOWN {
+        return Err("its log start is not known yet".to_owned());
+    }
+    let is_reset = commit.doubts >= AGREEING || (commit.doubts > 0 && commit.since < topic.born);
+    if commit.doubts > 0 && !is_reset {
+        return Err(format!(
+            "the log ends at {}, before the group's commit at {}; it was recreated or cut, waiting to see it again",
+            partition.end, commit.offset
+        ));
+    }
+    // Where the consumers of a group without a commit, or with one that no longer exists, will start.
+    if is_reset || commit.offset == NO_COMMIT {
+        let position = match ask.offset_reset {
+            OffsetReset::Latest => end,
+            OffsetReset::Earliest => partition.start.min(end),
+        };
+        return Ok(Place { end, position, is_committed: false });
+    }
+    // What was deleted before it was read is not waiting. A commit beyond the end was read after it: nothing waited then.
+    let position = commit.offset.max(partition.start).min(end);
+    Ok(Place { end, position, is_committed: true })
 }

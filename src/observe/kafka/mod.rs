@@ -1,8 +1,16 @@
-//! Kafka: how far consumer groups lie behind the ends of their topics. One librdkafka client for each [`Address`], whatever the
-//! number of questions; end offsets at every poll in one call, commits at a slower cadence.
+//! Kafka: how far consumer groups lie behind the ends of their topics. One client for each [`Address`], whatever the number of
+//! questions: one connection to each broker, end offsets of all partitions at every poll in one request to each, commits at the pace
+//! at which they move. Spoken to the brokers directly and without unsafe code; ARCHITECTURE.md tells why not through librdkafka.
 
-mod admin;
-mod settings;
+mod wire;
+mod protocol;
+mod scram;
+mod login;
+mod link;
+mod cluster;
+mod topic;
+mod group;
+mod pace;
 mod lag;
 mod read;
 

@@ -1,0 +1,200 @@
+//! What is known of a consumer group: its commits, who coordinates it, and when it is worth asking again. Filled by `read.rs`, judged
+//! by `lag.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::pace::{Due, Pace};
+use super::protocol::code;
+use super::topic::Topic;
+use crate::observe::Error;
+
+/// The group never committed here.
+pub(super) const NO_COMMIT: i64 = -1;
+
+/// A consumer group.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    /// Node id of its coordinator, once known.
+    pub(super) coordinator: Option<i32>,
+    /// Its commits on the topics in question, by partition number.
+    pub(super) commits: BTreeMap<Arc<str>, Vec<Commit>>,
+    /// When and in which visit its commits were last read in full.
+    pub(super) read: Option<Reading>,
+    /// Why the latest attempt to read them failed.
+    pub(super) fault: Option<Error>,
+    pub(super) pace: Pace,
+    /// Time that the gaps between commits are counted from.
+    epoch: Instant,
+}
+
+/// One complete reading of a group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) at: Timestamp,
+    pub(super) instant: Instant,
+}
+
+/// A commit on one partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Commit {
+    /// `NO_COMMIT` for none.
+    pub(super) offset: i64,
+    pub(super) error: i16,
+    /// Visits in a row in which the log ended before this commit.
+    pub(super) doubts: u8,
+    /// The visit since which this offset stands.
+    pub(super) since: u64,
+    /// Log end when the commit was read.
+    pub(super) end_then: i64,
+    /// Milliseconds since the epoch at which it was seen to move, while it has had something to commit ever since; else zero.
+    moved_ms: u32,
+}
+
+impl Commit {
+    fn new() -> Self {
+        Self {
+            offset: NO_COMMIT,
+            error: code::SILENT,
+            doubts: 0,
+            since: 0,
+            end_then: 0,
+            moved_ms: 0,
+        }
+    }
+}
+
+impl Group {
+    /// A group that nobody has been asked about yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            coordinator: None,
+            commits: BTreeMap::new(),
+            read: None,
+            fault: None,
+            pace: Pace::default(),
+            epoch: now,
+        }
+    }
+
+    /// Makes room for the commits on a topic. New room means that the group has to be read.
+    pub(super) fn expect(&mut self, topic: &Arc<str>, partitions: usize) {
+        let commits = self.commits.entry(Arc::clone(topic)).or_default();
+        if commits.len() != partitions {
+            commits.resize_with(partitions, Commit::new);
+            self.read = None;
+        }
+    }
+
+    /// Compares the log ends just read with the commits known from before. A log that ends before a commit is either another log or a
+    /// cut one; the commits have to be read again to tell.
+    pub(super) fn doubt(&mut self, name: &str, topic: &Topic) -> bool {
+        let mut is_doubtful = false;
+        for (commit, partition) in
+            self.commits.get_mut(name).into_iter().flatten().zip(&topic.partitions)
+        {
+            if partition.end_error == code::NONE
+                && commit.error == code::NONE
+                && commit.offset > partition.end
+            {
+                commit.doubts = commit.doubts.saturating_add(1);
+                is_doubtful = true;
+            } else if partition.end_error == code::NONE {
+                commit.doubts = 0;
+            }
+        }
+        is_doubtful
+    }
+
+    /// Is there something to read: a lag, an end that moved since the last reading?
+    pub(super) fn is_busy(&self, name: &str, topic: &Topic) -> bool {
+        let commits = self.commits.get(name).into_iter().flatten();
+        commits.zip(&topic.partitions).any(|(commit, partition)| {
+            commit.error != code::NONE
+                || partition.end != commit.end_then
+                || partition.end > commit.offset.max(0)
+        })
+    }
+
+    /// Is it time to read the commits?
+    pub(super) fn is_due(
+        &self,
+        now: Instant,
+        poll: Duration,
+        is_busy: bool,
+        is_pressed: bool,
+    ) -> bool {
+        let age = self.read.map(|reading| now.saturating_duration_since(reading.instant));
+        self.fault.is_some() || self.pace.is_due(&Due { age, poll, is_busy, is_pressed })
+    }
+
+    /// Whatever stays silent in the reading that begins is missing.
+    pub(super) fn begin(&mut self) {
+        for commit in self.commits.values_mut().flatten() {
+            commit.error = code::SILENT;
+        }
+    }
+
+    /// Takes over one commit.
+    pub(super) fn tell(&mut self, topic: &str, number: i32, error: i16, offset: i64, visit: u64) {
+        let commits = self.commits.get_mut(topic);
+        let known = usize::try_from(number).ok().and_then(|number| commits?.get_mut(number));
+        let Some(commit) = known else { return };
+        commit.error = error;
+        let offset = offset.max(NO_COMMIT);
+        if error == code::NONE && offset != commit.offset {
+            commit.doubts = 0;
+            commit.since = visit;
+            commit.offset = offset;
+        } else if error == code::NONE && commit.since == 0 {
+            commit.since = visit;
+        }
+    }
+
+    /// The reading of `visit` is complete: measures how the commits moved.
+    pub(super) fn finish(
+        &mut self,
+        topics: &BTreeMap<Arc<str>, Topic>,
+        visit: u64,
+        at: Timestamp,
+        now: Instant,
+    ) {
+        self.fault = None;
+        let is_first = self.read.is_none();
+        self.read = Some(Reading { at, instant: now });
+        self.pace.rests(fastrand::f64());
+        // One is added so that zero can stand for never.
+        let now_ms = u32::try_from(now.saturating_duration_since(self.epoch).as_millis())
+            .unwrap_or(u32::MAX - 1)
+            + 1;
+        for (name, commits) in &mut self.commits {
+            let Some(topic) = topics.get(name) else { continue };
+            for (commit, partition) in commits.iter_mut().zip(&topic.partitions) {
+                let was_busy = commit.end_then > commit.offset || commit.since == visit;
+                let has_moved = commit.since == visit && !is_first;
+                if was_busy && !is_first {
+                    self.pace.saw(has_moved);
+                }
+                if has_moved {
+                    if commit.moved_ms > 0 {
+                        self.pace.gap(Duration::from_millis(u64::from(
+                            now_ms.saturating_sub(commit.moved_ms),
+                        )));
+                    }
+                    commit.moved_ms = now_ms;
+                }
+                if partition.end_error == code::NONE {
+                    commit.end_then = partition.end;
+                }
+                if commit.offset >= commit.end_then {
+                    // Nothing left to commit: the next gap would be the producers'.
+                    commit.moved_ms = 0;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What is known of a topic: who leads its partitions, where their logs start and end. Filled by `read.rs`, judged by `lag.rs`.
+
+use tokio::time::Instant;
+
+use super::protocol::{Spec, TopicSaid, code};
+
+/// An offset nobody has told yet.
+pub(super) const UNKNOWN: i64 = -1;
+
+/// A topic.
+#[derive(Debug, Clone)]
+pub(super) struct Topic {
+    /// Zero where the broker has no ids.
+    id: u128,
+    /// Why it cannot be read, or `NONE`.
+    pub(super) error: i16,
+    pub(super) partitions: Vec<Partition>,
+    /// When it was last described.
+    pub(super) described: Instant,
+    /// When its log starts were last read.
+    pub(super) starts_read: Option<Instant>,
+    /// Something did not fit: describe it again soon.
+    pub(super) is_doubtful: bool,
+    /// The visit in which it was first seen under its present id. What was committed before belongs to its predecessor.
+    pub(super) born: u64,
+}
+
+/// A partition. Offsets are `UNKNOWN` until read; the errors are of the latest visit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Partition {
+    /// Node id, -1 for none.
+    pub(super) leader: i32,
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) stable_end: i64,
+    pub(super) end_error: i16,
+    pub(super) stable_error: i16,
+}
+
+impl Partition {
+    fn new(leader: i32) -> Self {
+        let (end_error, stable_error) = (code::SILENT, code::SILENT);
+        Self { leader, start: UNKNOWN, end: UNKNOWN, stable_end: UNKNOWN, end_error, stable_error }
+    }
+}
+
+impl Topic {
+    /// A topic that nobody has described yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            id: 0,
+            error: code::SILENT,
+            partitions: Vec::new(),
+            described: now,
+            starts_read: None,
+            is_doubtful: true,
+            born: 0,
+        }
+    }
+
+    /// Takes over a description. A new id means another topic of the same name: nothing of the old one holds.
+    pub(super) fn describe(&mut self, said: &TopicSaid, visit: u64, now: Instant) {
+        self.described = now;
+        self.is_doubtful = false;
+        self.error = said.error;
+        if said.error != code::NONE {
+            return;
+        }
+        if self.id != said.id {
+            if self.id != 0 {
+                self.born = visit;
+                self.partitions.clear();
+                self.starts_read = None;
+            }
+            self.id = said.id;
+        }
+        // Partitions are never taken away; one that the answer skips has no leader.
+        let count = said
+            .leaders
+            .iter()
+            .map(|(number, _)| usize::try_from(*number).map_or(0, |n| n + 1))
+            .max();
+        let count = count.unwrap_or(0).min(said.leaders.len());
+        if count > self.partitions.len() {
+            // New partitions start their logs unread.
+            self.starts_read = None;
+        }
+        self.partitions.resize_with(count, || Partition::new(-1));
+        for (number, leader) in &said.leaders {
+            let known =
+                usize::try_from(*number).ok().and_then(|number| self.partitions.get_mut(number));
+            if let Some(partition) = known {
+                partition.leader = *leader;
+            }
+        }
+    }
+
+    /// Forgets what the last visit said about the ends; whatever stays silent now is missing.
+    pub(super) fn expect_ends(&mut self) {
+        for partition in &mut self.partitions {
+            partition.end_error = code::SILENT;
+            partition.stable_error = code::SILENT;
+        }
+    }
+
+    /// Takes over one offset.
+    pub(super) fn tell(&mut self, spec: Spec, number: i32, error: i16, offset: i64) {
+        let known = usize::try_from(number).ok().and_then(|number| self.partitions.get_mut(number));
+        let Some(partition) = known else { return };
+        let error = if error == code::NONE && offset < 0 { code::SILENT } else { error };
+        match (spec, error) {
+            (Spec::Start, code::NONE) => partition.start = offset,
+            (Spec::Start, _) => {}
+            (Spec::End, code::NONE) => (partition.end, partition.end_error) = (offset, code::NONE),
+            (Spec::End, error) => partition.end_error = error,
+            (Spec::StableEnd, code::NONE) => {
+                (partition.stable_end, partition.stable_error) = (offset, code::NONE);
+            }
+            (Spec::StableEnd, error) => partition.stable_error = error,
+        }
+    }
+
+    /// The numbers of the partitions that this broker leads.
+    pub(super) fn led_by(&self, node: i32) -> Vec<i32> {
+        let all = (0..).zip(&self.partitions);
+        all.filter(|(_, partition)| partition.leader == node).map(|(number, _)| number).collect()
+    }
+}
