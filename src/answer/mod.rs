@@ -166,11 +166,18 @@ async fn pipeline(
     if let Some(picture) = answer.standing.of(&id) {
         return Json(view::Pipeline::of(&picture, answer.clock.now())).into_response();
     }
-    let message = format!("no pipeline {id}; hint: GET /api/v1/pipelines lists all");
-    (StatusCode::NOT_FOUND, Json(json!({"error": message}))).into_response()
+    not_found(&format!("no pipeline {id}; hint: GET /api/v1/pipelines lists all"))
 }
 
 async fn nowhere() -> Response {
-    let message = "nothing here; hint: GET /api/v1/pipelines";
-    (StatusCode::NOT_FOUND, Json(json!({"error": message}))).into_response()
+    not_found("nothing here; hint: GET /api/v1/pipelines")
+}
+
+/// In the shape of Kubernetes' own failures, so that its clients read it.
+fn not_found(message: &str) -> Response {
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "reason": "NotFound", "message": message, "code": 404,
+    });
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
 }

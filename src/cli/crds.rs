@@ -10,7 +10,7 @@ use crate::crd;
 #[derive(Debug, Args)]
 pub(super) struct Crds {
     /// Print JSON instead of YAML
-    #[arg(short, long = "output", value_name = "FORMAT", default_value = "yaml")]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "yaml")]
     format: Format,
 }
 

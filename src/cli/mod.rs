@@ -8,6 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod out;
 mod run;
+mod explain;
+mod reach;
 mod crds;
 mod completions;
 mod man;
@@ -25,6 +27,8 @@ struct Penstock {
 enum Command {
     /// Run the daemon
     Run(Box<run::Run>),
+    /// Say why each stage of a pipeline has the replicas it has
+    Explain(explain::Explain),
     /// Print the custom resource definitions
     Crds(crds::Crds),
     /// Print completions for a shell
@@ -86,6 +90,7 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Self::Run(command) => command.run(),
+            Self::Explain(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),

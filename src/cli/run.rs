@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::Failure;
+use super::{Failure, reach};
 use crate::answer;
 use crate::daemon::lease::{Seat, identity};
 use crate::daemon::{self, Clients, Options};
@@ -86,7 +85,7 @@ impl Run {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let config = self.config().await?;
+        let config = reach::config(self.kubeconfig.as_deref()).await?;
         let namespace =
             self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let clients = Clients::of(config).context("cannot set up the client of the API server")?;
@@ -104,19 +103,6 @@ impl Run {
         };
         daemon::run(clients, options, goodbye()?).await?;
         Ok(())
-    }
-
-    async fn config(&self) -> anyhow::Result<kube::Config> {
-        let Some(file) = &self.kubeconfig else {
-            return kube::Config::infer()
-                .await
-                .context("no cluster is configured; hint: --kubeconfig FILE");
-        };
-        let kubeconfig = Kubeconfig::read_from(file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .with_context(|| format!("{} names no cluster that can be used", file.display()))
     }
 }
 

@@ -84,6 +84,7 @@ pub(super) fn claims(picture: &Picture, calm: &mut Calm) -> Vec<Claim> {
     let ready = ready(picture);
     let (stalled, reconciling) = progress(&ready);
     vec![
+        ready,
         active(picture, calm),
         paused(picture),
         fallback(picture),
@@ -91,7 +92,6 @@ pub(super) fn claims(picture: &Picture, calm: &mut Calm) -> Vec<Claim> {
         writer_conflict(picture),
         reconciling,
         stalled,
-        ready,
     ]
 }
 

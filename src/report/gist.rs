@@ -129,6 +129,21 @@ impl Gist {
         }
     }
 
+    /// Is it only that this process has not heard yet what an earlier one knew?
+    pub(super) fn is_still_starting(&self, written: &Self) -> bool {
+        self.generation == written.generation && self.truth("Reconciling") == Some("True")
+    }
+
+    /// Leaves out what is not known yet and was before.
+    pub(super) fn without_ignorance(mut self, written: &Self) -> Self {
+        for condition in self.conditions.iter_mut().filter(|condition| condition.1 == "Unknown") {
+            if let Some(known) = written.conditions.iter().find(|known| known.0 == condition.0) {
+                condition.clone_from(known);
+            }
+        }
+        self
+    }
+
     /// Status of a condition.
     pub(super) fn truth(&self, kind: &str) -> Option<&str> {
         let condition = self.conditions.iter().find(|condition| condition.0 == kind)?;

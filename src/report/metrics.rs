@@ -75,7 +75,7 @@ impl Histogram {
     fn cells(&self) -> Vec<(f64, u64)> {
         let inside: u64 = self.buckets.iter().sum();
         let bounded = TURN_BUCKETS.iter().copied().zip(self.buckets);
-        bounded.chain([(f64::MAX, self.count - inside)]).collect()
+        bounded.chain([(f64::INFINITY, self.count - inside)]).collect()
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
 use super::Picture;
-use super::conditions::{Calm, Claim, claims, cut};
+use super::conditions::{Calm, Claim, Truth, claims, cut};
 use super::gist::{Dwell, Gist, Urgency, learned_rate};
 use crate::act::{Licence, WRITE_DEADLINE};
 use crate::clock::Clock;
@@ -28,6 +28,8 @@ use crate::decide::PipelineId;
 
 /// The field manager of every status we write.
 pub(crate) const FIELD_MANAGER: &str = "penstock-status";
+/// For so long after its first turn a pipeline's sources and targets may not have answered yet.
+const GETTING_READY: Duration = Duration::from_secs(15);
 /// 10 a second in all.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -61,6 +63,10 @@ struct Files {
 #[derive(Debug)]
 struct File {
     uid: Arc<str>,
+    /// Its first turn in this process.
+    since: Timestamp,
+    /// Truth of each condition as it was last known, whether written or not.
+    told: BTreeMap<&'static str, String>,
     calm: Calm,
     dwell: Dwell,
     /// What stands written, as far as we know.
@@ -130,7 +136,16 @@ impl Desk {
         let claims = claims(picture, &mut file.calm);
         let gist = Gist::of(picture, &claims, &mut file.dwell);
         let changes = file.changes(&claims);
-        let urgency = gist.urgency(&file.written, file.last_write, &file.dwell, picture.at);
+        let age = Duration::try_from(picture.at.duration_since(file.since)).unwrap_or_default();
+        let (written, last) = (&file.written, file.last_write);
+        let urgency = if age >= GETTING_READY {
+            gist.urgency(written, last, &file.dwell, picture.at)
+        } else if gist.is_still_starting(written) {
+            Urgency::None
+        } else {
+            let known = gist.clone().without_ignorance(written);
+            known.urgency(written, last, &file.dwell, picture.at)
+        };
         let (due, is_urgent) = match urgency {
             Urgency::None => {
                 file.wish = None;
@@ -252,6 +267,8 @@ impl File {
         let written = Gist::of_status(status);
         Self {
             uid: Arc::clone(&picture.glance.uid),
+            since: picture.at,
+            told: BTreeMap::new(),
             calm: Calm::recalled(truth("Active"), truth("ObjectiveMet") == Some(false)),
             dwell: Dwell::starting_at(written.band()),
             written,
@@ -273,13 +290,18 @@ impl File {
         }
     }
 
-    fn changes(&self, claims: &[Claim]) -> Vec<Change> {
-        let before = |claim: &Claim| self.written.truth(claim.kind).map(ToOwned::to_owned);
-        claims
-            .iter()
-            .map(|claim| Change { before: before(claim), claim: claim.clone() })
-            .filter(|change| change.before.as_deref() != Some(change.claim.truth.word()))
-            .collect()
+    /// Conditions that turned over since they were last known. Not to know for a while turns nothing over.
+    fn changes(&mut self, claims: &[Claim]) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for claim in claims.iter().filter(|claim| claim.truth != Truth::Unknown) {
+            let word = claim.truth.word();
+            let told = self.told.insert(claim.kind, word.to_owned());
+            let before = told.or_else(|| self.written.truth(claim.kind).map(ToOwned::to_owned));
+            if before.as_deref() != Some(word) {
+                changes.push(Change { before, claim: claim.clone() });
+            }
+        }
+        changes
     }
 
     fn put_off(&mut self, id: &PipelineId, error: &kube::Error, now: Timestamp) {

@@ -1,0 +1,313 @@
+//! `penstock explain`: why each stage of a pipeline has the replicas it has, what bound it, and what to change to get another
+//! answer. Asks the daemon; when none can be reached it reads the status, and says so.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, anyhow};
+use comfy_table::{Table, presets};
+use kube::{Api, Client};
+
+use super::reach::{self, Reach};
+use super::{Failure, out};
+use crate::answer::view::{Held, Pipeline, Replicas, Said, Sighting, Stage};
+use crate::crd::duration::Duration;
+use crate::crd::status::StageStatus;
+use crate::crd::{PipelineStatus, ScaledPipeline};
+
+/// The arguments of `penstock explain`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    /// Name of the ScaledPipeline
+    name: String,
+    /// Its namespace. Default: the one kubectl would use
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// How to print it
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// To be read
+    Table,
+    /// The daemon's own words
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// A view, and where it comes from.
+struct Told {
+    view: Pipeline,
+    by: String,
+}
+
+impl Explain {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let told = runtime.block_on(self.ask())?;
+        match self.format {
+            Format::Table => out::text(&text(&told.view, &told.by).context("cannot print")?)?,
+            Format::Json => out::json(&told.view)?,
+            Format::Yaml => {
+                out::text(&serde_saphyr::to_string(&told.view).context("cannot print YAML")?)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&self) -> anyhow::Result<Told> {
+        if let Some(server) = &self.reach.server {
+            let namespace = self.namespace.as_deref().unwrap_or("default");
+            let path = self.path(namespace);
+            let answered = reach::ask_server(server, &path).await?;
+            let view = answered.found.with_context(|| self.unknown(namespace, &answered.by))?;
+            return Ok(Told { view, by: answered.by });
+        }
+        let config = reach::config(self.reach.kubeconfig.as_deref()).await?;
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client =
+            Client::try_from(config).context("cannot set up the client of the API server")?;
+        let path = self.path(&namespace);
+        let answered = reach::ask_pods(&client, &path, |view: &Pipeline| view.leads).await;
+        match answered {
+            Ok(answered) if answered.found.is_some() => {
+                let view =
+                    answered.found.with_context(|| self.unknown(&namespace, &answered.by))?;
+                Ok(Told { view, by: answered.by })
+            }
+            Ok(answered) => {
+                let why = format!("{} does not know it (yet)", answered.by);
+                self.from_status(&client, &namespace, &why).await
+            }
+            Err(error) => self.from_status(&client, &namespace, &format!("{error:#}")).await,
+        }
+    }
+
+    async fn from_status(
+        &self,
+        client: &Client,
+        namespace: &str,
+        why: &str,
+    ) -> anyhow::Result<Told> {
+        let api = Api::<ScaledPipeline>::namespaced(client.clone(), namespace);
+        let object = api
+            .get_opt(&self.name)
+            .await
+            .map_err(|error| reach::plain(&error))
+            .context("cannot read the ScaledPipeline")?
+            .ok_or_else(|| {
+                let name = &self.name;
+                anyhow!("no ScaledPipeline {namespace}/{name}; hint: kubectl get spl -A lists all")
+            })?;
+        out::aside(&format!("no daemon could be asked ({why}); this is what its status says"));
+        let generation = object.metadata.generation.unwrap_or_default();
+        let view = of_status(namespace, &self.name, generation, &object.status.unwrap_or_default());
+        Ok(Told { view, by: "its status".to_owned() })
+    }
+
+    fn path(&self, namespace: &str) -> String {
+        format!("/api/v1/pipelines/{namespace}/{}", self.name)
+    }
+
+    fn unknown(&self, namespace: &str, by: &str) -> String {
+        let name = &self.name;
+        format!(
+            "{by} knows no pipeline {namespace}/{name}; hint: -n NAMESPACE, or see /api/v1/pipelines"
+        )
+    }
+}
+
+/// What a status tells: less than the daemon, in the same shape.
+fn of_status(namespace: &str, name: &str, generation: i64, status: &PipelineStatus) -> Pipeline {
+    Pipeline {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        generation: status.observed_generation.unwrap_or(generation),
+        at: status.observed_at,
+        bottleneck: status.bottleneck.clone(),
+        delay_seconds: seconds(status.delay.as_ref()),
+        stages: status.stages.iter().map(stage_of_status).collect(),
+        faults: Vec::new(),
+        ..Pipeline::default()
+    }
+}
+
+fn stage_of_status(status: &StageStatus) -> Stage {
+    let learned = status.learned.clone().unwrap_or_default();
+    let reasons = status.reason.iter().map(|reason| Said {
+        code: reason.code.clone(),
+        sentence: reason.message.clone(),
+        hint: None,
+    });
+    Stage {
+        name: status.name.clone(),
+        replicas: Replicas {
+            desired: status.desired,
+            current: status.current,
+            ready: status.ready,
+            ..Replicas::default()
+        },
+        lag: status.lag.and_then(|lag| u64::try_from(lag).ok()),
+        delay_seconds: seconds(status.delay.as_ref()),
+        objective_seconds: seconds(status.objective.as_ref()),
+        rate_per_replica: learned.rate_per_replica,
+        startup_seconds: seconds(learned.startup.as_ref()),
+        rebalance_seconds: seconds(learned.rebalance.as_ref()),
+        held: status.held.as_ref().map(|held| Held { replicas: held.replicas, since: held.since }),
+        reasons: reasons.collect(),
+        ..Stage::default()
+    }
+}
+
+fn seconds(text: Option<&String>) -> Option<f64> {
+    Some(Duration(text?.clone()).read()?.as_secs_f64())
+}
+
+/// To be read aloud.
+fn text(view: &Pipeline, by: &str) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    write_text(&mut text, view, by)?;
+    Ok(text)
+}
+
+fn write_text(to: &mut String, view: &Pipeline, by: &str) -> std::fmt::Result {
+    write!(to, "Pipeline {}/{}, generation {}", view.namespace, view.name, view.generation)?;
+    match (view.age_seconds, view.at) {
+        (Some(age), _) => write!(to, ", decided {} ago", short(age))?,
+        (None, Some(at)) => write!(to, ", written {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"))?,
+        (None, None) => {}
+    }
+    let role = if view.leads { ", the leader" } else { "" };
+    writeln!(to, ". Told by {by}{role}.")?;
+    if let (Some(name), Some(delay)) = (&view.bottleneck, view.delay_seconds)
+        && view.stages.len() > 1
+    {
+        writeln!(to, "The bottleneck is {name}: its oldest item has waited {}.", short(delay))?;
+    }
+    for fault in &view.faults {
+        writeln!(to, "\nNothing is decided: {} {} ({}).", fault.path, fault.message, fault.code)?;
+        if let Some(hint) = &fault.hint {
+            writeln!(to, "  To change this: {hint}.")?;
+        }
+    }
+    if view.stages.is_empty() {
+        if view.faults.is_empty() {
+            writeln!(to, "\nNothing has been decided for it yet.")?;
+        }
+        return Ok(());
+    }
+    writeln!(to, "\n{}\n", table(view))?;
+    for stage in &view.stages {
+        write_stage(to, stage)?;
+    }
+    Ok(())
+}
+
+fn table(view: &Pipeline) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header([
+        "STAGE",
+        "WANTED",
+        "CURRENT",
+        "READY",
+        "MIN-MAX",
+        "LAG",
+        "DELAY",
+        "OBJECTIVE",
+        "ARRIVING",
+        "RATE/REPLICA",
+    ]);
+    for stage in &view.stages {
+        let Replicas { desired, current, ready, min, max } = stage.replicas;
+        let range = min.zip(max).map(|(min, max)| format!("{min}-{max}"));
+        let delay = stage.delay_seconds.map(|delay| {
+            format!("{}{}", if stage.is_delay_at_least { ">" } else { "" }, short(delay))
+        });
+        table.add_row([
+            stage.name.clone(),
+            shown(desired),
+            shown(current),
+            shown(ready),
+            shown(range),
+            shown(stage.lag),
+            shown(delay),
+            shown(stage.objective_seconds.map(short)),
+            shown(stage.arrival_rate.map(rate)),
+            shown(stage.rate_per_replica.map(rate)),
+        ]);
+    }
+    table
+}
+
+fn shown(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {
+    let wanted = stage.replicas.desired.map_or("an unknown count".to_owned(), replicas);
+    write!(to, "{} should have {wanted}", stage.name)?;
+    match (stage.replicas.desired, stage.replicas.current) {
+        (Some(desired), Some(current)) if desired != current => {
+            writeln!(to, ", and has {current}.")?
+        }
+        _ => writeln!(to, ".")?,
+    }
+    let mut reasons: Vec<&Said> = stage.reasons.iter().collect();
+    reasons.dedup();
+    let last = reasons.len().saturating_sub(1);
+    for (index, reason) in reasons.iter().enumerate() {
+        let lead = match index {
+            _ if index == last => "Because",
+            0 => "First",
+            _ => "Then",
+        };
+        writeln!(to, "  {lead}: {} [{}]", reason.sentence, reason.code)?;
+    }
+    if let Some(held) = stage.held {
+        let since = held.since.strftime("%H:%M:%S UTC");
+        writeln!(to, "  A down window has kept {} since {since}.", replicas(held.replicas))?;
+    }
+    if let Some(hint) = reasons.last().and_then(|reason| reason.hint.as_ref()) {
+        writeln!(to, "  To change this: {hint}.")?;
+    }
+    for source in &stage.sources {
+        write_source(to, source)?;
+    }
+    writeln!(to)
+}
+
+fn write_source(to: &mut String, source: &Sighting) -> std::fmt::Result {
+    write!(to, "  Source {}: {}", source.name, source.state.to_lowercase())?;
+    if let Some(age) = source.age_seconds {
+        write!(to, ", read {} ago", short(age))?;
+    }
+    match &source.message {
+        Some(message) => writeln!(to, "; {message}."),
+        None => writeln!(to, "."),
+    }
+}
+
+fn replicas(count: u32) -> String {
+    format!("{count} replica{}", if count == 1 { "" } else { "s" })
+}
+
+fn short(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+fn rate(per_second: f64) -> String {
+    if per_second >= 100.0 { format!("{per_second:.0}/s") } else { format!("{per_second:.1}/s") }
+}

@@ -1,0 +1,160 @@
+//! How a command reaches the daemon: at `--server`, or by port-forward to its pods with the caller's own rights. Called by `explain`
+//! and those that show the same view; what to do when no daemon answers is theirs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config, ResourceExt};
+use serde::de::DeserializeOwned;
+
+/// Where the daemon serves its API inside its pod.
+const PORT: u16 = 8082;
+/// What marks the daemon's pods.
+const LABEL: &str = "app.kubernetes.io/name=penstock";
+/// An answer is never larger than this.
+const ANSWER_LIMIT: usize = 64 << 20;
+
+/// Where to look for the daemon.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Reach {
+    /// Ask the daemon at this URL, instead of by port-forward
+    #[arg(long, value_name = "URL")]
+    pub(super) server: Option<http::Uri>,
+    /// Cluster to ask. Default: the one kubectl would
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+}
+
+/// Who answered, and what.
+#[derive(Debug)]
+pub(super) struct Answered<T> {
+    /// For people: a URL, or a pod by name.
+    pub(super) by: String,
+    /// `None` when the daemon knows no such thing.
+    pub(super) found: Option<T>,
+}
+
+/// The configuration of a cluster: the file's, else what kubectl or a pod would use.
+///
+/// # Errors
+/// The file cannot be read, or names nothing that can be used.
+pub(super) async fn config(file: Option<&Path>) -> anyhow::Result<Config> {
+    let Some(file) = file else {
+        return Config::infer().await.context("no cluster is configured; hint: --kubeconfig FILE");
+    };
+    let kubeconfig =
+        Kubeconfig::read_from(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .with_context(|| format!("{} names no cluster that can be used", file.display()))
+}
+
+/// Asks the daemon at a URL.
+///
+/// # Errors
+/// Nobody answers there, or not as the daemon does.
+pub(super) async fn ask_server<T: DeserializeOwned>(
+    server: &http::Uri,
+    path: &str,
+) -> anyhow::Result<Answered<T>> {
+    let mut config = Config::new(server.clone());
+    config.default_retry = false;
+    config.connect_timeout = Some(std::time::Duration::from_secs(5));
+    config.read_timeout = Some(std::time::Duration::from_secs(10));
+    let client = Client::try_from(config).with_context(|| format!("cannot use {server}"))?;
+    let request = Request::get(path).body(Vec::new()).context("cannot ask")?;
+    let by = server.to_string();
+    match client.request::<T>(request).await {
+        Ok(found) => Ok(Answered { by, found: Some(found) }),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Answered { by, found: None }),
+        Err(error) => Err(error).with_context(|| {
+            format!("no daemon answers at {server}; hint: is it --page-listen's address?")
+        }),
+    }
+}
+
+/// Asks each of the daemon's pods, and takes the first answer that `is_best` accepts, else any.
+///
+/// # Errors
+/// There is no such pod, or none answers; the text says why.
+pub(super) async fn ask_pods<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    is_best: impl Fn(&T) -> bool,
+) -> anyhow::Result<Answered<T>> {
+    let list = ListParams::default().labels(LABEL);
+    let pods = Api::<Pod>::all(client.clone())
+        .list(&list)
+        .await
+        .map_err(|error| plain(&error))
+        .context("cannot list the daemon's pods")?;
+    let mut best = None;
+    let mut trouble = anyhow!("no pod has the label {LABEL}; hint: is Penstock installed?");
+    for pod in pods.items {
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let by = format!("pod {namespace}/{name}");
+        match ask_pod(client, &namespace, &name, path).await {
+            Ok(Some(found)) if is_best(&found) => return Ok(Answered { by, found: Some(found) }),
+            Ok(found) => best = best.or(Some(Answered { by, found })),
+            Err(error) => trouble = error.context(format!("{by} does not answer")),
+        }
+    }
+    best.ok_or(trouble)
+}
+
+async fn ask_pod<T: DeserializeOwned>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    path: &str,
+) -> anyhow::Result<Option<T>> {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let mut forwarder = pods
+        .portforward(name, &[PORT])
+        .await
+        .map_err(|error| plain(&error))
+        .context("no port-forward; hint: it needs the right to create pods/portforward")?;
+    let stream = forwarder.take_stream(PORT).context("the port-forward gave no stream")?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request =
+        Request::get(path).header(http::header::HOST, "localhost").body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
+        anyhow::Ok((status, body.map_err(|error| anyhow!(error))?.to_bytes()))
+    };
+    tokio::pin!(exchange, connection);
+    let (status, body) = tokio::select! {
+        answer = &mut exchange => answer?,
+        ended = &mut connection => {
+            ended?;
+            exchange.await?
+        }
+        () = tokio::time::sleep(std::time::Duration::from_secs(10)) => bail!("no answer within 10 s"),
+    };
+    match status {
+        StatusCode::OK => {
+            Ok(Some(serde_json::from_slice(&body).context("not the daemon's words")?))
+        }
+        StatusCode::NOT_FOUND => Ok(None),
+        other => bail!("it answered {other}"),
+    }
+}
+
+/// kube prints an API error twice over; its message says it all.
+pub(super) fn plain(error: &kube::Error) -> anyhow::Error {
+    if let kube::Error::Api(status) = error {
+        anyhow!("{}", status.message)
+    } else {
+        anyhow!("{error}")
+    }
+}
