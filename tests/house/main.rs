@@ -5,6 +5,7 @@
 mod script;
 
 mod crd;
+mod watch;
 mod observe;
 mod act;
 mod daemon;

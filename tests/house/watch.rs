@@ -1,0 +1,302 @@
+//! What the cluster says: stores, targets, Secrets, on the in-memory API.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use penstock::clock::Clock;
+use penstock::decide::{PipelineId, Target, Unusable, Workload, Writing};
+use penstock::demo::cluster::{Cluster, Fault, Match, Options};
+use penstock::tasks::Tasks;
+use penstock::watch::{self, Seen, Sight, Watch};
+use serde_json::{Value, json};
+
+/// A cluster with the CRDs, and a watch on it.
+struct Scene {
+    cluster: Cluster,
+    client: Client,
+    tasks: Tasks,
+    clock: Clock,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let cluster = Cluster::new(Options::default());
+        let client = cluster.client();
+        let scene = Self { cluster, client, tasks: Tasks::default(), clock: Clock::start() };
+        for crd in penstock::crd::all() {
+            let name = crd.name_any();
+            scene
+                .apply(
+                    "apiextensions.k8s.io/v1",
+                    "CustomResourceDefinition",
+                    "",
+                    &name,
+                    &json!(crd),
+                )
+                .await;
+        }
+        scene
+    }
+
+    /// Server-side apply of any object.
+    async fn apply(&self, version: &str, kind: &str, namespace: &str, name: &str, object: &Value) {
+        let mut object = object.clone();
+        object["apiVersion"] = json!(version);
+        object["kind"] = json!(kind);
+        object["metadata"]["name"] = json!(name);
+        let api = self.api(version, kind, namespace);
+        let params = PatchParams::apply("test").force();
+        api.patch(name, &params, &Patch::Apply(&object)).await.unwrap();
+    }
+
+    fn api(&self, version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let kind = kube::core::GroupVersionKind::gvk(group, version, kind);
+        let resource = kube::api::ApiResource::from_gvk(&kind);
+        if namespace.is_empty() {
+            Api::all_with(self.client.clone(), &resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), namespace, &resource)
+        }
+    }
+
+    async fn deployment(&self, name: &str, replicas: u32) {
+        let labels = json!({"app": name});
+        let spec = json!({"replicas": replicas, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}});
+        self.apply("apps/v1", "Deployment", "default", name, &json!({"spec": spec})).await;
+    }
+
+    async fn pipeline(&self, name: &str, target: &Value) {
+        let spec = json!({"stages": [{"name": "s", "target": target, "replicas": {"max": 9},
+            "sources": [{"name": "q", "kafka": {"bootstrapServers": "127.0.0.1:1", "topics": ["t"], "group": "g"}}]}]});
+        self.apply(
+            "penstock.dev/v1alpha1",
+            "ScaledPipeline",
+            "default",
+            name,
+            &json!({"spec": spec}),
+        )
+        .await;
+    }
+
+    fn watch(&self) -> Watch {
+        Watch::start(self.client.clone(), self.clock, watch::Options::default(), self.tasks.clone())
+    }
+
+    /// What is seen of a pipeline once `is_it` holds.
+    async fn see(&self, watch: &Watch, name: &str, is_it: impl Fn(&Sight) -> bool) -> Sight {
+        let due = BTreeSet::from([id(name)]);
+        let mut last = None;
+        for _ in 0..500 {
+            if watch.unsynced().is_empty() {
+                let Seen { sights, .. } = watch.seen(&due, self.clock.now());
+                if let Some(sight) = sights.into_iter().find(|sight| is_it(sight)) {
+                    return sight;
+                }
+                last = watch.seen(&due, self.clock.now()).sights.pop();
+            }
+            drop(tokio::time::timeout(Duration::from_millis(20), watch.changed()).await);
+        }
+        panic!("it was never seen; the last sight was {last:#?}");
+    }
+
+    fn requests(&self, verb: &str, subresource: &str) -> usize {
+        let log = self.cluster.faults().log();
+        log.iter().filter(|r| r.verb == verb && r.subresource == subresource).count()
+    }
+}
+
+fn id(name: &str) -> PipelineId {
+    PipelineId { namespace: "default".into(), name: name.into() }
+}
+
+fn workload(sight: &Sight) -> Option<&Workload> {
+    match sight.targets.first()? {
+        Target::Seen(workload) => Some(workload),
+        Target::Unseen | Target::Unusable(_) => None,
+    }
+}
+
+fn unusable(sight: &Sight) -> Option<&Unusable> {
+    match sight.targets.first()? {
+        Target::Unusable(why) => Some(why),
+        Target::Unseen | Target::Seen(_) => None,
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_is_seen_with_its_ready_pods() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 3).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let watch = scene.watch();
+    let sight = scene.see(&watch, "p", |s| workload(s).is_some_and(|w| w.ready == 3)).await;
+    let workload = workload(&sight).unwrap();
+    assert_eq!((workload.desired, workload.current), (3, 3));
+    assert_eq!(workload.writing, Writing::Apply);
+    assert!(workload.ready_since.is_some() && !workload.is_ours && workload.hpa.is_none());
+}
+
+#[tokio::test]
+async fn the_scale_is_read_only_when_its_object_moved() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 2).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let watch = scene.watch();
+    scene.see(&watch, "p", |s| workload(s).is_some_and(|w| w.ready == 2)).await;
+    let before = scene.requests("get", "scale");
+    scene.deployment("other", 2).await;
+    for _ in 0..10 {
+        watch.seen(&BTreeSet::from([id("p")]), scene.clock.now());
+    }
+    scene.deployment("d", 5).await;
+    scene.see(&watch, "p", |s| workload(s).is_some_and(|w| w.desired == 5 && w.ready == 5)).await;
+    let moved = scene.api("apps/v1", "Deployment", "default").get("d").await.unwrap();
+    let after = scene.requests("get", "scale");
+    let versions: u64 = moved.resource_version().unwrap().parse().unwrap();
+    assert!(after > before, "a moved object is read again");
+    // Its status moves as pods come; each version is read at most once.
+    assert!(
+        u64::try_from(after).unwrap() < versions,
+        "{after} reads for {versions} versions of everything"
+    );
+}
+
+#[tokio::test]
+async fn no_store_is_trusted_before_its_first_list() {
+    let scene = Scene::new().await;
+    scene.cluster.faults().plan(Match::of("list", "pods", ""), Fault::Refuse(503), 3);
+    let watch = scene.watch();
+    let waits = async {
+        while !watch.unsynced().iter().all(|store| store.starts_with("pods")) {
+            watch.changed().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waits).await.unwrap();
+    assert_eq!(watch.unsynced(), ["pods 0"]);
+    let synced = async {
+        while !watch.unsynced().is_empty() {
+            watch.changed().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), synced).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_target_that_cannot_be_scaled_says_why_and_heals() {
+    let scene = Scene::new().await;
+    scene.pipeline("lost", &json!({"kind": "Deployment", "name": "d"})).await;
+    scene.pipeline("odd", &json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "d"})).await;
+    scene
+        .pipeline("unknown", &json!({"apiVersion": "a.io/v1", "kind": "Thing", "name": "d"}))
+        .await;
+    let watch = scene.watch();
+    scene.see(&watch, "lost", |s| unusable(s) == Some(&Unusable::NotFound)).await;
+    scene.see(&watch, "odd", |s| unusable(s) == Some(&Unusable::NotScalable)).await;
+    scene.see(&watch, "unknown", |s| unusable(s) == Some(&Unusable::UnknownKind)).await;
+    scene.deployment("d", 1).await;
+    scene.see(&watch, "lost", |s| workload(s).is_some()).await;
+}
+
+#[tokio::test]
+async fn of_two_pipelines_on_one_target_the_older_has_it() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("z-older", &json!({"kind": "Deployment", "name": "d"})).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    scene.pipeline("a-younger", &json!({"kind": "Deployment", "name": "d"})).await;
+    let watch = scene.watch();
+    scene.see(&watch, "z-older", |s| workload(s).is_some()).await;
+    let taken = Unusable::TakenBy("default/z-older".to_owned());
+    scene.see(&watch, "a-younger", |s| unusable(s) == Some(&taken)).await;
+    scene
+        .api("penstock.dev/v1alpha1", "ScaledPipeline", "default")
+        .delete("z-older", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    scene.see(&watch, "a-younger", |s| workload(s).is_some()).await;
+}
+
+#[tokio::test]
+async fn a_horizontal_pod_autoscaler_on_the_target_is_named() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let watch = scene.watch();
+    scene.see(&watch, "p", |s| workload(s).is_some_and(|w| w.hpa.is_none())).await;
+    let spec = json!({"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}});
+    scene
+        .apply("autoscaling/v2", "HorizontalPodAutoscaler", "default", "h", &json!({"spec": spec}))
+        .await;
+    scene.see(&watch, "p", |s| workload(s).is_some_and(|w| w.hpa.as_deref() == Some("h"))).await;
+}
+
+#[tokio::test]
+async fn a_pipeline_that_cannot_work_stops_no_other() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("good", &json!({"kind": "Deployment", "name": "d"})).await;
+    let spec = json!({"stages": [{"name": "s", "jobs": {"templateRef": {"kind": "CronJob", "name": "x"}}, "replicas": {"max": 9}}]});
+    scene
+        .apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "bad", &json!({"spec": spec}))
+        .await;
+    let watch = scene.watch();
+    let bad = scene.see(&watch, "bad", |s| !s.faults.is_empty()).await;
+    assert!(bad.pipeline.is_none());
+    assert!(
+        bad.faults.iter().any(|fault| fault.path.starts_with("spec.stages[0].jobs")),
+        "{:?}",
+        bad.faults
+    );
+    scene.see(&watch, "good", |s| workload(s).is_some()).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_lacking_is_an_answer_and_one_that_comes_is_used() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    let kafka = json!({"bootstrapServers": "127.0.0.1:1", "sasl": {"mechanism": "PLAIN",
+        "usernameSecretRef": {"name": "login", "key": "user"}, "passwordSecretRef": {"name": "login", "key": "password"}}});
+    scene
+        .apply(
+            "penstock.dev/v1alpha1",
+            "Connection",
+            "default",
+            "c",
+            &json!({"spec": {"kafka": kafka}}),
+        )
+        .await;
+    let spec = json!({"stages": [{"name": "s", "target": {"kind": "Deployment", "name": "d"}, "replicas": {"max": 9},
+        "sources": [{"name": "q", "kafka": {"connectionRef": {"name": "c"}, "topics": ["t"], "group": "g"}}]}]});
+    scene
+        .apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "p", &json!({"spec": spec}))
+        .await;
+    let watch = scene.watch();
+    let sight = scene.see(&watch, "p", |s| !s.unanswerable.is_empty()).await;
+    let said = format!("{:?}", sight.unanswerable);
+    assert!(said.contains("SecretNotFound") && said.contains("default/login"), "{said}");
+    let data = json!({"stringData": {"user": "u", "password": "canary-in-the-secret"}});
+    scene.apply("v1", "Secret", "default", "login", &data).await;
+    scene.see(&watch, "p", |s| s.unanswerable.is_empty()).await;
+}
+
+#[tokio::test]
+async fn what_a_relist_no_longer_shows_is_dropped() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let watch = scene.watch();
+    scene.see(&watch, "p", |s| workload(s).is_some()).await;
+    // Deleted while nobody watches: only the list after the gap can tell.
+    scene.cluster.drop_watches();
+    scene
+        .api("apps/v1", "Deployment", "default")
+        .delete("d", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    scene.cluster.compact();
+    scene.see(&watch, "p", |s| unusable(s) == Some(&Unusable::NotFound)).await;
+}
