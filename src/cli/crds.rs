@@ -1,4 +1,6 @@
-//! `penstock crds`: the custom resource definitions, ready for `kubectl apply -f -`.
+//! `penstock crds`: the custom resource definitions, ready for `kubectl apply --server-side -f -`.
+
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
@@ -9,9 +11,12 @@ use crate::crd;
 /// The arguments of `penstock crds`.
 #[derive(Debug, Args)]
 pub(super) struct Crds {
-    /// Print JSON instead of YAML
+    /// How to print
     #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "yaml")]
     format: Format,
+    /// Write a file for each kind into this folder instead of printing
+    #[arg(long, value_name = "FOLDER", conflicts_with = "format")]
+    dir: Option<PathBuf>,
 }
 
 /// What kubectl reads.
@@ -25,6 +30,14 @@ enum Format {
 
 impl Crds {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if let Some(dir) = self.dir {
+            for (name, text) in crd::files().context("cannot print a definition")? {
+                let path = dir.join(name);
+                std::fs::write(&path, text)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            return Ok(());
+        }
         match self.format {
             Format::Yaml => {
                 for crd in crd::all() {

@@ -10,6 +10,7 @@ mod out;
 mod run;
 mod explain;
 mod reach;
+mod validate;
 mod crds;
 mod completions;
 mod man;
@@ -29,6 +30,8 @@ enum Command {
     Run(Box<run::Run>),
     /// Say why each stage of a pipeline has the replicas it has
     Explain(explain::Explain),
+    /// Check manifests offline: the schema and the CEL rules, in the API server's words
+    Validate(validate::Validate),
     /// Print the custom resource definitions
     Crds(crds::Crds),
     /// Print completions for a shell
@@ -72,7 +75,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     let parsed = read.and_then(|matches| Penstock::from_arg_matches(&matches));
     match parsed {
         Ok(Penstock { command }) => command.run(),
-        Err(error) if !error.use_stderr() => Ok(out::text(&error.render().ansi().to_string())?),
+        Err(error) if !error.use_stderr() => Ok(out::styled(&error.render())?),
         Err(error) => Err(Failure::Misuse(in_one_line(&error))),
     }
 }
@@ -91,6 +94,7 @@ impl Command {
         match self {
             Self::Run(command) => command.run(),
             Self::Explain(command) => command.run(),
+            Self::Validate(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),

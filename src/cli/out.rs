@@ -1,8 +1,28 @@
 //! The one place that prints. A reader that has gone away (`penstock crds | head`) is no error.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
+use clap::Args;
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
+/// The flag that every printing command has.
+#[derive(Debug, Args)]
+pub(super) struct Output {
+    /// How to print
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "table")]
+    pub(super) format: Format,
+}
 
 /// Prints text as it is.
 pub(super) fn text(text: &str) -> anyhow::Result<()> {
@@ -13,11 +33,22 @@ pub(super) fn text(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Prints help, with its styles where a terminal shows them.
+pub(super) fn styled(styled: &clap::builder::StyledStr) -> anyhow::Result<()> {
+    let is_shown = io::stdout().is_terminal();
+    text(&if is_shown { styled.ansi().to_string() } else { styled.to_string() })
+}
+
 /// Prints a value as JSON.
 pub(super) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut printed = serde_json::to_string_pretty(value).context("cannot print JSON")?;
     printed.push('\n');
     text(&printed)
+}
+
+/// Prints a value as YAML.
+pub(super) fn yaml(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    text(&serde_saphyr::to_string(value).context("cannot print YAML")?)
 }
 
 /// Says a line on standard error, where nobody parses it.

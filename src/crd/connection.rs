@@ -123,7 +123,7 @@ pub struct Kinds {
 pub struct Selector {
     /// Labels that must be so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(inner(length(max = 63)), extend("maxProperties" = 16))]
+    #[schemars(transform = rules::labels, extend("maxProperties" = 16))]
     pub match_labels: BTreeMap<String, String>,
     /// Requirements in the words of Kubernetes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -203,7 +203,7 @@ pub struct HttpLogin {
     pub token_secret_ref: Option<SecretRef>,
     /// Headers to send, without secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(inner(length(max = 1024)), extend("maxProperties" = 16))]
+    #[schemars(transform = rules::texts, extend("maxProperties" = 16))]
     pub headers: BTreeMap<String, String>,
 }
 

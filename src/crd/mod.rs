@@ -15,6 +15,7 @@ pub mod status;
 pub mod duration;
 pub mod quantity;
 pub mod meaning;
+pub mod manifest;
 mod rules;
 mod generate;
 pub mod schema;
@@ -49,4 +50,13 @@ pub fn all() -> Vec<CustomResourceDefinition> {
 /// One definition as YAML.
 pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
     serde_saphyr::to_string(crd)
+}
+
+/// The name and text of the file that each definition is kept in, under `deploy/crds`.
+pub fn files() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
+    let file = |crd: &CustomResourceDefinition| {
+        let name = format!("{GROUP}_{}.yaml", crd.spec.names.plural);
+        Ok((name, format!("# Generated from src/crd by `make crds`.\n{}", yaml(crd)?)))
+    };
+    all().iter().map(file).collect()
 }

@@ -107,7 +107,7 @@ pub struct Stage {
     /// Several workloads on one queue, one for each kind of node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(max = 8),
+        length(min = 1, max = 8),
         extend("x-kubernetes-list-type" = "map"),
         extend("x-kubernetes-list-map-keys" = ["pool"]),
         extend("x-kubernetes-validations" = [

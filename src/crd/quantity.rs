@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 const PATTERN: &str =
     r"^([0-9]{1,15}(\.[0-9]{0,9})?|\.[0-9]{1,9})([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?$";
 
+/// The same, but not nothing. No CEL rule: Kubernetes 1.33 reckons that a quantity may be 3 MB long, and refuses the cost.
+const ABOVE_ZERO_PATTERN: &str = r"^(0*[1-9][0-9]{0,14}(\.[0-9]{0,9})?|0*\.0*[1-9][0-9]{0,8})([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,2})?$";
+/// The words for what is no quantity, or a negative one.
+pub(super) const NOT_NEGATIVE: &str =
+    "must be a quantity of 0 or more, such as 100, \"0.5\" or 500m";
+/// The words for a threshold that is no quantity, or nothing.
+pub(super) const ABOVE_ZERO: &str = "must be a quantity above 0, such as 100, \"0.5\" or 500m";
+
 /// A quantity as written, never negative.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -84,6 +92,12 @@ impl JsonSchema for Quantity {
             "pattern": PATTERN,
         })
     }
+}
+
+/// Narrows the schema of a quantity to those above 0.
+pub(super) fn above_zero(schema: &mut Schema) {
+    schema.insert("pattern".to_owned(), ABOVE_ZERO_PATTERN.into());
+    schema.insert("exclusiveMinimum".to_owned(), true.into());
 }
 
 #[cfg(test)]

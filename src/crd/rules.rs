@@ -1,6 +1,7 @@
 //! How rules and bounds are written beside the fields they guard: as extensions that the API server reads.
 //! Used by the kinds of this room; `generate` leaves them untouched.
 
+use schemars::Schema;
 use serde_json::{Value, json};
 
 /// Message of the rule that a stage says what to scale in one way.
@@ -78,6 +79,16 @@ pub(super) fn exactly_one(fields: &[&str]) -> String {
 pub(super) fn source_name() -> String {
     let keywords: Vec<String> = CEL_KEYWORDS.iter().map(|word| format!("'{word}'")).collect();
     format!("self.name.matches('^[a-z][a-z0-9_]*$') && !(self.name in [{}])", keywords.join(", "))
+}
+
+/// Bounds the values of a map of texts: headers, metadata.
+pub(super) fn texts(schema: &mut Schema) {
+    schema.insert("additionalProperties".to_owned(), json!({"type": "string", "maxLength": 1024}));
+}
+
+/// Bounds the values of a map of labels.
+pub(super) fn labels(schema: &mut Schema) {
+    schema.insert("additionalProperties".to_owned(), json!({"type": "string", "maxLength": 63}));
 }
 
 /// Is this a DNS label, as names of stages are?

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::connection::Selector;
 use super::duration::{Duration, within};
-use super::quantity::Quantity;
+use super::quantity::{Quantity, above_zero};
 use super::rules;
 
 /// The kinds, as they are spelled.
@@ -164,6 +164,7 @@ pub struct Kafka {
     pub isolation: Option<Isolation>,
     /// Threshold: messages of lag for each replica, above 0. Left out: sized by the objective.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -203,6 +204,7 @@ pub struct Rabbitmq {
     pub exclude_unacked: Option<bool>,
     /// Threshold: messages for each replica, above 0. Left out: sized by the objective.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -230,6 +232,7 @@ pub struct Redis {
     pub group: Option<String>,
     /// Threshold: items for each replica, above 0. Left out: sized by the objective.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -247,6 +250,7 @@ pub struct Prometheus {
     pub on_empty: Option<OnEmpty>,
     /// Threshold: the value that one replica serves, above 0, for example "0.5".
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -270,6 +274,7 @@ pub struct Sql {
     pub query: String,
     /// Threshold: items for each replica, above 0. Left out: sized by the objective.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -287,6 +292,7 @@ pub struct Nats {
     pub consumer: String,
     /// Threshold: messages for each replica, above 0. Left out: sized by the objective.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -307,6 +313,7 @@ pub struct Sqs {
     pub include_delayed: Option<bool>,
     /// Threshold: messages for each replica, above 0. Left out: sized by the objective.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -325,6 +332,7 @@ pub struct Http {
     pub json_path: String,
     /// Threshold: the value that one replica serves, above 0.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -336,7 +344,7 @@ pub struct External {
     pub connection_ref: ConnectionRef,
     /// Passed on to the scaler as its metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(inner(length(max = 1024)), extend("maxProperties" = 64))]
+    #[schemars(transform = rules::texts, extend("maxProperties" = 64))]
     pub metadata: BTreeMap<String, String>,
     /// Which of its metrics counts. Default: the first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -344,6 +352,7 @@ pub struct External {
     pub metric: Option<String>,
     /// Threshold: the value that one replica serves, above 0. Default: the target that the scaler states.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -360,6 +369,7 @@ pub struct Utilization {
     pub utilization: Option<u32>,
     /// Instead: cores or bytes for each replica, above 0, for example "500m" or 2Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
     /// Only this container. Default: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -375,6 +385,7 @@ pub struct Workload {
     pub selector: Selector,
     /// Threshold: pods for each replica, above 0.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -402,6 +413,7 @@ pub struct Airflow {
     pub queue: Option<String>,
     /// Threshold: tasks for each worker, Airflow's `worker_concurrency`. Default 16.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
@@ -417,5 +429,6 @@ pub struct Dagster {
     pub pool: Option<String>,
     /// Threshold: runs for each replica, above 0. Left out: sized by the objective.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }

@@ -11,3 +11,4 @@ mod act;
 mod daemon;
 mod demo;
 mod cluster;
+mod cli;

@@ -8,7 +8,7 @@ use super::{Code, Fault, QuestionDraft, Reader, SecretWanted, not_yet};
 use crate::crd::connection;
 use crate::crd::login::{Kafka as Login, Mechanism as WrittenMechanism, SecretRef};
 use crate::crd::pipeline::Stage as WrittenStage;
-use crate::crd::quantity::Quantity;
+use crate::crd::quantity::{ABOVE_ZERO, NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::source::{
     ConnectionKind, ConnectionRef, Isolation as WrittenIsolation, KINDS, Kafka, Kinds,
@@ -216,7 +216,7 @@ impl Reader<'_> {
     fn quantity(&mut self, path: String, written: Option<&Quantity>) -> Option<f64> {
         let read = written?.read();
         if read.is_none() {
-            self.refuse(path, "must be a quantity of 0 or more, such as 100, \"0.5\" or 500m");
+            self.refuse(path, NOT_NEGATIVE);
         }
         read
     }
@@ -225,7 +225,7 @@ impl Reader<'_> {
     fn threshold(&mut self, path: String, written: Option<&Quantity>) -> Option<f64> {
         let read = written?.read().filter(|value| *value > 0.0);
         if read.is_none() {
-            self.refuse(path, "must be a quantity above 0, such as 100, \"0.5\" or 500m");
+            self.refuse(path, ABOVE_ZERO);
         }
         read
     }

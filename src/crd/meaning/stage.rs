@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Reader, not_yet};
 use crate::crd::behaviour::{self, FallbackPolicy as WrittenPolicy, PolicyType, SelectPolicy};
 use crate::crd::pipeline::{OnSilence as WrittenSilence, Stage as Written};
-use crate::crd::quantity::Quantity;
+use crate::crd::quantity::{NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::workload::{Actuate, Target};
 use crate::decide::{
@@ -166,10 +166,7 @@ impl Reader<'_> {
         }
         let tolerance = written.tolerance.as_ref().map(Quantity::read);
         if tolerance == Some(None) {
-            self.refuse(
-                format!("{at}.tolerance"),
-                "must be a quantity of 0 or more, such as \"0.1\"",
-            );
+            self.refuse(format!("{at}.tolerance"), NOT_NEGATIVE);
         }
         Rules {
             window: window.map(|seconds| Duration::from_secs(seconds.into())),

@@ -1,0 +1,125 @@
+//! Leaves of connections: those that work, each with a change that it makes, and those of kinds that do not work yet.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::put;
+use super::Changes;
+
+/// The parts of a login that work: what is changed of the contract's Connection.
+pub(super) fn working_logins() -> Vec<(&'static str, Changes)> {
+    let secret = || json!({"name": "other", "key": "other"});
+    vec![
+        (
+            "spec.kafka.bootstrapServers",
+            vec![("/spec/kafka/bootstrapServers", json!("other:9093"))],
+        ),
+        ("spec.kafka.tls.caSecretRef.name", vec![("/spec/kafka/tls/caSecretRef", secret())]),
+        (
+            "spec.kafka.tls.caSecretRef.key",
+            vec![("/spec/kafka/tls/caSecretRef/key", json!("other"))],
+        ),
+        (
+            "spec.kafka.tls.certSecretRef.name",
+            vec![("/spec/kafka/tls/certSecretRef/name", json!("other"))],
+        ),
+        (
+            "spec.kafka.tls.certSecretRef.key",
+            vec![("/spec/kafka/tls/certSecretRef/key", json!("other"))],
+        ),
+        (
+            "spec.kafka.tls.keySecretRef.name",
+            vec![("/spec/kafka/tls/keySecretRef/name", json!("other"))],
+        ),
+        (
+            "spec.kafka.tls.keySecretRef.key",
+            vec![("/spec/kafka/tls/keySecretRef/key", json!("other"))],
+        ),
+        ("spec.kafka.sasl.mechanism", vec![("/spec/kafka/sasl/mechanism", json!("PLAIN"))]),
+        (
+            "spec.kafka.sasl.usernameSecretRef.name",
+            vec![("/spec/kafka/sasl/usernameSecretRef/name", json!("other"))],
+        ),
+        (
+            "spec.kafka.sasl.usernameSecretRef.key",
+            vec![("/spec/kafka/sasl/usernameSecretRef/key", json!("other"))],
+        ),
+        (
+            "spec.kafka.sasl.passwordSecretRef.name",
+            vec![("/spec/kafka/sasl/passwordSecretRef/name", json!("other"))],
+        ),
+        (
+            "spec.kafka.sasl.passwordSecretRef.key",
+            vec![("/spec/kafka/sasl/passwordSecretRef/key", json!("other"))],
+        ),
+    ]
+}
+
+/// The parts of a ClusterConnection besides.
+pub(super) fn working_openings() -> Vec<(&'static str, Changes)> {
+    let requirement = |key: &str, operator: &str, value: &str| {
+        let requirement = json!({"key": key, "operator": operator, "values": [value]});
+        vec![("/spec/allowedNamespaces", json!({"matchExpressions": [requirement]}))]
+    };
+    vec![
+        ("spec.secretNamespace", vec![("/spec/secretNamespace", json!("elsewhere"))]),
+        (
+            "spec.allowedNamespaces.matchLabels{}",
+            vec![("/spec/allowedNamespaces", json!({"matchLabels": {"team": "web"}}))],
+        ),
+        ("spec.allowedNamespaces.matchExpressions[].key", requirement("owner", "In", "data")),
+        (
+            "spec.allowedNamespaces.matchExpressions[].operator",
+            requirement("team", "NotIn", "data"),
+        ),
+        ("spec.allowedNamespaces.matchExpressions[].values[]", requirement("team", "In", "web")),
+    ]
+}
+
+/// The kinds of connection that do not work yet; together the samples of a kind write all of its leaves.
+pub(super) fn later_connections() -> BTreeMap<&'static str, Value> {
+    let secret = || json!({"name": "s", "key": "k"});
+    let tls =
+        || json!({"caSecretRef": secret(), "certSecretRef": secret(), "keySecretRef": secret()});
+    let endpoint = || json!({"url": "x://y", "tls": tls(), "usernameSecretRef": secret(), "passwordSecretRef": secret()});
+    let http = || {
+        let mut http = endpoint();
+        put(&mut http, "/tokenSecretRef", &secret());
+        put(&mut http, "/headers", &json!({"X-Scope": "a"}));
+        http
+    };
+    let server = || {
+        let mut server = endpoint();
+        put(&mut server, "/url", &Value::Null);
+        put(&mut server, "/host", &json!("db"));
+        put(&mut server, "/port", &json!(5432));
+        put(&mut server, "/database", &json!("d"));
+        server
+    };
+    let mut redis = server();
+    for field in ["/host", "/port"] {
+        put(&mut redis, field, &Value::Null);
+    }
+    put(&mut redis, "/database", &json!(1));
+    put(&mut redis, "/addresses", &json!(["r:6379"]));
+    put(&mut redis, "/cluster", &json!(false));
+    let login =
+        json!({"master": "m", "usernameSecretRef": secret(), "passwordSecretRef": secret()});
+    put(&mut redis, "/sentinel", &login);
+    let sqs = json!({
+        "region": "eu-central-1", "endpoint": "http://x", "accessKeyIdSecretRef": secret(),
+        "secretAccessKeySecretRef": secret(),
+    });
+    BTreeMap::from([
+        ("prometheus", http()),
+        ("http", http()),
+        ("rabbitmq", endpoint()),
+        ("nats", endpoint()),
+        ("external", endpoint()),
+        ("postgres", server()),
+        ("mysql", server()),
+        ("redis", redis),
+        ("sqs", sqs),
+    ])
+}

@@ -1,0 +1,212 @@
+//! A walk over every leaf of every spec: each one changes what decide is told or observe is asked, or is refused by its path.
+//! None is ignored. A new field fails this test until it has its line below.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use penstock::crd::manifest::Neighbours;
+use penstock::crd::meaning::{Code, Meaning};
+use serde_json::{Value, json};
+
+use super::refusals::CHECKER;
+use super::schema::{schemas, walk};
+use super::{Around, CLUSTER_CONNECTION, CONNECTION, PIPELINE, put, read, yaml};
+
+mod working;
+mod later;
+mod logins;
+
+use later::{later_sources, refused};
+use logins::{later_connections, working_logins, working_openings};
+use working::working;
+
+/// Changes to a manifest: JSON pointers and values.
+type Changes = Vec<(&'static str, Value)>;
+
+/// A pointer below the first stage.
+macro_rules! stage {
+    ($rest:literal) => {
+        concat!("/spec/stages/0", $rest)
+    };
+}
+
+pub(super) use stage;
+
+/// The leaves of a schema's spec.
+fn leaves(schema: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    walk(schema, "", &mut |path, schema| {
+        let is_leaf =
+            ["properties", "items", "additionalProperties"].iter().all(|key| schema[key].is_null());
+        if is_leaf && path.starts_with("spec") {
+            found.insert(path.to_owned());
+        }
+    });
+    found
+}
+
+/// The leaves that a manifest writes, as the schema spells them.
+fn written(value: &Value, schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, below) in fields {
+                if let Some(schema) = schema["properties"].get(name) {
+                    let path =
+                        if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    written(below, schema, &path, found);
+                } else if schema["additionalProperties"].is_object() {
+                    written(below, &schema["additionalProperties"], &format!("{path}{{}}"), found);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for below in items {
+                written(below, &schema["items"], &format!("{path}[]"), found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            found.insert(path.to_owned());
+        }
+    }
+}
+
+fn schema_of(kind: &str) -> Value {
+    schemas().into_iter().find(|(found, _)| found == kind).unwrap().1
+}
+
+/// The contract's connections, all open.
+fn around() -> Around {
+    let mut cluster_wide = yaml(CLUSTER_CONNECTION);
+    put(&mut cluster_wide, "/spec/kafka", &yaml(CONNECTION)["spec"]["kafka"]);
+    Around::with(&[yaml(CONNECTION), cluster_wide])
+}
+
+/// A manifest with changes, which the API server would take.
+fn changed(base: &str, changes: &[&Changes]) -> Value {
+    let mut manifest = yaml(base);
+    for (pointer, value) in changes.iter().copied().flatten() {
+        put(&mut manifest, pointer, value);
+    }
+    let checked = CHECKER.check(&manifest, &Neighbours::default());
+    assert!(checked.faults.is_empty(), "{changes:?}: {:?}", checked.faults);
+    manifest
+}
+
+#[test]
+fn every_leaf_of_a_pipeline_matters_or_is_refused_by_its_path() {
+    let schema = schema_of("ScaledPipeline");
+    let mut open = leaves(&schema);
+    assert!(open.len() > 150, "the walk found only {} leaves", open.len());
+    for (leaf, given, change) in working() {
+        let change = vec![change];
+        let before = changed(PIPELINE, &[&given]);
+        let after = changed(PIPELINE, &[&given, &change]);
+        let mut found = BTreeSet::new();
+        written(&after, &schema, "", &mut found);
+        assert!(found.contains(leaf), "{leaf} is not written by {change:?}");
+        let before = read(&before, &around()).unwrap_or_else(|faults| panic!("{leaf}: {faults:?}"));
+        let after = read(&after, &around()).unwrap_or_else(|faults| panic!("{leaf}: {faults:?}"));
+        assert_ne!(before, after, "{leaf} changes nothing");
+        assert!(open.remove(leaf), "{leaf} is no leaf, or stands here twice");
+    }
+    for (subtree, path, samples) in refused() {
+        let mut found = BTreeSet::new();
+        for sample in &samples {
+            let manifest = changed(PIPELINE, &[sample]);
+            written(&manifest, &schema, "", &mut found);
+            let faults = read(&manifest, &around()).unwrap_err();
+            let is_told = faults
+                .iter()
+                .any(|fault| fault.code == Code::NotYetSupported && fault.path == path);
+            assert!(is_told, "{subtree}: {faults:?}");
+        }
+        let below = format!("{subtree}.");
+        let item = format!("{subtree}[");
+        let of_subtree = |leaf: &&String| {
+            **leaf == subtree || leaf.starts_with(&below) || leaf.starts_with(&item)
+        };
+        let mine: Vec<String> = open.iter().filter(of_subtree).cloned().collect();
+        assert!(!mine.is_empty(), "{subtree} has no leaf");
+        for leaf in mine {
+            assert!(found.contains(&leaf), "{leaf} is written by no sample");
+            open.remove(&leaf);
+        }
+    }
+    assert!(open.is_empty(), "neither used nor refused: {open:#?}");
+}
+
+/// A pipeline whose source names the connection.
+fn connected(kind: &str) -> Value {
+    changed(
+        PIPELINE,
+        &[&vec![
+            (stage!("/sources/0/kafka/bootstrapServers"), Value::Null),
+            (stage!("/sources/0/kafka/connectionRef"), json!({"kind": kind, "name": "events"})),
+        ]],
+    )
+}
+
+/// What a pipeline means whose source names this connection.
+fn through(kind: &str, connection: &Value) -> Meaning {
+    read(&connected(kind), &Around::with(std::slice::from_ref(connection))).unwrap()
+}
+
+#[test]
+fn every_leaf_of_a_connection_matters_or_is_refused_by_its_path() {
+    for kind in ["Connection", "ClusterConnection"] {
+        let schema = schema_of(kind);
+        let mut open = leaves(&schema);
+        let mut base = yaml(CONNECTION);
+        put(&mut base, "/kind", &kind.into());
+        if kind == "ClusterConnection" {
+            let contract = yaml(CLUSTER_CONNECTION);
+            for field in ["secretNamespace", "allowedNamespaces"] {
+                put(&mut base, &format!("/spec/{field}"), &contract["spec"][field]);
+            }
+        }
+        let base = base.to_string();
+        let before = through(kind, &changed(&base, &[]));
+        assert!(before.unanswerable.is_empty(), "{before:?}");
+        let openings = if kind == "ClusterConnection" { working_openings() } else { Vec::new() };
+        for (leaf, change) in working_logins().into_iter().chain(openings) {
+            let after = changed(&base, &[&change]);
+            let mut found = BTreeSet::new();
+            written(&after, &schema, "", &mut found);
+            assert!(found.contains(leaf), "{leaf} is not written by {change:?}");
+            assert_ne!(through(kind, &after), before, "{leaf} changes nothing");
+            assert!(open.remove(leaf), "{leaf} is no leaf, or stands here twice");
+        }
+        // A cluster of Strimzi is refused by its path; the stage is held.
+        let strimzi = json!({"strimzi": {"cluster": "c", "listener": "l", "user": "u"}});
+        let after = changed(&base, &[&vec![("/spec/kafka", strimzi)]]);
+        let [(_, fault)] = through(kind, &after).unanswerable.try_into().unwrap();
+        assert_eq!(fault.code, Code::NotYetSupported);
+        assert!(fault.path.ends_with(" spec.kafka.strimzi"), "{fault}");
+        open.retain(|leaf| !leaf.starts_with("spec.kafka.strimzi."));
+        // The others are refused by the source that would use them.
+        let sources: BTreeMap<_, _> = later_sources().into_iter().collect();
+        for (of, sample) in later_connections() {
+            let sample = json!({of: sample});
+            let mut after = changed(PIPELINE, &[]);
+            put(&mut after, stage!("/sources/0"), &json!({"name": "orders", of: sources[of][0]}));
+            let mut connection = yaml(&base);
+            put(&mut connection, "/spec/kafka", &Value::Null);
+            put(&mut connection, &format!("/spec/{of}"), &sample[of]);
+            let checked = CHECKER.check(&connection, &Neighbours::default());
+            assert!(checked.faults.is_empty(), "{of}: {:?}", checked.faults);
+            let faults =
+                read(&after, &Around::with(std::slice::from_ref(&connection))).unwrap_err();
+            let path = format!("spec.stages[0].sources[0].{of}");
+            assert!(faults.iter().any(|fault| fault.path == path), "{of}: {faults:?}");
+            let mut found = BTreeSet::new();
+            written(&connection, &schema, "", &mut found);
+            let below = format!("spec.{of}.");
+            let mine: Vec<String> =
+                open.iter().filter(|leaf| leaf.starts_with(&below)).cloned().collect();
+            for leaf in mine {
+                assert!(found.contains(&leaf), "{leaf} is written by no sample");
+                open.remove(&leaf);
+            }
+        }
+        assert!(open.is_empty(), "{kind}: neither used nor refused: {open:#?}");
+    }
+}

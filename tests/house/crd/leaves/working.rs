@@ -1,0 +1,172 @@
+//! Leaves of a pipeline that work, each with a change that it makes.
+
+use serde_json::{Value, json};
+
+use super::{Changes, stage};
+
+/// A leaf, what is written before, and the one value that is written besides to make a difference.
+type Working = (&'static str, Changes, (&'static str, Value));
+
+/// Leaves that work.
+pub(super) fn working() -> Vec<Working> {
+    [pipeline(), stages(), behaviour(), sources()].concat()
+}
+
+/// Nothing is written before.
+fn plain(leaf: &'static str, pointer: &'static str, value: Value) -> Working {
+    (leaf, Vec::new(), (pointer, value))
+}
+
+fn pipeline() -> Vec<Working> {
+    vec![
+        plain("spec.mode", "/spec/mode", json!("Observe")),
+        plain("spec.pollInterval", "/spec/pollInterval", json!("7s")),
+        plain("spec.objective.maxDelay", "/spec/objective/maxDelay", json!("90s")),
+    ]
+}
+
+fn stages() -> Vec<Working> {
+    let sink = json!({"name": "sink", "target": {"name": "sink"}, "replicas": {"max": 9}});
+    let by_min = |idle: Value| vec![(stage!("/replicas/min"), json!(2)), (stage!("/idle"), idle)];
+    let fallback = || vec![(stage!("/fallback"), json!({"policy": "AtLeast", "replicas": 3}))];
+    vec![
+        plain("spec.stages[].name", stage!("/name"), json!("refine")),
+        (
+            "spec.stages[].after[]",
+            vec![("/spec/stages/1", sink)],
+            ("/spec/stages/1/after", json!(["enrich"])),
+        ),
+        plain("spec.stages[].mode", stage!("/mode"), json!("Observe")),
+        plain("spec.stages[].objective.maxDelay", stage!("/objective"), json!({"maxDelay": "20s"})),
+        plain(
+            "spec.stages[].target.apiVersion",
+            stage!("/target/apiVersion"),
+            json!("argoproj.io/v1alpha1"),
+        ),
+        plain("spec.stages[].target.kind", stage!("/target/kind"), json!("StatefulSet")),
+        plain("spec.stages[].target.name", stage!("/target/name"), json!("other")),
+        plain("spec.stages[].replicas.min", stage!("/replicas/min"), json!(2)),
+        plain("spec.stages[].replicas.max", stage!("/replicas/max"), json!(20)),
+        (
+            "spec.stages[].idle.replicas",
+            by_min(json!({"after": "5m"})),
+            (stage!("/idle/replicas"), json!(1)),
+        ),
+        (
+            "spec.stages[].idle.after",
+            by_min(json!({"replicas": 0})),
+            (stage!("/idle/after"), json!("90s")),
+        ),
+        plain("spec.stages[].ratePerReplica", stage!("/ratePerReplica"), json!(33.5)),
+        plain("spec.stages[].startup", stage!("/startup"), json!("20s")),
+        plain("spec.stages[].onSilence", stage!("/onSilence"), json!("Follow")),
+        ("spec.stages[].fallback.after", fallback(), (stage!("/fallback/after"), json!("5m"))),
+        (
+            "spec.stages[].fallback.policy",
+            fallback(),
+            (stage!("/fallback/policy"), json!("Static")),
+        ),
+        ("spec.stages[].fallback.replicas", fallback(), (stage!("/fallback/replicas"), json!(4))),
+    ]
+}
+
+/// Both directions of `behavior` have the same fields.
+macro_rules! direction {
+    ($side:literal) => {{
+        let policies = || {
+            let policies = json!([{"type": "Pods", "value": 4, "periodSeconds": 60}]);
+            vec![(stage!("/behavior"), json!({ $side: { "policies": policies } }))]
+        };
+        vec![
+            plain(
+                concat!("spec.stages[].behavior.", $side, ".stabilizationWindowSeconds"),
+                stage!("/behavior"),
+                json!({ $side: { "stabilizationWindowSeconds": 30 } }),
+            ),
+            plain(
+                concat!("spec.stages[].behavior.", $side, ".tolerance"),
+                stage!("/behavior"),
+                json!({ $side: { "tolerance": "0.5" } }),
+            ),
+            plain(
+                concat!("spec.stages[].behavior.", $side, ".selectPolicy"),
+                stage!("/behavior"),
+                json!({ $side: { "selectPolicy": "Disabled" } }),
+            ),
+            (
+                concat!("spec.stages[].behavior.", $side, ".policies[].type"),
+                policies(),
+                (concat!(stage!("/behavior/"), $side, "/policies/0/type"), json!("Percent")),
+            ),
+            (
+                concat!("spec.stages[].behavior.", $side, ".policies[].value"),
+                policies(),
+                (concat!(stage!("/behavior/"), $side, "/policies/0/value"), json!(1)),
+            ),
+            (
+                concat!("spec.stages[].behavior.", $side, ".policies[].periodSeconds"),
+                policies(),
+                (concat!(stage!("/behavior/"), $side, "/policies/0/periodSeconds"), json!(15)),
+            ),
+        ]
+    }};
+}
+
+fn behaviour() -> Vec<Working> {
+    [direction!("scaleUp"), direction!("scaleDown")].concat()
+}
+
+fn sources() -> Vec<Working> {
+    let by_connection = || {
+        vec![
+            (stage!("/sources/0/kafka/bootstrapServers"), Value::Null),
+            (stage!("/sources/0/kafka/connectionRef"), json!({"name": "events"})),
+        ]
+    };
+    let kafka = |leaf, pointer, value: &str| plain(leaf, pointer, json!(value));
+    vec![
+        plain("spec.stages[].sources[].name", stage!("/sources/0/name"), json!("others")),
+        plain("spec.stages[].sources[].activation", stage!("/sources/0/activation"), json!(500)),
+        plain(
+            "spec.stages[].sources[].pollInterval",
+            stage!("/sources/0/pollInterval"),
+            json!("30s"),
+        ),
+        (
+            "spec.stages[].sources[].kafka.connectionRef.name",
+            by_connection(),
+            (stage!("/sources/0/kafka/connectionRef/name"), json!("elsewhere")),
+        ),
+        (
+            "spec.stages[].sources[].kafka.connectionRef.kind",
+            by_connection(),
+            (stage!("/sources/0/kafka/connectionRef/kind"), json!("ClusterConnection")),
+        ),
+        kafka(
+            "spec.stages[].sources[].kafka.bootstrapServers",
+            stage!("/sources/0/kafka/bootstrapServers"),
+            "other:9092",
+        ),
+        kafka(
+            "spec.stages[].sources[].kafka.topics[]",
+            stage!("/sources/0/kafka/topics/1"),
+            "more",
+        ),
+        kafka("spec.stages[].sources[].kafka.group", stage!("/sources/0/kafka/group"), "other"),
+        kafka(
+            "spec.stages[].sources[].kafka.offsetReset",
+            stage!("/sources/0/kafka/offsetReset"),
+            "Earliest",
+        ),
+        kafka(
+            "spec.stages[].sources[].kafka.isolation",
+            stage!("/sources/0/kafka/isolation"),
+            "ReadCommitted",
+        ),
+        kafka(
+            "spec.stages[].sources[].kafka.perReplica",
+            stage!("/sources/0/kafka/perReplica"),
+            "0.5",
+        ),
+    ]
+}

@@ -1,0 +1,133 @@
+//! What is refused, in the API server's words, and what is not. The same cases are held against real servers in tests/live.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use penstock::crd::manifest::{Checked, Checker, Neighbours, Outcome};
+use penstock::crd::{ScaledPipeline, meaning};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Around, CLUSTER_CONNECTION, CONNECTION, EVERYTHING, PIPELINE, put, yaml};
+
+/// One case of `tests/data/crd/refusals.yaml`.
+#[derive(Debug, Deserialize)]
+struct Case {
+    title: String,
+    of: String,
+    set: BTreeMap<String, Value>,
+    says: Vec<String>,
+}
+
+impl Case {
+    /// The manifest it comes to.
+    fn manifest(&self) -> Value {
+        let mut object = yaml(match self.of.as_str() {
+            "pipeline" => PIPELINE,
+            "connection" => CONNECTION,
+            _ => CLUSTER_CONNECTION,
+        });
+        for (pointer, value) in &self.set {
+            put(&mut object, pointer, value);
+        }
+        object
+    }
+}
+
+/// The schemas, compiled once.
+pub(super) static CHECKER: LazyLock<Checker> = LazyLock::new(|| Checker::new().unwrap());
+
+fn cases() -> Vec<Case> {
+    serde_saphyr::from_str(include_str!("../../data/crd/refusals.yaml")).unwrap()
+}
+
+/// Checks one manifest that stands alone.
+fn check(manifest: &Value) -> Checked {
+    CHECKER.check(manifest, &Neighbours::default())
+}
+
+#[test]
+fn what_breaks_a_rule_is_refused_in_the_api_servers_words() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let mut says = CHECKER.check(&case.manifest(), &Neighbours::default()).faults;
+        says.sort();
+        assert!(!case.says.is_empty(), "{} is not refused by a real server", case.title);
+        if says != case.says {
+            wrong
+                .push(format!("{}\n  server:  {:#?}\n  offline: {says:#?}", case.title, case.says));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_the_contract_shows_is_accepted() {
+    for manifest in [PIPELINE, CONNECTION, CLUSTER_CONNECTION] {
+        let checked = check(&yaml(manifest));
+        assert_eq!(checked.result, Outcome::Good, "{checked:?}");
+    }
+    let everything = check(&yaml(EVERYTHING));
+    assert_eq!(everything.result, Outcome::Warned, "{everything:?}");
+    assert!(everything.faults.is_empty());
+}
+
+#[test]
+fn every_example_is_accepted_without_a_warning() {
+    let folder = format!("{}/deploy/examples", env!("CARGO_MANIFEST_DIR"));
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let neighbours = Neighbours::of(&documents);
+        for document in &documents {
+            let checked = CHECKER.check(document, &neighbours);
+            assert_eq!(checked.result, Outcome::Good, "{}: {checked:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn what_slips_past_the_api_server_is_refused_by_the_daemon_too() {
+    for case in cases().iter().filter(|case| case.of == "pipeline") {
+        let Ok(written) = serde_json::from_value::<ScaledPipeline>(case.manifest()) else {
+            continue; // The watch cannot read it, and says so.
+        };
+        let is_unknown_field = case.says.iter().any(|line| line.starts_with("unknown field"));
+        let result = meaning::read(&written, &Around::default());
+        assert!(result.is_err() || is_unknown_field, "{} is taken: {result:?}", case.title);
+    }
+}
+
+#[test]
+fn a_manifest_of_another_kind_is_skipped_and_an_unknown_kind_of_ours_is_refused() {
+    let of = |api_version: &str, kind: &str| {
+        check(
+            &serde_json::json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}}),
+        )
+    };
+    assert_eq!(of("apps/v1", "Deployment").result, Outcome::Skipped);
+    let unknown = of("penstock.dev/v1alpha1", "ScaledPipelines");
+    assert_eq!(unknown.result, Outcome::Refused);
+    assert_eq!(
+        unknown.faults,
+        [r#"no matches for kind "ScaledPipelines" in version "penstock.dev/v1alpha1""#]
+    );
+    assert_eq!(of("", "").result, Outcome::Refused);
+}
+
+#[test]
+fn a_name_that_is_none_is_refused() {
+    let mut manifest = yaml(PIPELINE);
+    put(&mut manifest, "/metadata/name", &"Orders".into());
+    let [fault] = check(&manifest).faults.try_into().unwrap();
+    assert!(
+        fault.starts_with("metadata.name: Invalid value: \"Orders\": a lowercase RFC 1123"),
+        "{fault}"
+    );
+    put(&mut manifest, "/metadata/name", &Value::Null);
+    assert_eq!(
+        check(&manifest).faults,
+        ["metadata.name: Required value: name or generateName is required"]
+    );
+}
