@@ -1,10 +1,20 @@
 //! How many replicas one stage needs: each threshold's wish and the objective's, of which the largest wins. Called between
 //! `evidence` and `steady`; bounds and calm are for later phases.
+//!
+//! The objective's closed form: what waits now must be served, in the order it came, before it is older than promised, by the pods
+//! that work now and, once they are up, by those added; and what arrives must not pile up.
 
-use super::evidence::{Evidence, Trust, float};
-use super::partitions::{ceil, enough};
+use super::evidence::{Evidence, Trust};
+use super::partitions::{breakpoints, capacity, ceil};
 use super::pipeline::Stage;
 use super::reason::Reason;
+
+/// Share of the objective that is planned with; the rest is for what no plan foresees.
+const GOAL: f64 = 0.8;
+/// What cannot be served in time because pods start too slowly is worked off within this share of the goal once they are up.
+const LATE: f64 = 0.25;
+/// A lower count must carry this much more than there is, so that noise does not move it.
+const SLACK: f64 = 1.1;
 
 /// A number with all its reasons: no phase may change the one without adding to the other.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,21 +35,60 @@ impl Bid {
     }
 }
 
-/// What a stage is sized with, learned or hinted.
+/// What a stage has to do, over all its queues. Items and seconds.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pace {
+pub(super) struct Load {
+    /// Items waiting, as read.
+    pub(super) lag: u64,
+    /// Of those, the ones not yet taken: commits lag behind the work.
+    pub(super) backlog: f64,
     /// Items a second that arrive.
-    pub(super) arrivals: Option<f64>,
-    /// Items a second that one replica gets through.
+    pub(super) arrivals: f64,
+    /// Did so much come since the poll before that it may be a burst or a new level? The next poll tells.
+    pub(super) is_jump: bool,
+    /// Age of the oldest item.
+    pub(super) delay: f64,
+    /// Time between two commits: work counts as done only then.
+    pub(super) commits: f64,
+    /// Partitions, if every queue has them: they bound the useful replicas.
+    pub(super) partitions: Option<u32>,
+}
+
+/// What a stage can do. Items and seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means {
+    /// Items a second of one replica, once known.
     pub(super) rate: Option<f64>,
-    /// Age of the oldest item, in seconds.
-    pub(super) delay: Option<f64>,
+    /// The least it has shown, while not known.
+    pub(super) shown: Option<f64>,
+    /// From a write to Ready.
+    pub(super) startup: f64,
+    /// Until the pods still starting are Ready.
+    pub(super) pending: f64,
+    /// Pause of the group when its members change.
+    pub(super) rebalance: f64,
+    /// Pods that work.
+    pub(super) ready: u32,
+    /// Pods that are wanted now.
+    pub(super) desired: u32,
+    /// How long the present pods have been at work.
+    pub(super) settled: f64,
+    /// How long it takes to learn a rate from busy pods.
+    pub(super) lesson: f64,
+    /// Has it been quiet enough, long enough, to try fewer?
+    pub(super) may_probe: bool,
 }
 
 /// The largest wish, or none when nothing that was read can size the stage.
-pub(super) fn wish(stage: &Stage, evidence: &Evidence<'_>, pace: Pace) -> Option<Bid> {
+pub(super) fn wish(
+    stage: &Stage,
+    evidence: &Evidence<'_>,
+    load: Option<&Load>,
+    means: &Means,
+) -> Option<Bid> {
     let mut wishes = thresholds(evidence);
-    wishes.extend(objective(stage, evidence, pace));
+    let is_alone = wishes.is_empty();
+    wishes.extend(load.and_then(|load| objective(stage, load, means, is_alone)));
     // Of equal wishes the first speaks, so that the reason does not flip with noise.
     wishes.into_iter().rev().max_by_key(|bid| bid.replicas)
 }
@@ -54,11 +103,12 @@ fn thresholds(evidence: &Evidence<'_>) -> Vec<Bid> {
         if per_replica.is_nan() || per_replica <= 0.0 {
             continue;
         }
-        let wished = ceil(amount / per_replica);
+        // To zero is not a matter of thresholds: that is earned by idleness.
+        let wished = ceil(amount / per_replica).max(1);
         let source = seen.source.name.to_string();
         let mut bid =
             Bid::new(wished, Reason::Threshold { source, lag: amount, per_replica, wished });
-        if let (Some(partitions), Some(_)) = (partitions, seen.queue())
+        if let (Some(partitions), Some(_)) = (partitions.filter(|&p| 0 < p), seen.queue())
             && partitions < wished
         {
             bid.set(partitions, Reason::PartitionBound { wished, partitions });
@@ -68,28 +118,170 @@ fn thresholds(evidence: &Evidence<'_>) -> Vec<Bid> {
     bids
 }
 
-fn objective(stage: &Stage, evidence: &Evidence<'_>, pace: Pace) -> Option<Bid> {
+/// What the objective asks for; `None` without one. While the rate is not known, thresholds speak alone if there are any.
+fn objective(stage: &Stage, load: &Load, means: &Means, is_alone: bool) -> Option<Bid> {
     let objective = stage.max_delay?.as_secs_f64();
-    let rate = pace.rate.filter(|rate| rate.is_finite() && 0.0 < *rate)?;
-    let lag = evidence.lag()?;
-    let within = (0.8 * objective).max(1.0);
-    let arrivals = pace.arrivals.unwrap_or(0.0);
-    let backlog = float(lag) / within;
-    let load = backlog.max(arrivals) / rate;
-    let partitions = evidence.is_partitioned().then(|| evidence.partitions());
-    let most = partitions.unwrap_or(u32::MAX).min(stage.max);
-    let plain = ceil(load);
-    let wished = if plain == 0 { 0 } else { enough(load, partitions, most).unwrap_or(most.max(1)) };
-    let delay = pace.delay.unwrap_or(0.0);
-    let mut bid = if arrivals < backlog {
+    let known = means.rate.filter(|rate| rate.is_finite() && 0.0 < *rate);
+    let Some(rate) = known else {
+        return is_alone.then(|| unknown(stage, objective, load, means));
+    };
+    Some(size(stage, objective, load, means, rate))
+}
+
+fn size(stage: &Stage, objective: f64, load: &Load, means: &Means, rate: f64) -> Bid {
+    let need = Need::new(objective, load, means, rate);
+    let partitions = load.partitions.filter(|&partitions| 0 < partitions);
+    let most = partitions.unwrap_or(u32::MAX).min(stage.max).max(1);
+    let wished = need.smallest(partitions, most);
+    let Load { lag, delay, arrivals, .. } = *load;
+    let mut bid = if wished == means.desired {
+        Bid::new(wished, Reason::Steady { delay, objective })
+    } else if need.is_backlog(wished) {
         Bid::new(wished, Reason::CatchUp { lag, delay, objective, rate, wished })
     } else {
         Bid::new(wished, Reason::KeepUp { arrivals, rate, wished })
     };
-    if let Some(partitions) = partitions
-        && partitions < plain
-    {
-        bid.set(wished, Reason::PartitionBound { wished: plain, partitions });
+    let plain = need.plain(wished);
+    match partitions {
+        Some(partitions) if partitions < plain => {
+            bid.set(wished, Reason::PartitionBound { wished: plain, partitions });
+        }
+        Some(partitions) if plain < wished && wished != means.desired => {
+            let per_consumer = partitions.div_ceil(wished);
+            bid.why.insert(0, Reason::Breakpoint { wished: plain, partitions, per_consumer });
+        }
+        _ => {}
     }
-    Some(bid)
+    if stage.max < plain && wished == stage.max {
+        bid.set(wished, Reason::AtMax { wished: plain, max: stage.max });
+    }
+    bid
+}
+
+/// What must be done, in replicas' worth of work.
+#[derive(Debug)]
+struct Need<'a> {
+    means: &'a Means,
+    /// For what arrives.
+    arrivals: f64,
+    /// What waits, in seconds of one replica's work.
+    backlog: f64,
+    /// Seconds in which what waits must be served.
+    goal: f64,
+}
+
+impl<'a> Need<'a> {
+    fn new(objective: f64, load: &Load, means: &'a Means, rate: f64) -> Self {
+        let planned = (GOAL * objective - load.commits).max(LATE * objective);
+        // With a jump whose nature the next poll tells, only what cannot wait for it is a reason to move: one move, not two.
+        let goal = if load.is_jump { objective.max(planned) } else { planned }.max(1.0);
+        // The later it is already, the sooner it is to be over: at twice the objective, in half the time.
+        let lateness = (load.delay / objective.max(1.0) - 1.0).clamp(0.0, 1.0);
+        Self {
+            means,
+            arrivals: load.arrivals.max(0.0) / rate,
+            backlog: load.backlog.max(0.0) / rate,
+            goal: goal * (1.0 - 0.5 * lateness),
+        }
+    }
+
+    /// What a count must carry for the backlog to be served in time, given that it takes a while until that count works.
+    fn for_backlog(&self, count: u32) -> f64 {
+        let Means { startup, rebalance, pending, ready, desired, .. } = *self.means;
+        let (wait, meanwhile) = match count {
+            n if desired < n => (startup + rebalance, ready),
+            n if ready < n => (pending + rebalance, ready),
+            n if n == ready => (0.0, ready),
+            _ => (rebalance, 0),
+        };
+        let left = (self.backlog - f64::from(meanwhile) * wait).max(0.0);
+        left / (self.goal - wait).max(LATE * self.goal)
+    }
+
+    fn is_backlog(&self, count: u32) -> bool {
+        self.arrivals < self.for_backlog(count)
+    }
+
+    fn at(&self, count: u32) -> f64 {
+        self.arrivals.max(self.for_backlog(count))
+    }
+
+    /// What would be enough if work could be split at will.
+    fn plain(&self, count: u32) -> u32 {
+        ceil(self.at(count)).max(1)
+    }
+
+    /// The smallest useful count that carries it; the most there may be when none does.
+    fn smallest(&self, partitions: Option<u32>, most: u32) -> u32 {
+        let desired = self.means.desired;
+        let Some(partitions) = partitions else { return self.plainest(most) };
+        // The present count needs no move, so it is as good as a breakpoint.
+        let present = Some(desired).filter(|&n| 0 < n && n <= most);
+        let points = breakpoints(partitions).take_while(|&n| n <= most);
+        let found = points.chain(present).filter(|&n| self.fits(n, Some(partitions))).min();
+        found.unwrap_or(most)
+    }
+
+    /// The same where work splits at will.
+    fn plainest(&self, most: u32) -> u32 {
+        let desired = self.means.desired;
+        let fewer = ceil(SLACK * self.at(desired.saturating_sub(1))).max(1);
+        if fewer < desired {
+            fewer.min(most)
+        } else if 0 < desired && self.fits(desired, None) {
+            desired.min(most)
+        } else {
+            self.plain(desired.saturating_add(1)).max(desired).min(most)
+        }
+    }
+
+    /// Does a count carry it? Fewer than now only with some slack.
+    fn fits(&self, count: u32, partitions: Option<u32>) -> bool {
+        let slack = if count < self.means.desired { SLACK } else { 1.0 };
+        self.at(count) * slack <= capacity(count, partitions) * (1.0 + 1e-9)
+    }
+}
+
+/// No rate is known: run a few, watch them work, then jump.
+fn unknown(stage: &Stage, objective: f64, load: &Load, means: &Means) -> Bid {
+    let Means { desired, ready, .. } = *means;
+    if desired == 0 {
+        let few = load.partitions.map_or(1, |partitions| partitions / 8);
+        let replicas = few.max(stage.min).max(1).min(stage.max);
+        return Bid::new(replicas, Reason::Learning { replicas });
+    }
+    let Load { delay, commits, .. } = *load;
+    let bearable = (0.25 * objective).max(commits + 2.0);
+    let is_untold = means.shown.is_none() && 0 < load.lag;
+    if is_untold || bearable < delay {
+        // Busy pods show their rate within a lesson. If they do not, what they have shown must do.
+        let overdue = 60.0_f64.max(means.lesson) < means.settled;
+        return match means.shown.filter(|shown| 0.0 < *shown) {
+            Some(shown) if overdue && 0 < ready => {
+                let bid = size(stage, objective, load, means, shown);
+                if desired < bid.replicas { bid } else { learning(desired) }
+            }
+            _ => learning(desired),
+        };
+    }
+    match (means.may_probe, fewer(desired, load.partitions), means.shown) {
+        (true, Some(replicas), at_least) if means.startup + means.rebalance + 15.0 <= objective => {
+            let at_least = at_least.unwrap_or(0.0);
+            Bid::new(replicas, Reason::Probing { replicas, at_least })
+        }
+        _ => Bid::new(desired, Reason::Steady { delay, objective }),
+    }
+}
+
+fn learning(replicas: u32) -> Bid {
+    Bid::new(replicas, Reason::Learning { replicas })
+}
+
+/// The next lower count worth trying.
+fn fewer(desired: u32, partitions: Option<u32>) -> Option<u32> {
+    let next = match partitions {
+        Some(partitions) => breakpoints(partitions).take_while(|&n| n < desired).last(),
+        None => Some(desired - (desired / 8).max(1)),
+    };
+    next.filter(|&n| 0 < n && n < desired)
 }

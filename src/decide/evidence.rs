@@ -158,6 +158,13 @@ impl<'a> Seen<'a> {
         }
     }
 
+    /// Its offsets went backwards: nothing is concluded from it until a second reading agrees.
+    pub(super) fn suspect(&mut self) {
+        self.trust = Trust::Nothing;
+        self.reading = None;
+        self.complaint = Some(Reason::OffsetsReset { source: self.source.name.to_string() });
+    }
+
     fn complain(&mut self, label: &str, message: String) {
         self.complaint = Some(Reason::NoFreshData {
             source: self.source.name.to_string(),

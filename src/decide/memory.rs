@@ -4,9 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::age::Trace;
+use super::blind::Blind;
+use super::idle::Quiet;
 use super::pipeline::PipelineId;
+use super::pods::Pods;
+use super::rate::Rate;
+use super::steady::Calm;
 use super::writes::Writes;
 
 /// All that is remembered, by pipeline.
@@ -28,6 +35,24 @@ pub(super) struct PipelineMemory {
 /// What is remembered of one stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct StageMemory {
+    /// Has it believed what status and the owner say?
+    pub(super) is_started: bool,
+    /// Did an earlier life leave word of an open down window?
+    pub(super) is_warm: bool,
+    /// First complete reading of this life.
+    pub(super) seen_since: Option<Timestamp>,
+    /// How each queue moved, by the name of its source.
+    pub(super) traces: BTreeMap<Arc<str>, Trace>,
+    /// What one replica gets through.
+    pub(super) rate: Rate,
+    /// How long pods take.
+    pub(super) pods: Pods,
+    /// How long nothing has happened.
+    pub(super) quiet: Quiet,
+    /// How long nothing has been seen.
+    pub(super) blind: Blind,
+    /// Recent wishes and moves.
+    pub(super) calm: Calm,
     /// Our own writes and the hands of others.
     pub(super) writes: Writes,
 }

@@ -15,8 +15,16 @@ mod words;
 mod memory;
 mod stage;
 mod evidence;
+mod age;
+mod rate;
+mod pods;
+mod knowledge;
 mod partitions;
 mod demand;
+mod idle;
+mod blind;
+mod steady;
+mod limits;
 mod writes;
 
 use evidence::Evidence;
@@ -76,7 +84,7 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
         } else {
             &twice
         };
-        let turn = Turn {
+        let mut turn = Turn {
             at: now.at,
             may_act: now.may_act,
             pipeline: &situation.pipeline,
@@ -84,6 +92,7 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
             stage,
             target,
             outcomes: outcomes.map(|(_, outcome)| outcome).collect(),
+            recalled: situation.recalled.get(index).and_then(Option::as_ref),
             evidence: Evidence::gather(stage, &now.observations, now.at),
         };
         let mut remembered = stages.remove(&stage.name).unwrap_or_default();

@@ -10,16 +10,6 @@ pub(super) fn breakpoints(partitions: u32) -> impl Iterator<Item = u32> {
     })
 }
 
-/// The smallest count within `1..=most` at which the busiest replica's share leaves room for `load` (in replicas' worth of work);
-/// `None` when none does. Without partitions every count splits the work evenly.
-pub(super) fn enough(load: f64, partitions: Option<u32>, most: u32) -> Option<u32> {
-    let fits = |n: u32| load <= capacity(n, partitions);
-    match partitions {
-        None => Some(ceil(load).max(1)).filter(|&n| n <= most),
-        Some(partitions) => breakpoints(partitions).take_while(|&n| n <= most).find(|&n| fits(n)),
-    }
-}
-
 /// What `n` replicas get through, in replicas' worth of work, when the busiest of them holds ⌈P/n⌉ of `partitions`.
 pub(super) fn capacity(n: u32, partitions: Option<u32>) -> f64 {
     match partitions {
@@ -54,12 +44,13 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_useful_count_is_chosen() {
-        assert_eq!(enough(8.2, Some(48), 100), Some(10));
-        assert_eq!(enough(9.0, Some(48), 9), None);
-        assert_eq!(enough(49.0, Some(48), 100), None);
-        assert_eq!(enough(8.2, None, 100), Some(9));
-        assert_eq!(enough(0.0, Some(48), 100), Some(1));
-        assert_eq!(enough(3.000_000_000_1, None, 10), Some(3));
+    fn the_busiest_replica_bounds_what_a_count_gets_through() {
+        let of = |n, p| capacity(n, p);
+        assert!((of(10, Some(48)) - 9.6).abs() < 1e-12);
+        assert!((of(47, Some(48)) - 24.0).abs() < 1e-12);
+        assert!((of(60, Some(48)) - 48.0).abs() < 1e-12);
+        assert!((of(9, None) - 9.0).abs() < 1e-12);
+        assert!(of(0, Some(48)).abs() < 1e-12);
+        assert_eq!([3.000_000_000_1, 3.1, -1.0, f64::NAN].map(ceil), [3, 4, 0, 0]);
     }
 }

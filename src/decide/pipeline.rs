@@ -61,6 +61,7 @@ pub struct Pipeline {
 
 /// What the pause annotations ask for. Level-triggered: nothing of it is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "four annotations, each there or not")]
 pub struct Pause {
     /// `penstock.dev/paused`: write nothing.
     pub all: bool,

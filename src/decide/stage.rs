@@ -2,16 +2,21 @@
 //! each stage of a due pipeline; each phase may change the number only by adding a reason.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::demand::{self, Bid, Pace};
+use super::blind;
+use super::demand::{self, Bid};
 use super::evidence::{self, Evidence};
+use super::idle::Work;
+use super::knowledge::Known;
 use super::memory::StageMemory;
 use super::pipeline::{Mode, Pipeline, PipelineId, Stage};
-use super::plan::{Action, Outcome, Scale, Signals, StageId, Verdict};
+use super::plan::{Action, Outcome, Scale, StageId, Verdict};
 use super::reason::Reason;
-use super::snapshot::{Target, Unusable, Workload, Writing};
+use super::snapshot::{Recalled, Target, Unusable, Workload, Writing};
+use super::steady::{Brake, Haste, Moment};
 use super::writes::later;
 
 /// All that a stage's turn looks at.
@@ -24,6 +29,7 @@ pub(super) struct Turn<'a> {
     pub(super) stage: &'a Stage,
     pub(super) target: &'a Target,
     pub(super) outcomes: Vec<&'a Outcome>,
+    pub(super) recalled: Option<&'a Recalled>,
     pub(super) evidence: Evidence<'a>,
 }
 
@@ -33,6 +39,48 @@ pub(super) struct Answer {
     pub(super) verdict: Verdict,
     pub(super) action: Option<Action>,
     pub(super) violations: u32,
+}
+
+/// What the bounds and the owner's word make of the count that runs.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    /// What runs.
+    desired: u32,
+    /// The same within bounds: what a hold keeps.
+    current: u32,
+    /// Never fewer, awake.
+    floor: u32,
+    /// What to keep asleep; `None` when the stage never sleeps.
+    idle: Option<u32>,
+    /// Is it asleep?
+    is_asleep: bool,
+}
+
+impl Frame {
+    fn new(stage: &Stage, desired: u32, forced: bool) -> Self {
+        let least = u32::from(forced);
+        let idle = stage.idle.map(|idle| idle.replicas).or_else(|| (stage.min == 0).then_some(0));
+        let idle = idle.map(|idle| idle.max(least).min(stage.max));
+        let floor = stage.min.max(1).min(stage.max);
+        let is_asleep = idle.is_some_and(|idle| desired <= idle && desired < floor);
+        let lowest = if is_asleep { desired } else { floor };
+        Self {
+            desired,
+            current: desired.clamp(lowest, stage.max.max(lowest)),
+            floor,
+            idle,
+            is_asleep,
+        }
+    }
+}
+
+/// A bid on its way through the phases.
+#[derive(Debug)]
+struct Draft {
+    bid: Bid,
+    haste: Haste,
+    /// Does the owner's own word lower it, whatever is known?
+    is_told: bool,
 }
 
 impl Turn<'_> {
@@ -45,98 +93,223 @@ impl Turn<'_> {
     }
 
     /// The stage's turn.
-    pub(super) fn take(&self, memory: &mut StageMemory) -> Answer {
+    pub(super) fn take(&mut self, memory: &mut StageMemory) -> Answer {
+        memory.start(self.stage, self.recalled);
+        memory.read(&mut self.evidence, self.at);
         let workload = match self.target {
-            Target::Unseen => return self.without_target(Reason::TargetUnseen),
-            Target::Unusable(why) => return self.without_target(unusable(why, self.stage)),
+            Target::Unseen => return self.without_target(memory, Reason::TargetUnseen),
+            Target::Unusable(why) => {
+                return self.without_target(memory, unusable(why, self.stage));
+            }
             Target::Seen(workload) => workload,
         };
-        memory.writes.settle(workload, &self.outcomes, self.at, self.may_act);
-        let signals = self.signals();
-        if let Some((replicas, reason)) = memory.writes.waits_for(workload) {
-            let bid = Bid::new(replicas, reason);
-            return self.answer(bid, signals, memory, None, 0);
+        let moves = memory.writes.settle(workload, &self.outcomes, self.at, self.may_act);
+        let known = memory.learn(self, workload, &moves);
+        if let Some(bid) = memory.writes.stands(workload) {
+            return self.answer(bid, &known, memory, None);
         }
-        let mut bid = self.wish(signals, workload.desired);
-        self.hold_unless_fresh(&mut bid, workload.desired);
-        self.bound(&mut bid);
-        let mut violations = 0;
-        if let Some(promise) = self.broken(&bid, workload.desired) {
-            violations = 1;
-            bid.set(workload.desired, Reason::PromiseBroken { promise: promise.to_owned() });
+        let frame = Frame::new(self.stage, workload.desired, self.pipeline.pause.force_activation);
+        let work = memory.look(self, frame.is_asleep, known.window());
+        let mut draft = self.wish(&known, memory, frame, work.as_ref());
+        let fallback = (frame.current, self.at);
+        if blind::hold(
+            &mut draft.bid,
+            &memory.blind,
+            &self.evidence,
+            &self.stage.fallback,
+            fallback,
+        ) {
+            draft.is_told = true;
+            draft.haste = Haste::Told;
         }
-        let action = self.write(&mut bid, workload, memory);
-        self.answer(bid, signals, memory, action, violations)
+        let next = self.hold(&mut draft, &known, memory, frame);
+        self.respect(&mut draft, frame);
+        let broken = self.broken(&draft, frame);
+        if let Some(promise) = broken {
+            draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
+        }
+        let action = self.write(&mut draft.bid, workload, memory);
+        let mut answer = self.answer(draft.bid, &known, memory, action);
+        answer.violations = u32::from(broken.is_some());
+        let sleep = memory.quiet.until(self.patience(&known));
+        let more =
+            [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];
+        answer.verdict.next = more
+            .into_iter()
+            .chain([answer.verdict.next])
+            .flatten()
+            .filter(|&next| self.at < next)
+            .min();
+        answer
     }
 
-    fn without_target(&self, reason: Reason) -> Answer {
+    fn without_target(&self, memory: &StageMemory, reason: Reason) -> Answer {
+        let known = Known::of(self, memory, None);
         let verdict = Verdict {
             stage: self.id(),
             replicas: None,
             why: vec![reason],
-            signals: self.signals(),
+            signals: known.signals(self),
             held: None,
             next: None,
         };
         Answer { verdict, action: None, violations: 0 }
     }
 
-    fn signals(&self) -> Signals {
-        Signals {
-            lag: self.evidence.lag(),
-            rate_per_replica: self.stage.rate_hint,
-            startup: self.stage.startup_hint.map(|startup| startup.as_secs_f64()),
-            objective: self.stage.max_delay.map(|delay| delay.as_secs_f64()),
-            partitions: self.evidence.partitions(),
-            is_fresh: self.evidence.is_fresh(),
-            ..Signals::default()
-        }
+    /// How long it must be quiet before the stage sleeps.
+    fn patience(&self, known: &Known) -> Duration {
+        self.stage.idle.map_or_else(|| known.window(), |idle| idle.after)
     }
 
-    fn wish(&self, signals: Signals, current: u32) -> Bid {
+    /// What the sources ask for.
+    fn wish(
+        &self,
+        known: &Known,
+        memory: &StageMemory,
+        frame: Frame,
+        work: Option<&Work>,
+    ) -> Draft {
+        let draft = |bid, haste| Draft { bid, haste, is_told: false };
         if self.stage.sources.is_empty() {
-            return Bid::new(current, Reason::NoSources);
+            return draft(Bid::new(frame.current, Reason::NoSources), Haste::No);
         }
-        let pace = Pace {
-            arrivals: signals.arrival_rate,
-            rate: signals.rate_per_replica,
-            delay: signals.delay,
-        };
-        demand::wish(self.stage, &self.evidence, pace).unwrap_or_else(|| {
+        if frame.is_asleep && work.is_none() {
+            let since = memory.quiet.since().unwrap_or(self.at);
+            let replicas = frame.current;
+            return draft(Bid::new(replicas, Reason::Idle { since, replicas }), Haste::Sleep);
+        }
+        if let Some(asleep) = self.sleep(known, memory, frame) {
+            return asleep;
+        }
+        let load = known.load();
+        let bid = demand::wish(self.stage, &self.evidence, load.as_ref(), &known.means);
+        let mut bid = bid.unwrap_or_else(|| {
             let complaint = self.evidence.complaint().cloned();
-            Bid::new(current, complaint.unwrap_or(Reason::Learning { replicas: current }))
-        })
+            Bid::new(frame.current, complaint.unwrap_or(Reason::NoSources))
+        });
+        if frame.is_asleep
+            && let Some(Work { source, items }) = work.cloned()
+        {
+            bid.why.insert(0, Reason::Woken { source, items });
+        }
+        if bid.replicas < frame.floor {
+            let wished = bid.replicas;
+            bid.set(frame.floor, Reason::AtMin { wished, min: frame.floor });
+        }
+        draft(bid, Haste::No)
     }
 
-    fn hold_unless_fresh(&self, bid: &mut Bid, current: u32) {
-        if let Some(complaint) = self.evidence.complaint()
-            && bid.replicas <= current
-        {
-            bid.set(current, complaint.clone());
+    /// Sleep, if that is earned.
+    fn sleep(&self, known: &Known, memory: &StageMemory, frame: Frame) -> Option<Draft> {
+        let idle = frame.idle.filter(|&idle| idle < frame.desired && idle < frame.floor)?;
+        let since = memory.quiet.earned(self.patience(known), self.at)?;
+        let wake = known.wake();
+        let is_promised = self.stage.idle.is_none() && idle == 0;
+        match (self.stage.max_delay, wake) {
+            (Some(objective), Some(wake)) if is_promised && objective.as_secs_f64() < wake => {
+                let objective = objective.as_secs_f64();
+                let replicas = frame.floor;
+                let bid = Bid::new(replicas, Reason::KeptAwake { objective, wake, replicas });
+                Some(Draft { bid, haste: Haste::No, is_told: false })
+            }
+            _ => {
+                let bid = Bid::new(idle, Reason::Idle { since, replicas: idle });
+                // Without a word of the owner's on idleness, silence is suspicious as for any other move down.
+                let silent = known.silent.is_some() && self.stage.idle.is_none();
+                let haste = if silent { Haste::No } else { Haste::Sleep };
+                Some(Draft { bid, haste, is_told: false })
+            }
         }
     }
 
-    fn bound(&self, bid: &mut Bid) {
+    /// Holds what has not earned its move.
+    fn hold(
+        &self,
+        draft: &mut Draft,
+        known: &Known,
+        memory: &mut StageMemory,
+        frame: Frame,
+    ) -> Option<Timestamp> {
+        let moment = Moment {
+            at: self.at,
+            current: frame.current,
+            behaviour: &self.stage.behaviour,
+            window: known.window(),
+        };
+        let mut brakes = Vec::new();
+        let window = memory.calm.window(&moment);
+        brakes.extend(memory.newborn(window, self.at).map(Brake::Start));
+        if !known.is_mature {
+            brakes.push(Brake::Start(later(self.at, Duration::from_secs(20))));
+        }
+        brakes.extend(known.silent.map(Brake::Silence));
+        if let Some(until) = memory.pods.given_up().filter(|&until| self.at < until) {
+            brakes.push(Brake::Pods(known.means.ready, until));
+        }
+        let next = memory.calm.hold(&mut draft.bid, &moment, &brakes, draft.haste);
+        // Waking is not a change of size: no policy keeps a stage asleep whose up direction is not disabled.
+        let wakes = frame.is_asleep && 1 < draft.bid.why.len();
+        if wakes && let Some(Reason::LimitedByPolicy { wished, .. }) = draft.bid.why.last() {
+            let least = (*wished).min(frame.floor);
+            draft.bid.replicas = draft.bid.replicas.max(least);
+        }
+        next
+    }
+
+    /// What the owner says with bounds and annotations comes last.
+    fn respect(&self, draft: &mut Draft, frame: Frame) {
+        let pause = &self.pipeline.pause;
+        let bid = &mut draft.bid;
+        let would_be = bid.replicas;
+        let paused = |direction| Reason::Paused {
+            annotation: format!("penstock.dev/paused-scale-{direction}"),
+            would_be,
+        };
+        if pause.scale_in && would_be < frame.desired {
+            bid.set(frame.desired, paused("in"));
+        }
+        if pause.scale_out && frame.desired < would_be {
+            bid.set(frame.desired, paused("out"));
+        }
         let Stage { min, max, .. } = *self.stage;
-        if bid.replicas < min {
-            bid.set(min, Reason::AtMin { wished: bid.replicas, min });
+        let lowest = frame.idle.map_or(min, |idle| idle.min(min));
+        if bid.replicas < lowest && !pause.scale_out {
+            bid.set(lowest, Reason::AtMin { wished: bid.replicas, min: lowest });
+        }
+        if pause.force_activation && bid.replicas == 0 {
+            bid.set(1, Reason::ForcedActive { replicas: 1 });
         }
         if max < bid.replicas {
             bid.set(max, Reason::AtMax { wished: bid.replicas, max });
         }
+        if let Some(replicas) = self.stage.pinned {
+            bid.set(replicas, Reason::PinnedByAnnotation { replicas });
+            draft.is_told = true;
+        }
     }
 
-    /// A promise of ours that the bid breaks, if any.
-    fn broken(&self, bid: &Bid, current: u32) -> Option<&'static str> {
-        if self.stage.max < bid.replicas {
+    /// A promise of ours that the bid breaks, if any. Checked in release, too: what comes out of here is written.
+    fn broken(&self, draft: &Draft, frame: Frame) -> Option<&'static str> {
+        if self.stage.pinned.is_some() {
+            return None;
+        }
+        let replicas = draft.bid.replicas;
+        if self.stage.max < replicas {
             return Some("never above max");
         }
-        if bid.replicas < current.min(self.stage.max) && !self.evidence.is_fresh() {
+        let paused = self.pipeline.pause.scale_out;
+        let lowest = frame.idle.map_or(self.stage.min, |idle| idle.min(self.stage.min));
+        if replicas < lowest.min(self.stage.max) && !paused {
+            return Some("never below min");
+        }
+        let is_down = replicas < frame.desired.min(self.stage.max);
+        if is_down && !self.evidence.is_fresh() && !draft.is_told {
             return Some("never down without fresh data");
         }
         None
     }
 
+    /// What is to be written, unless something forbids it.
     fn write(
         &self,
         bid: &mut Bid,
@@ -146,35 +319,40 @@ impl Turn<'_> {
         let would_be = bid.replicas;
         let moves = would_be != workload.desired;
         let claims = !moves && workload.writing == Writing::Apply && !workload.is_ours;
-        if !moves && !claims {
-            return None;
-        }
         if self.stage.mode == Mode::Observe {
-            bid.set(would_be, Reason::Observed { would_be });
+            if moves {
+                bid.set(would_be, Reason::Observed { would_be });
+            }
             return None;
         }
-        if self.pipeline.pause.all {
+        if self.pipeline.pause.all && self.stage.pinned.is_none() {
             let annotation = "penstock.dev/paused".to_owned();
             bid.set(would_be, Reason::Paused { annotation, would_be });
             return None;
         }
         if let Some(reason) = memory.writes.forbidden(workload) {
-            bid.set(workload.desired, reason);
+            bid.set(would_be, reason);
             return None;
         }
-        let gap = self.evidence.poll().max(std::time::Duration::from_secs(5));
+        if !moves && !claims {
+            return None;
+        }
+        let gap = self.evidence.poll().max(Duration::from_secs(5));
         let wakes = workload.desired == 0 && 0 < would_be;
         if let Some(until) = memory.writes.rests_until(gap, self.at)
             && !wakes
         {
-            bid.set(workload.desired, Reason::TooSoon { wished: would_be, until });
+            if moves {
+                bid.set(workload.desired, Reason::TooSoon { wished: would_be, until });
+            }
             return None;
         }
         if !self.may_act {
             return None;
         }
-        let (force, hand) = memory.writes.hand().map_or((false, None), |(f, r)| (f, Some(r)));
-        if moves && let Some(reason) = hand {
+        let hand = memory.writes.hand().filter(|_| moves);
+        let force = hand.as_ref().is_some_and(|(force, _)| *force);
+        if let Some((_, reason)) = hand {
             bid.set(would_be, reason);
         }
         let scale = Scale {
@@ -185,7 +363,7 @@ impl Turn<'_> {
             writing: workload.writing,
             from: workload.desired,
             to: would_be,
-            force: force && moves,
+            force,
             why: bid.why.last().cloned().unwrap_or(Reason::NoSources),
         };
         let action = if moves { Action::Scale(scale) } else { Action::Claim(scale) };
@@ -196,25 +374,24 @@ impl Turn<'_> {
     fn answer(
         &self,
         bid: Bid,
-        signals: Signals,
-        memory: &StageMemory,
+        known: &Known,
+        memory: &mut StageMemory,
         action: Option<Action>,
-        violations: u32,
     ) -> Answer {
         let late = self.evidence.sources.iter().filter_map(|seen| {
             let patience = evidence::patience(seen.source.poll_interval);
-            Some(later(seen.reading?.at, patience)).filter(|&late| self.at < late)
+            Some(later(later(seen.reading?.at, patience), Duration::from_millis(1)))
         });
         let next = late.chain(memory.writes.next()).filter(|&next| self.at < next).min();
         let verdict = Verdict {
             stage: self.id(),
             replicas: Some(bid.replicas),
+            held: memory.calm.held(&bid, self.at),
             why: bid.why,
-            signals,
-            held: None,
+            signals: known.signals(self),
             next,
         };
-        Answer { verdict, action, violations }
+        Answer { verdict, action, violations: 0 }
     }
 }
 

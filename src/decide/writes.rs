@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::demand::Bid;
 use super::plan::{Action, Ending, ForeignWriter, Outcome};
 use super::reason::Reason;
 use super::snapshot::{Workload, Writing};
@@ -27,14 +28,16 @@ const SURELY_SEEN: Duration = Duration::from_mins(1);
 pub(super) struct Writes {
     /// The object all this is about.
     uid: Arc<str>,
-    /// On its way: to which count, since when.
-    asked: Option<(u32, Timestamp)>,
+    /// On its way.
+    asked: Option<Asked>,
     /// The last one taken: count, version, when.
     done: Option<Done>,
     /// Nobody knows what became of a write to this count; an older reading of the target is not decided on.
     unread: Option<(u32, Timestamp)>,
     /// The object moved under a write decided on this version.
     outdated: Option<(Arc<str>, Timestamp)>,
+    /// The last one never left: when that was learned.
+    unsent: Option<Timestamp>,
     /// The count we last wrote or saw: another one is someone's doing.
     known: Option<u32>,
     /// Someone's count that the next write replaces.
@@ -50,8 +53,17 @@ pub(super) struct Writes {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Asked {
+    to: u32,
+    since: Timestamp,
+    /// What it was decided for: still the reason to give until the watch shows it.
+    why: Reason,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Done {
     to: u32,
+    why: Reason,
     version: Arc<str>,
     at: Timestamp,
 }
@@ -81,11 +93,8 @@ impl Writes {
                 moves.extend(self.take(outcome));
             }
         }
-        if let Some((to, since)) = self.asked
-            && ANSWER < span(since, at)
-        {
-            self.asked = None;
-            self.unread = Some((to, since));
+        if let Some(asked) = self.asked.take_if(|asked| ANSWER < span(asked.since, at)) {
+            self.unread = Some((asked.to, asked.since));
         }
         if self.unread.is_some_and(|(_, since)| since < workload.read_at)
             && let Some((to, _)) = self.unread.take()
@@ -101,7 +110,7 @@ impl Writes {
         if self.blocked.as_ref().is_some_and(|(until, _)| *until <= at) {
             self.blocked = None;
         }
-        self.notice(workload, at, may_act);
+        moves.extend(self.notice(workload, at, may_act));
         moves
     }
 
@@ -112,6 +121,7 @@ impl Writes {
             Ending::Done { resource_version } => {
                 self.done = Some(Done {
                     to: scale.to,
+                    why: scale.why.clone(),
                     version: Arc::clone(resource_version),
                     at: outcome.at,
                 });
@@ -128,7 +138,8 @@ impl Writes {
             Ending::Outdated => {
                 self.outdated = Some((Arc::clone(&scale.resource_version), outcome.at));
             }
-            Ending::Gone | Ending::NotSent { .. } => {}
+            Ending::NotSent { .. } => self.unsent = Some(outcome.at),
+            Ending::Gone => self.outdated = Some((Arc::clone(&scale.resource_version), outcome.at)),
             Ending::Refused { code, message } => {
                 self.refusals = self.refusals.saturating_add(1);
                 let pause = growing(Duration::from_secs(30), 2, self.refusals);
@@ -165,16 +176,15 @@ impl Writes {
     }
 
     /// A count that is neither the last we saw nor one we wrote is someone's doing.
-    fn notice(&mut self, workload: &Workload, at: Timestamp, may_act: bool) {
+    /// A move of another Penstock, which is what a standby sees, is returned as one of ours.
+    fn notice(&mut self, workload: &Workload, at: Timestamp, may_act: bool) -> Option<Move> {
         if self.asked.is_some() || self.unread.is_some() || self.is_behind(workload) {
-            return;
+            return None;
         }
         let theirs = workload.desired;
-        let changed = self.known.is_some_and(|known| known != theirs);
-        self.known = Some(theirs);
-        // A standby sees the leader's moves, and what Penstock owns only Penstock has written.
-        if !changed || !may_act || workload.is_ours {
-            return;
+        let before = self.known.replace(theirs).filter(|&before| before != theirs)?;
+        if !may_act || workload.is_ours {
+            return Some(Move { at, from: before, to: theirs });
         }
         let comes_back = self.taken.is_some_and(|taken| span(taken, at) < RETURNS);
         match workload.writing {
@@ -183,6 +193,7 @@ impl Writes {
             Writing::Merge if comes_back => self.block(&"another writer".into(), at),
             Writing::Merge => self.hand = Some(Hand { manager: None, theirs }),
         }
+        None
     }
 
     /// Is the reading of the target older than our last accepted write?
@@ -197,20 +208,27 @@ impl Writes {
         }
     }
 
-    /// Why the target's count cannot be trusted just now, and the count it will most likely have.
-    pub(super) fn waits_for(&self, workload: &Workload) -> Option<(u32, Reason)> {
-        if let Some((to, _)) = self.asked {
-            return Some((to, Reason::WriteInFlight));
+    /// The bid that stands while the target's count cannot be trusted: after a write, until its answer has come and the watch
+    /// shows it.
+    pub(super) fn stands(&self, workload: &Workload) -> Option<Bid> {
+        if let Some(Asked { to, why, .. }) = &self.asked {
+            return Some(Bid { replicas: *to, why: vec![Reason::WriteInFlight, why.clone()] });
         }
         if self.unread.is_some() {
-            let message = "no answer to the last write".to_owned();
-            return Some((workload.desired, Reason::OutcomeUnknown { message }));
+            let message = "no answer came".to_owned();
+            return Some(Bid::new(workload.desired, Reason::OutcomeUnknown { message }));
         }
-        if self.is_behind(workload) {
-            let to = self.done.as_ref().map_or(workload.desired, |done| done.to);
-            return Some((to, Reason::WriteInFlight));
+        if let Some(Done { to, why, .. }) = self.done.as_ref().filter(|_| self.is_behind(workload))
+        {
+            return Some(Bid { replicas: *to, why: vec![Reason::WriteInFlight, why.clone()] });
         }
-        self.outdated.is_some().then_some((workload.desired, Reason::WriteInFlight))
+        let outdated = self.outdated.is_some();
+        outdated.then(|| Bid::new(workload.desired, Reason::WriteInFlight))
+    }
+
+    /// When our last write was accepted.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.done.as_ref().map(|done| done.at)
     }
 
     /// Why nothing may be written though the count is known.
@@ -228,9 +246,11 @@ impl Writes {
 
     /// When to look again though nothing happens.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        let answer =
-            self.asked.map(|(_, since)| later(later(since, ANSWER), Duration::from_secs(1)));
-        answer.into_iter().chain(self.blocked.as_ref().map(|(until, _)| *until)).min()
+        let second = Duration::from_secs(1);
+        let answer = self.asked.as_ref().map(|asked| later(later(asked.since, ANSWER), second));
+        let again = self.unsent.map(|at| later(at, second));
+        let free = self.blocked.as_ref().map(|(until, _)| *until);
+        answer.into_iter().chain(again).chain(free).min()
     }
 
     /// Someone's count that the next write replaces: with force once a conflict named them.
@@ -242,7 +262,9 @@ impl Writes {
 
     /// Notes that an action is on its way.
     pub(super) fn ask(&mut self, action: &Action, at: Timestamp) {
-        self.asked = Some((action.scale().to, at));
+        let scale = action.scale();
+        self.unsent = None;
+        self.asked = Some(Asked { to: scale.to, since: at, why: scale.why.clone() });
     }
 }
 

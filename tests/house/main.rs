@@ -7,6 +7,7 @@ mod script;
 mod crd;
 mod watch;
 mod observe;
+mod decide;
 mod act;
 mod daemon;
 mod demo;

@@ -1,0 +1,490 @@
+//! How one queue moved: a short record of its end offsets over time, from which follow the age of the oldest item and the speed of
+//! arrivals. Fed once for each new reading by a stage's turn; what the figures are used for is not its concern.
+//!
+//! The record keeps sixteen instants. When it is full, the instant goes that is missed least: one that lies on the line between its
+//! neighbours, so that bursts and lulls stay sharp and a steady stream costs nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::{Partition, Queue, Reading};
+use super::writes::span;
+
+/// Instants kept.
+const SLOTS: usize = 16;
+/// The newest instants are always kept: the speed of the last two polls rests on them.
+const NEWEST: usize = 3;
+/// History kept at least, for rates; more while an item that old still waits.
+const MEMORY_MS: i64 = 130_000;
+
+/// What is remembered of one queue. Times are milliseconds since the epoch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Trace {
+    /// When the latest reading was made.
+    read: Option<Timestamp>,
+    /// When commits were last read, and when they last moved.
+    commits_read: Option<Timestamp>,
+    commits_moved: Option<Timestamp>,
+    /// Time between the last two readings of commits.
+    commit_gap: Duration,
+    /// Oldest first.
+    times: Vec<i64>,
+    /// Items that had arrived by each instant, since the record began.
+    arrived: Vec<u64>,
+    /// End offsets less `base`, instant by instant, partition by partition within it.
+    ends: Vec<u32>,
+    /// In the order of topic and number.
+    parts: Vec<Part>,
+    /// Items that came with the latest reading.
+    came: u64,
+    /// Items taken since the record began.
+    served: u64,
+    /// Items that arrived in partitions where the group never committed, since the stage last ran.
+    unclaimed: u64,
+    /// A reading in which offsets went backwards; until a second one agrees nothing is concluded from it.
+    suspect: Option<Timestamp>,
+}
+
+/// What is remembered of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Part {
+    topic: u16,
+    is_committed: bool,
+    id: i32,
+    base: i64,
+    end: i64,
+    position: i64,
+}
+
+impl Part {
+    fn new(partition: &Partition) -> Self {
+        let Partition { topic, id, end, position, is_committed } = *partition;
+        Self { topic, id, end, position, is_committed, base: 0 }.based()
+    }
+
+    /// Counts from where the consumers stand, so that what waits when a partition is first seen counts as come since the reading
+    /// before; from as far back as 32 bits reach when more waits.
+    fn based(self) -> Self {
+        let farthest = self.end.saturating_sub(i64::from(u32::MAX));
+        Self { base: self.position.min(self.end).max(farthest), ..self }
+    }
+
+    fn key(&self) -> (u16, i32) {
+        (self.topic, self.id)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.position < self.end
+    }
+}
+
+/// How old the oldest item is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Age {
+    /// In seconds.
+    pub(super) seconds: f64,
+    /// Is it older than the record reaches, so that this is the least it can be?
+    pub(super) is_at_least: bool,
+}
+
+/// How fast items arrive, in items a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Arrivals {
+    /// Mean of the last minute (of two polls, if those are longer). What came before the record began counts as nothing.
+    pub(super) minute: f64,
+    /// The same a poll ago.
+    pub(super) before: f64,
+    /// Mean of the last 20 s.
+    pub(super) recent: f64,
+    /// Between the last two polls.
+    pub(super) last: f64,
+    /// The slower of the last two polls: a level that held for both, not one burst.
+    pub(super) sudden: f64,
+    /// Does the record reach back far enough to lower a stage on it?
+    pub(super) is_mature: bool,
+}
+
+impl Arrivals {
+    /// Of two queues together.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            minute: self.minute + other.minute,
+            before: self.before + other.before,
+            recent: self.recent + other.recent,
+            last: self.last + other.last,
+            sudden: self.sudden + other.sudden,
+            is_mature: self.is_mature && other.is_mature,
+        }
+    }
+}
+
+impl Trace {
+    /// Takes in a reading, once. A `whole` reading lists every partition; from any other, what is missing is kept as it was.
+    pub(super) fn push(&mut self, reading: &Reading, queue: &Queue, is_whole: bool) {
+        if self.read.is_some_and(|read| reading.at <= read) {
+            return;
+        }
+        let seen = partitions(queue);
+        let went_back = self.follow(&seen, is_whole, queue.served_at.unwrap_or(reading.at));
+        self.suspect = match went_back {
+            Some(()) => Some(reading.at),
+            None => self.suspect.filter(|&since| !agrees(since, reading.at, queue)),
+        };
+        self.read = Some(reading.at);
+        self.record(reading.at.as_millisecond());
+    }
+
+    /// Moves each partition on. Says so when offsets went backwards.
+    fn follow(&mut self, seen: &[Part], is_whole: bool, commits: Timestamp) -> Option<()> {
+        let mut went_back = None;
+        let mut arrived = 0_u64;
+        let mut served = 0_u64;
+        let mut unclaimed = 0_u64;
+        self.align(seen, is_whole);
+        let mut is_recreated = false;
+        for new in seen {
+            let Ok(at) = self.parts.binary_search_by_key(&new.key(), Part::key) else { continue };
+            let Some(part) = self.parts.get_mut(at) else { continue };
+            let came = distance(part.end, new.end);
+            arrived = arrived.saturating_add(came);
+            if part.is_committed && new.is_committed {
+                served = served.saturating_add(distance(part.position, new.position));
+                if new.position < part.position {
+                    went_back = Some(());
+                }
+            } else if !new.is_committed {
+                unclaimed = unclaimed.saturating_add(came);
+            }
+            if new.end < part.end {
+                went_back = Some(());
+                is_recreated = true;
+            }
+            *part = Part { base: part.base, ..*new };
+        }
+        if is_recreated {
+            self.forget();
+        }
+        let total = self.arrived.last().copied().unwrap_or(0).saturating_add(arrived);
+        self.arrived.push(total);
+        self.came = arrived;
+        self.unclaimed = self.unclaimed.saturating_add(unclaimed);
+        if 0 < served {
+            self.served = self.served.saturating_add(served);
+            self.commits_moved = Some(commits);
+        }
+        if let Some(before) = self.commits_read.replace(commits)
+            && before < commits
+        {
+            self.commit_gap = span(before, commits);
+        }
+        went_back
+    }
+
+    /// Makes room for partitions that are new and lets go of those that are gone.
+    fn align(&mut self, seen: &[Part], is_whole: bool) {
+        let same = self.parts.len() == seen.len()
+            && self.parts.iter().zip(seen).all(|(old, new)| old.key() == new.key());
+        if same {
+            return;
+        }
+        let known = |parts: &[Part], key| parts.binary_search_by_key(&key, Part::key).ok();
+        let mut parts: Vec<Part> = if is_whole {
+            let gone = |part: &&Part| known(seen, part.key()).is_some();
+            self.parts.iter().filter(gone).copied().collect()
+        } else {
+            self.parts.clone()
+        };
+        parts.extend(seen.iter().filter(|part| known(&self.parts, part.key()).is_none()));
+        parts.sort_by_key(Part::key);
+        let before = self.parts.len();
+        let mut ends = Vec::with_capacity(self.times.len() * parts.len());
+        for slot in 0..self.times.len() {
+            let row = self.ends.get(slot * before..(slot + 1) * before).unwrap_or_default();
+            let end = |part: &Part| {
+                known(&self.parts, part.key()).and_then(|at| row.get(at)).copied().unwrap_or(0)
+            };
+            ends.extend(parts.iter().map(end));
+        }
+        self.ends = ends;
+        self.parts = parts;
+    }
+
+    /// Drops the history: it is about offsets that are no more.
+    fn forget(&mut self) {
+        let total = self.arrived.last().copied();
+        self.times.clear();
+        self.ends.clear();
+        self.arrived.clear();
+        self.arrived.extend(total);
+        for part in &mut self.parts {
+            *part = part.based();
+        }
+    }
+
+    /// Writes the present ends down as the newest instant. `arrived` has its entry already.
+    fn record(&mut self, now: i64) {
+        let reaches = |part: &Part| u32::try_from(part.end.saturating_sub(part.base)).is_ok();
+        if !self.parts.iter().all(reaches) {
+            self.rebase();
+        }
+        self.times.push(now);
+        self.ends.extend(self.parts.iter().map(|part| offset(part, part.end)));
+        // After `forget` the total stands for an instant that is gone.
+        let extra = self.arrived.len().saturating_sub(self.times.len());
+        self.arrived.drain(..extra);
+        self.shed(now);
+        if SLOTS < self.times.len() {
+            self.drop_slot(self.least_missed(now));
+        }
+    }
+
+    /// Drops the oldest instants that neither a rate nor a waiting item needs.
+    fn shed(&mut self, now: i64) {
+        while let Some(&second) = self.times.get(1) {
+            let row = self.ends.get(self.parts.len()..2 * self.parts.len()).unwrap_or_default();
+            let needed = |(part, &end): (&Part, &u32)| {
+                part.is_waiting() && part.position.saturating_sub(part.base) < i64::from(end)
+            };
+            if now.saturating_sub(second) < MEMORY_MS || self.parts.iter().zip(row).any(needed) {
+                return;
+            }
+            self.drop_slot(0);
+            self.rebase();
+        }
+    }
+
+    /// Counts the kept ends from the oldest instant again.
+    fn rebase(&mut self) {
+        let count = self.parts.len();
+        for (at, part) in self.parts.iter_mut().enumerate() {
+            let first = self.ends.get(at).copied().unwrap_or(0);
+            part.base = part.base.saturating_add(i64::from(first));
+            for end in self.ends.iter_mut().skip(at).step_by(count.max(1)) {
+                *end = end.saturating_sub(first);
+            }
+        }
+        let far = |part: &Part| u32::try_from(part.end.saturating_sub(part.base)).is_err();
+        if self.parts.iter().any(far) {
+            self.forget();
+        }
+    }
+
+    fn drop_slot(&mut self, slot: usize) {
+        let count = self.parts.len();
+        if slot < self.times.len() {
+            self.times.remove(slot);
+            self.arrived.remove(slot);
+            self.ends.drain(slot * count..(slot + 1) * count);
+        }
+    }
+
+    /// The instant whose loss falsifies the age of an item least, relative to that age.
+    fn least_missed(&self, now: i64) -> usize {
+        let last = self.times.len().saturating_sub(NEWEST);
+        let missed = |slot: usize| {
+            let (Some(before), Some(here), Some(after)) =
+                (self.point(slot - 1), self.point(slot), self.point(slot + 1))
+            else {
+                return f64::INFINITY;
+            };
+            let came = after.1 - before.1;
+            let share = if 0.0 < came { (here.1 - before.1) / came } else { 0.5 };
+            let guess = before.0 + share * (after.0 - before.0);
+            let error = if 0.0 < came { (guess - here.0).abs() } else { 0.0 };
+            let age = ms(now) - here.0 + 5_000.0;
+            (error + 0.05 * (after.0 - before.0)) / age
+        };
+        (1..last).min_by(|&a, &b| missed(a).total_cmp(&missed(b))).unwrap_or(1)
+    }
+
+    fn point(&self, slot: usize) -> Option<(f64, f64)> {
+        Some((ms(*self.times.get(slot)?), count(*self.arrived.get(slot)?)))
+    }
+
+    /// Age of the oldest waiting item at `now`; `None` when the queue was never read or does not count what comes and goes.
+    pub(super) fn age(&self, now: Timestamp) -> Option<Age> {
+        self.parts.first()?;
+        let now = now.as_millisecond();
+        let mut oldest = Age { seconds: 0.0, is_at_least: false };
+        for (at, _) in self.parts.iter().enumerate().filter(|(_, part)| part.is_waiting()) {
+            let age = self.age_of(at, now);
+            if oldest.seconds < age.seconds || (age.is_at_least && oldest.seconds <= age.seconds) {
+                oldest = age;
+            }
+        }
+        Some(oldest)
+    }
+
+    /// Partitions, and those of them whose oldest item is at least this old.
+    pub(super) fn waiting(&self, now: Timestamp, at_least: Duration) -> (u32, u32) {
+        let now = now.as_millisecond();
+        let is_old = |(at, part): &(usize, &Part)| {
+            part.is_waiting() && at_least.as_secs_f64() <= self.age_of(*at, now).seconds
+        };
+        let old = self.parts.iter().enumerate().filter(is_old).count();
+        let size = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        (size(self.parts.len()), size(old))
+    }
+
+    /// Age of the item that the consumers of partition `at` take next.
+    fn age_of(&self, at: usize, now: i64) -> Age {
+        let Some(part) = self.parts.get(at) else {
+            return Age { seconds: 0.0, is_at_least: false };
+        };
+        let position = part.position.saturating_sub(part.base);
+        let ends = self.ends.iter().skip(at).step_by(self.parts.len().max(1));
+        let mut before: Option<(i64, i64)> = None;
+        for (&time, &end) in self.times.iter().zip(ends) {
+            let end = i64::from(end);
+            if position < end {
+                let came = match before {
+                    // It came between two instants: as far along as its place among those that came then.
+                    Some((since, from)) => {
+                        let share = real(position + 1 - from) / real(end - from);
+                        ms(since) + share * ms(time - since)
+                    }
+                    None => ms(time),
+                };
+                let seconds = ((ms(now) - came) / 1000.0).max(0.0);
+                return Age { seconds, is_at_least: before.is_none() };
+            }
+            before = Some((time, end));
+        }
+        Age { seconds: 0.0, is_at_least: false }
+    }
+
+    /// How fast items arrive; `None` before there are two readings, and where nothing counts them.
+    pub(super) fn arrivals(&self, poll: Duration) -> Option<Arrivals> {
+        self.parts.first()?;
+        let count = self.times.len();
+        let newest = self.point(count.checked_sub(1)?)?;
+        let last = self.point(count.checked_sub(2)?)?;
+        let poll = poll.as_secs_f64() * 1000.0;
+        let between = |from: (f64, f64), to: (f64, f64)| {
+            if from.0 < to.0 { (to.1 - from.1) / (to.0 - from.0) * 1000.0 } else { 0.0 }
+        };
+        let mean = |to: (f64, f64), back: f64| {
+            let start = to.0 - back.max(2.0 * poll);
+            between((start, self.arrived_by(start)), to)
+        };
+        let first = count.checked_sub(3).and_then(|slot| self.point(slot));
+        let latest = between(last, newest);
+        Some(Arrivals {
+            minute: mean(newest, 60_000.0),
+            before: mean(last, 60_000.0),
+            recent: mean(newest, 20_000.0),
+            last: latest,
+            sudden: first.map_or(0.0, |first| between(first, last).min(latest)),
+            is_mature: (2.0 * poll).max(60_000.0) <= newest.0 - self.point(0)?.0,
+        })
+    }
+
+    /// Items that had arrived at a time, on the line between the instants around it.
+    fn arrived_by(&self, time: f64) -> f64 {
+        let mut before = self.point(0).unwrap_or_default();
+        for slot in 0..self.times.len() {
+            let Some(here) = self.point(slot) else { break };
+            if time <= here.0 {
+                let wide = here.0 - before.0;
+                let share =
+                    if 0.0 < wide { ((time - before.0) / wide).clamp(0.0, 1.0) } else { 1.0 };
+                return before.1 + share * (here.1 - before.1);
+            }
+            before = here;
+        }
+        before.1
+    }
+
+    /// Items taken since the record began: a counter that never goes back.
+    pub(super) fn served(&self) -> u64 {
+        self.served
+    }
+
+    /// Items that came with the latest reading.
+    pub(super) fn came(&self) -> u64 {
+        self.came
+    }
+
+    /// Does the queue count what comes and goes?
+    pub(super) fn counts(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// Time between the last two readings of commits.
+    pub(super) fn commit_gap(&self) -> Duration {
+        self.commit_gap
+    }
+
+    /// How long before the latest reading commits last moved; none when they never did.
+    pub(super) fn since_commit(&self) -> Duration {
+        self.commits_moved.zip(self.read).map_or(Duration::ZERO, |(moved, read)| span(moved, read))
+    }
+
+    /// Items that came into partitions without a commit since the stage last ran.
+    pub(super) fn unclaimed(&self) -> u64 {
+        self.unclaimed
+    }
+
+    /// The stage runs: what came while it slept has been answered for.
+    pub(super) fn claim(&mut self) {
+        self.unclaimed = 0;
+    }
+
+    /// When commits were last read, and when they last moved.
+    pub(super) fn commits(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        (self.commits_read, self.commits_moved)
+    }
+
+    /// Did offsets go backwards, with no second reading yet that agrees?
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.is_some()
+    }
+}
+
+/// A later reading agrees once its commits, too, were read after the suspicious one; half a minute is enough in any case.
+fn agrees(since: Timestamp, at: Timestamp, queue: &Queue) -> bool {
+    queue.served_at.is_none_or(|commits| since < commits)
+        || Duration::from_secs(30) <= span(since, at)
+}
+
+/// The partitions of a queue in order; a queue that only counts in and out is one of them.
+fn partitions(queue: &Queue) -> Vec<Part> {
+    let mut parts: Vec<_> = queue.partitions.iter().map(Part::new).collect();
+    if let (true, Some(arrived), Some(served)) = (parts.is_empty(), queue.arrived, queue.served) {
+        let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let (end, position, is_committed) = (whole(arrived), whole(served), true);
+        parts.push(Part { topic: 0, id: -1, end, position, is_committed, base: 0 }.based());
+    }
+    parts.sort_by_key(Part::key);
+    parts.dedup_by_key(|part| part.key());
+    parts
+}
+
+/// How far on `to` is from `from`; none when it went back.
+fn distance(from: i64, to: i64) -> u64 {
+    u64::try_from(to.saturating_sub(from)).unwrap_or(0)
+}
+
+fn offset(part: &Part, end: i64) -> u32 {
+    u32::try_from(end.saturating_sub(part.base).max(0)).unwrap_or(u32::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a double exactly")]
+fn ms(time: i64) -> f64 {
+    time as f64
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "differences of offsets kept as u32 fit a double exactly"
+)]
+fn real(difference: i64) -> f64 {
+    difference as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate needs three figures, not nineteen")]
+fn count(items: u64) -> f64 {
+    items as f64
+}

@@ -1,0 +1,322 @@
+//! What is known of a stage at this instant, from the record of its queues and pods. Called early in a stage's turn; the phases
+//! after it read [`Known`] and look at no raw reading.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::age::{Age, Arrivals, Trace};
+use super::demand::{Load, Means};
+use super::evidence::{Evidence, Trust, float, lag};
+use super::idle::{self, Work};
+use super::memory::StageMemory;
+use super::pipeline::{OnSilence, Stage};
+use super::plan::Signals;
+use super::rate::{self, COMMITS};
+use super::snapshot::{Recalled, Workload};
+use super::stage::Turn;
+use super::steady;
+use super::writes::{Move, later, span};
+
+/// A reading older than this is not carried on any more.
+const COAST: Duration = Duration::from_mins(2);
+/// Busy samples that the owner's hint and a recalled rate count for.
+const HINT: u32 = 3;
+const RECALLED: u32 = 10;
+/// A level that held for two polls counts as new when it is so much above the minute's mean.
+const SUDDEN: f64 = 1.1;
+/// What one poll brought is a jump when it is so much above the minute's mean.
+const JUMP: f64 = 1.3;
+
+/// What is known of a stage at this instant.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    lag: Option<u64>,
+    age: Option<Age>,
+    arrivals: Option<Arrivals>,
+    backlog: Option<f64>,
+    commits: Option<Duration>,
+    poll: Duration,
+    rate: Option<f64>,
+    startup: Option<f64>,
+    learned_rebalance: Option<f64>,
+    partitions: Option<u32>,
+    blind_since: Option<Timestamp>,
+    /// Have the queues been watched for long enough to lower a stage?
+    pub(super) is_mature: bool,
+    /// Arrivals stopped all at once, which is held against a lower count until then.
+    pub(super) silent: Option<Timestamp>,
+    /// What the stage can do.
+    pub(super) means: Means,
+}
+
+impl Known {
+    pub(super) fn of(turn: &Turn<'_>, memory: &StageMemory, workload: Option<&Workload>) -> Self {
+        let evidence = &turn.evidence;
+        let (at, poll) = (turn.at, evidence.poll());
+        let commits = evidence.queues().filter_map(|(_, queue)| queue.commit_interval).max();
+        let arrivals = memory.arrivals(evidence);
+        let counted = evidence.queues().any(|(seen, _)| memory.trace(&seen.source.name).is_some());
+        let is_sized = turn.stage.max_delay.is_some() && counted;
+        let window = steady::window(memory.pods.startup(), memory.pods.rebalance());
+        let settled = memory.rate.pods_since().map_or(Duration::ZERO, |since| span(since, at));
+        let desired = workload.map_or(0, |workload| workload.desired);
+        let ready = workload.map_or(0, |workload| workload.ready);
+        let is_mature = !is_sized || arrivals.is_some_and(|arrivals| arrivals.is_mature);
+        let lesson = rate::window(commits.unwrap_or(COMMITS), poll) + commits.unwrap_or(COMMITS);
+        let means = Means {
+            rate: memory.rate.cautious(),
+            shown: memory.rate.shown(),
+            startup: memory.pods.startup(),
+            pending: memory.pods.pending(at).unwrap_or(0.0),
+            rebalance: memory.pods.rebalance(),
+            ready,
+            desired,
+            settled: settled.as_secs_f64(),
+            lesson: lesson.as_secs_f64(),
+            may_probe: window <= settled && ready == desired && is_mature && evidence.is_fresh(),
+        };
+        let silent = arrivals
+            .filter(|_| turn.stage.on_silence == OnSilence::Hold && is_sized)
+            .and_then(|arrivals| memory.calm.silent(arrivals, at));
+        Self {
+            lag: evidence.lag(),
+            age: memory.age(evidence, at),
+            arrivals,
+            backlog: memory.backlog(evidence, means, arrivals, at),
+            commits,
+            poll,
+            rate: memory.rate.known(),
+            startup: memory.pods.known_startup(),
+            learned_rebalance: memory.pods.known_rebalance(),
+            partitions: evidence.is_partitioned().then(|| evidence.partitions()),
+            blind_since: memory.blind.since(),
+            is_mature,
+            silent,
+            means,
+        }
+    }
+
+    /// Penstock's own down window, before lengthening; also how long it must be quiet before a stage sleeps.
+    pub(super) fn window(&self) -> Duration {
+        steady::window(self.means.startup, self.means.rebalance)
+    }
+
+    /// How long a sleeping stage needs until it works, in seconds; `None` while nobody has seen it.
+    pub(super) fn wake(&self) -> Option<f64> {
+        let commits = self.commits.unwrap_or_default();
+        Some(self.startup? + self.means.rebalance + (self.poll + commits).as_secs_f64())
+    }
+
+    /// What there is to do; `None` when no queue says.
+    pub(super) fn load(&self) -> Option<Load> {
+        let (arrivals, is_jump) = self.arrivals.map_or((0.0, false), |it| self.level(it));
+        Some(Load {
+            lag: self.lag.unwrap_or(0),
+            backlog: self.backlog?,
+            arrivals,
+            is_jump,
+            delay: self.delay().unwrap_or(0.0),
+            commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
+            partitions: self.partitions,
+        })
+    }
+
+    /// The minute's mean, unless a new level has held for two polls and is no chance. What a single poll brought may be a burst or a
+    /// level: until the next one tells, it counts as backlog only. Says whether that is so.
+    fn level(&self, arrivals: Arrivals) -> (f64, bool) {
+        let Arrivals { minute, before, last, sudden, .. } = arrivals;
+        let is_above = |level: f64, mean: f64, factor: f64, polls: f64| {
+            let seconds = polls * self.poll.as_secs_f64();
+            let chance = 4.0 * (mean * seconds + 1.0).sqrt();
+            factor * mean < level && chance < (level - mean) * seconds
+        };
+        if is_above(sudden, minute, SUDDEN, 2.0) {
+            (sudden, false)
+        } else if is_above(last, before, JUMP, 1.0) {
+            (before, true)
+        } else {
+            (minute, false)
+        }
+    }
+
+    /// Age of the oldest item; where nothing counts what comes and goes, from how long the work will take.
+    fn delay(&self) -> Option<f64> {
+        if let Some(age) = self.age {
+            return Some(age.seconds);
+        }
+        match self.lag? {
+            0 => Some(0.0),
+            lag if 0 < self.means.ready => {
+                Some(float(lag) / (self.rate? * f64::from(self.means.ready)))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn signals(&self, turn: &Turn<'_>) -> Signals {
+        let resolution = self.commits.map(|commits| (commits + self.poll).as_secs_f64());
+        Signals {
+            lag: self.lag,
+            delay: self.delay(),
+            is_delay_at_least: self.age.is_some_and(|age| age.is_at_least),
+            arrival_rate: self.arrivals.map(|arrivals| self.level(arrivals).0),
+            rate_per_replica: self.rate,
+            startup: self.startup,
+            rebalance: self.learned_rebalance,
+            objective: turn.stage.max_delay.map(|delay| delay.as_secs_f64()),
+            resolution: resolution.map(|seconds| seconds + self.means.rebalance),
+            partitions: turn.evidence.partitions(),
+            is_fresh: turn.evidence.is_fresh(),
+            blind_since: self.blind_since,
+        }
+    }
+}
+
+impl StageMemory {
+    /// The first turn of this life: believes what status and the owner say.
+    pub(super) fn start(&mut self, stage: &Stage, recalled: Option<&Recalled>) {
+        if !self.is_started {
+            self.is_started = true;
+            if let Some(recalled) = recalled {
+                self.rate.believe(recalled.rate_per_replica, RECALLED);
+                self.pods.believe(recalled.startup, recalled.rebalance);
+                if let Some(held) = recalled.held {
+                    self.calm.recall(held);
+                    self.is_warm = true;
+                }
+            }
+        }
+        self.rate.believe(stage.rate_hint, HINT);
+        self.pods.believe(stage.startup_hint, None);
+    }
+
+    /// Takes in what the sources say, and distrusts what went backwards.
+    pub(super) fn read(&mut self, evidence: &mut Evidence<'_>, at: Timestamp) {
+        let named = |name: &Arc<str>| evidence.sources.iter().any(|seen| seen.source.name == *name);
+        self.traces.retain(|name, _| named(name));
+        for seen in &mut evidence.sources {
+            let (Some(reading), Some(queue)) = (seen.reading, seen.queue()) else { continue };
+            let trace = self.traces.entry(Arc::clone(&seen.source.name)).or_default();
+            trace.push(reading, queue, seen.trust != Trust::AtLeast);
+            if trace.is_suspect() {
+                seen.suspect();
+            }
+        }
+        self.blind.observe(evidence, at);
+        if evidence.is_fresh() {
+            self.seen_since.get_or_insert(at);
+        }
+    }
+
+    /// Learns from the pods and the work they did.
+    pub(super) fn learn(&mut self, turn: &Turn<'_>, workload: &Workload, moves: &[Move]) -> Known {
+        let (at, evidence) = (turn.at, &turn.evidence);
+        self.pods.observe(workload, self.writes.last(), at);
+        let interval = evidence.queues().filter_map(|(_, queue)| queue.commit_interval).max();
+        let work = self.work(turn, workload, interval.unwrap_or(COMMITS));
+        let often =
+            interval.filter(|interval| *interval + evidence.poll() <= Duration::from_secs(10));
+        self.pods.watch_group(workload, work.commits.1, often, at);
+        self.rate.observe(&work);
+        if let Some(arrivals) = self.arrivals(evidence) {
+            self.calm.listen(arrivals, at);
+        }
+        let window = steady::window(self.pods.startup(), self.pods.rebalance());
+        for moved in moves {
+            self.calm.moved(*moved, window);
+        }
+        Known::of(turn, self, Some(workload))
+    }
+
+    fn work(&self, turn: &Turn<'_>, workload: &Workload, interval: Duration) -> rate::Work {
+        let evidence = &turn.evidence;
+        let traces = || evidence.sources.iter().filter_map(|seen| self.trace(&seen.source.name));
+        let gap = traces().map(Trace::commit_gap).max().unwrap_or_default();
+        let standing = (2 * evidence.poll()).max(gap.mul_f64(1.5)).max(Duration::from_secs(4));
+        let (all, waiting) = traces().fold((0_u32, 0_u32), |(all, waiting), trace| {
+            let (more, of_those) = trace.waiting(turn.at, standing);
+            (all.saturating_add(more), waiting.saturating_add(of_those))
+        });
+        let pods = if evidence.is_partitioned() { workload.ready.min(all) } else { workload.ready };
+        let (reads, moves): (Vec<_>, Vec<_>) = traces().map(Trace::commits).unzip();
+        rate::Work {
+            at: turn.at,
+            pods,
+            is_settled: workload.ready == workload.desired && evidence.is_fresh(),
+            commits: (reads.into_iter().flatten().max(), moves.into_iter().flatten().max()),
+            served: traces().map(Trace::served).fold(0, u64::saturating_add),
+            interval,
+            poll: evidence.poll(),
+            // A pod is without work only if all its partitions are: with fewer idle ones than that, every pod is busy.
+            is_busy: 0 < pods && all - waiting < all / pods,
+        }
+    }
+
+    /// Is there work? While awake, what came has been answered for.
+    pub(super) fn look(&mut self, turn: &Turn<'_>, asleep: bool, after: Duration) -> Option<Work> {
+        let work =
+            turn.evidence.sources.iter().find_map(|seen| {
+                idle::work(seen, self.traces.get(&seen.source.name), asleep, after)
+            });
+        if !asleep {
+            self.traces.values_mut().for_each(Trace::claim);
+        }
+        self.quiet.observe(&turn.evidence, work.as_ref(), turn.at);
+        work
+    }
+
+    /// Until when a stage keeps what Penstock found, since nothing is known of what was needed before.
+    pub(super) fn newborn(&self, window: Duration, at: Timestamp) -> Option<Timestamp> {
+        let until = later(self.seen_since?, window);
+        (!self.is_warm && at < until).then_some(until)
+    }
+
+    /// The record of a queue that counts what comes and goes.
+    fn trace(&self, source: &Arc<str>) -> Option<&Trace> {
+        self.traces.get(source).filter(|trace| trace.counts())
+    }
+
+    fn arrivals(&self, evidence: &Evidence<'_>) -> Option<Arrivals> {
+        let of = |trace: &Trace, poll| trace.arrivals(poll);
+        let each = evidence
+            .sources
+            .iter()
+            .filter_map(|seen| Some(of(self.trace(&seen.source.name)?, seen.source.poll_interval)));
+        each.reduce(|a, b| a.zip(b).map(|(a, b)| a.and(b))).flatten()
+    }
+
+    fn age(&self, evidence: &Evidence<'_>, at: Timestamp) -> Option<Age> {
+        let ages =
+            evidence.sources.iter().filter_map(|seen| self.trace(&seen.source.name)?.age(at));
+        ages.max_by(|a, b| a.seconds.total_cmp(&b.seconds))
+    }
+
+    /// What waits and is not yet taken. Old readings are carried on for a while; commits lag behind the work.
+    fn backlog(
+        &self,
+        evidence: &Evidence<'_>,
+        means: Means,
+        arrivals: Option<Arrivals>,
+        at: Timestamp,
+    ) -> Option<f64> {
+        let speed = means.rate.unwrap_or(0.0) * f64::from(means.ready);
+        let came = arrivals.map_or(0.0, |arrivals| arrivals.minute);
+        let mut backlog = None;
+        for (seen, queue) in evidence.queues() {
+            let age = seen.reading.map_or(Duration::ZERO, |reading| span(reading.at, at));
+            let coasted = match seen.trust {
+                Trust::Old if COAST < age => continue,
+                Trust::Old => (came - speed).max(0.0) * age.as_secs_f64(),
+                Trust::Fresh | Trust::AtLeast | Trust::Nothing => 0.0,
+            };
+            let behind = self.trace(&seen.source.name).map_or(Duration::ZERO, Trace::since_commit);
+            let commits = queue.commit_interval.unwrap_or(COMMITS);
+            let taken = speed * behind.min(2 * commits).as_secs_f64();
+            let waiting = (float(lag(queue)) - taken).max(0.0) + coasted;
+            backlog = Some(backlog.unwrap_or(0.0) + waiting);
+        }
+        backlog
+    }
+}

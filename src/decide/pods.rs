@@ -1,0 +1,124 @@
+//! How long pods take: from a write to Ready, and how long a consumer group pauses when its members change. Fed once a turn;
+//! both are learned, and stand at a careful guess until then.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::Workload;
+use super::writes::{later, span};
+
+/// From a write to Ready, until learned.
+const STARTUP: f64 = 45.0;
+/// Pause of a group, until learned.
+const REBALANCE: f64 = 5.0;
+/// A start or pause longer than this is a fault, not a sample.
+const LONGEST: Duration = Duration::from_hours(1);
+/// Share of a new sample.
+const GAIN: f64 = 0.3;
+
+/// What is remembered of how long pods take, in seconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Pods {
+    startup: Option<f64>,
+    rebalance: Option<f64>,
+    /// Count wanted at the last turn.
+    desired: Option<u32>,
+    /// More were asked for: since when.
+    rising: Option<Timestamp>,
+    /// Ready pods at the last turn.
+    ready: u32,
+    /// Members changed while work was waiting: since when commits are awaited.
+    pausing: Option<Timestamp>,
+}
+
+impl Pods {
+    /// What an earlier life or the owner says, until seen.
+    pub(super) fn believe(&mut self, startup: Option<Duration>, rebalance: Option<Duration>) {
+        self.startup = self.startup.or_else(|| startup.map(|startup| startup.as_secs_f64()));
+        self.rebalance = self.rebalance.or_else(|| rebalance.map(|pause| pause.as_secs_f64()));
+    }
+
+    /// Looks at the pods. `moved`: when our own last write to them was taken, if it was since the last turn.
+    pub(super) fn observe(&mut self, workload: &Workload, moved: Option<Timestamp>, at: Timestamp) {
+        let before = self.desired.replace(workload.desired);
+        if before.is_some_and(|before| before < workload.desired) {
+            self.rising = Some(moved.unwrap_or(at));
+        } else if before.is_some_and(|before| workload.desired < before) {
+            self.rising = None;
+        }
+        if let Some(since) = self.rising
+            && workload.desired <= workload.ready
+        {
+            self.rising = None;
+            if let Some(ready) = workload.ready_since.filter(|&ready| since <= ready) {
+                learn(&mut self.startup, span(since, ready));
+            }
+        }
+    }
+
+    /// Looks at the group: `commits` when they last moved; a pause can be told only when commits come often.
+    pub(super) fn watch_group(
+        &mut self,
+        workload: &Workload,
+        commits: Option<Timestamp>,
+        often: Option<Duration>,
+        at: Timestamp,
+    ) {
+        if self.ready != workload.ready {
+            let worked = 0 < self.ready && 0 < workload.ready;
+            self.pausing = worked.then(|| workload.ready_since.unwrap_or(at).min(at));
+            self.ready = workload.ready;
+        }
+        let (Some(since), Some(moved)) = (self.pausing, commits) else { return };
+        if moved <= since {
+            return;
+        }
+        self.pausing = None;
+        if let Some(often) = often {
+            learn(&mut self.rebalance, span(since, moved).saturating_sub(often / 2));
+        }
+    }
+
+    /// Seconds from a write to Ready; a guess until learned.
+    pub(super) fn startup(&self) -> f64 {
+        self.startup.unwrap_or(STARTUP)
+    }
+
+    /// The same, only if it is known.
+    pub(super) fn known_startup(&self) -> Option<f64> {
+        self.startup
+    }
+
+    /// Seconds that a group pauses; a guess until learned.
+    pub(super) fn rebalance(&self) -> f64 {
+        self.rebalance.unwrap_or(REBALANCE)
+    }
+
+    /// The same, only if it is known.
+    pub(super) fn known_rebalance(&self) -> Option<f64> {
+        self.rebalance
+    }
+
+    /// Seconds until the pods asked for last should be Ready; none when they are, or long should have been.
+    pub(super) fn pending(&self, at: Timestamp) -> Option<f64> {
+        let passed = span(self.rising?, at).as_secs_f64();
+        (passed < (2.0 * self.startup()).max(60.0)).then(|| (self.startup() - passed).max(0.0))
+    }
+
+    /// When pods still pending are given up on.
+    pub(super) fn given_up(&self) -> Option<Timestamp> {
+        let patience = Duration::try_from_secs_f64((2.0 * self.startup()).max(60.0));
+        Some(later(self.rising?, patience.unwrap_or(LONGEST)))
+    }
+}
+
+fn learn(known: &mut Option<f64>, sample: Duration) {
+    if LONGEST < sample {
+        return;
+    }
+    let sample = sample.as_secs_f64();
+    let before = known.unwrap_or(sample);
+    *known = Some(before + GAIN * (sample - before));
+}

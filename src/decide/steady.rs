@@ -1,0 +1,271 @@
+//! Holds a bid back until it has earned the right to move. Called after `demand` and `blind`. It only smooths wishes: it never
+//! raises a bid above what ran or was wished, and what the owner wrote in `behavior` comes last, as a hard limit.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::age::Arrivals;
+use super::demand::Bid;
+use super::limits::{self, Moves, Wishes};
+use super::pipeline::Behaviour;
+use super::reason::Reason;
+use super::writes::{Move, later, span};
+
+/// Bounds of Penstock's own down window.
+const SHORTEST: f64 = 60.0;
+const LONGEST: f64 = 600.0;
+/// The window is never made more than this many times longer.
+const FACTOR: u32 = 16;
+/// Without a regretted move for this long, the factor halves.
+const QUIET: Duration = Duration::from_hours(1);
+
+/// What is remembered so that nothing flaps.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Calm {
+    /// Wishes within the down window, and within a written up window.
+    highs: Wishes,
+    lows: Wishes,
+    moves: Moves,
+    /// By how much the down window is lengthened, since downs had to be undone; 0 counts as 1.
+    factor: u32,
+    factor_since: Option<Timestamp>,
+    /// The last move down.
+    down: Option<Timestamp>,
+    /// A hold that is under way: how many, since when.
+    held: Option<(u32, Timestamp)>,
+    silence: Silence,
+}
+
+/// What keeps a stage from going down for now, whatever is wished, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Brake {
+    /// Too little has been seen since Penstock began to look.
+    Start(Timestamp),
+    /// Arrivals stopped all at once.
+    Silence(Timestamp),
+    /// Pods asked for are not Ready yet; so many are.
+    Pods(u32, Timestamp),
+}
+
+impl Brake {
+    fn until(self) -> Timestamp {
+        match self {
+            Self::Start(until) | Self::Silence(until) | Self::Pods(_, until) => until,
+        }
+    }
+
+    fn reason(self, wished: u32, kept: u32) -> Reason {
+        match self {
+            Self::Start(until) => Reason::HeldSinceStart { wished, kept, until },
+            Self::Silence(until) => Reason::HeldBySilence { wished, until },
+            Self::Pods(ready, _) => Reason::AwaitingPods { wished, ready },
+        }
+    }
+}
+
+/// How much of a stage's own calm a bid is subject to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// All of it.
+    No,
+    /// The owner said what to do and when (fallback): windows do not apply, policies do.
+    Told,
+    /// To sleep, or awake: `idle` and `activation` govern that, as in KEDA; only a direction that is disabled stays so.
+    Sleep,
+}
+
+/// The moment a bid is judged at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub(super) at: Timestamp,
+    /// What runs, within bounds.
+    pub(super) current: u32,
+    pub(super) behaviour: &'a Behaviour,
+    /// Penstock's own down window before lengthening.
+    pub(super) window: Duration,
+}
+
+impl Calm {
+    /// Takes in an accepted move. A down that is undone within two windows makes the window longer.
+    pub(super) fn moved(&mut self, moved: Move, window: Duration) {
+        self.moves.push(moved);
+        if moved.to < moved.from {
+            self.down = Some(moved.at);
+        } else if let Some(down) = self.down.take()
+            && span(down, moved.at) <= 2 * self.lengthened(window)
+        {
+            self.factor = (self.factor.max(1) * 2).min(FACTOR);
+            self.factor_since = Some(moved.at);
+        }
+    }
+
+    /// A window that was open in an earlier life.
+    pub(super) fn recall(&mut self, (replicas, since): (u32, Timestamp)) {
+        self.highs.push_high(replicas, since, Duration::MAX);
+        self.held = Some((replicas, since));
+    }
+
+    /// Notes how fast items arrive, for the guard against silence.
+    pub(super) fn listen(&mut self, arrivals: Arrivals, at: Timestamp) {
+        self.silence.listen(arrivals, at);
+    }
+
+    /// Did arrivals stop all at once, and until when is that held against a lower count?
+    pub(super) fn silent(&self, arrivals: Arrivals, at: Timestamp) -> Option<Timestamp> {
+        self.silence.until(arrivals, at)
+    }
+
+    fn lengthened(&self, window: Duration) -> Duration {
+        window
+            .saturating_mul(self.factor.max(1))
+            .clamp(Duration::from_secs_f64(SHORTEST), Duration::from_secs_f64(LONGEST))
+    }
+
+    /// The down window in force.
+    pub(super) fn window(&self, moment: &Moment<'_>) -> Duration {
+        moment.behaviour.down.window.unwrap_or_else(|| self.lengthened(moment.window))
+    }
+
+    /// Holds the bid as long as it has to be. Returns when to look again.
+    pub(super) fn hold(
+        &mut self,
+        bid: &mut Bid,
+        moment: &Moment<'_>,
+        brakes: &[Brake],
+        haste: Haste,
+    ) -> Option<Timestamp> {
+        let Moment { at, current, behaviour, .. } = *moment;
+        if self.factor_since.is_some_and(|since| QUIET <= span(since, at)) {
+            self.factor /= 2;
+            self.factor_since = (1 < self.factor).then_some(at);
+        }
+        limits::tolerate(bid, current, behaviour);
+        let window = self.window(moment);
+        let rise = behaviour.up.window.unwrap_or_default();
+        self.highs.push_high(bid.replicas, at, window);
+        self.lows.push_low(bid.replicas, at, rise);
+        let mut next = None;
+        if haste == Haste::No && bid.replicas < current {
+            next = self.keep(bid, current, window, at);
+        }
+        if haste == Haste::No && bid.replicas < current {
+            next = brake(bid, current, brakes).or(next);
+        }
+        if haste == Haste::No && current < bid.replicas {
+            next = self.wait(bid, current, rise, at);
+        }
+        let loosens = match haste {
+            Haste::Sleep => limits::direction(bid, current, behaviour),
+            Haste::No | Haste::Told => limits::limit(bid, current, behaviour, &self.moves, at),
+        };
+        next.or(loosens)
+    }
+
+    /// Keeps the largest wish within the down window.
+    fn keep(
+        &mut self,
+        bid: &mut Bid,
+        current: u32,
+        window: Duration,
+        at: Timestamp,
+    ) -> Option<Timestamp> {
+        let (since, peak) = self.highs.extreme(at, window)?;
+        let kept = peak.min(current);
+        if kept <= bid.replicas {
+            return None;
+        }
+        let wished = bid.replicas;
+        bid.set(kept, Reason::HeldByWindow { wished, peak: kept, window });
+        Some(later(since, window))
+    }
+
+    /// Goes no higher than the smallest wish within a written up window.
+    fn wait(
+        &mut self,
+        bid: &mut Bid,
+        current: u32,
+        window: Duration,
+        at: Timestamp,
+    ) -> Option<Timestamp> {
+        let (since, lowest) = self.lows.extreme(at, window)?;
+        let wished = bid.replicas;
+        let lowest = lowest.max(current);
+        if wished <= lowest {
+            return None;
+        }
+        bid.set(lowest, Reason::HeldByUpWindow { wished, lowest, window });
+        Some(later(since, window))
+    }
+
+    /// The hold under way after this turn: how many are kept above what is wished, since when.
+    pub(super) fn held(&mut self, bid: &Bid, at: Timestamp) -> Option<(u32, Timestamp)> {
+        let is_held = bid.why.iter().any(|reason| {
+            matches!(reason, Reason::HeldByWindow { .. } | Reason::HeldSinceStart { .. })
+        });
+        self.held = is_held.then_some(match self.held {
+            Some((replicas, since)) if replicas == bid.replicas => (replicas, since),
+            Some(_) | None => (bid.replicas, at),
+        });
+        self.held
+    }
+}
+
+/// Applies the brake that lasts longest.
+fn brake(bid: &mut Bid, current: u32, brakes: &[Brake]) -> Option<Timestamp> {
+    let brake = brakes.iter().max_by_key(|brake| brake.until())?;
+    bid.set(current, brake.reason(bid.replicas, current));
+    Some(brake.until())
+}
+
+/// Penstock's own down window: twice what it takes to get pods back, 60 to 600 s.
+pub(super) fn window(startup: f64, rebalance: f64) -> Duration {
+    let seconds = (2.0 * (startup + rebalance)).clamp(SHORTEST, LONGEST);
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_mins(10))
+}
+
+/// How fast items arrived in each of the last ten minutes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Silence {
+    minutes: [f32; 10],
+    /// The minute since the epoch that was written last.
+    minute: i64,
+}
+
+impl Silence {
+    #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
+    fn listen(&mut self, arrivals: Arrivals, at: Timestamp) {
+        let minute = at.as_second().div_euclid(60);
+        for passed in (self.minute + 1..=minute).rev().take(10) {
+            *self.of(passed) = 0.0;
+        }
+        self.minute = self.minute.max(minute);
+        let slot = self.of(minute);
+        *slot = slot.max(arrivals.minute as f32);
+    }
+
+    fn of(&mut self, minute: i64) -> &mut f32 {
+        let slot = usize::try_from(minute.rem_euclid(10)).unwrap_or(0);
+        &mut self.minutes[slot]
+    }
+
+    /// Silence after a stream (not after a burst, and not a pause among few items) is held against a lower count until the stream
+    /// is ten minutes past.
+    fn until(&self, arrivals: Arrivals, at: Timestamp) -> Option<Timestamp> {
+        let peak = self.minutes.iter().copied().fold(0.0, f32::max);
+        let strong = |minute: &f32| 0.3 * peak <= *minute;
+        let streamed = 3 <= self.minutes.iter().filter(|minute| strong(minute)).count();
+        let peak = f64::from(peak);
+        let is_silent = streamed && 10.0 < 20.0 * peak && arrivals.recent < 0.1 * peak;
+        if !is_silent {
+            return None;
+        }
+        let ago = (0..10).find(|ago| {
+            let slot = usize::try_from((self.minute - ago).rem_euclid(10)).unwrap_or(0);
+            self.minutes.get(slot).is_some_and(strong)
+        })?;
+        let until = Timestamp::from_second((self.minute - ago + 10) * 60).ok()?;
+        (at < until).then_some(until)
+    }
+}

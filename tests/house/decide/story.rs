@@ -1,0 +1,571 @@
+//! A story is a stage and what befalls it, written in YAML; told, it is one line for each turn that says something new: the time,
+//! the replicas, the code and the sentence that bound, and the write if there was one. Used by the tests of decide.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use penstock::decide::{
+    Action, Behaviour, Ending, Fallback, FallbackPolicy, ForeignWriter, Idle, Lost, Memory,
+    Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline, PipelineId, Policy,
+    QuestionId, Queue, Reading, Recalled, Rules, Select, Situation, Snapshot, Source, Stage, Step,
+    Target, TargetId, Unit, Unusable, Value, Verdict, Workload, Writing, decide,
+};
+use serde::Deserialize;
+
+/// The stage of a story. Left out: a Deployment of 1 to 48 replicas on a topic of 24 partitions, polled every 2 s.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "a story says what is so")]
+pub(super) struct Given {
+    pub min: Option<u32>,
+    pub max: Option<u32>,
+    /// Seconds.
+    pub objective: Option<u64>,
+    pub per_replica: Option<f64>,
+    pub rate: Option<f64>,
+    pub startup: Option<u64>,
+    pub activation: f64,
+    pub idle: Option<(u32, u64)>,
+    pub follow: bool,
+    pub down: Option<Side>,
+    pub up: Option<Side>,
+    pub fallback: Option<(String, u32, u64)>,
+    pub observe: bool,
+    pub pinned: Option<u32>,
+    pub paused: bool,
+    pub paused_in: bool,
+    pub paused_out: bool,
+    pub forced: bool,
+    pub partitions: Option<usize>,
+    pub poll: Option<u64>,
+    /// Seconds between two commits.
+    pub commits: Option<u64>,
+    /// A second source that is a bare number, with its threshold.
+    pub gauge: Option<f64>,
+    pub sources: Option<usize>,
+    pub merge: bool,
+    pub standby: bool,
+    /// What status remembers.
+    pub recalled: Option<Remembered>,
+    /// What runs when the story begins. Left out: 1.
+    pub desired: Option<u32>,
+    /// Has the group committed? Left out: yes.
+    pub uncommitted: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Side {
+    pub window: Option<u64>,
+    pub select: Option<String>,
+    /// Unit, value, period.
+    pub policies: Vec<(String, u32, u64)>,
+    pub tolerance: Option<f64>,
+}
+
+/// Rate, startup, and a hold with the seconds before the story at which it began.
+type Remembered = (Option<f64>, Option<u64>, Option<(u32, i64)>);
+
+/// What befalls it. Each event happens at its time; turns are taken at each poll in between.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Event {
+    /// Seconds since the story began.
+    pub at: i64,
+    /// Items waiting from now on (spread evenly); arrivals make up the difference.
+    pub lag: Option<i64>,
+    /// Items a second that arrive and are taken from now on.
+    pub arrive: Option<i64>,
+    pub take: Option<i64>,
+    /// Items that arrive at once.
+    pub burst: Option<i64>,
+    pub gauge: Option<f64>,
+    /// Fresh, Partial, Stale, Failed, Late, None.
+    pub sight: Option<String>,
+    pub desired: Option<u32>,
+    pub ready: Option<u32>,
+    /// How the next write ends: Done, Lost (no outcome), Unknown, Outdated, Refused, `NotSent`, Conflict NAME, Apply NAME.
+    pub ends: Option<String>,
+    /// Does a write show in the cluster at once? Left out: yes.
+    pub shows: Option<bool>,
+    pub hpa: Option<String>,
+    pub ours: Option<bool>,
+    pub target: Option<String>,
+    /// The topic is recreated: its offsets start again.
+    pub recreate: bool,
+    /// The group is reset this many items back.
+    pub rewind: Option<i64>,
+    pub committed: bool,
+    pub max: Option<u32>,
+    pub paused: Option<bool>,
+    /// Penstock starts anew.
+    pub restart: bool,
+    /// Partitions of the topic from now on.
+    pub partitions: Option<usize>,
+    /// A new object of the same name.
+    pub uid: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Script {
+    stage: Given,
+    then: Vec<Event>,
+    /// The story ends here, in seconds.
+    until: i64,
+}
+
+/// The world of a story.
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub given: Given,
+    pub at: i64,
+    pub ends: Vec<i64>,
+    pub positions: Vec<i64>,
+    pub arrive: i64,
+    pub take: i64,
+    pub gauge: f64,
+    pub sight: String,
+    pub workload: Workload,
+    pub target: Option<Unusable>,
+    pub is_unseen: bool,
+    pub ending: String,
+    pub shows: bool,
+    pub frozen: BTreeMap<QuestionId, Observation>,
+    pub blind_since: i64,
+    pub outcomes: Vec<(usize, Outcome)>,
+    pub memory: Memory,
+    pub version: u64,
+    pub is_committed: bool,
+}
+
+/// 2026-01-01T00:00:00Z, when all stories begin.
+pub(super) const DAWN: i64 = 1_767_225_600;
+
+pub(super) fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_second(DAWN + seconds).unwrap()
+}
+
+/// Tells the story.
+pub(super) fn told(story: &str) -> String {
+    let script: Script = serde_saphyr::from_str(story).unwrap();
+    let mut world = World::new(script.stage);
+    let mut events = script.then.into_iter().peekable();
+    let mut told = String::new();
+    let mut last = String::new();
+    let poll = i64::try_from(world.given.poll.unwrap_or(2)).unwrap();
+    while world.at <= script.until {
+        while let Some(event) = events.next_if(|event| event.at <= world.at) {
+            world.befall(event);
+        }
+        let step = world.turn();
+        let (brief, line) = line(&step);
+        if brief != last || !step.plan.actions.is_empty() {
+            writeln!(told, "{:>4} s  {line}", world.at).unwrap();
+        }
+        last = brief;
+        let next = events.peek().map_or(i64::MAX, |event| event.at);
+        world.pass((world.at + poll).min(next) - world.at);
+    }
+    told
+}
+
+/// One turn in brief (count and code, which decide whether it is worth telling) and in full.
+fn line(step: &Step) -> (String, String) {
+    let verdict = verdict(step);
+    let reason = verdict.reason().unwrap();
+    let count = verdict.replicas.map_or_else(|| "?".to_owned(), |n| n.to_string());
+    let brief = format!("{count} {}", reason.code());
+    let mut line = brief.clone();
+    for action in &step.plan.actions {
+        let scale = action.scale();
+        match action {
+            Action::Claim(_) => write!(line, " | claims {}", scale.to).unwrap(),
+            Action::Scale(_) => {
+                let force = if scale.force { " by force" } else { "" };
+                write!(line, " | writes {} for {}{force}", scale.to, scale.from).unwrap();
+            }
+        }
+    }
+    write!(line, "\n        {reason}").unwrap();
+    assert_eq!(step.plan.violations, 0, "a promise was broken: {line}");
+    (brief, line)
+}
+
+/// The verdict of the only stage.
+pub(super) fn verdict(step: &Step) -> &Verdict {
+    assert_eq!(step.plan.verdicts.len(), 1);
+    &step.plan.verdicts[0]
+}
+
+impl World {
+    pub(super) fn new(given: Given) -> Self {
+        let partitions = given.partitions.unwrap_or(24) * given.sources.unwrap_or(1);
+        let desired = given.desired.unwrap_or(1);
+        Self {
+            at: 0,
+            ends: vec![1_000_000; partitions],
+            positions: vec![1_000_000; partitions],
+            arrive: 0,
+            take: 0,
+            gauge: 0.0,
+            sight: "Fresh".into(),
+            workload: Workload {
+                uid: "target-uid".into(),
+                resource_version: "100".into(),
+                desired,
+                current: desired,
+                ready: desired,
+                ready_since: None,
+                writing: if given.merge { Writing::Merge } else { Writing::Apply },
+                read_at: time(0),
+                is_ours: !given.merge,
+                hpa: None,
+            },
+            target: None,
+            is_unseen: false,
+            ending: "Done".into(),
+            shows: true,
+            frozen: BTreeMap::new(),
+            blind_since: 0,
+            outcomes: Vec::new(),
+            memory: Memory::default(),
+            version: 100,
+            is_committed: !given.uncommitted,
+            given,
+        }
+    }
+
+    fn befall(&mut self, event: Event) {
+        if let Some(lag) = event.lag {
+            let now: i64 = self.ends.iter().zip(&self.positions).map(|(end, at)| end - at).sum();
+            if lag < now { self.serve(now - lag) } else { self.bring(lag - now) }
+        }
+        self.arrive = event.arrive.unwrap_or(self.arrive);
+        self.take = event.take.unwrap_or(self.take);
+        self.bring(event.burst.unwrap_or(0));
+        self.gauge = event.gauge.unwrap_or(self.gauge);
+        if let Some(sight) = event.sight {
+            self.frozen = self.observations();
+            self.blind_since = self.at;
+            self.sight = sight;
+        }
+        if let Some(desired) = event.desired {
+            self.scale(desired, false);
+        }
+        if let Some(ready) = event.ready {
+            self.workload.ready = ready;
+            self.workload.ready_since = Some(time(self.at));
+        }
+        self.ending = event.ends.unwrap_or_else(|| std::mem::take(&mut self.ending));
+        self.shows = event.shows.unwrap_or(self.shows);
+        if let Some(hpa) = event.hpa {
+            self.workload.hpa = (!hpa.is_empty()).then(|| hpa.into());
+        }
+        self.workload.is_ours = event.ours.unwrap_or(self.workload.is_ours);
+        if let Some(target) = event.target {
+            self.is_unseen = target == "Unseen";
+            self.target = match target.as_str() {
+                "NotFound" => Some(Unusable::NotFound),
+                "Forbidden" => Some(Unusable::Forbidden("patch deployments/scale".into())),
+                "Taken" => Some(Unusable::TakenBy("shop/other".into())),
+                _ => None,
+            };
+        }
+        if event.recreate {
+            self.ends.fill(0);
+            self.positions.fill(0);
+        }
+        if let Some(items) = event.rewind {
+            let each = items / i64::try_from(self.positions.len()).unwrap();
+            self.positions.iter_mut().for_each(|position| *position -= each);
+        }
+        self.is_committed |= event.committed;
+        self.given.max = event.max.or(self.given.max);
+        self.given.paused = event.paused.unwrap_or(self.given.paused);
+        if event.restart {
+            self.memory = Memory::default();
+            self.outcomes.clear();
+        }
+        if let Some(partitions) = event.partitions {
+            self.ends.resize(partitions, 0);
+            self.positions.resize(partitions, 0);
+        }
+        if let Some(uid) = event.uid {
+            self.workload.uid = uid.into();
+        }
+    }
+
+    /// Time passes: items come and go.
+    pub(super) fn pass(&mut self, seconds: i64) {
+        self.at += seconds;
+        self.bring(self.arrive * seconds);
+        self.serve(self.take * seconds);
+    }
+
+    pub(super) fn bring(&mut self, items: i64) {
+        let count = i64::try_from(self.ends.len()).unwrap();
+        for (at, end) in (0..).zip(self.ends.iter_mut()) {
+            *end += items / count + i64::from(at < items % count);
+        }
+        if !self.is_committed {
+            self.positions.clone_from(&self.ends);
+        }
+    }
+
+    /// Every partition gives the same, as far as it has it; the rest comes from those that have more.
+    pub(super) fn serve(&mut self, items: i64) {
+        let mut left = items;
+        while 0 < left {
+            let waiting = self.ends.iter().zip(&self.positions).filter(|(end, at)| at < end);
+            let Ok(count @ 1..) = i64::try_from(waiting.count()) else { return };
+            let each = (left / count).max(1);
+            for (end, position) in self.ends.iter().zip(self.positions.iter_mut()) {
+                let taken = each.min(end - *position).min(left);
+                *position += taken;
+                left -= taken;
+            }
+        }
+    }
+
+    /// The cluster takes a new count; pods are Ready at once.
+    pub(super) fn scale(&mut self, desired: u32, is_ours: bool) {
+        self.version += 1;
+        let workload = &mut self.workload;
+        workload.resource_version = self.version.to_string().into();
+        if workload.desired < desired {
+            workload.ready_since = Some(time(self.at));
+        }
+        workload.desired = desired;
+        workload.current = desired;
+        workload.ready = desired;
+        workload.is_ours = is_ours && workload.writing == Writing::Apply;
+    }
+
+    pub(super) fn observations(&self) -> BTreeMap<QuestionId, Observation> {
+        let missing = || Missing {
+            label: "BrokerDown".into(),
+            message: "no broker of kafka:9092 answers".into(),
+            is_lasting: false,
+            since: time(self.blind_since),
+        };
+        let lost = || Lost { partitions: 1, of: 24, error: "leader not available".into() };
+        let mut observations = BTreeMap::new();
+        for (question, reading) in self.readings() {
+            let frozen = self.frozen.get(&question).and_then(|old| old.reading().map(Arc::clone));
+            let observation = match (self.sight.as_str(), frozen) {
+                ("Fresh", _) => Observation::Fresh(Arc::new(reading)),
+                ("Partial", _) => Observation::Partial(Arc::new(reading), lost()),
+                ("Stale", Some(old)) => Observation::Stale(old, missing()),
+                ("Late", Some(old)) => Observation::Fresh(old),
+                ("None", _) => continue,
+                _ => Observation::Failed(missing()),
+            };
+            observations.insert(question, observation);
+        }
+        observations
+    }
+
+    fn readings(&self) -> Vec<(QuestionId, Reading)> {
+        let pipeline = pipeline_id();
+        let sources = self.given.sources.unwrap_or(1);
+        let share = self.ends.len() / sources;
+        let mut readings = Vec::new();
+        for source in 0..sources {
+            let of = source * share..(source + 1) * share;
+            let partition = |(id, at): (i32, usize)| Partition {
+                topic: 0,
+                id,
+                end: self.ends[at],
+                position: self.positions[at],
+                is_committed: self.is_committed,
+            };
+            let partitions: Vec<_> = (0..).zip(of).map(partition).collect();
+            let queue = Queue {
+                backlog: partitions.iter().map(Partition::lag).sum(),
+                commit_interval: self.given.commits.map(Duration::from_secs),
+                partitions,
+                ..Queue::default()
+            };
+            let question = QuestionId::new(&pipeline, "work", &name(source));
+            readings.push((question, Reading { at: time(self.at), value: Value::Queue(queue) }));
+        }
+        if self.given.gauge.is_some() {
+            let question = QuestionId::new(&pipeline, "work", "gauge");
+            readings
+                .push((question, Reading { at: time(self.at), value: Value::Gauge(self.gauge) }));
+        }
+        readings
+    }
+
+    pub(super) fn pipeline(&self) -> Pipeline {
+        let given = &self.given;
+        let id = pipeline_id();
+        let source = |name: String, per_replica: Option<f64>| Source {
+            question: QuestionId::new(&id, "work", &name),
+            name: name.into(),
+            poll_interval: Duration::from_secs(given.poll.unwrap_or(2)),
+            activation: given.activation,
+            per_replica,
+        };
+        let queues = 0..given.sources.unwrap_or(1);
+        let mut sources: Vec<_> = queues.map(|at| source(name(at), given.per_replica)).collect();
+        sources.extend(given.gauge.map(|per_replica| source("gauge".into(), Some(per_replica))));
+        let seconds = Duration::from_secs;
+        let stage = Stage {
+            name: "work".into(),
+            mode: if given.observe { Mode::Observe } else { Mode::Enforce },
+            after: Vec::new(),
+            target: TargetId {
+                api_version: "apps/v1".into(),
+                kind: "Deployment".into(),
+                namespace: "shop".into(),
+                name: "work".into(),
+            },
+            min: given.min.unwrap_or(1),
+            max: given.max.unwrap_or(48),
+            idle: given.idle.map(|(replicas, after)| Idle { replicas, after: seconds(after) }),
+            pinned: given.pinned,
+            max_delay: given.objective.map(seconds),
+            is_default_objective: false,
+            rate_hint: given.rate,
+            startup_hint: given.startup.map(seconds),
+            on_silence: if given.follow { OnSilence::Follow } else { OnSilence::Hold },
+            sources,
+            behaviour: Behaviour {
+                up: given.up.as_ref().map(rules).unwrap_or_default(),
+                down: given.down.as_ref().map(rules).unwrap_or_default(),
+            },
+            fallback: match &given.fallback {
+                None => Fallback { after: seconds(120), policy: FallbackPolicy::Hold },
+                Some((policy, n, after)) => Fallback {
+                    after: seconds(*after),
+                    policy: match policy.as_str() {
+                        "Static" => FallbackPolicy::Static(*n),
+                        "AtLeast" => FallbackPolicy::AtLeast(*n),
+                        _ => FallbackPolicy::AtMost(*n),
+                    },
+                },
+            },
+        };
+        Pipeline {
+            id,
+            uid: "pipeline-uid".into(),
+            generation: 1,
+            pause: Pause {
+                all: given.paused,
+                scale_in: given.paused_in,
+                scale_out: given.paused_out,
+                force_activation: given.forced,
+            },
+            stages: vec![stage],
+        }
+    }
+
+    pub(super) fn snapshot(&mut self) -> Snapshot {
+        self.workload.read_at = time(self.at);
+        let target = match (&self.target, self.is_unseen) {
+            (_, true) => Target::Unseen,
+            (Some(why), _) => Target::Unusable(why.clone()),
+            (None, _) => Target::Seen(self.workload.clone()),
+        };
+        let recalled = self.given.recalled.map(|(rate_per_replica, startup, held)| Recalled {
+            rate_per_replica,
+            startup: startup.map(Duration::from_secs),
+            rebalance: None,
+            held: held.map(|(replicas, ago)| (replicas, time(-ago))),
+        });
+        Snapshot {
+            at: time(self.at),
+            may_act: !self.given.standby,
+            due: vec![Situation {
+                pipeline: Arc::new(self.pipeline()),
+                targets: vec![target],
+                outcomes: std::mem::take(&mut self.outcomes),
+                recalled: vec![recalled],
+            }],
+            observations: self.observations(),
+        }
+    }
+
+    /// One turn, its actions carried out as the story says.
+    pub(super) fn turn(&mut self) -> Step {
+        let snapshot = self.snapshot();
+        let step = decide(&snapshot, &self.memory);
+        self.memory.merge(step.memory.clone());
+        for action in &step.plan.actions {
+            self.carry_out(action);
+        }
+        step
+    }
+
+    fn carry_out(&mut self, action: &Action) {
+        let ending = self.ending.clone();
+        let named = |prefix| ending.strip_prefix(prefix).map(str::to_owned);
+        let writer = |manager: String, applies| Ending::Conflict {
+            writer: ForeignWriter { manager: manager.into(), applies },
+        };
+        let result = match ending.as_str() {
+            "Done" => {
+                self.take_write(action);
+                Ending::Done { resource_version: self.version.to_string().into() }
+            }
+            "Lost" => return,
+            "LostButDone" => return self.take_write(action),
+            "Unknown" => Ending::Unknown { message: "timed out".into() },
+            "Outdated" => Ending::Outdated,
+            "Refused" => Ending::Refused { code: 403, message: "quota exceeded".into() },
+            "NotSent" => Ending::NotSent { message: "we do not hold the lease".into() },
+            _ if action.scale().force => {
+                self.take_write(action);
+                Ending::Done { resource_version: self.version.to_string().into() }
+            }
+            _ => match (named("Conflict "), named("Apply ")) {
+                (Some(name), _) => writer(name, false),
+                (_, Some(name)) => writer(name, true),
+                _ => panic!("no such ending: {ending}"),
+            },
+        };
+        self.outcomes.push((0, Outcome { action: action.clone(), at: time(self.at), result }));
+    }
+
+    fn take_write(&mut self, action: &Action) {
+        if self.shows {
+            self.scale(action.scale().to, true);
+        } else {
+            self.version += 1;
+        }
+    }
+}
+
+fn rules(side: &Side) -> Rules {
+    Rules {
+        window: side.window.map(Duration::from_secs),
+        select: match side.select.as_deref() {
+            Some("Min") => Select::Min,
+            Some("Disabled") => Select::Disabled,
+            _ => Select::Max,
+        },
+        policies: side
+            .policies
+            .iter()
+            .map(|(unit, value, period)| Policy {
+                unit: if unit == "Pods" { Unit::Pods } else { Unit::Percent },
+                value: *value,
+                period: Duration::from_secs(*period),
+            })
+            .collect(),
+        tolerance: side.tolerance,
+    }
+}
+
+fn name(source: usize) -> String {
+    if source == 0 { "orders".into() } else { format!("orders{source}") }
+}
+
+pub(super) fn pipeline_id() -> PipelineId {
+    PipelineId { namespace: "shop".into(), name: "orders".into() }
+}
