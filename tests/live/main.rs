@@ -4,3 +4,9 @@ mod rig;
 
 /// The rig itself: servers start, are hurt, and say what they should.
 mod servers;
+
+#[path = "../manifests/mod.rs"]
+mod manifests;
+
+/// The kinds: accepted and refused with words.
+mod crd;

@@ -7,53 +7,17 @@ use penstock::crd::meaning::{self, Fault, Meaning, Surroundings};
 use penstock::crd::{ClusterConnection, Connection, ScaledPipeline};
 use serde_json::Value;
 
+use manifests::{CLUSTER_CONNECTION, CONNECTION, EVERYTHING, PIPELINE, put, yaml};
+
+#[path = "../../manifests/mod.rs"]
+mod manifests;
+
 mod schema;
 mod refusals;
 mod leaves;
 mod meanings;
 mod objectives;
 mod total;
-
-/// The manifests beside the refusals: the contract's own.
-pub(crate) const PIPELINE: &str = include_str!("../../data/crd/pipeline.yaml");
-/// The contract's Connection.
-pub(crate) const CONNECTION: &str = include_str!("../../data/crd/connection.yaml");
-/// The contract's ClusterConnection.
-pub(crate) const CLUSTER_CONNECTION: &str = include_str!("../../data/crd/clusterconnection.yaml");
-/// Every field of the contract at once.
-pub(crate) const EVERYTHING: &str = include_str!("../../data/crd/everything.yaml");
-
-/// A document of YAML.
-fn yaml(text: &str) -> Value {
-    serde_saphyr::from_str(text).unwrap()
-}
-
-/// Puts a value where a JSON pointer points: null removes, one past the end of a list appends.
-fn put(object: &mut Value, pointer: &str, value: &Value) {
-    let (parent, last) = pointer.rsplit_once('/').unwrap();
-    let parent = object.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {parent}"));
-    match parent {
-        Value::Array(items) => {
-            let index: usize = last.parse().unwrap();
-            if value.is_null() {
-                items.remove(index);
-            } else if index == items.len() {
-                items.push(value.clone());
-            } else {
-                items[index] = value.clone();
-            }
-        }
-        Value::Object(fields) if value.is_null() => {
-            fields.shift_remove(last);
-        }
-        Value::Object(fields) => {
-            fields.insert(last.to_owned(), value.clone());
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            panic!("{pointer} points into {parent}")
-        }
-    }
-}
 
 /// A manifest with changes.
 fn with(text: &str, changes: &[(&str, Value)]) -> Value {

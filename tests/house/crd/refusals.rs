@@ -1,45 +1,16 @@
 //! What is refused, in the API server's words, and what is not. The same cases are held against real servers in tests/live.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use penstock::crd::manifest::{Checked, Checker, Neighbours, Outcome};
 use penstock::crd::{ScaledPipeline, meaning};
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::manifests::cases;
 use super::{Around, CLUSTER_CONNECTION, CONNECTION, EVERYTHING, PIPELINE, put, yaml};
-
-/// One case of `tests/data/crd/refusals.yaml`.
-#[derive(Debug, Deserialize)]
-struct Case {
-    title: String,
-    of: String,
-    set: BTreeMap<String, Value>,
-    says: Vec<String>,
-}
-
-impl Case {
-    /// The manifest it comes to.
-    fn manifest(&self) -> Value {
-        let mut object = yaml(match self.of.as_str() {
-            "pipeline" => PIPELINE,
-            "connection" => CONNECTION,
-            _ => CLUSTER_CONNECTION,
-        });
-        for (pointer, value) in &self.set {
-            put(&mut object, pointer, value);
-        }
-        object
-    }
-}
 
 /// The schemas, compiled once.
 pub(super) static CHECKER: LazyLock<Checker> = LazyLock::new(|| Checker::new().unwrap());
-
-fn cases() -> Vec<Case> {
-    serde_saphyr::from_str(include_str!("../../data/crd/refusals.yaml")).unwrap()
-}
 
 /// Checks one manifest that stands alone.
 fn check(manifest: &Value) -> Checked {
