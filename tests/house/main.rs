@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
 
 mod script;
+mod turns;
 
 mod crd;
 mod watch;
 mod observe;
 mod decide;
 mod act;
+mod report;
 mod daemon;
 mod demo;
 mod cluster;

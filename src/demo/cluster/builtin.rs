@@ -220,7 +220,7 @@ pub(super) fn fill_catalogue(catalogue: &mut Catalogue) -> Arc<Node> {
     // The two faces of events are one thing: this one is stored as the core kind and translated.
     let mut events = line("events.k8s.io", "v1", "events", "Event")
         .short(&["ev"])
-        .resource(shapes.of::<k8s_openapi::api::events::v1::Event>());
+        .resource(shapes.of::<core::Event>());
     "events".clone_into(&mut events.shelf);
     "v1".clone_into(&mut events.stored_as);
     catalogue.add(events);

@@ -1,0 +1,314 @@
+//! Turns made by hand, told to the real tellers over the in-memory cluster: for the tests of report and answer.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{Api, PostParams};
+use penstock::act::{Grant, Licence};
+use penstock::clock::Clock;
+use penstock::crd::{self, PipelineStatus, ScaledPipeline};
+use penstock::decide::{
+    Behaviour, Ending, Fallback, FallbackPolicy, Memory, Mode, Observation, OnSilence, Outcome,
+    Pause, Pipeline, PipelineId, Plan, QuestionId, Reading, Reason, Scale, Signals, Situation,
+    Snapshot, Source, Stage, StageId, Step, Target, TargetId, Value as Read, Verdict, Workload,
+    Writing,
+};
+use penstock::demo::cluster::{Cluster, Logged, Options};
+use penstock::report::{self, Fault, Glance, Report, Requests, Tick};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+/// One stage as a test wants it told.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) stage: Stage,
+    pub(crate) verdict: Verdict,
+    pub(crate) target: Target,
+    pub(crate) observation: Option<Observation>,
+}
+
+/// A pipeline as a test wants it told.
+#[derive(Debug, Clone)]
+pub(crate) struct Turn {
+    pub(crate) stages: Vec<Told>,
+    pub(crate) pause: Pause,
+    pub(crate) outcomes: Vec<(usize, Outcome)>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) may_act: bool,
+    pub(crate) violations: u32,
+}
+
+/// The tellers, and a cluster for them to write to.
+pub(crate) struct Bench {
+    pub(crate) cluster: Cluster,
+    pub(crate) clock: Clock,
+    pub(crate) grant: Grant,
+    pub(crate) leads: watch::Sender<bool>,
+    pub(crate) requests: Requests,
+    pub(crate) report: Report,
+    licence: Licence,
+    tasks: JoinSet<()>,
+}
+
+pub(crate) fn id(name: &str) -> PipelineId {
+    PipelineId { namespace: "default".into(), name: name.into() }
+}
+
+/// A stage that is well: 4 replicas, 10 items waiting for 5 s of 60 s.
+pub(crate) fn stage(name: &str) -> Told {
+    let question = QuestionId(format!("default/orders/{name}/todo").into());
+    let stage = Stage {
+        name: name.into(),
+        mode: Mode::Enforce,
+        after: Vec::new(),
+        target: TargetId {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            namespace: "default".into(),
+            name: name.into(),
+        },
+        min: 1,
+        max: 20,
+        idle: None,
+        pinned: None,
+        max_delay: Some(Duration::from_mins(1)),
+        is_default_objective: false,
+        rate_hint: None,
+        startup_hint: None,
+        on_silence: OnSilence::Hold,
+        sources: vec![Source {
+            name: "todo".into(),
+            question,
+            poll_interval: Duration::from_secs(2),
+            activation: 0.0,
+            per_replica: None,
+        }],
+        behaviour: Behaviour::default(),
+        fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
+    };
+    let verdict = Verdict {
+        stage: StageId { pipeline: id("orders"), index: 0, name: name.into() },
+        replicas: Some(4),
+        why: vec![Reason::Steady { delay: 5.0, objective: 60.0 }],
+        signals: Signals {
+            lag: Some(10),
+            delay: Some(5.0),
+            arrival_rate: Some(12.0),
+            objective: Some(60.0),
+            is_fresh: true,
+            partitions: 8,
+            ..Signals::default()
+        },
+        held: None,
+        next: None,
+    };
+    let target = Target::Seen(Workload {
+        uid: "u-target".into(),
+        resource_version: "7".into(),
+        desired: 4,
+        current: 4,
+        ready: 3,
+        ready_since: None,
+        writing: Writing::Apply,
+        read_at: Timestamp::UNIX_EPOCH,
+        is_ours: true,
+        hpa: None,
+    });
+    Told { stage, verdict, target, observation: None }
+}
+
+pub(crate) fn turn(stages: Vec<Told>) -> Turn {
+    Turn {
+        stages,
+        pause: Pause::default(),
+        outcomes: Vec::new(),
+        faults: Vec::new(),
+        may_act: true,
+        violations: 0,
+    }
+}
+
+impl Turn {
+    /// A turn of one stage `enrich`, changed.
+    pub(crate) fn of(change: impl FnOnce(&mut Told)) -> Self {
+        let mut told = stage("enrich");
+        change(&mut told);
+        turn(vec![told])
+    }
+}
+
+/// What became of a move of stage `enrich`.
+pub(crate) fn moved(from: u32, to: u32, why: Reason, result: Ending) -> (usize, Outcome) {
+    let told = stage("enrich");
+    let scale = Scale {
+        stage: told.verdict.stage,
+        target: told.stage.target,
+        uid: "u-target".into(),
+        resource_version: "7".into(),
+        writing: Writing::Apply,
+        from,
+        to,
+        force: false,
+        why,
+    };
+    let action = penstock::decide::Action::Scale(scale);
+    (0, Outcome { action, at: Timestamp::UNIX_EPOCH, result })
+}
+
+pub(crate) fn done() -> Ending {
+    Ending::Done { resource_version: "8".into() }
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        Self::recording(None).await
+    }
+
+    pub(crate) async fn recording(record: Option<PathBuf>) -> Self {
+        let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
+        for definition in crd::all() {
+            cluster.define(serde_json::to_value(definition).unwrap()).unwrap();
+        }
+        let bench = Self::over(cluster, record);
+        bench.create("orders").await;
+        bench.cluster.faults().clear_log();
+        bench
+    }
+
+    /// Fresh tellers over a cluster that is there: a restart.
+    pub(crate) fn over(cluster: Cluster, record: Option<PathBuf>) -> Self {
+        let clock = cluster.clock();
+        let (grant, licence) = Licence::new();
+        let (leads, is_leading) = watch::channel(true);
+        let requests = Requests::default();
+        let options =
+            report::Options { instance: "penstock-0".into(), record, requests: requests.clone() };
+        let (report, teller) =
+            Report::new(cluster.client(), licence.clone(), is_leading, clock, &options);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(teller.run());
+        grant.renew(Instant::now());
+        Self { cluster, clock, grant, leads, requests, report, licence, tasks }
+    }
+
+    pub(crate) async fn create(&self, name: &str) {
+        let object: ScaledPipeline = serde_json::from_value(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"stages": [{
+                "name": "enrich", "target": {"kind": "Deployment", "name": "enrich"}, "replicas": {"max": 20},
+                "sources": [{"name": "todo", "kafka": {"bootstrapServers": "kafka:9092", "topics": ["in"], "group": "g"}}],
+            }]},
+        }))
+        .unwrap();
+        self.api().create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    pub(crate) fn api(&self) -> Api<ScaledPipeline> {
+        Api::namespaced(self.cluster.client(), "default")
+    }
+
+    pub(crate) async fn object(&self, name: &str) -> ScaledPipeline {
+        self.api().get(name).await.unwrap()
+    }
+
+    pub(crate) async fn status(&self) -> PipelineStatus {
+        self.object("orders").await.status.unwrap_or_default()
+    }
+
+    pub(crate) async fn glance(&self, name: &str) -> Glance {
+        let object = self.object(name).await;
+        Glance {
+            id: id(name),
+            uid: object.metadata.uid.unwrap().into(),
+            generation: object.metadata.generation.unwrap(),
+            resource_version: object.metadata.resource_version.unwrap().into(),
+            status: Arc::new(object.status.unwrap_or_default()),
+            faults: Arc::default(),
+        }
+    }
+
+    /// Tells a turn of `orders` over the object as it is now, and lets the tellers work for a moment. The lease stays young.
+    pub(crate) async fn tell(&self, turn: &Turn) {
+        let glance = self.glance("orders").await;
+        self.tell_over(glance, turn);
+        self.wait(Duration::from_millis(100)).await;
+    }
+
+    /// Tells a turn over an object as it once was.
+    pub(crate) fn tell_over(&self, mut glance: Glance, turn: &Turn) {
+        glance.faults = turn.faults.clone().into();
+        self.report.tell(tick(glance, turn, self.clock.now()));
+    }
+
+    /// Lets time pass with a lease that is renewed.
+    pub(crate) async fn wait(&self, time: Duration) {
+        let end = Instant::now() + time;
+        let holds = self.licence.check().is_ok();
+        while Instant::now() < end {
+            if holds {
+                self.grant.renew(Instant::now());
+            }
+            sleep((end - Instant::now()).min(Duration::from_secs(1))).await;
+        }
+    }
+
+    /// Status writes since the log was cleared last.
+    pub(crate) fn writes(&self) -> Vec<Logged> {
+        let log = self.cluster.faults().log();
+        log.into_iter().filter(|r| r.verb == "patch" && r.subresource == "status").collect()
+    }
+
+    /// Takes the tellers' ear away and waits for their last words.
+    pub(crate) async fn end(self) -> Cluster {
+        let Self { cluster, report, mut tasks, .. } = self;
+        drop(report);
+        while let Some(end) = tasks.join_next().await {
+            end.unwrap();
+        }
+        cluster
+    }
+}
+
+pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
+    let mut observations = BTreeMap::new();
+    let mut verdicts = Vec::new();
+    let mut stages = Vec::new();
+    for (index, told) in turn.stages.iter().enumerate() {
+        let mut told = told.clone();
+        told.verdict.stage =
+            StageId { pipeline: glance.id.clone(), index, name: Arc::clone(&told.stage.name) };
+        let question = told.stage.sources[0].question.clone();
+        let fresh = Observation::Fresh(Arc::new(Reading { at, value: Read::Gauge(1.0) }));
+        observations.insert(question, told.observation.unwrap_or(fresh));
+        verdicts.push(told.verdict);
+        stages.push(told.stage);
+    }
+    let situation = Situation {
+        pipeline: Arc::new(Pipeline {
+            id: glance.id.clone(),
+            uid: Arc::clone(&glance.uid),
+            generation: glance.generation,
+            pause: turn.pause.clone(),
+            stages,
+        }),
+        targets: turn.stages.iter().map(|told| told.target.clone()).collect(),
+        outcomes: turn.outcomes.clone(),
+        recalled: Vec::new(),
+    };
+    let due = if turn.faults.is_empty() { vec![situation] } else { Vec::new() };
+    let plan =
+        Plan { verdicts, actions: Vec::new(), violations: turn.violations, ..Plan::default() };
+    Tick {
+        snapshot: Snapshot { at, may_act: turn.may_act, due, observations },
+        step: Step { plan, memory: Memory::default() },
+        glances: vec![glance],
+        took: Duration::from_micros(300),
+        lateness: Duration::from_millis(2),
+    }
+}
