@@ -84,13 +84,13 @@ impl Explain {
             }
             Ok(answered) => {
                 let why = format!("{} does not know it (yet)", answered.by);
-                self.from_status(&client, &namespace, &why).await
+                self.read_status(&client, &namespace, &why).await
             }
-            Err(error) => self.from_status(&client, &namespace, &format!("{error:#}")).await,
+            Err(error) => self.read_status(&client, &namespace, &format!("{error:#}")).await,
         }
     }
 
-    async fn from_status(
+    async fn read_status(
         &self,
         client: &Client,
         namespace: &str,
@@ -252,11 +252,11 @@ fn shown(value: Option<impl ToString>) -> String {
 }
 
 fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {
-    let wanted = stage.replicas.desired.map_or("an unknown count".to_owned(), replicas);
+    let wanted = stage.replicas.desired.map_or_else(|| "an unknown count".to_owned(), replicas);
     write!(to, "{} should have {wanted}", stage.name)?;
     match (stage.replicas.desired, stage.replicas.current) {
         (Some(desired), Some(current)) if desired != current => {
-            writeln!(to, ", and has {current}.")?
+            writeln!(to, ", and has {current}.")?;
         }
         _ => writeln!(to, ".")?,
     }

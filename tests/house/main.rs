@@ -11,6 +11,7 @@ mod observe;
 mod decide;
 mod act;
 mod report;
+mod answer;
 mod daemon;
 mod demo;
 mod cluster;

@@ -302,8 +302,7 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         recalled: Vec::new(),
     };
     let due = if turn.faults.is_empty() { vec![situation] } else { Vec::new() };
-    let plan =
-        Plan { verdicts, actions: Vec::new(), violations: turn.violations, ..Plan::default() };
+    let plan = Plan { verdicts, actions: Vec::new(), violations: turn.violations };
     Tick {
         snapshot: Snapshot { at, may_act: turn.may_act, due, observations },
         step: Step { plan, memory: Memory::default() },
