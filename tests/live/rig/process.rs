@@ -121,11 +121,16 @@ impl Process {
     }
 
     /// Waits until `ask` is content. Fails, with the end of the log, at the deadline or as soon as the process ends.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the harness shows it when the test fails, and `--nocapture` always"
+    )]
     pub(crate) async fn ready(
         &self,
         deadline: Duration,
         mut ask: impl AsyncFnMut() -> Result<()>,
     ) -> Result<()> {
+        let begun = tokio::time::Instant::now();
         let mut ended = None;
         let asked = super::until(&format!("{} to be ready", self.name), deadline, async || {
             ended = self.ended()?;
@@ -137,7 +142,10 @@ impl Process {
                 anyhow::anyhow!("{} ended with {status} instead of getting ready", self.name)
             }
             None => match asked {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    eprintln!("{} was ready after {:?}", self.name, begun.elapsed());
+                    return Ok(());
+                }
                 Err(error) => error,
             },
         };
