@@ -1,19 +1,20 @@
 //! Tests of the rig: that servers of all promised versions start, do what scenarios need of them, and can be hurt.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
+use penstock::demo::traffic::{Consumers, Ledger, Load, Pods, Producer, Work};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext};
 
 use crate::rig::{
-    self, Broker, BrokerOptions, Cluster, ClusterOptions, Consumers, Kafka, Kubernetes, Listener,
-    Producer, Work, shared, until,
+    self, Broker, BrokerOptions, Cluster, ClusterOptions, Kafka, Kubernetes, Listener, shared,
+    until,
 };
 
 const WAIT: Duration = Duration::from_mins(1);
@@ -126,10 +127,20 @@ async fn the_oldest_broker_keeps_its_topics_across_a_kill() -> Result<()> {
 async fn survive(version: Kafka) -> Result<()> {
     let broker = Broker::start(version, BrokerOptions::default()).await?;
     broker.topic("kept", 3).await?;
-    let producer = Producer::new(&broker.client(), "kept", 3)?;
-    producer.send(30).await?;
+    broker.send("kept", None, 20).await?;
+    broker.send("kept", Some(2), 10).await?;
     assert_eq!(broker.lag("nobody", "kept").await?, 30);
-    assert!(broker.connections_of(std::process::id())? > 0);
+    let client: BaseConsumer = broker.client().create()?;
+    let own = std::process::id();
+    until("a client's connection", WAIT, async || {
+        Ok((broker.connections_of(own)? > 0).then_some(()))
+    })
+    .await?;
+    drop(client);
+    until("the connection to be gone", WAIT, async || {
+        Ok((broker.connections_of(own)? == 0).then_some(()))
+    })
+    .await?;
     broker.process().kill9();
     assert_eq!(broker.process().pid().ok(), None);
     broker.process().start_again()?;
@@ -244,41 +255,38 @@ async fn consumers_follow_ready_pods_and_work_at_their_rate() -> Result<()> {
     let (cluster, broker) = (shared::cluster().await?, shared::broker().await?);
     let namespace = cluster.namespace("crew").await?;
     broker.topic(&namespace, 6).await?;
-    let producer = Producer::new(&broker.client(), &namespace, 6)?;
-    producer.send(6_000).await?;
-    let work = Work {
-        commit_every: Duration::from_millis(500),
-        ..Work::new(broker.client(), &[&namespace], "crew", 200.0)
-    };
-    let crew = Consumers::follow(cluster.client().await?, &namespace, "app=worker", work);
+    let (kafka, ledger) = (broker.traffic(), Arc::new(Ledger::new(1)));
+    let producer = Producer::start(&kafka, &namespace, Load::steady(0.0), Arc::clone(&ledger))?;
+    producer.add(4_800);
+    let work =
+        Work { commit_interval: Duration::from_millis(500), ..Work::on(&namespace, "crew", 200.0) };
+    let pods = Pods { namespace: namespace.clone(), selector: "app=worker".to_owned() };
+    let crew = Consumers::start(cluster.client().await?, pods, kafka, work, Arc::clone(&ledger))?;
     cluster.apply(&namespace, WORKERS).await?;
-    until("all three at work", WAIT, async || Ok((crew.done() > 600).then_some(()))).await?;
-    assert_eq!(crew.count(), 3);
+    until("all three at work", WAIT, async || Ok((ledger.tally(0).done > 600).then_some(())))
+        .await?;
+    assert_eq!(crew.counts().consumers, 3);
     // Over five seconds, so that the rebalances before do not count.
-    let before = crew.done();
+    let before = ledger.tally(0).done;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let rate = (crew.done() - before) / 5;
+    let rate = (ledger.tally(0).done - before) / 5;
     assert!((540..=660).contains(&rate), "three consumers of 200/s work off {rate}/s");
 
     cluster.kubectl(&["-n", &namespace, "scale", "deployment/worker", "--replicas=1"]).await?;
-    until("one left at work", WAIT, async || Ok((crew.count() == 1).then_some(()))).await?;
+    until("one left at work", WAIT, async || Ok((crew.counts().consumers == 1).then_some(())))
+        .await?;
     until("the last item", WAIT, async || {
         Ok((broker.lag("crew", &namespace).await? == 0).then_some(()))
     })
     .await?;
-    let mut items: Vec<_> = crew
-        .stop()
-        .await
-        .into_iter()
-        .map(|item| (item.partition, item.offset, item.age()))
-        .collect();
-    assert!(
-        items.iter().any(|(.., age)| *age > Duration::from_secs(5)),
-        "the last of a backlog is old"
-    );
-    items.sort_unstable();
-    items.dedup_by_key(|(partition, offset, _)| (*partition, *offset));
-    assert_eq!(items.len(), 6_000, "each item is worked off at least once");
+    crew.stop().await;
+    let ages = ledger
+        .items()
+        .iter()
+        .map(|item| item.done.map(|done| done.saturating_sub(item.made)))
+        .collect::<Option<Vec<_>>>();
+    let oldest = ages.context("an item was never worked off")?.into_iter().max();
+    assert!(oldest > Some(Duration::from_secs(5)), "the last of a backlog is old: {oldest:?}");
     Ok(())
 }
 

@@ -20,7 +20,6 @@ mod certs;
 mod cluster;
 mod requests;
 mod kafka;
-mod traffic;
 mod daemon;
 pub(crate) mod shared;
 
@@ -34,7 +33,6 @@ pub(crate) use self::{
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},
     process::{Process, Program, connections_to},
     requests::{Request, RequestLog},
-    traffic::{Consumers, Item, Producer, Work},
 };
 
 /// A file of `target/tools`, or an error that says how to get it.

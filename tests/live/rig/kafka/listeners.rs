@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rdkafka::ClientConfig;
 
+use penstock::demo::traffic;
+
 use super::{Broker, BrokerOptions};
 use crate::rig::certs::{Authority, write};
 use crate::rig::ports;
@@ -42,6 +44,15 @@ impl Broker {
         // A broker that comes back is to be found at once; the default goes up to 10 s.
         config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "500");
         config
+    }
+
+    /// The same for the producers and consumers of `demo::traffic`, which find out soon when the group has changed.
+    pub(crate) fn traffic(&self) -> traffic::Kafka {
+        let plain = self.client();
+        let kafka = traffic::Kafka::at(self.bootstrap())
+            .with("consumer.session.timeout.ms", "6000")
+            .with("consumer.heartbeat.interval.ms", "1000");
+        plain.config_map().iter().fold(kafka, |kafka, (name, value)| kafka.with(*name, *value))
     }
 
     /// A client's configuration for a listener, with all that it takes to be let in (SASL by SCRAM-SHA-512).

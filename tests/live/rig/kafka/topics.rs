@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Broker, START};
@@ -68,6 +70,33 @@ impl Broker {
             gone.into_iter()
                 .map(|one| one.map_err(|(name, code)| format!("delete the topic {name}: {code}"))),
         )
+    }
+
+    /// Sends so many items at once, to the partitions in turn or to one, and waits until the broker has them.
+    pub(crate) async fn send(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        count: usize,
+    ) -> Result<()> {
+        let partitions = i32::try_from(self.partitions(topic).await?)?;
+        anyhow::ensure!(partitions > 0, "there is no topic {topic}");
+        let producer: ThreadedProducer<_> = self.client().create().context("make a producer")?;
+        for (_, next) in (0..count).zip((0..partitions).cycle()) {
+            let mut record = BaseRecord::<(), str>::to(topic)
+                .partition(partition.unwrap_or(next))
+                .payload("an item");
+            while let Err((error, same)) = producer.send(record) {
+                anyhow::ensure!(
+                    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull),
+                    "send an item: {error}"
+                );
+                record = same;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        blocking(move || producer.flush(START).context("wait for the broker to have all items"))
+            .await
     }
 
     /// How many partitions the broker says a topic has; 0 when it does not know it.
