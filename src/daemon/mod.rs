@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::decide::{
     Ending, Memory, Outcome, PipelineId, QuestionId, Situation, Snapshot, Verdict, decide,
 };
-use crate::observe::Observe;
-use crate::report::{Glance, Report, Tick};
+use crate::observe::{self, Observe};
+use crate::report::{Glance, Polls, Report, Tick};
 use crate::tasks::Tasks;
 use crate::watch::{Seen, Watch};
 
@@ -174,6 +174,7 @@ impl Daemon {
         if seen.sights.is_empty() {
             return;
         }
+        let polls = self.polls(&seen);
         let (snapshot, glances) = self.look(now, seen);
         let step = decide(&snapshot, &self.memory);
         if snapshot.may_act {
@@ -182,7 +183,21 @@ impl Daemon {
         self.set_timers(&snapshot, &step.plan.verdicts);
         self.memory.merge(step.memory.clone());
         let took = started.elapsed();
-        self.report.tell(Tick { snapshot, step, glances, took, lateness });
+        self.report.tell(Tick { snapshot, step, glances, took, lateness, polls });
+    }
+
+    /// How often the sources of what is seen were asked, for report.
+    fn polls(&self, seen: &Seen) -> BTreeMap<QuestionId, Polls> {
+        let pipelines = seen.sights.iter().filter_map(|sight| sight.pipeline.as_ref());
+        let sources =
+            pipelines.flat_map(|pipeline| &pipeline.stages).flat_map(|stage| &stage.sources);
+        sources
+            .filter_map(|source| {
+                let observe::Polls { fresh, partial, failed, took } =
+                    self.observe.polls(&source.question)?;
+                Some((source.question.clone(), Polls { fresh, partial, failed, took }))
+            })
+            .collect()
     }
 
     /// Everything that is known now, for decide; and what only report needs of the objects.

@@ -12,10 +12,24 @@ use crate::decide::{Lost, Missing, Observation, QuestionId, Reading};
 /// A complete reading older than this is stale, however short the poll interval.
 const STALE_FLOOR: Duration = Duration::from_secs(10);
 
+/// How often a question was asked and what came of it, for the metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Polls {
+    /// Complete answers.
+    pub fresh: u64,
+    /// Answers with a part missing.
+    pub partial: u64,
+    /// No answer.
+    pub failed: u64,
+    /// How long the latest visit took that asked it.
+    pub took: Duration,
+}
+
 /// What hangs on the board for one question.
 #[derive(Debug)]
 struct Standing {
     poll_interval: Duration,
+    polls: Polls,
     /// Since when nothing complete has come: the last complete reading, or when it was first asked.
     since: Timestamp,
     whole: Option<Arc<Reading>>,
@@ -50,18 +64,33 @@ impl Board {
         for (id, poll_interval, is_changed) in questions {
             let standing = match old.remove(id) {
                 Some(standing) if !is_changed => Standing { poll_interval, ..standing },
-                _ => Standing { poll_interval, since: now, whole: None, flaw: None },
+                _ => {
+                    let polls = Polls::default();
+                    Standing { poll_interval, polls, since: now, whole: None, flaw: None }
+                }
             };
             board.insert(id.clone(), standing);
         }
     }
 
-    /// Hangs up the answers of one visit, read at `at`.
-    pub(super) fn publish(&self, at: Timestamp, answers: Vec<(QuestionId, Answer)>) {
+    /// Hangs up the answers of one visit, read at `at`, which took so long.
+    pub(super) fn publish(
+        &self,
+        at: Timestamp,
+        took: Duration,
+        answers: Vec<(QuestionId, Answer)>,
+    ) {
         let mut board = self.lock();
         for (id, answer) in answers {
             // A question that was withdrawn during the visit has no place any more.
             let Some(standing) = board.get_mut(&id) else { continue };
+            let polls = &mut standing.polls;
+            polls.took = took;
+            *match &answer {
+                Ok((_, None)) => &mut polls.fresh,
+                Ok((_, Some(_))) => &mut polls.partial,
+                Err(_) => &mut polls.failed,
+            } += 1;
             match answer {
                 Ok((value, None)) => {
                     standing.since = at;
@@ -74,6 +103,11 @@ impl Board {
                 Err(error) => standing.flaw = Some(Flaw::Nothing(error)),
             }
         }
+    }
+
+    /// How often a question was asked; `None` when it is not in force.
+    pub(super) fn polls(&self, id: &QuestionId) -> Option<Polls> {
+        self.lock().get(id).map(|standing| standing.polls)
     }
 
     /// How good the latest answer is now; `None` while nobody has answered since it was asked.

@@ -17,6 +17,7 @@ mod visit;
 mod board;
 pub mod kafka;
 
+pub use board::Polls;
 pub use error::Error;
 pub use visit::Observe;
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::board::Board;
+use super::board::{Board, Polls};
 use super::kafka::Kafka;
 use super::{Address, Asked, Credentials, Error, Question, Source};
 use crate::clock::Clock;
@@ -185,6 +185,11 @@ impl Observe {
         desk
     }
 
+    /// How often a question was asked since it came in force; `None` when it is not.
+    pub fn polls(&self, id: &QuestionId) -> Option<Polls> {
+        self.board.polls(id)
+    }
+
     /// The latest answer to a question and how good it is by now; `None` while nobody has answered, or for an unknown question.
     pub fn latest(&self, id: &QuestionId) -> Option<Observation> {
         self.board.latest(id, self.clock.now())
@@ -347,11 +352,17 @@ impl<S: Source> Visitor<S> {
             && answers.iter().all(|answer| answer.as_ref().is_err_and(Error::is_of_connection));
         self.schedule(&due, start, is_silent);
         let ids: Vec<QuestionId> = due.iter().map(|question| question.id.clone()).collect();
-        self.publish(at, ids, answers);
+        self.publish(at, start.elapsed(), ids, answers);
     }
 
-    fn publish(&self, at: Timestamp, ids: Vec<QuestionId>, answers: Vec<super::Answer>) {
-        self.errand.board.publish(at, ids.iter().cloned().zip(answers).collect());
+    fn publish(
+        &self,
+        at: Timestamp,
+        took: Duration,
+        ids: Vec<QuestionId>,
+        answers: Vec<super::Answer>,
+    ) {
+        self.errand.board.publish(at, took, ids.iter().cloned().zip(answers).collect());
         // The daemon may have gone before us; then nobody needs waking.
         self.errand.wake.send(ids).ok();
     }

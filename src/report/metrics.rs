@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use super::{Picture, Requests, Standing, Tick};
-use crate::decide::{Action, Ending, Observation, PipelineId, Reason, Situation, Verdict};
+use super::{Picture, Polls, Requests, Standing, Tick};
+use crate::decide::{Action, Ending, PipelineId, Reason, Situation, Verdict};
 
-/// Turns are quick; the slowest bucket is a fault.
-const TURN_BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+/// Seconds. Turns take milliseconds, visits to a source up to 3 s.
+const BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
 
 /// All metrics. Cheap to clone; clones are one.
 #[derive(Debug, Clone)]
@@ -37,6 +37,7 @@ struct Sheet {
 struct Counts {
     stages: BTreeMap<PipelineId, BTreeMap<Arc<str>, StageCounts>>,
     turns: Histogram,
+    visits: Histogram,
     lateness: f64,
     violations: u64,
 }
@@ -48,24 +49,22 @@ struct StageCounts {
     holds: BTreeMap<&'static str, u64>,
     /// The hold that stands now, so that each is counted once.
     holding: Option<&'static str>,
-    /// By source and result.
-    polls: BTreeMap<(Arc<str>, &'static str), u64>,
-    /// The latest reading of each source that was counted.
-    read: BTreeMap<Arc<str>, Timestamp>,
+    /// By source.
+    polls: BTreeMap<Arc<str>, Polls>,
 }
 
 #[derive(Debug, Default)]
 struct Histogram {
     sum: f64,
     count: u64,
-    buckets: [u64; TURN_BUCKETS.len()],
+    buckets: [u64; BUCKETS.len()],
 }
 
 impl Histogram {
     fn take(&mut self, seconds: f64) {
         self.sum += seconds;
         self.count += 1;
-        let index = TURN_BUCKETS.partition_point(|bound| *bound < seconds);
+        let index = BUCKETS.partition_point(|bound| *bound < seconds);
         if let Some(bucket) = self.buckets.get_mut(index) {
             *bucket += 1;
         }
@@ -74,7 +73,7 @@ impl Histogram {
     /// Bounds and counts, each bucket by itself; the last has no bound.
     fn cells(&self) -> Vec<(f64, u64)> {
         let inside: u64 = self.buckets.iter().sum();
-        let bounded = TURN_BUCKETS.iter().copied().zip(self.buckets);
+        let bounded = BUCKETS.iter().copied().zip(self.buckets);
         bounded.chain([(f64::INFINITY, self.count - inside)]).collect()
     }
 }
@@ -118,15 +117,21 @@ impl Metrics {
             stage.take_hold(verdict);
         }
         let Some(situation) = &picture.situation else { return };
+        count_moves(situation, stages);
+        let mut visits = Vec::new();
         for stage in &situation.pipeline.stages {
             let counts = stages.entry(Arc::clone(&stage.name)).or_default();
+            let named = |name: &Arc<str>| stage.sources.iter().any(|source| source.name == *name);
+            counts.polls.retain(|name, _| named(name));
             for source in &stage.sources {
-                if let Some(observation) = picture.observations.get(&source.question) {
-                    counts.take_reading(&source.name, observation);
+                if let Some(polls) = picture.polls.get(&source.question) {
+                    visits.extend(counts.take_polls(&source.name, *polls));
                 }
             }
         }
-        count_moves(situation, stages);
+        for took in visits {
+            counts.visits.take(took);
+        }
     }
 
     pub(super) fn forget(&self, pipeline: &PipelineId) {
@@ -155,16 +160,11 @@ impl StageCounts {
         self.holding = holding;
     }
 
-    /// A reading is one successful poll, seen once however many turns lean on it.
-    fn take_reading(&mut self, source: &Arc<str>, observation: &Observation) {
-        let (result, reading) = match observation {
-            Observation::Fresh(reading) => ("fresh", reading),
-            Observation::Partial(reading, _) => ("partial", reading),
-            Observation::Stale(..) | Observation::Failed(_) => return,
-        };
-        if self.read.insert(Arc::clone(source), reading.at) != Some(reading.at) {
-            *self.polls.entry((Arc::clone(source), result)).or_default() += 1;
-        }
+    /// How often a source was asked so far. Returns how long the latest visit took, if it is news.
+    fn take_polls(&mut self, source: &Arc<str>, polls: Polls) -> Option<f64> {
+        let before = self.polls.insert(Arc::clone(source), polls).unwrap_or_default();
+        let total = |polls: Polls| polls.fresh + polls.partial + polls.failed;
+        (total(before) != total(polls)).then_some(polls.took.as_secs_f64())
     }
 }
 
@@ -327,13 +327,17 @@ fn encode_stage_counts(to: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::
             encode_count(&mut family, &labels, *count)?;
         }
     }
-    let help = "Readings of a source that decisions rest on.";
+    let help = "Times that a source was asked: fresh, partial or failed.";
     let mut family = to.encode_descriptor("source_polls", help, None, MetricType::Counter)?;
     for (labels, stage) in stages() {
-        for ((source, result), count) in &stage.polls {
-            let mut labels = labels.clone();
-            labels.extend([("source", source.as_ref()), ("result", *result)]);
-            encode_count(&mut family, &labels, *count)?;
+        for (source, polls) in &stage.polls {
+            let results =
+                [("fresh", polls.fresh), ("partial", polls.partial), ("failed", polls.failed)];
+            for (result, count) in results.into_iter().filter(|(_, count)| *count > 0) {
+                let mut labels = labels.clone();
+                labels.extend([("source", source.as_ref()), ("result", result)]);
+                encode_count(&mut family, &labels, count)?;
+            }
         }
     }
     Ok(())
@@ -348,6 +352,10 @@ fn encode_process(to: &mut DescriptorEncoder<'_>, counts: &Counts, leads: bool) 
     let turns = &counts.turns;
     to.encode_descriptor("turn_duration_seconds", help, None, MetricType::Histogram)?
         .encode_histogram::<Labels<'_>>(turns.sum, turns.count, &turns.cells(), None)?;
+    let help = "How long a visit to a source took, by each question that it asked.";
+    let visits = &counts.visits;
+    to.encode_descriptor("source_poll_duration_seconds", help, None, MetricType::Histogram)?
+        .encode_histogram::<Labels<'_>>(visits.sum, visits.count, &visits.cells(), None)?;
     let help = "How long after it was due the latest turn began.";
     to.encode_descriptor("turn_lateness_seconds", help, None, MetricType::Gauge)?
         .encode_gauge(&counts.lateness)?;

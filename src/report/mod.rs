@@ -3,6 +3,7 @@
 //! The loop hands every turn to [`Report::tell`], which never waits; one task ([`Teller::run`]) does the rest, with budgets of its own.
 //! Moves and conditions are queued and never dropped; of pictures the latest wins. `answer` reads the [`Standing`] picture.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use crate::act::Licence;
 use crate::clock::Clock;
 use crate::crd::PipelineStatus;
-use crate::decide::{PipelineId, Snapshot, Step};
+use crate::decide::{PipelineId, QuestionId, Snapshot, Step};
 
 mod standing;
 mod conditions;
@@ -44,6 +45,21 @@ pub struct Tick {
     pub took: Duration,
     /// How long after it was due it began.
     pub lateness: Duration,
+    /// How often the sources of these pipelines were asked so far, where they were.
+    pub polls: BTreeMap<QuestionId, Polls>,
+}
+
+/// How often a source was asked so far, and what came of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Polls {
+    /// Complete answers.
+    pub fresh: u64,
+    /// Answers with a part missing.
+    pub partial: u64,
+    /// No answer.
+    pub failed: u64,
+    /// How long the latest took.
+    pub took: Duration,
 }
 
 /// A pipeline as an object: what report needs of it and decide does not.

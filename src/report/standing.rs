@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-use super::{Glance, Tick};
+use super::{Glance, Polls, Tick};
 use crate::decide::{Observation, PipelineId, QuestionId, Situation, Target, Verdict, Workload};
 
 /// One pipeline at its latest turn.
@@ -19,6 +19,8 @@ pub struct Picture {
     pub verdicts: Vec<Verdict>,
     /// What its sources said.
     pub observations: BTreeMap<QuestionId, Observation>,
+    /// How often they were asked so far.
+    pub polls: BTreeMap<QuestionId, Polls>,
     /// When the turn was.
     pub at: Timestamp,
     /// Did this replica hold the lease then?
@@ -62,7 +64,7 @@ impl Standing {
 
 /// Takes a turn apart, pipeline by pipeline.
 pub(super) fn pictures(tick: Tick) -> Vec<Picture> {
-    let Tick { snapshot, step, glances, .. } = tick;
+    let Tick { snapshot, step, glances, polls, .. } = tick;
     let mut verdicts: BTreeMap<PipelineId, Vec<Verdict>> = BTreeMap::new();
     for verdict in step.plan.verdicts {
         verdicts.entry(verdict.stage.pipeline.clone()).or_default().push(verdict);
@@ -71,9 +73,12 @@ pub(super) fn pictures(tick: Tick) -> Vec<Picture> {
         snapshot.due.into_iter().map(|due| (due.pipeline.id.clone(), due)).collect();
     let picture = |glance: Glance| {
         let situation = situations.remove(&glance.id);
-        let stages = situation.iter().flat_map(|situation| &situation.pipeline.stages);
-        let observations = stages
-            .flat_map(|stage| &stage.sources)
+        let stages = || situation.iter().flat_map(|situation| &situation.pipeline.stages);
+        let sources = || stages().flat_map(|stage| &stage.sources);
+        let polls = sources()
+            .filter_map(|source| Some((source.question.clone(), *polls.get(&source.question)?)))
+            .collect();
+        let observations = sources()
             .filter_map(|source| {
                 let observation = snapshot.observations.get(&source.question)?;
                 Some((source.question.clone(), observation.clone()))
@@ -81,7 +86,7 @@ pub(super) fn pictures(tick: Tick) -> Vec<Picture> {
             .collect();
         let verdicts = verdicts.remove(&glance.id).unwrap_or_default();
         let (at, may_act) = (snapshot.at, snapshot.may_act);
-        Picture { glance, situation, verdicts, observations, at, may_act }
+        Picture { glance, situation, verdicts, observations, polls, at, may_act }
     };
     glances.into_iter().map(picture).collect()
 }

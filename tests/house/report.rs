@@ -12,7 +12,7 @@ use penstock::decide::{
     Ending, FallbackPolicy, Memory, Missing, Observation, Plan, Reason, Snapshot, Target,
 };
 use penstock::demo::cluster::{Fault as Trouble, Match};
-use penstock::report::{Fault, REASONS, Record};
+use penstock::report::{Fault, Polls, REASONS, Record};
 use serde_json::json;
 
 use crate::turns::{Bench, Told, Turn, done, id, moved, stage, turn};
@@ -653,18 +653,18 @@ async fn metrics_show_the_latest_turn_and_count_what_happened() {
     bench.tell(&Turn::of(|told| late(told, 41.5))).await;
     bench.tell(&with(moved(1, 24, Reason::Learning { replicas: 24 }, done()))).await;
     bench.tell(&with(moved(24, 1, Reason::Learning { replicas: 1 }, Ending::Gone))).await;
+    let mut silent = Turn::of(|told| {
+        told.verdict.why = vec![blind()];
+        told.observation = Some(Observation::Failed(Missing {
+            label: "Timeout".into(),
+            message: "no answer".into(),
+            is_lasting: false,
+            since: Timestamp::UNIX_EPOCH,
+        }));
+    });
+    silent.polls = Polls { fresh: 7, partial: 0, failed: 2, took: Duration::from_millis(20) };
     for _ in 0..3 {
-        bench
-            .tell(&Turn::of(|told| {
-                told.verdict.why = vec![blind()];
-                told.observation = Some(Observation::Failed(Missing {
-                    label: "Timeout".into(),
-                    message: "no answer".into(),
-                    is_lasting: false,
-                    since: Timestamp::UNIX_EPOCH,
-                }));
-            }))
-            .await;
+        bench.tell(&silent).await;
     }
     let text = bench.report.metrics().text().unwrap();
     let stage = r#"namespace="default",pipeline="orders",stage="enrich""#;
@@ -681,7 +681,9 @@ async fn metrics_show_the_latest_turn_and_count_what_happened() {
         format!(r#"penstock_source_up{{{stage},source="todo"}} 0.0"#),
         format!(r#"penstock_scale_moves_total{{{stage},direction="up",reason="Learning"}} 1"#),
         format!(r#"penstock_holds_total{{{stage},reason="NoFreshData"}} 1"#),
-        format!(r#"penstock_source_polls_total{{{stage},source="todo",result="fresh"}} 3"#),
+        format!(r#"penstock_source_polls_total{{{stage},source="todo",result="fresh"}} 7"#),
+        format!(r#"penstock_source_polls_total{{{stage},source="todo",result="failed"}} 2"#),
+        "penstock_source_poll_duration_seconds_count 1".to_owned(),
         "penstock_leader 1.0".to_owned(),
         "penstock_turn_duration_seconds_count 6".to_owned(),
         r#"penstock_turn_duration_seconds_bucket{le="+Inf"} 6"#.to_owned(),

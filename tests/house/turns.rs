@@ -17,7 +17,7 @@ use penstock::decide::{
     Writing,
 };
 use penstock::demo::cluster::{Cluster, Logged, Options};
-use penstock::report::{self, Fault, Glance, Report, Requests, Tick};
+use penstock::report::{self, Fault, Glance, Polls, Report, Requests, Tick};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,6 +41,7 @@ pub(crate) struct Turn {
     pub(crate) faults: Vec<Fault>,
     pub(crate) may_act: bool,
     pub(crate) violations: u32,
+    pub(crate) polls: Polls,
 }
 
 /// The tellers, and a cluster for them to write to.
@@ -130,6 +131,7 @@ pub(crate) fn turn(stages: Vec<Told>) -> Turn {
         faults: Vec::new(),
         may_act: true,
         violations: 0,
+        polls: Polls::default(),
     }
 }
 
@@ -279,12 +281,14 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
     let mut observations = BTreeMap::new();
     let mut verdicts = Vec::new();
     let mut stages = Vec::new();
+    let mut polls = BTreeMap::new();
     for (index, told) in turn.stages.iter().enumerate() {
         let mut told = told.clone();
         told.verdict.stage =
             StageId { pipeline: glance.id.clone(), index, name: Arc::clone(&told.stage.name) };
         let question = told.stage.sources[0].question.clone();
         let fresh = Observation::Fresh(Arc::new(Reading { at, value: Read::Gauge(1.0) }));
+        polls.insert(question.clone(), turn.polls);
         observations.insert(question, told.observation.unwrap_or(fresh));
         verdicts.push(told.verdict);
         stages.push(told.stage);
@@ -309,5 +313,6 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         glances: vec![glance],
         took: Duration::from_micros(300),
         lateness: Duration::from_millis(2),
+        polls,
     }
 }
