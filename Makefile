@@ -1,5 +1,19 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: tools live crds
+.PHONY: demo test check tools live bench crds
+
+# The whole thing on a laptop, with no cluster.
+demo:
+	cargo run --release -- demo
+
+# Both tiers of tests, in process and against real servers.
+test: tools
+	cargo test --locked
+
+# Format, lints and docs, warnings as errors.
+check:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 # The real servers of the live tests, built once into target/tools: about ten minutes the first time.
 tools:
@@ -7,7 +21,12 @@ tools:
 
 # Penstock against real Kubernetes and Kafka.
 live: tools
-	cargo test --test live
+	cargo test --locked --test live
+
+# How fast decide() is; how soon the right count is asked for; what watching 500 pipelines costs. Exits 1 when a target is missed.
+bench: tools
+	cargo bench --locked --bench decide
+	cargo bench --locked --bench loop
 
 # The definitions kept in deploy/crds, from src/crd.
 crds:

@@ -25,6 +25,9 @@ pub(super) struct Run {
     /// Work on pipelines with these labels only
     #[arg(long, value_name = "LABELS")]
     selector: Option<String>,
+    /// Decide and report, and write to no workload: every stage is read as `mode: Observe`
+    #[arg(long)]
+    observe: bool,
     /// Namespace whose Secrets a ClusterConnection may name; may be repeated. Default: none
     #[arg(long = "secret-namespace", value_name = "NAMESPACE")]
     secret_namespaces: Vec<String>,
@@ -94,6 +97,7 @@ impl Run {
             watch: watch::Options {
                 namespaces: self.namespaces,
                 selector: self.selector,
+                observe_only: self.observe,
                 secret_namespaces: self.secret_namespaces.into_iter().collect(),
             },
             probes: Some(answer::listen(self.listen).await?),

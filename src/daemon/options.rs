@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::header::{HeaderValue, USER_AGENT};
 use kube::{Client, client::ClientBuilder};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -66,6 +67,8 @@ impl Clients {
     /// The configuration's certificates, credentials or proxy cannot be used.
     pub fn of(mut config: kube::Config) -> Result<Self, kube::Error> {
         let requests = Requests::default();
+        let agent = HeaderValue::from_static(concat!("penstock/", env!("CARGO_PKG_VERSION")));
+        config.headers.push((USER_AGENT, agent));
         let writer = act::writer(config.clone())?.with_layer(&requests).build();
         config.read_timeout = Some(READ_SILENCE);
         let reader = ClientBuilder::try_from(config)?.with_layer(&requests).build();

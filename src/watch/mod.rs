@@ -26,7 +26,7 @@ mod seen;
 
 pub use seen::{Seen, Sight};
 
-use stores::{Keeper, Kept, Shelf, keep};
+use stores::{House, Keeper, Kept, Shelf, keep};
 
 /// What to watch.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// Label selector for pipelines; `None` means all.
     pub selector: Option<String>,
+    /// Read every stage as `mode: Observe`: decide and report, write to no workload.
+    pub observe_only: bool,
     /// Namespaces whose Secrets a ClusterConnection may name.
     pub secret_namespaces: BTreeSet<String>,
 }
@@ -99,7 +101,10 @@ impl Watch {
             stale: Arc::default(),
             wanted_secrets: Arc::default(),
         };
-        watch.shelf.open().lendable.clone_from(&watch.options.secret_namespaces);
+        watch.shelf.open().house = House {
+            lendable: watch.options.secret_namespaces.clone(),
+            observe_only: watch.options.observe_only,
+        };
         kinds::keep_all(&watch);
         let (client, shelf) = (watch.client.clone(), Arc::clone(&watch.shelf));
         watch

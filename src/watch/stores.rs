@@ -29,6 +29,15 @@ pub(super) struct Name {
     pub(super) name: Arc<str>,
 }
 
+/// What the daemon's flags say of all pipelines.
+#[derive(Debug, Default)]
+pub(super) struct House {
+    /// Namespaces whose Secrets a `ClusterConnection` may name.
+    pub(super) lendable: BTreeSet<String>,
+    /// Every stage is read as `mode: Observe`.
+    pub(super) observe_only: bool,
+}
+
 /// Everything that is held.
 #[derive(Debug, Default)]
 pub(super) struct Stores {
@@ -42,8 +51,7 @@ pub(super) struct Stores {
     pub(super) pods: Pods,
     pub(super) targets: Targets,
     pub(super) secrets: Vault,
-    /// Namespaces whose Secrets a `ClusterConnection` may name.
-    pub(super) lendable: BTreeSet<String>,
+    pub(super) house: House,
     /// Pipelines that something changed for since the last turn.
     pub(super) dirty: BTreeSet<PipelineId>,
     /// Deleted pipelines that the daemon has not been told of.

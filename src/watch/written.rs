@@ -8,7 +8,7 @@ use kube::api::DynamicObject;
 
 use crate::crd::meaning::{self, Fault, Meaning, Surroundings};
 use crate::crd::{ClusterConnection, Connection, PipelineStatus, ScaledPipeline};
-use crate::decide::{Pipeline, PipelineId};
+use crate::decide::{Mode, Pipeline, PipelineId};
 
 use super::stores::{Name, Stores, chain};
 
@@ -153,6 +153,9 @@ impl Stores {
                         let mut pipeline = meaning.pipeline.clone();
                         pipeline.uid = Arc::clone(&written.uid);
                         pipeline.generation = written.generation;
+                        if self.house.observe_only {
+                            pipeline.stages.iter_mut().for_each(|s| s.mode = Mode::Observe);
+                        }
                         Understood::Meant { pipeline: Arc::new(pipeline), meaning }
                     }
                     Err(faults) => Understood::Faulty(faults.into()),
@@ -182,7 +185,7 @@ impl Surroundings for Stores {
     }
 
     fn may_lend_secrets_of(&self, namespace: &str) -> bool {
-        self.lendable.contains(namespace)
+        self.house.lendable.contains(namespace)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use penstock::clock::Clock;
-use penstock::decide::{PipelineId, Target, Unusable, Workload, Writing};
+use penstock::decide::{Mode, PipelineId, Target, Unusable, Workload, Writing};
 use penstock::demo::cluster::{Cluster, Fault, Match, Options};
 use penstock::tasks::Tasks;
 use penstock::watch::{self, Seen, Sight, Watch};
@@ -281,6 +281,16 @@ async fn a_secret_that_is_lacking_is_an_answer_and_one_that_comes_is_used() {
     let data = json!({"stringData": {"user": "u", "password": "canary-in-the-secret"}});
     scene.apply("v1", "Secret", "default", "login", &data).await;
     scene.see(&watch, "p", |s| s.unanswerable.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_only_observes_reads_every_stage_so() {
+    let scene = Scene::new().await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let options = watch::Options { observe_only: true, ..watch::Options::default() };
+    let watch = Watch::start(scene.client.clone(), scene.clock, options, scene.tasks.clone());
+    let sight = scene.see(&watch, "p", |s| s.pipeline.is_some()).await;
+    assert!(sight.pipeline.unwrap().stages.iter().all(|stage| stage.mode == Mode::Observe));
 }
 
 #[tokio::test]
