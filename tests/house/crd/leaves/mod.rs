@@ -1,5 +1,5 @@
-//! A walk over every leaf of every spec: each one changes what decide is told or observe is asked, or is refused by its path.
-//! None is ignored. A new field fails this test until it has its line below.
+//! A walk over every leaf of every spec: each one changes what is decided in an eventful hour, or is refused by its path. None is
+//! ignored. A new field fails this test until it has its line in one of the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +14,7 @@ use super::{Around, CLUSTER_CONNECTION, CONNECTION, PIPELINE, put, read, yaml};
 mod working;
 mod later;
 mod logins;
+mod play;
 
 use later::{later_sources, refused};
 use logins::{later_connections, working_logins, working_openings};
@@ -98,14 +99,17 @@ fn every_leaf_of_a_pipeline_matters_or_is_refused_by_its_path() {
     assert!(open.len() > 150, "the walk found only {} leaves", open.len());
     for (leaf, given, change) in working() {
         let change = vec![change];
-        let before = changed(PIPELINE, &[&given]);
-        let after = changed(PIPELINE, &[&given, &change]);
+        let known = vec![(stage!("/ratePerReplica"), json!(50))];
+        let before = changed(PIPELINE, &[&known, &given]);
+        let after = changed(PIPELINE, &[&known, &given, &change]);
         let mut found = BTreeSet::new();
         written(&after, &schema, "", &mut found);
         assert!(found.contains(leaf), "{leaf} is not written by {change:?}");
         let before = read(&before, &around()).unwrap_or_else(|faults| panic!("{leaf}: {faults:?}"));
         let after = read(&after, &around()).unwrap_or_else(|faults| panic!("{leaf}: {faults:?}"));
-        assert_ne!(before, after, "{leaf} changes nothing");
+        assert_ne!(before, after, "{leaf} changes nothing that is meant");
+        let (before, after) = (play::decided(&before), play::decided(&after));
+        assert_ne!(before, after, "{leaf} changes no decision");
         assert!(open.remove(leaf), "{leaf} is no leaf, or stands here twice");
     }
     for (subtree, path, samples) in refused() {
@@ -166,13 +170,18 @@ fn every_leaf_of_a_connection_matters_or_is_refused_by_its_path() {
         let base = base.to_string();
         let before = through(kind, &changed(&base, &[]));
         assert!(before.unanswerable.is_empty(), "{before:?}");
+        let decided = play::decided(&before);
         let openings = if kind == "ClusterConnection" { working_openings() } else { Vec::new() };
         for (leaf, change) in working_logins().into_iter().chain(openings) {
             let after = changed(&base, &[&change]);
             let mut found = BTreeSet::new();
             written(&after, &schema, "", &mut found);
             assert!(found.contains(leaf), "{leaf} is not written by {change:?}");
-            assert_ne!(through(kind, &after), before, "{leaf} changes nothing");
+            assert_ne!(
+                play::decided(&through(kind, &after)),
+                decided,
+                "{leaf} changes no decision"
+            );
             assert!(open.remove(leaf), "{leaf} is no leaf, or stands here twice");
         }
         // A cluster of Strimzi is refused by its path; the stage is held.

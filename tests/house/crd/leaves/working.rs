@@ -28,7 +28,7 @@ fn pipeline() -> Vec<Working> {
 fn stages() -> Vec<Working> {
     let sink = json!({"name": "sink", "target": {"name": "sink"}, "replicas": {"max": 9}});
     let by_min = |idle: Value| vec![(stage!("/replicas/min"), json!(2)), (stage!("/idle"), idle)];
-    let fallback = || vec![(stage!("/fallback"), json!({"policy": "AtLeast", "replicas": 3}))];
+    let fallback = || vec![(stage!("/fallback"), json!({"policy": "AtLeast", "replicas": 30}))];
     vec![
         plain("spec.stages[].name", stage!("/name"), json!("refine")),
         (
@@ -61,12 +61,8 @@ fn stages() -> Vec<Working> {
         plain("spec.stages[].startup", stage!("/startup"), json!("20s")),
         plain("spec.stages[].onSilence", stage!("/onSilence"), json!("Follow")),
         ("spec.stages[].fallback.after", fallback(), (stage!("/fallback/after"), json!("5m"))),
-        (
-            "spec.stages[].fallback.policy",
-            fallback(),
-            (stage!("/fallback/policy"), json!("Static")),
-        ),
-        ("spec.stages[].fallback.replicas", fallback(), (stage!("/fallback/replicas"), json!(4))),
+        ("spec.stages[].fallback.policy", fallback(), (stage!("/fallback/policy"), json!("Hold"))),
+        ("spec.stages[].fallback.replicas", fallback(), (stage!("/fallback/replicas"), json!(31))),
     ]
 }
 
@@ -125,7 +121,11 @@ fn sources() -> Vec<Working> {
     };
     let kafka = |leaf, pointer, value: &str| plain(leaf, pointer, json!(value));
     vec![
-        plain("spec.stages[].sources[].name", stage!("/sources/0/name"), json!("others")),
+        (
+            "spec.stages[].sources[].name",
+            vec![(stage!("/sources/0/kafka/perReplica"), json!(1000))],
+            (stage!("/sources/0/name"), json!("others")),
+        ),
         plain("spec.stages[].sources[].activation", stage!("/sources/0/activation"), json!(500)),
         plain(
             "spec.stages[].sources[].pollInterval",

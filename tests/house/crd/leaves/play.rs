@@ -1,0 +1,261 @@
+//! One eventful hour in which most of what can befall a stage does: what is decided in it, turn by turn, by what a pipeline means.
+//! Two meanings with the same hour decide alike. Used by the walk over the leaves.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use penstock::crd::meaning::{Meaning, QuestionDraft};
+use penstock::decide::{
+    Ending, Memory, Missing, Observation, Outcome, Partition, QuestionId, Queue, Reading,
+    Situation, Snapshot, Target, TargetId, Value, Workload, Writing, decide,
+};
+use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
+use penstock::observe::{Address, Ask};
+
+/// Seconds between two turns.
+const TURN: i64 = 5;
+/// Partitions of each topic.
+const PARTITIONS: i32 = 24;
+/// Items a second that one replica gets through.
+const RATE: i64 = 50;
+/// Seconds from a write to Ready.
+const STARTUP: i64 = 30;
+/// Items of the open transaction at the end of each partition.
+const OPEN: i64 = 200;
+
+/// What was decided: a line for each turn that decides otherwise than the one before.
+pub(super) fn decided(meaning: &Meaning) -> Vec<String> {
+    let mut hour = Hour::new(meaning);
+    let mut lines: Vec<String> = Vec::new();
+    while hour.at < 3_500 {
+        let line = hour.turn(meaning);
+        if !lines.last().is_some_and(|last| last.ends_with(&line)) {
+            lines.push(format!("{:>4} s {line}", hour.at));
+        }
+        hour.pass();
+    }
+    lines
+}
+
+/// Items a second that arrive, and items that arrive at once.
+fn arrivals(at: i64) -> (i64, i64) {
+    match at {
+        500 => (0, 60),
+        560 => (300, 40_000),
+        565..900 => (300, 0),
+        900..1_100 => (420, 0),
+        1_100..1_300 => (290, 0),
+        2_300 => (300, 6_000),
+        1_300..1_500 | 2_305..3_400 => (60, 0),
+        _ => (0, 0),
+    }
+}
+
+/// Does the broker answer?
+fn answers(at: i64) -> bool {
+    !(2_900..3_300).contains(&at)
+}
+
+/// Does the broker know this login? Where one is given it must be the contract's.
+fn logs_in(draft: &QuestionDraft) -> bool {
+    let known = [
+        ("events-cluster-ca-cert", "ca.crt"),
+        ("penstock", "user.crt"),
+        ("penstock", "user.key"),
+        ("penstock", "username"),
+        ("penstock", "password"),
+    ];
+    let Address::Kafka(address) = &draft.address;
+    let named = draft.secrets.iter().map(|secret| (secret.name.as_str(), secret.key.as_str()));
+    let lies_well = |namespace: &str| namespace == "shop" || namespace == "kafka";
+    draft.secrets.is_empty()
+        || address.sasl == Some(Mechanism::ScramSha512)
+            && named.eq(known)
+            && draft.secrets.iter().all(|secret| lies_well(&secret.namespace))
+}
+
+/// The world of the hour.
+struct Hour {
+    at: i64,
+    end: i64,
+    position: i64,
+    workloads: BTreeMap<TargetId, (Workload, i64)>,
+    outcomes: Vec<(usize, Outcome)>,
+    read: BTreeMap<QuestionId, (i64, Observation)>,
+    memory: Memory,
+}
+
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + seconds).unwrap()
+}
+
+impl Hour {
+    fn new(meaning: &Meaning) -> Self {
+        let workload = Workload {
+            uid: "target".into(),
+            resource_version: "1".into(),
+            desired: 3,
+            current: 3,
+            ready: 3,
+            ready_since: None,
+            writing: Writing::Apply,
+            read_at: time(0),
+            is_ours: true,
+            hpa: None,
+        };
+        let stages = meaning.pipeline.stages.iter();
+        Self {
+            at: 0,
+            end: 600_000,
+            position: 600_000,
+            workloads: stages.map(|stage| (stage.target.clone(), (workload.clone(), 0))).collect(),
+            outcomes: Vec::new(),
+            read: BTreeMap::new(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// One turn, in a line: counts, codes, writes.
+    fn turn(&mut self, meaning: &Meaning) -> String {
+        let observations =
+            meaning.questions.iter().map(|draft| (draft.id.clone(), self.observed(draft)));
+        let mut observations: BTreeMap<_, _> = observations.collect();
+        for (question, fault) in &meaning.unanswerable {
+            observations.insert(question.clone(), self.missing(fault.code.label(), true));
+        }
+        let targets = meaning.pipeline.stages.iter().map(|stage| {
+            let (workload, _) = &self.workloads[&stage.target];
+            Target::Seen(Workload { read_at: time(self.at), ..workload.clone() })
+        });
+        let snapshot = Snapshot {
+            at: time(self.at),
+            may_act: true,
+            due: vec![Situation {
+                pipeline: Arc::new(meaning.pipeline.clone()),
+                targets: targets.collect(),
+                outcomes: std::mem::take(&mut self.outcomes),
+                recalled: Vec::new(),
+            }],
+            observations,
+        };
+        let step = decide(&snapshot, &self.memory);
+        self.memory.merge(step.memory.clone());
+        let mut line = String::new();
+        for verdict in &step.plan.verdicts {
+            let code = verdict.reason().map_or("", |reason| reason.code());
+            write!(line, "{}: {:?} {code}; ", verdict.stage.name, verdict.replicas).unwrap();
+        }
+        for action in &step.plan.actions {
+            let scale = action.scale();
+            write!(line, "writes {} to {:?}: {}; ", scale.to, scale.target, scale.why).unwrap();
+            let (workload, since) = self.workloads.get_mut(&scale.target).unwrap();
+            let version = self.at.to_string();
+            workload.resource_version = version.as_str().into();
+            workload.desired = scale.to;
+            workload.current = scale.to;
+            workload.ready = workload.ready.min(scale.to);
+            *since = self.at;
+            let result = Ending::Done { resource_version: version.into() };
+            let outcome = Outcome { action: action.clone(), at: time(self.at), result };
+            self.outcomes.push((scale.stage.index, outcome));
+        }
+        line
+    }
+
+    /// Time passes: items come and go, pods become Ready.
+    fn pass(&mut self) {
+        self.at += TURN;
+        let (rate, burst) = arrivals(self.at);
+        self.end += rate * TURN + burst;
+        let mut served = 0;
+        for (workload, since) in self.workloads.values_mut() {
+            if workload.ready < workload.desired && *since + STARTUP <= self.at {
+                workload.ready = workload.desired;
+                workload.ready_since = Some(time(self.at));
+            }
+            served = i64::from(workload.ready) * RATE * TURN;
+        }
+        self.position = self.end.min(self.position + served);
+    }
+
+    /// The latest answer to a question: asked at its pace.
+    fn observed(&mut self, draft: &QuestionDraft) -> Observation {
+        let pace = i64::try_from(draft.poll_interval.as_secs()).unwrap();
+        let last = self.read.get(&draft.id).cloned();
+        if let Some((at, observation)) = &last
+            && self.at < at + pace
+        {
+            return observation.clone();
+        }
+        let observation = match last {
+            _ if !logs_in(draft) => self.missing("AuthenticationFailed", true),
+            _ if answers(self.at) => Observation::Fresh(Arc::new(self.reading(draft))),
+            Some((_, old)) => match old.reading() {
+                Some(reading) => Observation::Stale(Arc::clone(reading), self.gone()),
+                None => Observation::Failed(self.gone()),
+            },
+            None => Observation::Failed(self.gone()),
+        };
+        self.read.insert(draft.id.clone(), (self.at, observation.clone()));
+        observation
+    }
+
+    fn gone(&self) -> Missing {
+        Missing {
+            label: "BrokerDown".into(),
+            message: "no broker answers".into(),
+            is_lasting: false,
+            since: time(self.at.min(2_900)),
+        }
+    }
+
+    fn missing(&self, label: &str, is_lasting: bool) -> Observation {
+        Observation::Failed(Missing { label: label.into(), is_lasting, ..self.gone() })
+    }
+
+    /// What the broker says: the group `enrich` reads topic `orders`; another group, topic or broker has its own count. In each topic
+    /// one partition has no commit at first, and each partition ends with an open transaction.
+    fn reading(&self, draft: &QuestionDraft) -> Reading {
+        let Address::Kafka(address) = &draft.address;
+        let Ask::Kafka(ask) = &draft.ask;
+        let mut more = 0;
+        if address.bootstrap_servers.starts_with("other") {
+            more += 2_000;
+        }
+        if ask.group != "enrich" {
+            more += 3_000;
+        }
+        if address.connection.starts_with('/') {
+            more += 4_000;
+        }
+        let mut partitions = Vec::new();
+        for topic in (0_u16..).take(ask.topics.len()) {
+            for id in 0..PARTITIONS {
+                let share = |sum: i64| sum / i64::from(PARTITIONS);
+                let open = if ask.isolation == Isolation::ReadCommitted { OPEN } else { 0 };
+                let end = share(self.end) - open;
+                let is_committed = id > 0 || self.at > 700;
+                let position = match ask.offset_reset {
+                    _ if is_committed => {
+                        share(self.position) - share(more) - i64::from(topic) * 200
+                    }
+                    OffsetReset::Latest => end,
+                    OffsetReset::Earliest => end - 2_500,
+                };
+                let position = position.min(end);
+                partitions.push(Partition { topic, id, end, position, is_committed });
+            }
+        }
+        let queue = Queue {
+            backlog: partitions.iter().map(Partition::lag).sum(),
+            commit_interval: Some(Duration::from_secs(5)),
+            uncommitted: u32::try_from(ask.topics.len()).unwrap(),
+            partitions,
+            ..Queue::default()
+        };
+        Reading { at: time(self.at), value: Value::Queue(queue) }
+    }
+}
