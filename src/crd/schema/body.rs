@@ -80,9 +80,19 @@ impl Visit {
             (Kind::IntOrString, v) => v.is_string() || (v.is_number() && is_whole(v)),
         };
         if !fits {
-            let is = type_word(value);
-            let detail = format!("{path} in body must be of type {}: {is:?}", node.kind.word());
+            let (wanted, is) = match (node.kind, &node.format, value) {
+                // A number format is printed in place of the type, but not to strings and lists.
+                (Kind::Integer | Kind::Number, Some(format), Value::Bool(_) | Value::Object(_)) => {
+                    (format.as_str(), "")
+                }
+                (Kind::Integer, Some(format), Value::Number(_)) => (format.as_str(), "float64"),
+                _ => (node.kind.word(), type_word(value)),
+            };
+            let detail = format!("{path} in body must be of type {wanted}: {is:?}");
             self.faults.push(Fault::new(path, Reason::TypeInvalid, Some(&json!(is)), &detail));
+            if value.is_number() {
+                self.whole_number(node, value, path);
+            }
         }
         fits && !value.is_null()
     }
@@ -157,7 +167,20 @@ impl Visit {
         }
     }
 
+    /// Integers with a format must fit it.
+    fn whole_number(&mut self, node: &Node, value: &Value, path: &str) {
+        let fits = value
+            .as_f64()
+            .is_some_and(|n| n.fract().abs() < f64::EPSILON && n.abs() <= f64::from(i32::MAX));
+        if node.kind == Kind::Integer && node.format.as_deref() == Some("int32") && !fits {
+            let detail =
+                format!("Checked value must be of type integer with format int32 in {path}");
+            self.faults.push(Fault::invalid("", Some(&json!("")), &detail));
+        }
+    }
+
     fn number(&mut self, node: &Node, value: &Value, path: &str) {
+        self.whole_number(node, value, path);
         let n = value.as_f64().unwrap_or(f64::NAN);
         let mut refuse = |words: &str, at: f64| {
             let detail = format!("{path} in body should be {words} {at}");
@@ -181,14 +204,6 @@ impl Visit {
             } else if n < min.at {
                 refuse("greater than or equal to", min.at);
             }
-        }
-        if node.kind == Kind::Integer
-            && node.format.as_deref() == Some("int32")
-            && i32::try_from(value.as_i64().unwrap_or(i64::MAX)).is_err()
-        {
-            let detail =
-                format!("Checked value must be of type integer with format int32 in {path}");
-            self.faults.push(Fault::invalid(path, Some(value), &detail));
         }
     }
 

@@ -72,17 +72,44 @@ impl Schema {
     /// What is wrong with `object`, given the one it replaces: types and bounds, then uniqueness in lists, then CEL rules.
     /// A fault in a part that did not change is forgiven, as the API server forgives it (ratcheting).
     pub fn faults(&self, object: &Value, old: Option<&Value>) -> Vec<Fault> {
+        let mut faults = self.body_faults(object, old);
+        self.finish_faults(object, old, &mut faults);
+        faults
+    }
+
+    /// Types and bounds alone.
+    pub fn body_faults(&self, object: &Value, old: Option<&Value>) -> Vec<Fault> {
         let mut faults = Vec::new();
         body::check(&self.root, object, old, &mut faults);
+        faults
+    }
+
+    /// Types and bounds of the status alone, as a write to the status door checks them: the texts name paths from there on.
+    pub fn status_faults(&self, object: &Value, old: Option<&Value>) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if let (Some(node), Some(status)) = (self.root.fields.get("status"), object.get("status")) {
+            body::check(node, status, old.and_then(|old| old.get("status")), &mut faults);
+        }
+        for fault in &mut faults {
+            fault.path = if fault.path == "<nil>" {
+                "status".to_owned()
+            } else {
+                format!("status.{}", fault.path)
+            };
+        }
+        faults
+    }
+
+    /// Appends uniqueness in lists and, unless something before forbids it, CEL rules.
+    pub fn finish_faults(&self, object: &Value, old: Option<&Value>, faults: &mut Vec<Fault>) {
         if old.is_none_or(|old| lists::faults(&self.root, old).is_empty()) {
             faults.append(&mut lists::faults(&self.root, object));
         }
         if faults.iter().any(|fault| fault.reason.blocks_rules()) {
             faults.push(Fault::rules_not_checked());
         } else {
-            rules::check(&self.root, object, old, &mut faults);
+            rules::check(&self.root, object, old, faults);
         }
-        faults
     }
 }
 

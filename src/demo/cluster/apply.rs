@@ -52,16 +52,20 @@ impl Apply<'_> {
         let mine = Entry::new(self.writer, Operation::Apply);
         let before =
             managers.iter().find(|entry| entry.is_of(&mine)).map(|entry| entry.fields.clone());
-        let fields = strip(&fields_of(shape, &config)).without_trees(&self.reset);
+        let written = fields_of(shape, &config).without_trees(&self.reset);
+        let fields = strip(&written);
         managers.retain(|entry| !entry.is_of(&mine));
         let owned_by_others: Vec<Entry> = managers.clone();
-        managers.push(Entry { fields: fields.clone(), ..mine.clone() });
+        managers.push(Entry { fields: written, ..mine.clone() });
 
         let united = merged(shape, &live, &config);
         let mut object = match &before {
             Some(last) if !last.is_empty() => self.pruned(&united, last, &managers),
             _ => united,
         };
+        if let Some(entry) = managers.iter_mut().find(|entry| entry.is_of(&mine)) {
+            entry.fields = strip(&entry.fields);
+        }
         let change = difference(shape, &live, &object);
         self.settle(&owned_by_others, &mut managers, &change)?;
         finish(&mut object);

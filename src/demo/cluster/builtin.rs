@@ -216,6 +216,7 @@ pub(super) fn fill_catalogue(catalogue: &mut Catalogue) -> Arc<Node> {
             .resource(None);
     crd.categories = vec!["api-extensions".to_owned()];
     crd.counts_generations = true;
+    crd.fill = Some(super::crds::fill);
     catalogue.add(crd);
     // The two faces of events are one thing: this one is stored as the core kind and translated.
     let mut events = line("events.k8s.io", "v1", "events", "Event")

@@ -107,9 +107,11 @@ fn walk(
     if old == new {
         return;
     }
-    let shape = new.or(old).unwrap_or(&Value::Null);
+    let shape = new.filter(|new| !new.is_null()).or(old).unwrap_or(&Value::Null);
     let same_kind = |value: Option<&Value>| {
-        value.is_none_or(|v| v.is_object() == shape.is_object() && v.is_array() == shape.is_array())
+        value.is_none_or(|v| {
+            v.is_null() || (v.is_object() == shape.is_object() && v.is_array() == shape.is_array())
+        })
     };
     let leaf = is_atomic(node, shape) || !same_kind(old) || (is_empty(old) && is_empty(new));
     match (old, new) {

@@ -4,9 +4,10 @@
 use super::kinds::{Column, Resource, ScalePaths};
 use super::refusal::qualified;
 use super::store::Place;
+use super::with_condition;
 use super::write::State;
 use crate::crd::schema::Schema;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 fn text(value: &Value, pointer: &str) -> String {
@@ -36,10 +37,9 @@ fn column(value: &Value) -> Column {
     }
 }
 
-/// Serves the kinds of a definition and returns it with its status: names accepted, established at once.
-pub(super) fn adopt(state: &mut State, mut object: Value, now: &str) -> Value {
-    let kind = text(&object, "/spec/names/kind");
-    let (group, plural) = (text(&object, "/spec/group"), text(&object, "/spec/names/plural"));
+/// What the API server fills into a definition before anybody owns its fields.
+pub(super) fn fill(object: &mut Value) {
+    let kind = text(object, "/spec/names/kind");
     let names = &mut object["spec"]["names"];
     if names.get("singular").is_none() {
         names["singular"] = json!(kind.to_lowercase());
@@ -50,6 +50,21 @@ pub(super) fn adopt(state: &mut State, mut object: Value, now: &str) -> Value {
     if object.pointer("/spec/conversion").is_none() {
         object["spec"]["conversion"] = json!({"strategy": "None"});
     }
+    if object.get("status").is_none_or(|status| status.as_object().is_some_and(Map::is_empty)) {
+        let versions = object.pointer("/spec/versions").and_then(Value::as_array);
+        let storage: Vec<Value> = versions
+            .into_iter()
+            .flatten()
+            .filter(|v| v["storage"] == true)
+            .map(|v| v["name"].clone())
+            .collect();
+        object["status"] = json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": storage});
+    }
+}
+
+/// Serves the kinds of a stored definition.
+pub(super) fn serve(state: &mut State, object: &Value) {
+    let (group, plural) = (text(object, "/spec/group"), text(object, "/spec/names/plural"));
     let versions =
         object.pointer("/spec/versions").and_then(Value::as_array).cloned().unwrap_or_default();
     let storage = versions
@@ -59,24 +74,28 @@ pub(super) fn adopt(state: &mut State, mut object: Value, now: &str) -> Value {
         .unwrap_or_default();
     state.kinds.remove(&group, &plural);
     for version in versions.iter().filter(|v| v["served"] != false) {
-        if let Some(resource) = resource(state, &object, version, &storage) {
+        if let Some(resource) = resource(state, object, version, &storage) {
             state.kinds.add(resource);
         }
     }
-    let condition = |kind: &str, reason: &str, message: &str| json!({"lastTransitionTime": now, "message": message, "observedGeneration": object.pointer("/metadata/generation"), "reason": reason, "status": "True", "type": kind});
-    let mut status = json!({
-        "acceptedNames": object.pointer("/spec/names"),
-        "conditions": [
-            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-        ],
-        "storedVersions": [storage],
-    });
-    if let Some(before) = object.pointer("/status/conditions") {
-        status["conditions"] = before.clone();
+}
+
+/// The status of a definition that is served: names accepted, established. None when it says so already.
+pub(super) fn established(object: &Value, now: &str) -> Option<Value> {
+    let names = object.pointer("/spec/names").cloned().unwrap_or_default();
+    if object.pointer("/status/acceptedNames") == Some(&names) {
+        return None;
     }
-    object["status"] = status;
-    object
+    let old = object.pointer("/status/conditions");
+    let mut status = object["status"].clone();
+    let accepted = ("NoConflicts", "no conflicts found");
+    let initial = ("InitialNamesAccepted", "the initial names have been accepted");
+    status["conditions"] = json!([
+        with_condition(old, "NamesAccepted", true, accepted, now),
+        with_condition(old, "Established", true, initial, now),
+    ]);
+    status["acceptedNames"] = names;
+    Some(status)
 }
 
 fn resource(state: &State, object: &Value, version: &Value, storage: &str) -> Option<Resource> {

@@ -1,6 +1,7 @@
 //! From an HTTP request to an answer: paths, queries, headers and bodies, the fault door and the log. Served in process and over TCP by
 //! `Cluster`; what is asked for is done by `read`, `watch`, `write`, `patch`, `scale`, `discovery` and `reviews`.
 
+use super::delete::{Deleted, Deletion};
 use super::discovery;
 use super::faults::{Fault, Faults, Logged};
 use super::kinds::Resource;
@@ -9,11 +10,11 @@ use super::patch::Kind;
 use super::read::{Listing, one};
 use super::refusal::Refusal;
 use super::reviews;
-use super::scale::scale_of;
+use super::scale::scale_shown;
 use super::store::Place;
 use super::view::{View, event_in};
 use super::watch;
-use super::write::{Deleted, Deletion, Face, State, Unknown, Write};
+use super::write::{Face, State, Unknown, Via, Write};
 use super::{Body, Options};
 use crate::clock::Clock;
 use bytes::Bytes;
@@ -90,10 +91,13 @@ enum Route {
     /// A document of the API itself: discovery, version, health.
     Document(Value),
     /// Plain text.
-    Text(&'static str),
+    Text(StatusCode, &'static str),
     /// A resource.
     Ask(Box<Ask>),
 }
+
+/// What the real server says to a path of no group it knows.
+const NO_PAGE: &str = "404 page not found\n";
 
 fn header(parts: &Parts, name: &HeaderName) -> String {
     let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -210,14 +214,14 @@ impl Api {
             return Ok(Route::Document(document));
         }
         match &path[..] {
-            ["healthz" | "readyz" | "livez", ..] => Ok(Route::Text("ok")),
+            ["healthz" | "readyz" | "livez", ..] => Ok(Route::Text(StatusCode::OK, "ok")),
             ["api", version, rest @ ..] => {
                 self.resource(&state, parts, ("", version), rest, &accept)
             }
             ["apis", group, version, rest @ ..] => {
                 self.resource(&state, parts, (group, version), rest, &accept)
             }
-            _ => Err(Refusal::no_such_resource()),
+            _ => Ok(Route::Text(StatusCode::NOT_FOUND, NO_PAGE)),
         }
     }
 
@@ -238,8 +242,12 @@ impl Api {
             rest => ("", rest),
         };
         let [plural, rest @ ..] = rest else { return Err(Refusal::no_such_resource()) };
-        let resource =
-            state.kinds.find(of.0, of.1, plural).cloned().ok_or_else(Refusal::no_such_resource)?;
+        let Some(resource) = state.kinds.find(of.0, of.1, plural).cloned() else {
+            return match state.kinds.of(of.0, of.1).next() {
+                Some(_) => Err(Refusal::no_such_resource()),
+                None => Ok(Route::Text(StatusCode::NOT_FOUND, NO_PAGE)),
+            };
+        };
         let name = rest.first().copied().unwrap_or_default();
         let subresource = rest.get(1).copied().unwrap_or_default();
         let known = match subresource {
@@ -292,7 +300,11 @@ impl Api {
                 }
                 Ok(answer)
             }
-            Route::Text(text) => Ok(Response::new(Body::full(text.as_bytes().to_vec()))),
+            Route::Text(code, text) => {
+                let mut answer = Response::new(Body::full(text.as_bytes().to_vec()));
+                *answer.status_mut() = code;
+                Ok(answer)
+            }
             Route::Ask(ask) => self.ask(&ask, body),
         }
     }
@@ -327,7 +339,7 @@ impl Api {
             }
             "get" => {
                 let object = one(&self.read().store, &ask.resource, &place)?;
-                Ok(self.shown(ask, StatusCode::OK, &object))
+                self.shown(ask, StatusCode::OK, &object)
             }
             _ if reviews::is_review(&ask.resource) => {
                 let object = decode(ask, body)?;
@@ -341,13 +353,16 @@ impl Api {
     }
 
     /// An object in the form asked for, or its Scale.
-    fn shown(&self, ask: &Ask, code: StatusCode, object: &Arc<Value>) -> Response<Body> {
-        match (&ask.resource.scale, ask.subresource.as_str()) {
-            (Some(paths), "scale") => {
-                json_answer(code, &scale_of(object, paths, ask.resource.custom))
-            }
-            _ => json_answer(code, &ask.view.one(&ask.resource, object, self.clock.now())),
+    fn shown(
+        &self,
+        ask: &Ask,
+        code: StatusCode,
+        object: &Arc<Value>,
+    ) -> Result<Response<Body>, Refusal> {
+        if ask.subresource == "scale" {
+            return Ok(json_answer(code, &scale_shown(object, &ask.resource)?));
         }
+        Ok(json_answer(code, &ask.view.one(&ask.resource, object, self.clock.now())))
     }
 
     fn change(&self, ask: &Ask, place: &Place, body: &Bytes) -> Result<Response<Body>, Refusal> {
@@ -373,6 +388,7 @@ impl Api {
                 "Strict" => Unknown::Strict,
                 _ => Unknown::Warn,
             },
+            via: Via::Whole,
             warnings: Vec::new(),
         };
         let face = match ask.subresource.as_str() {
@@ -389,7 +405,7 @@ impl Api {
             }
             "update" => (StatusCode::OK, write.update(place, decode(ask, body)?, face)?),
             "patch" => {
-                let kind = Kind::of(&ask.content_type, ask.resource.custom && face != Face::Scale)?;
+                let kind = Kind::of(&ask.content_type, ask.resource.custom)?;
                 let patch = decode(ask, body)?;
                 let force = ask.query.is_true("force");
                 if face == Face::Scale {
@@ -404,7 +420,7 @@ impl Api {
         };
         let warnings = std::mem::take(&mut write.warnings);
         drop(state);
-        let mut answer = self.shown(ask, code, &object);
+        let mut answer = self.shown(ask, code, &object)?;
         for warning in warnings {
             let text = format!("299 - {}", json!(warning));
             if let Ok(value) = http::HeaderValue::from_str(&text) {
@@ -488,20 +504,28 @@ impl Api {
 /// The body as JSON; YAML is read too, as the real server does.
 fn decode(ask: &Ask, body: &Bytes) -> Result<Value, Refusal> {
     let media = ask.content_type.split(';').next().unwrap_or_default().trim();
+    let kind = &ask.resource.kind;
+    let text = String::from_utf8_lossy(body);
     let value: Value = if media.ends_with("yaml") {
-        let text = std::str::from_utf8(body)
-            .map_err(|e| Refusal::bad_request(format!("error decoding YAML: {e}")))?;
-        serde_saphyr::from_str(text)
+        serde_saphyr::from_str(&text)
             .map_err(|e| Refusal::bad_request(format!("error decoding YAML: {e}")))?
     } else if media.is_empty() || media.ends_with("json") || media == "*/*" {
-        serde_json::from_slice(body)
-            .map_err(|e| Refusal::bad_request(format!("error decoding JSON: {e}")))?
+        serde_json::from_slice(body).map_err(|e| {
+            let why = format!("couldn't get version/kind; json parse error: {e}");
+            Refusal::unrecognized(kind, &why, &text)
+        })?
     } else {
         return Err(Refusal::unsupported_media("application/json, application/yaml"));
     };
-    Ok(if ask.resource.group == "events.k8s.io" && matches!(ask.verb, "create" | "update") {
-        event_in(&value)
-    } else {
-        value
-    })
+    let whole = matches!(ask.verb, "create" | "update");
+    if whole && ask.resource.custom && ask.subresource != "scale" {
+        for key in ["kind", "apiVersion"] {
+            if value.get(key).and_then(Value::as_str).is_none_or(str::is_empty) {
+                let name = if key == "kind" { "Kind" } else { key };
+                let why = format!("Object '{name}' is missing in '{text}'");
+                return Err(Refusal::unrecognized(kind, &why, &text));
+            }
+        }
+    }
+    Ok(if ask.resource.group == "events.k8s.io" && whole { event_in(&value) } else { value })
 }

@@ -5,6 +5,7 @@ use super::compare::{difference, fields_of};
 use super::fields::Set;
 use crate::crd::schema::Node;
 use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
 
 /// Who writes, to which face of the object.
 #[derive(Debug, Clone)]
@@ -51,12 +52,15 @@ impl Entry {
         }
     }
 
+    /// What tells managers apart. Appliers are the same across versions.
+    pub(super) fn identity(&self) -> (Operation, &str, &str, &str) {
+        let version = if self.operation == Operation::Apply { "" } else { &self.api_version };
+        (self.operation, &self.manager, version, &self.subresource)
+    }
+
     /// Whether this is the entry of that writer: appliers are the same across versions.
     pub(super) fn is_of(&self, other: &Self) -> bool {
-        self.manager == other.manager
-            && self.operation == other.operation
-            && self.subresource == other.subresource
-            && (self.operation == Operation::Apply || self.api_version == other.api_version)
+        self.identity() == other.identity()
     }
 
     fn parse(value: &Value) -> Option<Self> {
@@ -102,7 +106,13 @@ impl Entry {
 /// The managers of an object, most settled first.
 pub(super) fn entries(object: &Value) -> Vec<Entry> {
     let list = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Entry::parse).collect()
+    let mut out: Vec<Entry> = Vec::new();
+    for entry in list.into_iter().flatten().filter_map(Entry::parse) {
+        // The real server reads them into a map: of two entries of one manager the later counts.
+        out.retain(|other| !other.is_of(&entry));
+        out.push(entry);
+    }
+    out
 }
 
 /// Writes the managers into the object, in the order the API server keeps.
@@ -138,27 +148,24 @@ pub(super) fn bare(object: &Value) -> Value {
 }
 
 /// What no manager owns: the identity of the object, and what the server keeps.
-fn unowned() -> Set {
-    let mut set = Set::of(&["apiVersion"]);
-    for path in [
-        &["kind"][..],
-        &["metadata", "name"],
-        &["metadata", "namespace"],
-        &["metadata", "creationTimestamp"],
-        &["metadata", "selfLink"],
-        &["metadata", "uid"],
-        &["metadata", "generation"],
-        &["metadata", "managedFields"],
-        &["metadata", "resourceVersion"],
-    ] {
-        set = set.union(&Set::of(path));
-    }
-    set
-}
+static UNOWNED: LazyLock<Set> = LazyLock::new(|| {
+    let meta = [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    ];
+    let top = Set::of(&["apiVersion"]).union(&Set::of(&["kind"]));
+    meta.iter().fold(top, |set, name| set.union(&Set::of(&["metadata", name])))
+});
 
 /// Takes out what no manager owns; `metadata` itself, but not what lies below it.
 pub(super) fn strip(set: &Set) -> Set {
-    set.without_trees(&unowned()).difference(&Set::of(&["metadata"]))
+    set.without_trees(&UNOWNED).difference(&Set::of(&["metadata"]))
 }
 
 /// Whether the object asks for its managers to be forgotten: `managedFields: [{}]`.
@@ -184,14 +191,28 @@ pub(super) fn record(
         return;
     }
     let given = if writer.subresource.is_empty() { entries(new) } else { Vec::new() };
-    let mut managers = if given.is_empty() { entries(live) } else { given };
+    let managers = if given.is_empty() { entries(live) } else { given };
     if managers.is_empty() && !is_new {
         // An object nobody tracks stays untracked until somebody applies.
         store(new, Vec::new());
         return;
     }
-    let change = difference(Some(shape), &bare(live), &bare(new));
     let mine = Entry::new(writer, Operation::Update);
+    let managers = updated(shape, live, new, managers, mine, now);
+    store(new, managers);
+}
+
+/// The managers after `mine` changed `live` into `new` by a plain write.
+pub(super) fn updated(
+    shape: &Node,
+    live: &Value,
+    new: &Value,
+    mut managers: Vec<Entry>,
+    mine: Entry,
+    now: &str,
+) -> Vec<Entry> {
+    // What differs in the managers themselves is stripped with the rest that nobody owns.
+    let change = difference(Some(shape), live, new);
     let gained = strip(&change.modified.union(&change.added));
     let lost = change.removed.union(&change.modified).union(&change.added);
     for entry in &mut managers {
@@ -210,7 +231,8 @@ pub(super) fn record(
             None => managers.push(Entry { fields: gained, time: Some(now.to_owned()), ..mine }),
         }
     }
-    store(new, managers);
+    managers.retain(|entry| !entry.fields.is_empty());
+    managers
 }
 
 /// The entry of somebody who wrote all of `object` before anybody applied.

@@ -8,12 +8,14 @@
 //! between versions of a custom kind beyond the name, validation of built-in specs beyond `rules`, quotas, and everything that a
 //! kubelet does to a pod but starting and stopping it.
 
+mod admit;
 mod apply;
 mod builtin;
 mod compare;
 mod controllers;
 mod crds;
 mod defaults;
+mod delete;
 mod discovery;
 mod faults;
 mod fields;
@@ -33,6 +35,7 @@ mod shapes;
 mod store;
 mod strategic;
 mod table;
+mod typed;
 mod view;
 mod watch;
 mod write;
@@ -191,7 +194,7 @@ impl Cluster {
         write
             .create(namespace, object, true)
             .map(drop)
-            .map_err(|refusal| refusal.status()["message"].as_str().unwrap_or_default().to_owned())
+            .map_err(|refusal| refusal.message().to_owned())
     }
 
     /// How many objects of a kind there are, by `plural.group` (`pods`, `deployments.apps`).

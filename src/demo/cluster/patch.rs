@@ -6,7 +6,8 @@ use super::fields::Set;
 use super::refusal::Refusal;
 use super::store::Place;
 use super::strategic;
-use super::write::{Face, Write};
+use super::typed;
+use super::write::{Face, Via, Write};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -28,14 +29,11 @@ impl Kind {
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" if !custom => Ok(Self::Strategic),
             "application/apply-patch+yaml" => Ok(Self::Apply),
-            _ => {
-                let strategic =
-                    if custom { "" } else { "application/strategic-merge-patch+json, " };
-                let list = format!(
-                    "application/json-patch+json, application/merge-patch+json, {strategic}application/apply-patch+yaml"
-                );
-                Err(Refusal::unsupported_media(&list))
+            "application/strategic-merge-patch+json" => {
+                let list = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+                Err(Refusal::unsupported_media(list))
             }
+            _ => Err(Refusal::unknown_patch()),
         }
     }
 }
@@ -52,11 +50,7 @@ pub(super) fn patched(
         Kind::Json => {
             let steps: json_patch::Patch = serde_json::from_value(patch.clone())
                 .map_err(|e| Refusal::bad_request(format!("error decoding patch: {e}")))?;
-            json_patch::patch(&mut out, &steps).map_err(|e| {
-                Refusal::refused_patch(&format!(
-                    "the server rejected our request due to an error in our request: {e}"
-                ))
-            })?;
+            json_patch::patch(&mut out, &steps).map_err(|_| Refusal::refused_patch())?;
         }
         Kind::Merge => json_patch::merge(&mut out, patch),
         Kind::Strategic => out = strategic::merge(shape, target, patch),
@@ -78,6 +72,7 @@ impl Write<'_> {
         if kind == Kind::Apply {
             return self.apply(place, patch, face, force);
         }
+        self.via = Via::Patch;
         let live = self.live(place)?;
         let shape = Arc::clone(&self.resource.shape);
         let mut new = patched(kind, Some(&shape), &live, patch)?;
@@ -110,6 +105,22 @@ impl Write<'_> {
         }
         self.check_config(place, config)?;
         let resource = Arc::clone(&self.resource);
+        let misfits = typed::misfits(&resource.shape, config);
+        if !misfits.is_empty() {
+            let said = |key: &str| config["metadata"][key].as_str().unwrap_or_default().to_owned();
+            let why = if let [only] = &misfits[..] {
+                only.clone()
+            } else {
+                format!("errors:\n  {}", misfits.join("\n  "))
+            };
+            return Err(Refusal::unforeseen(format!(
+                "failed to create typed patch object ({}/{}; {}, Kind={}): {why}",
+                said("namespace"),
+                said("name"),
+                resource.api_version(),
+                resource.kind
+            )));
+        }
         let reset = match face {
             Face::Main if resource.has_status => Set::of(&["status"]),
             Face::Main | Face::Scale => Set::default(),
@@ -167,19 +178,12 @@ impl Write<'_> {
         if config.pointer("/metadata/managedFields").is_some_and(|m| !m.is_null()) {
             return Err(Refusal::bad_request("metadata.managedFields must be nil"));
         }
-        let (version, expected) = (text("/apiVersion"), self.resource.api_version());
-        if version.is_empty() || text("/kind").is_empty() {
-            let missing = if text("/kind").is_empty() { "Kind" } else { "apiVersion" };
+        let (version, kind) = (text("/apiVersion"), text("/kind"));
+        if version != self.resource.api_version() || kind != self.resource.kind {
+            let version = if version.is_empty() { "/" } else { version };
             return Err(Refusal::bad_request(format!(
-                "Object '{missing}' is missing in '{}'",
-                crate::crd::schema::go_json(config)
+                "invalid object type: {version}, Kind={kind}"
             )));
-        }
-        if version != expected {
-            let message = format!(
-                "Incorrect version specified in apply patch. Specified patch version: {version}, expected: {expected}"
-            );
-            return Err(Refusal::bad_request(message));
         }
         let name = text("/metadata/name");
         if !name.is_empty() && name != place.1 {

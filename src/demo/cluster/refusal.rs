@@ -1,14 +1,17 @@
 //! The API server's refusals: `Status` objects with its codes, reasons and texts. Made by every part of the in-memory API,
 //! written out by `http`.
 
-use crate::crd::schema::Fault;
+use crate::crd::schema::{Fault, go_json};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-/// One refused request.
+/// One refused request. Boxed, for answers are mostly good ones.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal {
-    pub(super) code: u16,
+pub(super) struct Refusal(Box<Words>);
+
+#[derive(Debug, Clone)]
+struct Words {
+    code: u16,
     reason: &'static str,
     message: String,
     details: Value,
@@ -32,32 +35,32 @@ fn object(name: &str, group: &str, kind: &str) -> Value {
 
 impl Refusal {
     fn new(code: u16, reason: &'static str, message: String) -> Self {
-        Self { code, reason, message, details: Value::Null, list_meta: json!({}) }
+        Self(Box::new(Words { code, reason, message, details: Value::Null, list_meta: json!({}) }))
     }
 
     fn about(mut self, name: &str, group: &str, kind: &str) -> Self {
-        self.details = object(name, group, kind);
+        self.0.details = object(name, group, kind);
         self
     }
 
     /// The `Status` object to send.
     pub(super) fn status(&self) -> Value {
         let mut status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": self.list_meta, "status": "Failure", "message": self.message
+            "kind": "Status", "apiVersion": "v1", "metadata": self.0.list_meta, "status": "Failure", "message": self.0.message
         });
-        if !self.reason.is_empty() {
-            status["reason"] = json!(self.reason);
+        if !self.0.reason.is_empty() {
+            status["reason"] = json!(self.0.reason);
         }
-        if !self.details.is_null() {
-            status["details"] = self.details.clone();
+        if !self.0.details.is_null() {
+            status["details"] = self.0.details.clone();
         }
-        status["code"] = json!(self.code);
+        status["code"] = json!(self.0.code);
         status
     }
 
     /// The HTTP status code to send.
     pub(super) fn http(&self) -> StatusCode {
-        StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     pub(super) fn not_found(plural: &str, group: &str, name: &str) -> Self {
@@ -71,7 +74,7 @@ impl Refusal {
             "NotFound",
             "the server could not find the requested resource".to_owned(),
         );
-        refusal.details = json!({});
+        refusal.0.details = json!({});
         refusal
     }
 
@@ -97,7 +100,7 @@ impl Refusal {
     pub(super) fn apply_conflict(message: String, causes: &[(String, String)]) -> Self {
         let mut refusal = Self::new(409, "Conflict", message);
         let cause = |(message, field): &(String, String)| json!({"reason": "FieldManagerConflict", "message": message, "field": field});
-        refusal.details = json!({"causes": causes.iter().map(cause).collect::<Vec<_>>()});
+        refusal.0.details = json!({"causes": causes.iter().map(cause).collect::<Vec<_>>()});
         refusal
     }
 
@@ -116,7 +119,7 @@ impl Refusal {
         let mut refusal = Self::new(422, "Invalid", message).about(name, group, kind);
         let cause =
             |f: &Fault| json!({"reason": f.reason.word(), "message": f.message, "field": f.path});
-        refusal.details["causes"] = faults.iter().map(cause).collect();
+        refusal.0.details["causes"] = faults.iter().map(cause).collect();
         refusal
     }
 
@@ -125,8 +128,37 @@ impl Refusal {
     }
 
     /// A JSON patch that cannot be carried out.
-    pub(super) fn refused_patch(why: &str) -> Self {
-        Self::new(422, "Invalid", why.to_owned())
+    pub(super) fn refused_patch() -> Self {
+        let message = "the server rejected our request due to an error in our request";
+        Self::new(422, "Invalid", message.to_owned()).with_details(json!({}))
+    }
+
+    /// A patch whose outcome is no object of the kind.
+    pub(super) fn undecodable_patch(patched: &Value, why: &str) -> Self {
+        let shown = Value::String(go_json(patched));
+        let fault = Fault::invalid("patch", Some(&shown), why);
+        let mut refusal = Self::invalid("", "", "", std::slice::from_ref(&fault));
+        refusal.0.message = format!(" \"\" is invalid: {fault}");
+        refusal
+    }
+
+    /// A body that says nothing of its kind.
+    pub(super) fn unrecognized(kind: &str, why: &str, body: &str) -> Self {
+        let start: String = body.chars().take(30).collect();
+        let shown = if body.chars().count() > 30 { format!("{start} ...") } else { start };
+        Self::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {why} ({shown})"
+        ))
+    }
+
+    fn with_details(mut self, details: Value) -> Self {
+        self.0.details = details;
+        self
+    }
+
+    /// The message alone, for callers without HTTP.
+    pub(super) fn message(&self) -> &str {
+        &self.0.message
     }
 
     pub(super) fn method_not_allowed() -> Self {
@@ -135,7 +167,7 @@ impl Refusal {
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource".to_owned(),
         );
-        refusal.details = json!({});
+        refusal.0.details = json!({});
         refusal
     }
 
@@ -144,6 +176,12 @@ impl Refusal {
             "the body of the request was in an unknown format - accepted media types include: {accepted}"
         );
         Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// A patch of no known kind.
+    pub(super) fn unknown_patch() -> Self {
+        let message = "415: Unsupported Media Type".to_owned();
+        Self::new(415, "UnsupportedMediaType", message).with_details(json!({}))
     }
 
     pub(super) fn not_acceptable(accepted: &str) -> Self {
@@ -155,7 +193,7 @@ impl Refusal {
         let message = message.into();
         let mut refusal =
             Self::new(500, "InternalError", format!("Internal error occurred: {message}"));
-        refusal.details = json!({"causes": [{"message": message}]});
+        refusal.0.details = json!({"causes": [{"message": message}]});
         refusal
     }
 
@@ -168,7 +206,7 @@ impl Refusal {
     pub(super) fn expired(message: impl Into<String>, token: Option<&str>) -> Self {
         let mut refusal = Self::new(410, "Expired", message.into());
         if let Some(token) = token {
-            refusal.list_meta = json!({"continue": token});
+            refusal.0.list_meta = json!({"continue": token});
         }
         refusal
     }
@@ -177,7 +215,7 @@ impl Refusal {
     pub(super) fn too_large(asked: u64, current: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         let mut refusal = Self::new(504, "Timeout", message);
-        refusal.details = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1});
+        refusal.0.details = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1});
         refusal
     }
 

@@ -18,7 +18,7 @@ fn is_subdomain(name: &str) -> bool {
 }
 
 /// Names, and what may not change about an object's identity.
-pub(super) fn metadata(resource: &Resource, new: &Value, live: Option<&Value>) -> Vec<Fault> {
+pub(super) fn metadata(new: &Value, live: Option<&Value>) -> Vec<Fault> {
     let mut faults = Vec::new();
     let name = new.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     if name.is_empty() {
@@ -44,8 +44,70 @@ pub(super) fn metadata(resource: &Resource, new: &Value, live: Option<&Value>) -
             }
         }
     }
-    let _ = resource;
+    if let Some(live) = live {
+        faults.extend(identity(new, live));
+    }
     faults
+}
+
+/// What an update may not change.
+fn identity(new: &Value, live: &Value) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let meta = |object: &Value, key: &str| object["metadata"].get(key).cloned().unwrap_or_default();
+    if meta(new, "uid") != meta(live, "uid") {
+        // The real server looks twice: once for all kinds, once for each.
+        let fault = Fault::invalid("metadata.uid", Some(&meta(new, "uid")), "field is immutable");
+        faults.extend([fault.clone(), fault]);
+    }
+    if !meta(live, "deletionTimestamp").is_null() {
+        let before = meta(live, "finalizers");
+        let before = before.as_array().map_or(&[][..], Vec::as_slice);
+        let after = meta(new, "finalizers");
+        let mut added: Vec<String> = after
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|f| !before.contains(f))
+            .map(Value::to_string)
+            .collect();
+        added.sort();
+        if !added.is_empty() {
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                added.join(", ")
+            );
+            let fault = Fault::new("metadata.finalizers", Reason::Forbidden, None, &detail);
+            faults.extend([fault.clone(), fault]);
+        }
+    }
+    faults
+}
+
+/// What is wrong with a count that `/scale` shows, at this JSON pointer.
+pub(super) fn count(object: &Value, pointer: &str) -> Option<Fault> {
+    let value = object.pointer(pointer)?;
+    let path = pointer.replace('/', ".");
+    let Some(n) = value.as_i64() else {
+        let is = match value {
+            Value::Number(_) => "float64",
+            Value::String(_) => "string",
+            Value::Bool(_) => "bool",
+            Value::Array(_) => "[]interface {}",
+            Value::Object(_) => "map[string]interface {}",
+            Value::Null => return None,
+        };
+        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let shown = shown.strip_suffix(".0").unwrap_or(&shown);
+        let detail = format!("{path} accessor error: {shown} is of the type {is}, expected int64");
+        return Some(Fault::invalid(&path, Some(&json!(0)), &detail));
+    };
+    if n < 0 {
+        return Some(Fault::invalid(&path, Some(value), "should be a non-negative integer"));
+    }
+    let most = i64::from(i32::MAX);
+    (n > most).then(|| {
+        Fault::invalid(&path, Some(value), &format!("should be less than or equal to {most}"))
+    })
 }
 
 /// Checks of built-in kinds.
@@ -169,6 +231,9 @@ pub(super) fn skeleton(resource: &Resource) -> Value {
         }
         "Job" => {
             json!({"metadata": {}, "spec": {"template": {"metadata": {}, "spec": {"containers": null}}}, "status": {}})
+        }
+        "CustomResourceDefinition" => {
+            json!({"metadata": {}, "spec": {"names": {}, "versions": null}, "status": {"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": null}})
         }
         "Pod" => json!({"metadata": {}, "spec": {"containers": null}, "status": {}}),
         "Event" => {

@@ -1,15 +1,15 @@
 //! The `/scale` face of workloads: a Scale object in front of the replicas field, with managers of its own. Called by `http`.
-//! As on the real server, a custom resource's `/scale` takes no server-side apply.
+//! As on the real server, a custom resource's `/scale` takes no server-side apply that changes the number.
 
 use super::apply::Apply;
 use super::fields::Set;
-use super::kinds::ScalePaths;
-use super::managers::{self, Entry};
+use super::kinds::{Resource, ScalePaths};
+use super::managers::{self, Entry, Operation, Writer};
 use super::patch::{Kind, patched};
 use super::refusal::Refusal;
 use super::selector::Selector;
 use super::store::Place;
-use super::write::{Face, Write};
+use super::write::{Face, Unknown, Write, meta_text};
 use crate::crd::schema::{Fault, Node};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ static SHAPE: LazyLock<Node> = LazyLock::new(|| {
 });
 
 /// The Scale object of a workload. `spec.replicas` is left out when 0, as Go's encoder does.
-pub(super) fn scale_of(object: &Value, paths: &ScalePaths, custom: bool) -> Value {
+fn scale_of(object: &Value, paths: &ScalePaths, custom: bool) -> Value {
     let count = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
     let meta = |key: &str| object["metadata"].get(key).cloned().unwrap_or_default();
     let mut scale = json!({
@@ -57,6 +57,16 @@ pub(super) fn scale_of(object: &Value, paths: &ScalePaths, custom: bool) -> Valu
     scale
 }
 
+/// The Scale object in answer to a GET. A custom resource without the replicas field has none.
+pub(super) fn scale_shown(object: &Value, resource: &Resource) -> Result<Value, Refusal> {
+    let paths = resource.scale.as_ref().ok_or_else(Refusal::no_such_resource)?;
+    if resource.custom && object.pointer(&paths.spec).is_none() {
+        let path = paths.spec.replace('/', ".");
+        return Err(Refusal::internal(format!("the spec replicas field {path:?} does not exist")));
+    }
+    Ok(scale_of(object, paths, resource.custom))
+}
+
 fn names(pointer: &str) -> Vec<&str> {
     pointer.split('/').skip(1).collect()
 }
@@ -72,6 +82,9 @@ fn set(object: &mut Value, pointer: &str, value: Value) {
     *at = value;
 }
 
+/// Where `/scale` keeps its number.
+const REPLICAS: [&str; 2] = ["spec", "replicas"];
+
 impl Write<'_> {
     fn scale_paths(&self) -> Result<ScalePaths, Refusal> {
         self.resource.scale.clone().ok_or_else(Refusal::no_such_resource)
@@ -84,6 +97,10 @@ impl Write<'_> {
         body: &Value,
     ) -> Result<Arc<Value>, Refusal> {
         let live = self.live(place)?;
+        let (wanted, uid) = (meta_text(body, "uid"), meta_text(&live, "uid"));
+        if !wanted.is_empty() && wanted != uid {
+            return Err(self.other_uid(place, wanted, uid));
+        }
         self.put_scale(place, &live, body)
     }
 
@@ -102,30 +119,86 @@ impl Write<'_> {
             return self.apply_scale(place, &live, &scale, patch, force);
         }
         let new = patched(kind, Some(&SHAPE), &scale, patch)?;
+        self.check_scale(&new)?;
+        if !self.resource.custom && meta_text(&new, "uid") != meta_text(&live, "uid") {
+            return Err(self.other_scale(place, meta_text(&new, "uid"), meta_text(&live, "uid")));
+        }
         self.put_scale(place, &live, &new)
     }
 
+    fn other_scale(&self, place: &Place, wanted: &str, uid: &str) -> Refusal {
+        let plural = format!("{}/scale", self.resource.plural);
+        let why = format!(
+            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+        );
+        Refusal::conflict(&plural, &self.resource.group, &place.1, &why)
+    }
+
+    /// A patched Scale must still be one.
+    fn check_scale(&self, scale: &Value) -> Result<(), Refusal> {
+        let replicas = scale.pointer("/spec/replicas").unwrap_or(&Value::Null);
+        let is = match replicas {
+            Value::Null | Value::Number(_) => None,
+            Value::String(_) => Some("string"),
+            Value::Bool(_) => Some("bool"),
+            Value::Array(_) => Some("array"),
+            Value::Object(_) => Some("object"),
+        };
+        if let Some(is) = is {
+            let why = format!(
+                "json: cannot unmarshal {is} into Go struct field ScaleSpec.spec.replicas of type int32"
+            );
+            return Err(Refusal::undecodable_patch(scale, &why));
+        }
+        let unknown =
+            scale["spec"].as_object().into_iter().flatten().find(|(name, _)| *name != "replicas");
+        match unknown {
+            Some((name, _)) if self.unknown == Unknown::Strict => {
+                let why = format!("strict decoding error: unknown field \"spec.{name}\"");
+                Err(Refusal::undecodable_patch(scale, &why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A plain write: the writer gets to own the number if it changes.
     fn put_scale(
         &mut self,
         place: &Place,
         live: &Arc<Value>,
         scale: &Value,
     ) -> Result<Arc<Value>, Refusal> {
-        let new = self.with_scale(place, live, scale)?;
-        self.replace(place, live, new, Face::Scale, true)
+        let paths = self.scale_paths()?;
+        let mut object = self.with_scale(place, live, scale, &paths)?;
+        let number = |object: &Value| json!({"spec": {"replicas": object.pointer(&paths.spec)}});
+        let owner = managers::entries(live);
+        let path = names(&paths.spec);
+        let mine = Entry::new(&self.scale_writer(), Operation::Update);
+        let seen = in_scale(&owner, &path);
+        let after = if seen.is_empty() {
+            // A number that nobody owns stays nobody's until somebody applies.
+            seen
+        } else {
+            managers::updated(&SHAPE, &number(live), &number(&object), seen, mine, &self.now)
+        };
+        managers::store(&mut object, to_owner(&owner, &after, &path, &self.resource.stored_as));
+        self.replace(place, live, object, Face::Scale, false)
     }
 
-    /// The workload with the replicas of a Scale object, and its claims about revision and uid.
-    fn with_scale(&self, place: &Place, live: &Value, scale: &Value) -> Result<Value, Refusal> {
-        let paths = self.scale_paths()?;
-        let replicas = scale.pointer("/spec/replicas").unwrap_or(&Value::Null);
-        let replicas = match replicas {
-            Value::Null => 0,
-            value => value.as_i64().ok_or_else(|| {
-                Refusal::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {value} into Go struct field ScaleSpec.spec.replicas of type int32"))
-            })?,
-        };
-        if replicas < 0 {
+    fn scale_writer(&self) -> Writer {
+        Writer { api_version: "autoscaling/v1".to_owned(), ..self.writer.clone() }
+    }
+
+    /// The workload with the replicas of a Scale object, and its claim about the revision.
+    fn with_scale(
+        &self,
+        place: &Place,
+        live: &Value,
+        scale: &Value,
+        paths: &ScalePaths,
+    ) -> Result<Value, Refusal> {
+        let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
+        if replicas < 0 && !self.resource.custom {
             let fault = Fault::invalid(
                 "spec.replicas",
                 Some(&json!(replicas)),
@@ -135,9 +208,8 @@ impl Write<'_> {
         }
         let mut new = live.clone();
         set(&mut new, &paths.spec, json!(replicas));
-        for key in ["resourceVersion", "uid"] {
-            new["metadata"][key] = scale["metadata"].get(key).cloned().unwrap_or_default();
-        }
+        new["metadata"]["resourceVersion"] =
+            scale["metadata"].get("resourceVersion").cloned().unwrap_or_default();
         Ok(new)
     }
 
@@ -149,11 +221,6 @@ impl Write<'_> {
         config: &Value,
         force: bool,
     ) -> Result<Arc<Value>, Refusal> {
-        if self.resource.custom {
-            return Err(Refusal::unforeseen(
-                "the server does not support server-side apply on this scale subresource",
-            ));
-        }
         if self.writer.manager.is_empty() {
             let fault = Fault::required("fieldManager", "is required for apply patch");
             return Err(Refusal::invalid("PatchOptions", "meta.k8s.io", "", &[fault]));
@@ -161,32 +228,45 @@ impl Write<'_> {
         let paths = self.scale_paths()?;
         let owner = managers::entries(live);
         let path = names(&paths.spec);
-        let in_scale = Set::of(&["spec", "replicas"]);
-        let seen: Vec<Entry> = owner
-            .iter()
-            .filter(|entry| entry.fields.has_path(&path))
-            .map(|entry| Entry {
-                fields: in_scale.clone(),
-                api_version: "autoscaling/v1".to_owned(),
-                ..entry.clone()
-            })
-            .collect();
-        let mut writer = self.writer.clone();
-        "autoscaling/v1".clone_into(&mut writer.api_version);
-        let now = self.now.clone();
-        let apply =
-            Apply { shape: &SHAPE, writer: &writer, force, reset: Set::of(&["status"]), now: &now };
         let mut old = scale.clone();
         // A zero is written out here, so that applying 0 to 0 is no change.
         old["spec"]["replicas"] =
-            json!(scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default());
-        let new = apply.run(&old, seen.clone(), config, &|_| {})?;
-        let mut body = if new.is_null() { old } else { new.clone() };
-        for key in ["resourceVersion", "uid"] {
-            body["metadata"][key] =
-                config.pointer(&format!("/metadata/{key}")).cloned().unwrap_or_default();
+            json!(live.pointer(&paths.spec).and_then(Value::as_i64).unwrap_or_default());
+        let mut seen = in_scale(&owner, &path);
+        if seen.is_empty() {
+            if self.resource.custom {
+                return Err(Refusal::unforeseen(
+                    "failed to create manager for existing fields: failed to convert live object (/; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1",
+                ));
+            }
+            // Nobody owns the number: it counts as somebody's who came before the first apply.
+            let mut writer = self.scale_writer();
+            "before-first-apply".clone_into(&mut writer.manager);
+            seen.push(Entry {
+                fields: Set::of(&REPLICAS),
+                ..Entry::new(&writer, Operation::Update)
+            });
         }
-        let mut object = self.with_scale(place, live, &body)?;
+        let (writer, now) = (self.scale_writer(), self.now.clone());
+        let apply =
+            Apply { shape: &SHAPE, writer: &writer, force, reset: Set::of(&["status"]), now: &now };
+        let new = apply.run(&old, seen, config, &|_| {})?;
+        let body = if new.is_null() { &old } else { &new };
+        if self.resource.custom && body["spec"] != old["spec"] {
+            return Err(Refusal::unforeseen(format!(
+                "failed to convert new object ({}/{}; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1",
+                meta_text(config, "namespace"),
+                meta_text(config, "name"),
+            )));
+        }
+        let uid = meta_text(config, "uid");
+        if !uid.is_empty() && uid != meta_text(live, "uid") {
+            return Err(self.other_scale(place, uid, meta_text(live, "uid")));
+        }
+        let mut claim = body.clone();
+        claim["metadata"]["resourceVersion"] =
+            config["metadata"].get("resourceVersion").cloned().unwrap_or_default();
+        let mut object = self.with_scale(place, live, &claim, &paths)?;
         if !new.is_null() {
             let after = managers::entries(&new);
             managers::store(&mut object, to_owner(&owner, &after, &path, &self.resource.stored_as));
@@ -195,28 +275,41 @@ impl Write<'_> {
     }
 }
 
-/// The workload's managers after a write to its Scale object: whoever lost the replicas there loses them here.
+/// The managers of the number, as managers of the Scale object.
+fn in_scale(owner: &[Entry], path: &[&str]) -> Vec<Entry> {
+    let holds = owner.iter().filter(|entry| entry.fields.has_path(path));
+    let seen = holds.map(|entry| Entry {
+        fields: Set::of(&REPLICAS),
+        api_version: "autoscaling/v1".to_owned(),
+        ..entry.clone()
+    });
+    seen.collect()
+}
+
+/// The workload's managers after a write to its Scale object: whoever lost the number there loses it here, whoever got it gets an
+/// entry without a time. As on the real server, a plain writer is not recognized across the two: his number moves to a new entry.
 fn to_owner(owner: &[Entry], scale: &[Entry], path: &[&str], api_version: &str) -> Vec<Entry> {
-    let same = |a: &Entry, b: &Entry| {
-        a.manager == b.manager && a.operation == b.operation && a.subresource == b.subresource
-    };
-    let replicas = Set::of(path);
+    let number = Set::of(path);
+    let mut scale: Vec<&Entry> = scale.iter().collect();
     let mut out = Vec::new();
     for entry in owner {
-        if entry.fields.has_path(path) && !scale.iter().any(|s| same(s, entry)) {
-            out.push(Entry { fields: entry.fields.difference(&replicas), ..entry.clone() });
-        } else {
-            out.push(entry.clone());
+        let kept = scale.iter().position(|s| s.is_of(entry));
+        match kept {
+            _ if !entry.fields.has_path(path) => out.push(entry.clone()),
+            Some(i) => {
+                scale.remove(i);
+                out.push(entry.clone());
+            }
+            None => out.push(Entry { fields: entry.fields.difference(&number), ..entry.clone() }),
         }
     }
     for entry in scale {
-        if !owner.iter().any(|o| same(o, entry) && o.fields.has_path(path)) {
-            out.push(Entry {
-                fields: replicas.clone(),
-                api_version: api_version.to_owned(),
-                ..entry.clone()
-            });
-        }
+        out.push(Entry {
+            fields: number.clone(),
+            api_version: api_version.to_owned(),
+            time: None,
+            ..entry.clone()
+        });
     }
     out
 }

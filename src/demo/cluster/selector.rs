@@ -88,7 +88,18 @@ impl Selector {
             let meta =
                 key == "metadata.name" || (key == "metadata.namespace" && resource.namespaced);
             if !meta && !resource.selectable.contains(key) {
-                return Err(Refusal::bad_request(format!("field label not supported: {key}")));
+                return Err(Refusal::bad_request(
+                    if resource.custom || !resource.selectable.is_empty() {
+                        format!("field label not supported: {key}")
+                    } else {
+                        let names = if resource.namespaced {
+                            "\"metadata.name\", \"metadata.namespace\""
+                        } else {
+                            "\"metadata.name\""
+                        };
+                        format!("{key:?} is not a known field selector: only {names}")
+                    },
+                ));
             }
         }
         Ok(Self { labels, fields })

@@ -3,9 +3,8 @@
 
 use super::crds;
 use super::kinds::{Catalogue, Resource};
-use super::managers::{self, Writer, bare};
+use super::managers::{self, Writer};
 use super::refusal::Refusal;
-use super::rules;
 use super::store::{Place, Store};
 use crate::crd::schema::{Fault, Node};
 use serde_json::{Map, Value, json};
@@ -39,6 +38,13 @@ pub(super) enum Face {
     Scale,
 }
 
+/// By which verb an object is written; some refusals depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Via {
+    Whole,
+    Patch,
+}
+
 /// One write in progress.
 #[derive(Debug)]
 pub(super) struct Write<'a> {
@@ -48,29 +54,13 @@ pub(super) struct Write<'a> {
     /// RFC 3339, whole seconds.
     pub(super) now: String,
     pub(super) dry_run: bool,
+    pub(super) via: Via,
     pub(super) unknown: Unknown,
     pub(super) warnings: Vec<String>,
 }
 
-/// What a delete asks for.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Deletion {
-    pub(super) uid: Option<String>,
-    pub(super) revision: Option<String>,
-    pub(super) orphan: bool,
-    pub(super) grace: Option<u64>,
-}
-
-/// What became of a delete.
-#[derive(Debug)]
-pub(super) enum Deleted {
-    /// It is gone; this was its last state.
-    Gone(Arc<Value>),
-    /// It waits for finalizers or for its pod to stop.
-    Going(Arc<Value>),
-}
-
-fn meta_text<'v>(object: &'v Value, key: &str) -> &'v str {
+/// A text of the object's metadata; empty when it is not there.
+pub(super) fn meta_text<'v>(object: &'v Value, key: &str) -> &'v str {
     object
         .get("metadata")
         .and_then(|meta| meta.get(key))
@@ -96,7 +86,7 @@ impl Write<'_> {
         Refusal::not_found(&self.resource.plural, &self.resource.group, name)
     }
 
-    fn conflict(&self, name: &str, why: &str) -> Refusal {
+    pub(super) fn conflict(&self, name: &str, why: &str) -> Refusal {
         Refusal::conflict(&self.resource.plural, &self.resource.group, name, why)
     }
 
@@ -226,16 +216,20 @@ impl Write<'_> {
             }
             Err(refusal) => return Err(refusal),
         };
-        if meta_text(&body, "resourceVersion").is_empty()
-            && (self.resource.custom
-                || matches!(self.resource.kind.as_str(), "Lease" | "CustomResourceDefinition"))
-        {
+        let resource = &self.resource;
+        let must_say = resource.custom
+            || matches!(resource.kind.as_str(), "Lease" | "CustomResourceDefinition");
+        if must_say && meta_text(&body, "resourceVersion").is_empty() {
             let fault = Fault::invalid(
                 "metadata.resourceVersion",
                 Some(&json!(0)),
                 "must be specified for an update",
             );
-            return Err(self.invalid(&place.1, &[fault]));
+            return Err(Refusal::invalid(&resource.plural, &resource.group, &place.1, &[fault]));
+        }
+        let (wanted, uid) = (meta_text(&body, "uid"), meta_text(&live, "uid"));
+        if !wanted.is_empty() && wanted != uid {
+            return Err(self.other_uid(place, wanted, uid));
         }
         self.replace(place, &live, body, face, true)
     }
@@ -249,14 +243,6 @@ impl Write<'_> {
         face: Face,
         record: bool,
     ) -> Result<Arc<Value>, Refusal> {
-        let wanted = meta_text(&new, "uid");
-        let uid = meta_text(live, "uid");
-        if !wanted.is_empty() && wanted != uid {
-            let why = format!(
-                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
-            );
-            return Err(self.conflict(&place.1, &why));
-        }
         let revision = meta_text(&new, "resourceVersion");
         if !revision.is_empty() && revision != meta_text(live, "resourceVersion") {
             return Err(Refusal::modified(&self.resource.plural, &self.resource.group, &place.1));
@@ -281,123 +267,69 @@ impl Write<'_> {
         Ok(object)
     }
 
+    /// The words of the real server's storage for a precondition that does not hold.
+    pub(super) fn other_uid(&self, place: &Place, wanted: &str, uid: &str) -> Refusal {
+        let group = &self.resource.group;
+        let mut key = String::from("/registry");
+        for part in [
+            if self.resource.custom { group.as_str() } else { "" },
+            &self.resource.plural,
+            &place.0,
+            &place.1,
+        ] {
+            if !part.is_empty() {
+                key = format!("{key}/{part}");
+            }
+        }
+        self.conflict(
+            &place.1,
+            &format!(
+                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+            ),
+        )
+    }
+
+    /// What the server alone may say of an object stays as it is, whatever the request says. A uid that is said must be right.
     fn keep_identity(&self, new: &mut Value, live: &Value) {
         let Some(meta) = new.get_mut("metadata").and_then(Value::as_object_mut) else {
             new["metadata"] = live["metadata"].clone();
             return;
         };
-        let keys = [
+        if meta.get("uid").is_none_or(|uid| uid.is_null() || uid == "") {
+            meta.insert("uid".to_owned(), live["metadata"]["uid"].clone());
+        }
+        for key in [
             "name",
             "namespace",
             "generateName",
-            "uid",
             "creationTimestamp",
             "deletionTimestamp",
-            "deletionGracePeriodSeconds",
             "generation",
             "resourceVersion",
-        ];
-        for key in keys {
+        ] {
             match live["metadata"].get(key) {
                 Some(value) => meta.insert(key.to_owned(), value.clone()),
                 None => meta.shift_remove(key),
             };
         }
+        if !meta.contains_key("deletionGracePeriodSeconds")
+            && let Some(grace) = live["metadata"].get("deletionGracePeriodSeconds")
+        {
+            meta.insert("deletionGracePeriodSeconds".to_owned(), grace.clone());
+        }
     }
 
-    /// Makes an object fit to be stored, or says why it is not.
-    fn admit(
-        &mut self,
-        mut new: Value,
-        live: Option<&Arc<Value>>,
-        face: Face,
-        record: bool,
-    ) -> Result<Value, Refusal> {
-        let resource = Arc::clone(&self.resource);
-        self.check_type(&new)?;
-        let name = meta_text(&new, "name").to_owned();
-        new["apiVersion"] = json!(resource.stored_as);
-        new["kind"] = json!(resource.kind);
-        self.shape(&mut new, &resource)?;
-        match live {
-            None => begin(&resource, &mut new),
-            Some(live) => separate(&resource, &mut new, live, face),
-        }
-        if let Some(fill) = resource.fill {
-            fill(&mut new);
-        }
-        if let Some(live) = live {
-            count_generation(&resource, &mut new, live);
-        }
-        let mut faults = rules::metadata(&resource, &new, live.map(AsRef::as_ref));
-        if resource.custom {
-            if let Some(schema) = &resource.schema {
-                faults.extend(schema.faults(&new, live.map(AsRef::as_ref)));
-            }
-        } else {
-            faults.extend(rules::built_in(&resource, &new, live.map(AsRef::as_ref)));
-        }
-        if !faults.is_empty() {
-            return Err(self.invalid(&name, &faults));
-        }
-        if record {
-            let skeleton = rules::skeleton(&resource);
-            let (before, is_new) = live.map_or((&skeleton, true), |live| (live.as_ref(), false));
-            managers::record(&resource.shape, before, &mut new, is_new, &self.writer, &self.now);
-        }
-        Ok(new)
-    }
-
-    fn check_type(&self, object: &Value) -> Result<(), Refusal> {
-        let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
-        let (version, kind) = (text("apiVersion"), text("kind"));
-        let expected = self.resource.api_version();
-        if !version.is_empty() && version != expected && version != self.resource.stored_as {
-            let message = format!(
-                "the API version in the data ({version}) does not match the expected API version ({expected})"
-            );
-            return Err(Refusal::bad_request(message));
-        }
-        if !kind.is_empty() && kind != self.resource.kind {
-            let (own, served) = (&self.resource.kind, &self.resource.version);
-            let message = format!(
-                "{kind} in version {served:?} cannot be handled as a {own}: converting ({kind}) to ({own}): unknown conversion"
-            );
-            return Err(Refusal::bad_request(message));
-        }
-        Ok(())
-    }
-
-    /// Removes unknown fields, fills in the schema's defaults, and refuses wrong JSON types of built-in kinds.
-    fn shape(&mut self, new: &mut Value, resource: &Resource) -> Result<(), Refusal> {
-        let Some(schema) = &resource.schema else { return Ok(()) };
-        let unknown = if resource.custom {
-            schema.fill(new)
-        } else {
-            let mut whole = new.clone();
-            let unknown = schema.fill(&mut whole);
-            if let Some(fault) = schema.type_faults(&whole).first() {
-                let message = format!(
-                    "{} in version {:?} cannot be handled as a {}: {fault}",
-                    resource.kind, resource.version, resource.kind
-                );
-                return Err(Refusal::bad_request(message));
-            }
-            *new = whole;
-            unknown
+    /// Says in a definition's status that its kinds are served, right after it was stored, as the API server itself does.
+    fn establish(&mut self, definition: &Value, status: Value) {
+        let mut new = definition.clone();
+        new["status"] = status;
+        let writer = Writer {
+            manager: "kube-apiserver".to_owned(),
+            api_version: self.resource.api_version(),
+            subresource: "status".to_owned(),
         };
-        let texts: Vec<String> =
-            unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-        match self.unknown {
-            Unknown::Strict if !texts.is_empty() => {
-                Err(Refusal::bad_request(format!("strict decoding error: {}", texts.join(", "))))
-            }
-            Unknown::Warn => {
-                self.warnings.extend(texts);
-                Ok(())
-            }
-            Unknown::Strict | Unknown::Ignore => Ok(()),
-        }
+        managers::record(&self.resource.shape, definition, &mut new, false, &writer, &self.now);
+        self.state.store.put(&self.resource.shelf, new);
     }
 
     /// Stores the object, unless this is a dry run.
@@ -405,175 +337,35 @@ impl Write<'_> {
         if self.dry_run {
             return Arc::new(object);
         }
-        let object = if self.resource.kind == "CustomResourceDefinition" {
-            crds::adopt(self.state, object, &self.now)
-        } else {
-            object
-        };
-        self.state.store.put(&self.resource.shelf, object)
-    }
-
-    /// Deletes an object, at once or when its finalizers and its grace are through.
-    pub(super) fn delete(&mut self, place: &Place, how: &Deletion) -> Result<Deleted, Refusal> {
-        let live = self.live(place)?;
-        let uid = meta_text(&live, "uid");
-        if let Some(wanted) = how.uid.as_deref().filter(|wanted| *wanted != uid) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
-            );
-            return Err(self.conflict(&place.1, &why));
+        let definition = self.resource.kind == "CustomResourceDefinition";
+        if definition {
+            crds::serve(self.state, &object);
         }
-        let revision = meta_text(&live, "resourceVersion");
-        if let Some(wanted) = how.revision.as_deref().filter(|wanted| *wanted != revision) {
-            let why = format!(
-                "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {revision}"
-            );
-            return Err(self.conflict(&place.1, &why));
+        let stored = self.state.store.put(&self.resource.shelf, object);
+        if definition && let Some(status) = crds::established(&stored, &self.now) {
+            self.establish(&stored, status);
         }
-        if self.dry_run {
-            return Ok(Deleted::Gone(live));
-        }
-        if how.orphan {
-            self.orphan(uid);
-        }
-        let has_finalizers = live
-            .pointer("/metadata/finalizers")
-            .and_then(Value::as_array)
-            .is_some_and(|list| !list.is_empty());
-        let grace =
-            if self.resource.kind == "Pod" { how.grace.unwrap_or(rules::grace(&live)) } else { 0 };
-        if !has_finalizers && grace == 0 {
-            let last = self.remove(place).ok_or_else(|| self.not_found(&place.1))?;
-            return Ok(Deleted::Gone(last));
-        }
-        if !meta_text(&live, "deletionTimestamp").is_empty() {
-            return Ok(Deleted::Going(live));
-        }
-        let mut going = Value::clone(&live);
-        going["metadata"]["deletionTimestamp"] = json!(self.now);
-        going["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
-        if let Some(generation) = going.pointer("/metadata/generation").and_then(Value::as_i64) {
-            going["metadata"]["generation"] = json!(generation + 1);
-        }
-        Ok(Deleted::Going(self.state.store.put(&self.resource.shelf, going)))
-    }
-
-    /// Takes an object out for good, and what goes with it: the objects of a namespace, the kind of a CRD.
-    pub(super) fn remove(&mut self, place: &Place) -> Option<Arc<Value>> {
-        if self.resource.kind == "CustomResourceDefinition" {
-            crds::retire(self.state, place);
-        }
-        let last = self.state.store.take(&self.resource.shelf, place)?;
-        if self.resource.kind == "Namespace" {
-            let inside: Vec<(String, Place)> = self
-                .state
-                .store
-                .shelves()
-                .flat_map(|(key, shelf)| {
-                    shelf
-                        .objects
-                        .keys()
-                        .filter(|p| p.0 == place.1)
-                        .map(|p| (key.clone(), p.clone()))
-                })
-                .collect();
-            for (key, place) in inside {
-                self.state.store.take(&key, &place);
-            }
-        }
-        Some(last)
-    }
-
-    fn orphan(&mut self, uid: &str) {
-        for (key, place) in self.state.store.owned_by(uid) {
-            let Some(object) = self.state.store.object(&key, &place) else { continue };
-            let mut object = Value::clone(object);
-            if let Some(owners) =
-                object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut)
-            {
-                owners.retain(|owner| owner["uid"] != uid);
-            }
-            self.state.store.put(&key, object);
-        }
-    }
-}
-
-/// What a new object may not bring along: a status, where that has a door of its own.
-fn begin(resource: &Resource, new: &mut Value) {
-    if resource.custom {
-        if resource.has_status
-            && let Some(map) = new.as_object_mut()
-        {
-            map.shift_remove("status");
-        }
-    } else if resource.has_status && resource.kind != "CustomResourceDefinition" {
-        new["status"] = json!({});
-    }
-    if resource.counts_generations {
-        new["metadata"]["generation"] = json!(1);
-    }
-}
-
-/// A write to one face leaves the others as they were.
-fn separate(resource: &Resource, new: &mut Value, live: &Value, face: Face) {
-    match face {
-        Face::Main if resource.has_status => match live.get("status") {
-            Some(status) => new["status"] = status.clone(),
-            None => {
-                if let Some(map) = new.as_object_mut() {
-                    map.shift_remove("status");
-                }
-            }
-        },
-        Face::Main | Face::Scale => {}
-        Face::Status => {
-            let status = new.get("status").cloned();
-            let managed = new.pointer("/metadata/managedFields").cloned();
-            let mut whole = live.clone();
-            match status {
-                Some(status) => whole["status"] = status,
-                None => {
-                    if let Some(map) = whole.as_object_mut() {
-                        map.shift_remove("status");
-                    }
-                }
-            }
-            if let Some(managed) = managed {
-                whole["metadata"]["managedFields"] = managed;
-            }
-            *new = whole;
-        }
-    }
-}
-
-/// A changed spec is a new generation. For custom kinds everything but metadata (and a status with a door of its own) counts.
-fn count_generation(resource: &Resource, new: &mut Value, live: &Value) {
-    if !resource.counts_generations {
-        return;
-    }
-    let content = |object: &Value| {
-        let map = object.as_object().cloned().unwrap_or_default();
-        let counts = |key: &str| {
-            if resource.custom {
-                key != "metadata" && !(resource.has_status && key == "status")
-            } else {
-                key == "spec"
-            }
-        };
-        map.into_iter().filter(|(key, _)| counts(key)).collect::<Map<_, _>>()
-    };
-    let annotations = |object: &Value| object.pointer("/metadata/annotations").cloned();
-    let noted = resource.kind == "Deployment" && annotations(new) != annotations(live);
-    if noted || content(new) != content(live) {
-        let generation =
-            live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
-        new["metadata"]["generation"] = json!(generation + 1);
+        stored
     }
 }
 
 /// Whether two states differ in nothing but the times of their managers: then there is nothing to write.
 fn same_but_for_times(live: &Value, new: &Value) -> bool {
-    if bare(live) != bare(new) {
+    let (Some(live_map), Some(new_map)) = (live.as_object(), new.as_object()) else { return false };
+    let unmanaged = |map: &Map<String, Value>| {
+        map.get("metadata")
+            .and_then(Value::as_object)
+            .map_or(0, |meta| meta.len() - usize::from(meta.contains_key("managedFields")))
+    };
+    let same_meta = unmanaged(live_map) == unmanaged(new_map)
+        && live["metadata"].as_object().is_some_and(|meta| {
+            meta.iter().all(|(key, value)| {
+                key == "managedFields" || new["metadata"].get(key) == Some(value)
+            })
+        });
+    let same_rest = live_map.len() == new_map.len()
+        && live_map.iter().all(|(key, value)| key == "metadata" || new_map.get(key) == Some(value));
+    if !same_meta || !same_rest {
         return false;
     }
     let timeless = |object: &Value| {
@@ -581,14 +373,7 @@ fn same_but_for_times(live: &Value, new: &Value) -> bool {
         for entry in &mut entries {
             entry.time = None;
         }
-        entries.sort_by(|a, b| {
-            (a.operation, &a.manager, &a.api_version, &a.subresource).cmp(&(
-                b.operation,
-                &b.manager,
-                &b.api_version,
-                &b.subresource,
-            ))
-        });
+        entries.sort_by(|a, b| a.identity().cmp(&b.identity()));
         entries
     };
     timeless(live) == timeless(new)

@@ -9,11 +9,12 @@ mod pods;
 mod replicas;
 mod stateful;
 
+use super::delete::Deletion;
 use super::http::Api;
 use super::kinds::Resource;
 use super::managers::Writer;
 use super::store::Place;
-use super::write::{Deletion, Face, State, Unknown, Write};
+use super::write::{Face, State, Unknown, Via, Write};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub(super) fn hand<'a>(
         },
         now: api.now(),
         dry_run: false,
+        via: Via::Whole,
         unknown: Unknown::Ignore,
         warnings: Vec::new(),
     }
