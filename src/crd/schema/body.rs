@@ -1,4 +1,4 @@
-//! Types, bounds, enums and required fields, with the texts of the API server's OpenAPI validator. Called by `Schema::faults`.
+//! Types, bounds, enums and required fields, with the texts of the API server's `OpenAPI` validator. Called by `Schema::faults`.
 
 use super::fault::{Fault, Reason};
 use super::node::{Kind, Node};
@@ -58,7 +58,13 @@ impl Visit {
         {
             let word = |v: &Value| match v {
                 Value::String(s) => format!("{s:?}"),
-                other => format!("{:?}", other.to_string()),
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_) => {
+                    format!("{:?}", v.to_string())
+                }
             };
             let words: Vec<String> = allowed.iter().map(word).collect();
             let detail = format!("supported values: {}", words.join(", "));
@@ -98,9 +104,9 @@ impl Visit {
     }
 
     fn branches(&mut self, node: &Node, value: &Value, path: &str) {
-        let tried = |branch: &Node| {
+        let tried = |part: &Node| {
             let mut visit = Self { faults: Vec::new() };
-            visit.node(branch, value, None, path);
+            visit.node(part, value, None, path);
             visit.faults
         };
         let must =
@@ -129,9 +135,9 @@ impl Visit {
         let failed: Vec<_> =
             node.all_of.iter().map(|branch| tried(branch)).filter(|r| !r.is_empty()).collect();
         if !failed.is_empty() {
-            let none = failed.len() == node.all_of.len();
+            let all_failed = failed.len() == node.all_of.len();
             self.faults.extend(failed.into_iter().flatten());
-            let tail = if none { ". None validated" } else { "" };
+            let tail = if all_failed { ". None validated" } else { "" };
             self.faults.push(must(&format!("must validate all the schemas (allOf){tail}")));
         }
         if let Some(not) = &node.not

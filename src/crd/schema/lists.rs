@@ -27,7 +27,7 @@ fn walk(node: &Node, value: &Value, path: &str, faults: &mut Vec<Fault>) {
         Value::Array(items) => {
             match &node.list {
                 ListKind::Atomic => {}
-                ListKind::Set => duplicates(items.clone(), path, faults),
+                ListKind::Set => duplicates(items, path, faults),
                 ListKind::Map(keys) => {
                     if let Some(i) =
                         items.iter().position(|item| !item.is_object() && !item.is_null())
@@ -36,11 +36,9 @@ fn walk(node: &Node, value: &Value, path: &str, faults: &mut Vec<Fault>) {
                         let detail = "must be an object for an array of list-type map";
                         faults.push(Fault::invalid(&here, Some(&items[i]), detail));
                     } else {
-                        duplicates(
-                            items.iter().map(|item| key_of(item, keys)).collect(),
-                            path,
-                            faults,
-                        );
+                        let keys: Vec<Value> =
+                            items.iter().map(|item| key_of(item, keys)).collect();
+                        duplicates(&keys, path, faults);
                     }
                 }
             }
@@ -59,7 +57,7 @@ fn key_of(item: &Value, keys: &[String]) -> Value {
     Value::Object(pairs.collect::<Map<_, _>>())
 }
 
-fn duplicates(items: Vec<Value>, path: &str, faults: &mut Vec<Fault>) {
+fn duplicates(items: &[Value], path: &str, faults: &mut Vec<Fault>) {
     for (i, item) in items.iter().enumerate() {
         if items[..i].iter().filter(|other| *other == item).count() == 1 {
             faults.push(Fault::new(&format!("{path}[{i}]"), Reason::Duplicate, Some(item), ""));

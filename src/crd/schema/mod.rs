@@ -15,7 +15,7 @@ mod typed;
 
 pub use fault::{Fault, Reason, go_json};
 pub use fill::{fill_defaults, prune};
-pub use node::{Kind, ListKind, Node};
+pub use node::{Child, Kind, ListKind, Node};
 
 use serde_json::Value;
 use std::sync::Arc;

@@ -63,7 +63,11 @@ pub(super) struct Bound {
     pub(super) exclusive: bool,
 }
 
+/// Compiles the schema below a path; builders that resolve references bring their own.
+pub type Child<'a> = dyn FnMut(&str, &Value) -> Result<Arc<Node>, String> + 'a;
+
 /// One node of the schema tree.
+#[expect(clippy::struct_excessive_bools, reason = "each is a marker of the schema language")]
 #[derive(Debug, Default)]
 pub struct Node {
     /// The JSON type asked for.
@@ -123,7 +127,7 @@ impl Node {
     pub fn from_map(
         path: &str,
         map: &Map<String, Value>,
-        child: &mut dyn FnMut(&str, &Value) -> Result<Arc<Self>, String>,
+        child: &mut Child<'_>,
     ) -> Result<Self, String> {
         let mut node = Self::bounds(path, map)?;
         for (name, schema) in map.get("properties").and_then(Value::as_object).into_iter().flatten()

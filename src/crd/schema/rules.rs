@@ -98,15 +98,12 @@ impl Rule {
                     None => at.path.to_owned(),
                 };
                 let detail = self.detail(scope);
-                let shown = match self.reason {
-                    Reason::Forbidden | Reason::Required => None,
-                    _ if at.value.is_object() || at.value.is_array() => None,
-                    _ => Some(at.value),
-                };
+                let told = matches!(self.reason, Reason::Forbidden | Reason::Required);
+                let shown = Some(at.value).filter(|v| !told && !v.is_object() && !v.is_array());
                 let detail = if self.reason == Reason::Duplicate { String::new() } else { detail };
                 Some(Fault::new(&path, self.reason, shown, &detail))
             }
-            other => {
+            other @ (Ok(_) | Err(_)) => {
                 let why = match other {
                     Ok(value) => format!("rule gave {value:?} and no bool"),
                     Err(e) => e.to_string(),

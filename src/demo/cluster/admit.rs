@@ -1,6 +1,7 @@
 //! What an object goes through before it is stored: pruning, defaults, the split of spec and status, generation, checks, managers.
 //! Called by `write` for every create and replace.
 
+use super::defaults;
 use super::kinds::Resource;
 use super::managers;
 use super::refusal::Refusal;
@@ -23,7 +24,7 @@ impl Write<'_> {
         let live = live.map(AsRef::as_ref);
         self.check_type(&new)?;
         let name = meta_text(&new, "name").to_owned();
-        new["apiVersion"] = json!(resource.stored_as);
+        new["apiVersion"] = json!(resource.api_version());
         new["kind"] = json!(resource.kind);
         self.shape(&mut new, &resource)?;
         match live {
@@ -43,7 +44,20 @@ impl Write<'_> {
         if record {
             let skeleton = rules::skeleton(&resource);
             let (before, is_new) = live.map_or((&skeleton, true), |live| (live, false));
-            managers::record(&resource.shape, before, &mut new, is_new, &self.writer, &self.now);
+            // A status with a door of its own cannot be written here: what stands there is the server's.
+            let apart = face == Face::Main && resource.has_status;
+            let (mut before, held) =
+                (before.clone(), if apart { take_status(&mut new) } else { None });
+            if apart {
+                take_status(&mut before);
+            }
+            managers::record(&resource.shape, &before, &mut new, is_new, &self.writer, &self.now);
+            if let Some(held) = held {
+                new["status"] = held;
+            }
+        }
+        if live.is_none() && resource.kind == "Job" {
+            defaults::job_labels(&mut new);
         }
         Ok(new)
     }
@@ -84,6 +98,9 @@ impl Write<'_> {
         let Some(schema) = &resource.schema else { return Ok(()) };
         let sent = (self.via == Via::Patch).then(|| new.clone());
         let unknown = schema.fill(new);
+        if !resource.custom {
+            defaults::omit_empty(schema.root(), new);
+        }
         let mut refused = None;
         if !resource.custom {
             refused = schema
@@ -94,7 +111,7 @@ impl Write<'_> {
         let texts: Vec<String> =
             unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
         if self.unknown == Unknown::Strict && !texts.is_empty() {
-            refused.get_or_insert(format!("strict decoding error: {}", texts.join(", ")));
+            refused.get_or_insert_with(|| format!("strict decoding error: {}", texts.join(", ")));
         }
         match (refused, sent) {
             (Some(why), Some(sent)) => return Err(Refusal::undecodable_patch(&sent, &why)),
@@ -130,6 +147,10 @@ fn faults(resource: &Resource, new: &Value, live: Option<&Value>, face: Face) ->
     faults.extend(resource.scale.iter().filter_map(|scale| rules::count(new, &scale.status)));
     schema.finish_faults(new, live, &mut faults);
     faults
+}
+
+fn take_status(object: &mut Value) -> Option<Value> {
+    object.as_object_mut().and_then(|map| map.shift_remove("status"))
 }
 
 /// What a new object may not bring along: a status, where that has a door of its own.

@@ -31,7 +31,7 @@ fn without_nulls(value: &Value) -> Value {
             Value::Object(kept.collect())
         }
         Value::Array(list) => Value::Array(list.iter().map(without_nulls).collect()),
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
@@ -128,10 +128,10 @@ impl Apply<'_> {
 fn shown(entry: &Entry) -> String {
     let mut text = format!("{:?}", entry.manager);
     if !entry.subresource.is_empty() {
-        text.push_str(&format!(" with subresource {:?}", entry.subresource));
+        text = format!("{text} with subresource {:?}", entry.subresource);
     }
     if entry.operation == Operation::Update {
-        text.push_str(&format!(" using {}", entry.api_version));
+        text = format!("{text} using {}", entry.api_version);
     }
     text
 }

@@ -117,8 +117,7 @@ impl Line {
             shelf: qualified(self.plural, self.group),
             stored_as: api_version,
             has_status: self.status,
-            counts_generations: matches!(self.group, "apps" | "batch" | "autoscaling")
-                || self.kind == "Pod",
+            counts_generations: matches!(self.group, "apps" | "batch") || self.kind == "Pod",
             scale: (self.group == "apps").then(|| ScalePaths {
                 spec: "/spec/replicas".to_owned(),
                 status: "/status/replicas".to_owned(),
@@ -153,7 +152,10 @@ pub(super) fn fill_catalogue(catalogue: &mut Catalogue) -> Arc<Node> {
         line("", "v1", "pods", "Pod").short(&["po"]).in_all().status().fill(defaults::pod),
         shapes.of::<core::Pod>(),
     );
-    add(line("", "v1", "events", "Event").short(&["ev"]), shapes.of::<core::Event>());
+    add(
+        line("", "v1", "events", "Event").short(&["ev"]).fill(defaults::event),
+        shapes.of::<core::Event>(),
+    );
     add(line("", "v1", "configmaps", "ConfigMap").short(&["cm"]), shapes.of::<core::ConfigMap>());
     add(line("", "v1", "secrets", "Secret").fill(defaults::secret), shapes.of::<core::Secret>());
     add(
@@ -208,6 +210,12 @@ pub(super) fn fill_catalogue(catalogue: &mut Catalogue) -> Arc<Node> {
         .status();
     add(hpa.fill(defaults::autoscaler), shapes.of::<autoscaling::HorizontalPodAutoscaler>());
     add(line("coordination.k8s.io", "v1", "leases", "Lease"), shapes.of::<coordination::Lease>());
+    add_special(catalogue, &mut shapes, &metadata);
+    metadata
+}
+
+/// Definitions of custom kinds, the second face of events, and reviews.
+fn add_special(catalogue: &mut Catalogue, shapes: &mut Shapes, metadata: &Arc<Node>) {
     let mut crd =
         line("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
             .short(&["crd", "crds"])
@@ -217,11 +225,13 @@ pub(super) fn fill_catalogue(catalogue: &mut Catalogue) -> Arc<Node> {
     crd.categories = vec!["api-extensions".to_owned()];
     crd.counts_generations = true;
     crd.fill = Some(super::crds::fill);
+    crd.shape = super::crds::shape(metadata);
     catalogue.add(crd);
     // The two faces of events are one thing: this one is stored as the core kind and translated.
     let mut events = line("events.k8s.io", "v1", "events", "Event")
         .short(&["ev"])
-        .resource(shapes.of::<core::Event>());
+        .resource(shapes.of::<k8s_openapi::api::events::v1::Event>());
+    events.fill = Some(defaults::new_event);
     "events".clone_into(&mut events.shelf);
     "v1".clone_into(&mut events.stored_as);
     catalogue.add(events);
@@ -234,5 +244,4 @@ pub(super) fn fill_catalogue(catalogue: &mut Catalogue) -> Arc<Node> {
     ] {
         catalogue.add(line(group, version, plural, kind).cluster().resource(None));
     }
-    metadata
 }

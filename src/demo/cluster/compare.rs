@@ -202,7 +202,12 @@ pub(super) fn without(node: Option<&Node>, value: &Value, set: &Set) -> Option<V
             }
             (!kept.is_empty()).then_some(Value::Array(kept))
         }
-        _ => Some(value.clone()),
+        Value::Object(_)
+        | Value::Array(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_) => Some(value.clone()),
     }
 }
 

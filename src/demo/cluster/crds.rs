@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions at work: what a stored definition adds to the catalogue, and what its end takes away. Called by `write`
+//! Definitions of custom kinds at work: what a stored definition adds to the catalogue, and what its end takes away. Called by `write`
 //! when a definition is stored or removed; schemas are `crd::schema`'s.
 
 use super::kinds::{Column, Resource, ScalePaths};
@@ -6,7 +6,7 @@ use super::refusal::qualified;
 use super::store::Place;
 use super::with_condition;
 use super::write::State;
-use crate::crd::schema::Schema;
+use crate::crd::schema::{Node, Schema};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -35,6 +35,21 @@ fn column(value: &Value) -> Column {
         priority: value.get("priority").and_then(Value::as_i64).unwrap_or_default(),
         path: text(value, "/jsonPath"),
     }
+}
+
+/// The shape of definitions, as far as it matters who owns what: conditions are told apart by type.
+pub(super) fn shape(metadata: &Arc<Node>) -> Arc<Node> {
+    let conditions = json!({
+        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"], "items": {"type": "object"}
+    });
+    let open = |fields: Value| json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": fields});
+    let status = open(
+        json!({"conditions": conditions, "acceptedNames": open(json!({})), "storedVersions": {"type": "array"}}),
+    );
+    let names = open(json!({}));
+    let whole = open(json!({"spec": open(json!({"names": names})), "status": status}));
+    Schema::compile(&whole)
+        .map_or_else(|_| Arc::default(), |schema| schema.root_with_metadata(metadata))
 }
 
 /// What the API server fills into a definition before anybody owns its fields.

@@ -55,8 +55,11 @@ impl Write<'_> {
             .pointer("/metadata/finalizers")
             .and_then(Value::as_array)
             .is_some_and(|list| !list.is_empty());
-        let grace =
-            if self.resource.kind == "Pod" { how.grace.unwrap_or(rules::grace(&live)) } else { 0 };
+        let grace = if self.resource.kind == "Pod" {
+            how.grace.unwrap_or_else(|| rules::grace(&live))
+        } else {
+            0
+        };
         if !has_finalizers && grace == 0 {
             let last = self.remove(place).ok_or_else(|| self.not_found(&place.1))?;
             return Ok(Deleted::Gone(last));

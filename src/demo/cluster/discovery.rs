@@ -21,7 +21,7 @@ pub(super) fn document(kinds: &Catalogue, path: &[&str], accept: &str) -> Option
     match path {
         [] => Some(json!({"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]})),
         ["version"] => Some(version()),
-        ["api"] if aggregated => Some(list(kinds, |group| group.is_empty())),
+        ["api"] if aggregated => Some(list(kinds, str::is_empty)),
         ["apis"] if aggregated => Some(list(kinds, |group| !group.is_empty())),
         ["api"] => Some(
             json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),

@@ -197,7 +197,7 @@ impl Set {
             match other.nodes.get(step) {
                 Some(theirs) if theirs.member => {}
                 Some(theirs) => {
-                    out.graft(step.clone(), mine.member, mine.below.without_trees(&theirs.below))
+                    out.graft(step.clone(), mine.member, mine.below.without_trees(&theirs.below));
                 }
                 None => out.graft(step.clone(), mine.member, mine.below.clone()),
             }

@@ -1,29 +1,28 @@
-//! From an HTTP request to an answer: paths, queries, headers and bodies, the fault door and the log. Served in process and over TCP by
-//! `Cluster`; what is asked for is done by `read`, `watch`, `write`, `patch`, `scale`, `discovery` and `reviews`.
+//! From a request to an answer: the fault door, the log, and who does what is asked. Served in process and over TCP by
+//! `Cluster`; `route` tells what is asked for, which is done by `read`, `watch`, `write`, `patch`, `scale`, `discovery` and `reviews`.
 
-use super::delete::{Deleted, Deletion};
+use super::delete::Deleted;
 use super::discovery;
 use super::faults::{Fault, Faults, Logged};
-use super::kinds::Resource;
 use super::managers::Writer;
 use super::patch::Kind;
 use super::read::{Listing, one};
 use super::refusal::Refusal;
 use super::reviews;
+use super::route::{Ask, Route, decode, deletion, header, route};
 use super::scale::scale_shown;
 use super::store::Place;
-use super::view::{View, event_in};
+use super::view::View;
 use super::watch;
 use super::write::{Face, State, Unknown, Via, Write};
 use super::{Body, Options};
 use crate::clock::Clock;
 use bytes::Bytes;
 use futures::StreamExt;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT, WARNING};
+use http::header::{CONTENT_TYPE, USER_AGENT, WARNING};
 use http::request::Parts;
-use http::{HeaderName, Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tower::BoxError;
 
@@ -36,72 +35,6 @@ pub(super) struct Api {
     pub(super) faults: Faults,
     /// Counts up when all watches are to end.
     pub(super) cuts: tokio::sync::watch::Sender<u64>,
-}
-
-/// The parameters of a request.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Query(BTreeMap<String, String>);
-
-impl Query {
-    fn parse(raw: &str) -> Self {
-        Self(form_urlencoded::parse(raw.as_bytes()).into_owned().collect())
-    }
-
-    pub(super) fn text(&self, key: &str) -> &str {
-        self.0.get(key).map_or("", String::as_str)
-    }
-
-    pub(super) fn number(&self, key: &str) -> Option<u64> {
-        self.text(key).parse().ok()
-    }
-
-    pub(super) fn is_true(&self, key: &str) -> bool {
-        matches!(self.text(key), "true" | "1")
-    }
-
-    /// The `resourceVersion` asked for; none when none is named.
-    pub(super) fn revision(&self) -> Result<Option<u64>, Refusal> {
-        match self.text("resourceVersion") {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| {
-                Refusal::bad_request(format!(
-                    "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-                ))
-            }),
-        }
-    }
-}
-
-/// A request for a resource.
-#[derive(Debug)]
-pub(super) struct Ask {
-    pub(super) resource: Arc<Resource>,
-    pub(super) verb: &'static str,
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) subresource: String,
-    pub(super) query: Query,
-    pub(super) view: View,
-    content_type: String,
-    user_agent: String,
-}
-
-/// What a path means.
-enum Route {
-    /// A document of the API itself: discovery, version, health.
-    Document(Value),
-    /// Plain text.
-    Text(StatusCode, &'static str),
-    /// A resource.
-    Ask(Box<Ask>),
-}
-
-/// What the real server says to a path of no group it knows.
-const NO_PAGE: &str = "404 page not found\n";
-
-fn header(parts: &Parts, name: &HeaderName) -> String {
-    let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.collect::<Vec<_>>().join(",")
 }
 
 fn json_answer(code: StatusCode, value: &Value) -> Response<Body> {
@@ -141,7 +74,7 @@ impl Api {
         parts: Parts,
         body: Bytes,
     ) -> Result<Response<Body>, BoxError> {
-        let route = self.route(&parts);
+        let route = route(&self.read(), &parts);
         let mut entry = self.entry(&parts, route.as_ref().ok());
         let fault = self.faults.next(&entry);
         let broken = || -> BoxError {
@@ -206,89 +139,6 @@ impl Api {
         }
     }
 
-    fn route(&self, parts: &Parts) -> Result<Route, Refusal> {
-        let path: Vec<&str> = parts.uri.path().split('/').filter(|part| !part.is_empty()).collect();
-        let state = self.read();
-        let accept = header(parts, &ACCEPT);
-        if let Some(document) = discovery::document(&state.kinds, &path, &accept) {
-            return Ok(Route::Document(document));
-        }
-        match &path[..] {
-            ["healthz" | "readyz" | "livez", ..] => Ok(Route::Text(StatusCode::OK, "ok")),
-            ["api", version, rest @ ..] => {
-                self.resource(&state, parts, ("", version), rest, &accept)
-            }
-            ["apis", group, version, rest @ ..] => {
-                self.resource(&state, parts, (group, version), rest, &accept)
-            }
-            _ => Ok(Route::Text(StatusCode::NOT_FOUND, NO_PAGE)),
-        }
-    }
-
-    fn resource(
-        &self,
-        state: &State,
-        parts: &Parts,
-        of: (&str, &str),
-        path: &[&str],
-        accept: &str,
-    ) -> Result<Route, Refusal> {
-        let (namespace, rest) = match path {
-            ["namespaces", namespace, rest @ ..]
-                if !rest.is_empty() && !matches!(rest[0], "status" | "finalize") =>
-            {
-                (*namespace, rest)
-            }
-            rest => ("", rest),
-        };
-        let [plural, rest @ ..] = rest else { return Err(Refusal::no_such_resource()) };
-        let Some(resource) = state.kinds.find(of.0, of.1, plural).cloned() else {
-            return match state.kinds.of(of.0, of.1).next() {
-                Some(_) => Err(Refusal::no_such_resource()),
-                None => Ok(Route::Text(StatusCode::NOT_FOUND, NO_PAGE)),
-            };
-        };
-        let name = rest.first().copied().unwrap_or_default();
-        let subresource = rest.get(1).copied().unwrap_or_default();
-        let known = match subresource {
-            "" => true,
-            "status" => resource.has_status,
-            "scale" => resource.scale.is_some(),
-            "finalize" => resource.kind == "Namespace",
-            _ => false,
-        };
-        if !known
-            || rest.len() > 2
-            || (resource.namespaced && namespace.is_empty() && !name.is_empty())
-            || (!resource.namespaced && !namespace.is_empty())
-        {
-            return Err(Refusal::no_such_resource());
-        }
-        let query = Query::parse(parts.uri.query().unwrap_or_default());
-        let verb = match (&parts.method, name.is_empty()) {
-            (&Method::GET, true) if query.is_true("watch") => "watch",
-            (&Method::GET, true) => "list",
-            (&Method::GET, false) => "get",
-            (&Method::POST, true) => "create",
-            (&Method::PUT, false) => "update",
-            (&Method::PATCH, false) => "patch",
-            (&Method::DELETE, false) => "delete",
-            (&Method::DELETE, true) => "deletecollection",
-            _ => return Err(Refusal::method_not_allowed()),
-        };
-        Ok(Route::Ask(Box::new(Ask {
-            resource,
-            verb,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            subresource: subresource.to_owned(),
-            query,
-            view: View::of(accept)?,
-            content_type: header(parts, &CONTENT_TYPE),
-            user_agent: header(parts, &USER_AGENT),
-        })))
-    }
-
     fn carry_out(self: &Arc<Self>, route: Route, body: &Bytes) -> Result<Response<Body>, Refusal> {
         match route {
             Route::Document(document) => {
@@ -343,10 +193,7 @@ impl Api {
             }
             _ if reviews::is_review(&ask.resource) => {
                 let object = decode(ask, body)?;
-                Ok(json_answer(
-                    StatusCode::CREATED,
-                    &reviews::answer(&ask.resource.kind, object, &self.now()),
-                ))
+                Ok(json_answer(StatusCode::CREATED, &reviews::answer(&ask.resource.kind, object)))
             }
             _ => self.change(ask, &place, body),
         }
@@ -403,7 +250,10 @@ impl Api {
             "update" if face == Face::Scale => {
                 (StatusCode::OK, write.update_scale(place, &decode(ask, body)?)?)
             }
-            "update" => (StatusCode::OK, write.update(place, decode(ask, body)?, face)?),
+            "update" => {
+                let (object, created) = write.update(place, decode(ask, body)?, face)?;
+                (if created { StatusCode::CREATED } else { StatusCode::OK }, object)
+            }
             "patch" => {
                 let kind = Kind::of(&ask.content_type, ask.resource.custom)?;
                 let patch = decode(ask, body)?;
@@ -415,7 +265,7 @@ impl Api {
                     (if created { StatusCode::CREATED } else { StatusCode::OK }, object)
                 }
             }
-            "delete" => return Ok(self.delete(ask, &mut write, place, body)?),
+            "delete" => return self.delete(ask, &mut write, place, body),
             _ => return self.delete_all(ask, &mut write, body),
         };
         let warnings = std::mem::take(&mut write.warnings);
@@ -437,12 +287,25 @@ impl Api {
         place: &Place,
         body: &Bytes,
     ) -> Result<Response<Body>, Refusal> {
-        let how = self.deletion(ask, body)?;
+        let how = deletion(ask, body, self.options.shutdown.is_zero())?;
         Ok(match write.delete(place, &how)? {
             Deleted::Going(object) => {
                 json_answer(StatusCode::OK, &ask.view.one(&ask.resource, &object, self.clock.now()))
             }
-            // A pod that is gone at once is shown as it was; other kinds are told by a Status.
+            // A few kinds are shown as they were; the others are told of by a Status.
+            Deleted::Gone(last)
+                if matches!(ask.resource.kind.as_str(), "Pod" | "Service" | "ServiceAccount") =>
+            {
+                let mut last = Value::clone(&last);
+                if ask.resource.kind == "Pod" {
+                    last["metadata"]["deletionTimestamp"] = json!(self.now());
+                    last["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+                }
+                json_answer(
+                    StatusCode::OK,
+                    &ask.view.one(&ask.resource, &Arc::new(last), self.clock.now()),
+                )
+            }
             Deleted::Gone(last) => {
                 let mut details = json!({"name": place.1, "group": ask.resource.group, "kind": ask.resource.plural, "uid": last["metadata"]["uid"]});
                 if ask.resource.group.is_empty()
@@ -464,7 +327,7 @@ impl Api {
         write: &mut Write<'_>,
         body: &Bytes,
     ) -> Result<Response<Body>, Refusal> {
-        let how = self.deletion(ask, body)?;
+        let how = deletion(ask, body, self.options.shutdown.is_zero())?;
         let listing = Listing {
             resource: &ask.resource,
             namespace: &ask.namespace,
@@ -480,52 +343,4 @@ impl Api {
         }
         Ok(json_answer(StatusCode::OK, &parsed))
     }
-
-    fn deletion(&self, ask: &Ask, body: &Bytes) -> Result<Deletion, Refusal> {
-        let options = if body.is_empty() { Value::Null } else { decode(ask, body)? };
-        let text =
-            |pointer: &str| options.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let policy = text("/propagationPolicy")
-            .unwrap_or_else(|| ask.query.text("propagationPolicy").to_owned());
-        let default = if self.options.shutdown.is_zero() { Some(0) } else { None };
-        Ok(Deletion {
-            uid: text("/preconditions/uid"),
-            revision: text("/preconditions/resourceVersion"),
-            orphan: policy == "Orphan",
-            grace: options
-                .get("gracePeriodSeconds")
-                .and_then(Value::as_u64)
-                .or_else(|| ask.query.number("gracePeriodSeconds"))
-                .or(default),
-        })
-    }
-}
-
-/// The body as JSON; YAML is read too, as the real server does.
-fn decode(ask: &Ask, body: &Bytes) -> Result<Value, Refusal> {
-    let media = ask.content_type.split(';').next().unwrap_or_default().trim();
-    let kind = &ask.resource.kind;
-    let text = String::from_utf8_lossy(body);
-    let value: Value = if media.ends_with("yaml") {
-        serde_saphyr::from_str(&text)
-            .map_err(|e| Refusal::bad_request(format!("error decoding YAML: {e}")))?
-    } else if media.is_empty() || media.ends_with("json") || media == "*/*" {
-        serde_json::from_slice(body).map_err(|e| {
-            let why = format!("couldn't get version/kind; json parse error: {e}");
-            Refusal::unrecognized(kind, &why, &text)
-        })?
-    } else {
-        return Err(Refusal::unsupported_media("application/json, application/yaml"));
-    };
-    let whole = matches!(ask.verb, "create" | "update");
-    if whole && ask.resource.custom && ask.subresource != "scale" {
-        for key in ["kind", "apiVersion"] {
-            if value.get(key).and_then(Value::as_str).is_none_or(str::is_empty) {
-                let name = if key == "kind" { "Kind" } else { key };
-                let why = format!("Object '{name}' is missing in '{text}'");
-                return Err(Refusal::unrecognized(kind, &why, &text));
-            }
-        }
-    }
-    Ok(if ask.resource.group == "events.k8s.io" && whole { event_in(&value) } else { value })
 }

@@ -1,5 +1,5 @@
 //! What the API serves: one `Resource` for each kind in each version, and the catalogue of them all. Filled by `builtin` at start
-//! and by `crds` when CustomResourceDefinitions come and go; read by the router, discovery and every write.
+//! and by `crds` when `CustomResourceDefinition`s come and go; read by the router, discovery and every write.
 
 use crate::crd::schema::{Node, Schema};
 use serde_json::Value;
@@ -28,6 +28,10 @@ pub(super) struct Column {
 /// Changes an object of a built-in kind: fills in what its Go defaulting functions fill in.
 pub(super) type Fill = fn(&mut Value);
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says what the kind has, as its definition does"
+)]
 /// One kind in one version.
 #[derive(Debug, Clone)]
 pub(super) struct Resource {
@@ -111,8 +115,8 @@ impl Catalogue {
     }
 
     /// The kind that stores its objects on this shelf.
-    pub(super) fn by_shelf(&self, shelf: &str) -> Option<&Arc<Resource>> {
-        self.resources.values().find(|r| r.shelf == shelf && r.api_version() == r.stored_as)
+    pub(super) fn by_shelf(&self, key: &str) -> Option<&Arc<Resource>> {
+        self.resources.values().find(|r| r.shelf == key && r.api_version() == r.stored_as)
     }
 
     /// Groups and their versions, best first.

@@ -171,9 +171,7 @@ pub(super) fn strip(set: &Set) -> Set {
 /// Whether the object asks for its managers to be forgotten: `managedFields: [{}]`.
 fn asks_reset(object: &Value) -> bool {
     let list = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    list.is_some_and(|list| {
-        list.is_empty() || (list.len() == 1 && list[0].as_object().is_some_and(Map::is_empty))
-    })
+    list.is_some_and(|list| list.len() == 1 && list[0].as_object().is_some_and(Map::is_empty))
 }
 
 /// Records a plain write: whatever `new` changes against `live` now belongs to the writer. `is_new` says that `live` is a mere

@@ -4,7 +4,7 @@
 //! Penstock, kubectl (get, apply, edit, scale, delete, describe) and the tests ask of it. A conformance suite runs the same cases
 //! here and against a real kube-apiserver (`tests/conformance`).
 //!
-//! Left out: authentication and authorization (everybody may do everything), admission webhooks, protobuf, OpenAPI v2, conversion
+//! Left out: authentication and authorization (everybody may do everything), admission webhooks, protobuf, `OpenAPI` v2, conversion
 //! between versions of a custom kind beyond the name, validation of built-in specs beyond `rules`, quotas, and everything that a
 //! kubelet does to a pod but starting and stopping it.
 
@@ -27,6 +27,7 @@ mod patch;
 mod read;
 mod refusal;
 mod reviews;
+mod route;
 mod rules;
 mod scale;
 mod selector;

@@ -1,5 +1,5 @@
-//! As much OpenAPI v3 as kubectl needs: which kinds there are, that patches take `fieldValidation`, and the schemas of custom kinds
-//! for `kubectl explain`. Called by `discovery`. OpenAPI v2 is not served; kubectl 1.27 and later do without.
+//! As much `OpenAPI` v3 as kubectl needs: which kinds there are, that patches take `fieldValidation`, and the schemas of custom kinds
+//! for `kubectl explain`. Called by `discovery`. `OpenAPI` v2 is not served; kubectl 1.27 and later do without.
 
 use super::kinds::{Catalogue, Resource};
 use serde_json::{Map, Value, json};

@@ -1,12 +1,13 @@
 //! GET of one object and LIST of many, in pages that all show the same moment. Called by `http`.
 
-use super::http::Query;
 use super::kinds::Resource;
 use super::refusal::Refusal;
+use super::route::Query;
 use super::selector::Selector;
 use super::store::{Place, Store};
 use super::table;
 use super::view::{self, View};
+use crate::crd::schema::{Fault, Reason};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -101,13 +102,20 @@ impl Listing<'_> {
         let token = match q.text("continue") {
             "" => None,
             text => Some(Token::parse(text).ok_or_else(|| {
-                Refusal::bad_request("continue key is not valid: unrecognized start key")
+                Refusal::bad_request(
+                    "invalid continue token: continue key is not valid: unrecognized start key",
+                )
             })?),
         };
-        let asked = q.revision()?;
+        let asked = q
+            .revision()
+            .map_err(|why| Refusal::bad_request(format!("invalid resource version: {why}")))?;
         let matching = q.text("resourceVersionMatch");
         if !matching.is_empty() && token.is_some() {
-            return Err(Refusal::bad_request("resourceVersionMatch is forbidden for continue"));
+            return Err(forbidden_match("when continue is provided"));
+        }
+        if !matching.is_empty() && asked.is_none() {
+            return Err(forbidden_match("unless resourceVersion is provided"));
         }
         if asked.is_some_and(|asked| asked > store.revision) {
             return Err(Refusal::too_large(asked.unwrap_or_default(), store.revision));
@@ -120,18 +128,17 @@ impl Listing<'_> {
         }
         let revision = match &token {
             Some(token) if token.revision >= 0 => Some(token.revision.unsigned_abs()),
-            Some(_) => None,
             None if exact => asked,
-            None => None,
+            _ => None,
         };
         let after = token.as_ref().map(|token| &token.after);
-        let shelf = store.shelf(&self.resource.shelf);
+        let kept = store.shelf(&self.resource.shelf);
         let past;
-        let objects = match (revision, shelf) {
+        let objects = match (revision, kept) {
             (_, None) => None,
-            (None, Some(shelf)) => Some(&shelf.objects),
-            (Some(at), Some(shelf)) => {
-                past = shelf.at(at).ok_or_else(|| self.expired(token.as_ref()))?;
+            (None, Some(kept)) => Some(&kept.objects),
+            (Some(at), Some(kept)) => {
+                past = kept.at(at).ok_or_else(|| expired(token.as_ref()))?;
                 Some(&past)
             }
         };
@@ -166,16 +173,22 @@ impl Listing<'_> {
         }
         Ok(page)
     }
+}
 
-    fn expired(&self, token: Option<&Token>) -> Refusal {
-        match token {
-            Some(token) => Refusal::expired(
-                PAGE_EXPIRED,
-                Some(&Token { revision: -1, after: token.after.clone() }.text()),
-            ),
-            None => Refusal::expired("The resourceVersion for the provided list is too old.", None),
+fn expired(token: Option<&Token>) -> Refusal {
+    match token {
+        Some(token) => {
+            let next = Token { revision: -1, after: token.after.clone() };
+            Refusal::expired(PAGE_EXPIRED, Some(&next.text()))
         }
+        None => Refusal::expired("The resourceVersion for the provided list is too old.", None),
     }
+}
+
+fn forbidden_match(when: &str) -> Refusal {
+    let detail = format!("resourceVersionMatch is forbidden {when}");
+    let fault = Fault::new("resourceVersionMatch", Reason::Forbidden, None, &detail);
+    Refusal::invalid("ListOptions", "meta.k8s.io", "", &[fault])
 }
 
 /// One object.

@@ -78,8 +78,9 @@ impl Refusal {
         refusal
     }
 
-    pub(super) fn already_exists(plural: &str, group: &str, name: &str) -> Self {
-        let message = format!("{} {name:?} already exists", qualified(plural, group));
+    pub(super) fn already_exists(plural: &str, group: &str, name: &str, going: bool) -> Self {
+        let going = if going { "object is being deleted: " } else { "" };
+        let message = format!("{going}{} {name:?} already exists", qualified(plural, group));
         Self::new(409, "AlreadyExists", message).about(name, group, plural)
     }
 
@@ -184,9 +185,11 @@ impl Refusal {
         Self::new(415, "UnsupportedMediaType", message).with_details(json!({}))
     }
 
-    pub(super) fn not_acceptable(accepted: &str) -> Self {
-        let message = format!("only the following media types are accepted: {accepted}");
-        Self::new(406, "NotAcceptable", message)
+    pub(super) fn not_acceptable() -> Self {
+        let message = "406: Not Acceptable
+
+Available representations: application/json";
+        Self::new(406, "NotAcceptable", message.to_owned()).with_details(json!({}))
     }
 
     pub(super) fn internal(message: impl Into<String>) -> Self {

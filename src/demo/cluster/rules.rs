@@ -115,6 +115,7 @@ pub(super) fn built_in(resource: &Resource, new: &Value, live: Option<&Value>) -
     match resource.kind.as_str() {
         "Deployment" | "ReplicaSet" | "StatefulSet" => workload(resource, new, live),
         "CustomResourceDefinition" => definition(new),
+        "Lease" => lease(new),
         _ => Vec::new(),
     }
 }
@@ -153,7 +154,8 @@ fn workload(resource: &Resource, new: &Value, live: Option<&Value>) -> Vec<Fault
                     "`selector` does not match template `labels`",
                 ));
             }
-            if let Some(old) = live.and_then(|live| live.pointer("/spec/selector"))
+            if resource.kind != "StatefulSet"
+                && let Some(old) = live.and_then(|live| live.pointer("/spec/selector"))
                 && old != selector
             {
                 faults.push(Fault::invalid("spec.selector", Some(selector), "field is immutable"));
@@ -174,7 +176,38 @@ fn workload(resource: &Resource, new: &Value, live: Option<&Value>) -> Vec<Fault
         }
         _ => faults.push(Fault::required("spec.template.spec.containers", "")),
     }
+    if resource.kind == "StatefulSet" {
+        faults.extend(live.and_then(|live| stateful_update(new, live)));
+    }
     faults
+}
+
+fn lease(new: &Value) -> Vec<Fault> {
+    let duration =
+        new.pointer("/spec/leaseDurationSeconds").filter(|d| d.as_i64().is_some_and(|d| d <= 0));
+    let path = "spec.leaseDurationSeconds";
+    duration.map(|d| Fault::invalid(path, Some(d), "must be greater than 0")).into_iter().collect()
+}
+
+/// The fields of a stateful set's spec that an update may change.
+const STATEFUL_OPEN: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+fn stateful_update(new: &Value, live: &Value) -> Option<Fault> {
+    let closed = |object: &Value| {
+        let mut spec = object["spec"].as_object().cloned().unwrap_or_default();
+        spec.retain(|key, _| !STATEFUL_OPEN.contains(&key.as_str()));
+        spec
+    };
+    let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+    (closed(new) != closed(live)).then(|| Fault::new("spec", Reason::Forbidden, None, detail))
 }
 
 fn definition(new: &Value) -> Vec<Fault> {
@@ -235,9 +268,14 @@ pub(super) fn skeleton(resource: &Resource) -> Value {
         "CustomResourceDefinition" => {
             json!({"metadata": {}, "spec": {"names": {}, "versions": null}, "status": {"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": null}})
         }
-        "Pod" => json!({"metadata": {}, "spec": {"containers": null}, "status": {}}),
-        "Event" => {
+        "Pod" => {
+            json!({"metadata": {}, "spec": {"containers": null, "priority": 0, "preemptionPolicy": "PreemptLowerPriority"}, "status": {}})
+        }
+        "Event" if resource.group.is_empty() => {
             json!({"metadata": {}, "involvedObject": {}, "source": {}, "firstTimestamp": null, "lastTimestamp": null, "eventTime": null, "reportingComponent": "", "reportingInstance": ""})
+        }
+        "Event" => {
+            json!({"metadata": {}, "eventTime": null, "deprecatedSource": {}, "deprecatedFirstTimestamp": null, "deprecatedLastTimestamp": null})
         }
         "HorizontalPodAutoscaler" => {
             json!({"metadata": {}, "spec": {"scaleTargetRef": {}}, "status": {}})

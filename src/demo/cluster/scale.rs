@@ -170,7 +170,11 @@ impl Write<'_> {
     ) -> Result<Arc<Value>, Refusal> {
         let paths = self.scale_paths()?;
         let mut object = self.with_scale(place, live, scale, &paths)?;
-        let number = |object: &Value| json!({"spec": {"replicas": object.pointer(&paths.spec)}});
+        // Go leaves a zero out of a Scale, so a plain write of zero takes the field away and nobody owns it any more.
+        let number = |object: &Value| match object.pointer(&paths.spec).and_then(Value::as_i64) {
+            None | Some(0) => json!({"spec": {}}),
+            Some(n) => json!({"spec": {"replicas": n}}),
+        };
         let owner = managers::entries(live);
         let path = names(&paths.spec);
         let mine = Entry::new(&self.scale_writer(), Operation::Update);

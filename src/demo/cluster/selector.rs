@@ -82,11 +82,24 @@ impl Test {
 impl Selector {
     /// Parses both selectors of a request; a field that the kind cannot be selected by is refused.
     pub(super) fn parse(resource: &Resource, labels: &str, fields: &str) -> Result<Self, Refusal> {
-        let labels = parts(labels).into_iter().map(test).collect();
-        let fields: Vec<_> = parts(fields).into_iter().map(test).collect();
-        for (key, _) in &fields {
+        let labels: Vec<_> = parts(labels).into_iter().map(test).collect();
+        for (key, _) in &labels {
+            if let Some((_, word)) = key.split_once(' ') {
+                let word = word.split(' ').next().unwrap_or_default();
+                return Err(Refusal::bad_request(format!(
+                    "unable to parse requirement: found '{word}', expected: in, notin, =, ==, !=, gt, lt"
+                )));
+            }
+        }
+        let mut fields: Vec<_> = parts(fields).into_iter().map(test).collect();
+        for (key, _) in &mut fields {
+            if resource.group == "events.k8s.io"
+                && let Some(rest) = key.strip_prefix("regarding.")
+            {
+                *key = format!("involvedObject.{rest}");
+            }
             let meta =
-                key == "metadata.name" || (key == "metadata.namespace" && resource.namespaced);
+                key == "metadata.name" || (*key == "metadata.namespace" && resource.namespaced);
             if !meta && !resource.selectable.contains(key) {
                 return Err(Refusal::bad_request(
                     if resource.custom || !resource.selectable.is_empty() {

@@ -55,7 +55,6 @@ const ATOMIC: &[&str] = &[
     "NodeSelector",
     "NodeSelectorTerm",
     "TypedLocalObjectReference",
-    "CrossVersionObjectReference",
     "SecretReference",
 ];
 

@@ -179,14 +179,14 @@ impl Store {
     fn record(&mut self, key: &str, change: Change) {
         let keep = self.history;
         let revision = change.revision;
-        let shelf = self.shelf_mut(key);
-        shelf.history.push_back(Arc::new(change));
-        while shelf.history.len() > keep {
-            if let Some(oldest) = shelf.history.pop_front() {
-                shelf.floor = oldest.revision;
+        let kept = self.shelf_mut(key);
+        kept.history.push_back(Arc::new(change));
+        while kept.history.len() > keep {
+            if let Some(oldest) = kept.history.pop_front() {
+                kept.floor = oldest.revision;
             }
         }
-        shelf.tell.send_replace(revision);
+        kept.tell.send_replace(revision);
         self.any.send_replace(revision);
     }
 

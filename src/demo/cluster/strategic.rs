@@ -13,8 +13,8 @@ pub(super) fn merge(node: Option<&Node>, target: &Value, patch: &Value) -> Value
             match node.and_then(|node| node.patch_key.as_deref()) {
                 Some(key) => Value::Array(keyed(node, key, target, patch, None)),
                 None if node.is_some_and(|node| node.patch_union) => {
-                    let mut out = target.clone();
-                    out.extend(patch.iter().filter(|item| !target.contains(item)).cloned());
+                    let mut out = patch.clone();
+                    out.extend(target.iter().filter(|item| !patch.contains(item)).cloned());
                     Value::Array(out)
                 }
                 None => Value::Array(patch.clone()),
@@ -113,23 +113,23 @@ fn keyed(
 }
 
 /// Brings items into the given order; those it does not name keep their place after the one they followed.
-fn sort(list: &mut [Value], key: Option<&str>, order: &[Value]) {
-    let rank = |item: &Value| {
+fn sort(values: &mut [Value], key: Option<&str>, order: &[Value]) {
+    let place = |item: &Value| {
         order
             .iter()
             .position(|wanted| key.map_or(wanted == item, |key| wanted.get(key) == item.get(key)))
     };
     let mut last = 0;
-    let ranks: Vec<usize> = list
+    let ranks: Vec<usize> = values
         .iter()
         .map(|item| {
-            last = rank(item).map_or(last, |rank| rank + 1);
+            last = place(item).map_or(last, |place| place + 1);
             last
         })
         .collect();
-    let mut paired: Vec<(usize, Value)> = ranks.into_iter().zip(list.iter().cloned()).collect();
+    let mut paired: Vec<(usize, Value)> = ranks.into_iter().zip(values.iter().cloned()).collect();
     paired.sort_by_key(|(rank, _)| *rank);
-    for (slot, (_, item)) in list.iter_mut().zip(paired) {
+    for (slot, (_, item)) in values.iter_mut().zip(paired) {
         *slot = item;
     }
 }

@@ -109,7 +109,7 @@ fn custom_cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Valu
     cells
 }
 
-/// The value at a JSONPath of fields, indexes and simple filters: `.status.conditions[?(@.type=="Ready")].status`.
+/// The value at a `JSONPath` of fields, indexes and simple filters: `.status.conditions[?(@.type=="Ready")].status`.
 pub(super) fn find<'v>(object: &'v Value, path: &str) -> Option<&'v Value> {
     let mut at = object;
     let mut rest = path.trim_start_matches('$');
@@ -162,12 +162,14 @@ fn columns_of(kind: &str) -> &'static [(&'static str, &'static str, i64)] {
             ("Age", "string", 0),
             ("IP", "string", 1),
             ("Node", "string", 1),
+            ("Nominated Node", "string", 1),
+            ("Readiness Gates", "string", 1),
         ],
         "Deployment" => &[
             ("Name", "string", 0),
             ("Ready", "string", 0),
-            ("Up-to-date", "integer", 0),
-            ("Available", "integer", 0),
+            ("Up-to-date", "string", 0),
+            ("Available", "string", 0),
             ("Age", "string", 0),
             ("Containers", "string", 1),
             ("Images", "string", 1),
@@ -206,11 +208,11 @@ fn columns_of(kind: &str) -> &'static [(&'static str, &'static str, i64)] {
             ("Message", "string", 0),
         ],
         "Lease" => &[("Name", "string", 0), ("Holder", "string", 0), ("Age", "string", 0)],
-        "ConfigMap" => &[("Name", "string", 0), ("Data", "integer", 0), ("Age", "string", 0)],
+        "ConfigMap" => &[("Name", "string", 0), ("Data", "string", 0), ("Age", "string", 0)],
         "Secret" => &[
             ("Name", "string", 0),
             ("Type", "string", 0),
-            ("Data", "integer", 0),
+            ("Data", "string", 0),
             ("Age", "string", 0),
         ],
         "CustomResourceDefinition" => &[("Name", "string", 0), ("Created At", "date", 0)],
@@ -324,7 +326,7 @@ fn pod_cells(object: &Value, old: Value) -> Vec<Value> {
     let status = if object.pointer("/metadata/deletionTimestamp").is_some() {
         "Terminating"
     } else {
-        waiting.unwrap_or(text("/status/phase"))
+        waiting.unwrap_or_else(|| text("/status/phase"))
     };
     let or_none = |text: &str| json!(if text.is_empty() { "<none>" } else { text });
     vec![
@@ -335,5 +337,7 @@ fn pod_cells(object: &Value, old: Value) -> Vec<Value> {
         old,
         or_none(text("/status/podIP")),
         or_none(text("/spec/nodeName")),
+        or_none(text("/status/nominatedNodeName")),
+        or_none(""),
     ]
 }

@@ -35,7 +35,7 @@ impl View {
                 _ => {}
             }
         }
-        Err(Refusal::not_acceptable("application/json"))
+        Err(Refusal::not_acceptable())
     }
 
     /// `kind` and `apiVersion` of a list in this form.
@@ -62,16 +62,27 @@ impl View {
     }
 }
 
-/// The object in the version asked for.
-pub(super) fn whole(resource: &Resource, object: &Arc<Value>) -> Value {
+/// The stored object in the version of the request.
+pub(super) fn whole(resource: &Resource, object: &Value) -> Value {
     if resource.group == "events.k8s.io" {
         return event_out(object);
     }
-    let mut out = Value::clone(object);
+    let mut out = object.clone();
     if resource.stored_as != resource.api_version() {
         out["apiVersion"] = json!(resource.api_version());
     }
     out
+}
+
+/// An object of the request's version as it is stored.
+pub(super) fn stored(resource: &Resource, mut object: Value) -> Value {
+    if resource.group == "events.k8s.io" {
+        return event_in(&object);
+    }
+    if resource.stored_as != resource.api_version() {
+        object["apiVersion"] = json!(resource.stored_as);
+    }
+    object
 }
 
 /// The object's metadata, as `PartialObjectMetadata`.
@@ -102,7 +113,8 @@ pub(super) fn write_item(
     serde_json::to_writer(out, &item)
 }
 
-const EVENT_FIELDS: [(&str, &str); 7] = [
+/// Core name, and the name in `events.k8s.io/v1`.
+pub(super) const EVENT_FIELDS: [(&str, &str); 7] = [
     ("involvedObject", "regarding"),
     ("message", "note"),
     ("source", "deprecatedSource"),
@@ -130,7 +142,7 @@ fn event_out(object: &Value) -> Value {
 }
 
 /// An `events.k8s.io/v1` event as it is stored.
-pub(super) fn event_in(object: &Value) -> Value {
+fn event_in(object: &Value) -> Value {
     renamed(object, "v1", |name| {
         EVENT_FIELDS.iter().find(|(_, new)| *new == name).map(|(core, _)| *core)
     })

@@ -1,9 +1,10 @@
 //! WATCH: a stream of what happens to one kind, from a revision on. Each watch reads the shelf's history at its own pace, so a slow
 //! reader costs nobody else anything, and one that falls behind what is kept is told so with a 410, as by the real server.
 
-use super::http::{Api, Query};
+use super::http::Api;
 use super::kinds::Resource;
 use super::refusal::Refusal;
+use super::route::Query;
 use super::selector::Selector;
 use super::store::{Change, place_of};
 use super::table;
@@ -52,7 +53,7 @@ pub(super) fn start(
 ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Refusal> {
     let selector =
         Selector::parse(resource, query.text("labelSelector"), query.text("fieldSelector"))?;
-    let asked = query.revision()?;
+    let asked = query.revision().map_err(Refusal::unforeseen)?;
     let initial = query.text("sendInitialEvents");
     let bookmarks = query.is_true("allowWatchBookmarks");
     if !initial.is_empty() && query.text("resourceVersionMatch") != "NotOlderThan" {
@@ -87,9 +88,7 @@ pub(super) fn start(
         over: false,
     };
     let all = initial == "true" || (initial.is_empty() && matches!(asked, None | Some(0)));
-    if let Some(revision) = asked.filter(|revision| *revision > state.store.revision) {
-        watcher.fail(&Refusal::too_large(revision, state.store.revision));
-    } else if all {
+    if all {
         let objects =
             state.store.shelf(&resource.shelf).into_iter().flat_map(|shelf| shelf.objects.values());
         let objects: Vec<_> = objects.cloned().collect();
@@ -158,15 +157,16 @@ impl Watcher {
         }
         let api = Arc::clone(&self.api);
         let state = api.read();
-        let Some(shelf) = state.store.shelf(&self.resource.shelf) else { return };
-        let Some(changes) = shelf.since(self.position) else {
+        let Some(kept) = state.store.shelf(&self.resource.shelf) else { return };
+        let Some(news) = kept.since(self.position) else {
             let message =
-                format!("too old resource version: {} ({})", self.position, shelf.floor + 1);
+                format!("too old resource version: {} ({})", self.position, kept.floor + 1);
             self.fail(&Refusal::expired(message, None));
             return;
         };
+        // A watch from the future waits for it, as on the real server.
         self.position = state.store.revision.max(self.position);
-        for change in changes {
+        for change in news {
             self.tell(&change);
         }
     }
@@ -217,7 +217,7 @@ impl Watcher {
             View::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),
             View::Table => ("Table", "meta.k8s.io/v1".to_owned()),
         };
-        let mut object = json!({"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": self.position.to_string(), "creationTimestamp": null}});
+        let mut object = json!({"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": self.position.to_string()}});
         if initial_end {
             object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

@@ -6,6 +6,7 @@ use super::kinds::{Catalogue, Resource};
 use super::managers::{self, Writer};
 use super::refusal::Refusal;
 use super::store::{Place, Store};
+use super::view;
 use crate::crd::schema::{Fault, Node};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -94,10 +95,14 @@ impl Write<'_> {
         Refusal::invalid(&self.resource.kind, &self.resource.group, name, faults)
     }
 
-    /// The stored object.
+    /// The stored object, in the version of the request.
     pub(super) fn live(&self, place: &Place) -> Result<Arc<Value>, Refusal> {
         let found = self.state.store.object(&self.resource.shelf, place);
-        found.cloned().ok_or_else(|| self.not_found(&place.1))
+        let found = found.ok_or_else(|| self.not_found(&place.1))?;
+        if self.resource.stored_as == self.resource.api_version() {
+            return Ok(Arc::clone(found));
+        }
+        Ok(Arc::new(view::whole(&self.resource, found)))
     }
 
     /// Creates an object in a namespace (empty for cluster-wide kinds). With `record`, the writer gets to own it all; else the object
@@ -124,17 +129,11 @@ impl Write<'_> {
         {
             return Err(Refusal::not_found("namespaces", "", namespace));
         }
-        if self
-            .state
-            .store
-            .object(&self.resource.shelf, &(namespace.to_owned(), name.clone()))
-            .is_some()
-        {
-            return Err(Refusal::already_exists(
-                &self.resource.plural,
-                &self.resource.group,
-                &name,
-            ));
+        let place = (namespace.to_owned(), name);
+        if let Some(there) = self.state.store.object(&self.resource.shelf, &place) {
+            let going = !meta_text(there, "deletionTimestamp").is_empty();
+            let (plural, group) = (&self.resource.plural, &self.resource.group);
+            return Err(Refusal::already_exists(plural, group, &place.1, going));
         }
         let object = self.admit(object, None, Face::Main, record)?;
         Ok(self.commit(object))
@@ -188,13 +187,13 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Replaces an object (PUT). The body may carry a resourceVersion and a uid to be held against the stored one.
+    /// Replaces an object (PUT); tells whether it had to be created. The body may carry a resourceVersion and a uid to be held against the stored one.
     pub(super) fn update(
         &mut self,
         place: &Place,
         mut body: Value,
         face: Face,
-    ) -> Result<Arc<Value>, Refusal> {
+    ) -> Result<(Arc<Value>, bool), Refusal> {
         let name = meta_text(&body, "name").to_owned();
         if name.is_empty() {
             body["metadata"]["name"] = json!(place.1);
@@ -212,7 +211,7 @@ impl Write<'_> {
                 if face == Face::Main
                     && matches!(self.resource.kind.as_str(), "Lease" | "Event") =>
             {
-                return self.create(&place.0, body, true);
+                return Ok((self.create(&place.0, body, true)?, true));
             }
             Err(refusal) => return Err(refusal),
         };
@@ -231,7 +230,7 @@ impl Write<'_> {
         if !wanted.is_empty() && wanted != uid {
             return Err(self.other_uid(place, wanted, uid));
         }
-        self.replace(place, &live, body, face, true)
+        Ok((self.replace(place, &live, body, face, true)?, false))
     }
 
     /// Puts `new` in the place of `live`. With `record`, the writer gets to own what changes; else `new` says who owns what.
@@ -247,7 +246,7 @@ impl Write<'_> {
         if !revision.is_empty() && revision != meta_text(live, "resourceVersion") {
             return Err(Refusal::modified(&self.resource.plural, &self.resource.group, &place.1));
         }
-        self.keep_identity(&mut new, live);
+        Self::keep_identity(&mut new, live);
         let object = self.admit(new, Some(live), face, record)?;
         if same_but_for_times(live, &object) {
             return Ok(Arc::clone(live));
@@ -290,7 +289,7 @@ impl Write<'_> {
     }
 
     /// What the server alone may say of an object stays as it is, whatever the request says. A uid that is said must be right.
-    fn keep_identity(&self, new: &mut Value, live: &Value) {
+    fn keep_identity(new: &mut Value, live: &Value) {
         let Some(meta) = new.get_mut("metadata").and_then(Value::as_object_mut) else {
             new["metadata"] = live["metadata"].clone();
             return;
@@ -341,6 +340,7 @@ impl Write<'_> {
         if definition {
             crds::serve(self.state, &object);
         }
+        let object = view::stored(&self.resource, object);
         let stored = self.state.store.put(&self.resource.shelf, object);
         if definition && let Some(status) = crds::established(&stored, &self.now) {
             self.establish(&stored, status);
@@ -373,7 +373,6 @@ fn same_but_for_times(live: &Value, new: &Value) -> bool {
         for entry in &mut entries {
             entry.time = None;
         }
-        entries.sort_by(|a, b| a.identity().cmp(&b.identity()));
         entries
     };
     timeless(live) == timeless(new)

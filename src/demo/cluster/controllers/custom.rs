@@ -61,9 +61,9 @@ pub(super) fn workload(api: &Api, state: &mut State, shelf: &str, place: &Place)
     let mut status = whole["status"].take();
     // Fields that the kind's schema does not know are dropped on the way in: then this would never settle.
     if let Some(schema) = &resource.schema {
-        let mut shell = json!({"status": status});
-        schema.fill(&mut shell);
-        status = shell["status"].take();
+        let mut whole = json!({"status": status});
+        schema.fill(&mut whole);
+        status = whole["status"].take();
     }
     set_status(api, state, shelf, place, status);
 }

@@ -80,8 +80,8 @@ pub(super) fn furnish(api: &Api) {
 
 /// Runs until it is dropped.
 pub(super) async fn run(api: Arc<Api>) {
-    let mut changes = api.read().store.all_changes();
-    let mut crew = Crew {
+    let mut news = api.read().store.all_changes();
+    let mut team = Crew {
         api,
         seen: 0,
         timers: BTreeMap::new(),
@@ -89,15 +89,15 @@ pub(super) async fn run(api: Arc<Api>) {
         load: BTreeMap::new(),
     };
     loop {
-        let more = crew.turn();
+        let more = team.turn();
         if more {
             // Others get their turn between ours.
             tokio::task::yield_now().await;
             continue;
         }
-        let next = crew.timers.keys().next().copied();
+        let next = team.timers.keys().next().copied();
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            told = news.changed() => if told.is_err() { return },
             () = async { match next { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
         }
     }

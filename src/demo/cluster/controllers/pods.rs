@@ -124,7 +124,7 @@ impl Crew {
         let due = *self
             .stopping
             .entry(text(pod, "/metadata/uid").to_owned())
-            .or_insert(now + self.api.options.shutdown.min(grace));
+            .or_insert_with(|| now + self.api.options.shutdown.min(grace));
         if due > now {
             self.timers.entry(due).or_default().insert(place.clone());
             return;
