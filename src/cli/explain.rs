@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, anyhow};
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 use kube::{Api, Client};
 
+use super::figures::{self, delay, rate, short, shown};
 use super::reach::{self, Reach};
 use super::{Failure, out};
 use crate::answer::view::{Held, Pipeline, Replicas, Said, Sighting, Stage};
@@ -125,7 +126,12 @@ impl Explain {
 }
 
 /// What a status tells: less than the daemon, in the same shape.
-fn of_status(namespace: &str, name: &str, generation: i64, status: &PipelineStatus) -> Pipeline {
+pub(super) fn of_status(
+    namespace: &str,
+    name: &str,
+    generation: i64,
+    status: &PipelineStatus,
+) -> Pipeline {
     Pipeline {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
@@ -211,9 +217,7 @@ fn write_text(to: &mut String, view: &Pipeline, by: &str) -> std::fmt::Result {
 }
 
 fn table(view: &Pipeline) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
+    let mut table = figures::table([
         "STAGE",
         "WANTED",
         "CURRENT",
@@ -228,9 +232,7 @@ fn table(view: &Pipeline) -> Table {
     for stage in &view.stages {
         let Replicas { desired, current, ready, min, max } = stage.replicas;
         let range = min.zip(max).map(|(min, max)| format!("{min}-{max}"));
-        let delay = stage.delay_seconds.map(|delay| {
-            format!("{}{}", if stage.is_delay_at_least { ">" } else { "" }, short(delay))
-        });
+        let delay = stage.delay_seconds.map(|seconds| delay(seconds, stage.is_delay_at_least));
         table.add_row([
             stage.name.clone(),
             shown(desired),
@@ -245,10 +247,6 @@ fn table(view: &Pipeline) -> Table {
         ]);
     }
     table
-}
-
-fn shown(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {
@@ -297,17 +295,4 @@ fn write_source(to: &mut String, source: &Sighting) -> std::fmt::Result {
 
 fn replicas(count: u32) -> String {
     format!("{count} replica{}", if count == 1 { "" } else { "s" })
-}
-
-fn short(seconds: f64) -> String {
-    match seconds {
-        s if s < 10.0 => format!("{s:.1} s"),
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
-}
-
-fn rate(per_second: f64) -> String {
-    if per_second >= 100.0 { format!("{per_second:.0}/s") } else { format!("{per_second:.1}/s") }
 }

@@ -9,6 +9,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 mod out;
 mod run;
 mod explain;
+mod top;
+mod figures;
 mod reach;
 mod validate;
 mod crds;
@@ -30,6 +32,8 @@ enum Command {
     Run(Box<run::Run>),
     /// Say why each stage of a pipeline has the replicas it has
     Explain(explain::Explain),
+    /// Watch all pipelines, the latest first
+    Top(top::Top),
     /// Check manifests offline: the schema and the CEL rules, in the API server's words
     Validate(validate::Validate),
     /// Print the custom resource definitions
@@ -94,6 +98,7 @@ impl Command {
         match self {
             Self::Run(command) => command.run(),
             Self::Explain(command) => command.run(),
+            Self::Top(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -158,9 +158,12 @@ async fn a_taken_address_is_told() {
 
 /// Runs `penstock explain` as people do.
 async fn explain(arguments: Vec<String>) -> Output {
-    let run = move || {
-        Command::new(env!("CARGO_BIN_EXE_penstock")).arg("explain").args(arguments).output()
-    };
+    penstock("explain", arguments).await
+}
+
+async fn penstock(command: &'static str, arguments: Vec<String>) -> Output {
+    let run =
+        move || Command::new(env!("CARGO_BIN_EXE_penstock")).arg(command).args(arguments).output();
     tokio::task::spawn_blocking(run).await.unwrap().unwrap()
 }
 
@@ -271,6 +274,30 @@ async fn explain_without_a_daemon_reads_the_status_and_says_so() {
     assert_eq!(output.status.code(), Some(1));
     let (_, err) = said(&output);
     assert!(err.contains("no ScaledPipeline default/nope; hint: "), "{err}");
+}
+
+#[tokio::test]
+async fn top_shows_the_latest_pipeline_first_and_once_where_nobody_watches() {
+    let bench = Bench::new().await;
+    let (url, _guard) = served(&bench).await;
+    bench.create("late").await;
+    bench.tell(&Turn::of(|_| {})).await;
+    let late = Turn::of(|told| told.verdict.signals.delay = Some(130.0));
+    bench.tell_over(bench.glance("late").await, &late);
+    bench.wait(Duration::from_millis(200)).await;
+    let output = penstock("top", ["--server", &url].map(ToOwned::to_owned).to_vec()).await;
+    let (out, err) = said(&output);
+    assert!(output.status.success(), "{err}");
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(out.starts_with("2 pipelines, told by http://"), "{out}");
+    assert_eq!(lines[3][..2], ["default/late", "enrich"], "{out}");
+    assert_eq!(
+        lines[3][2..],
+        ["4", "4", "3", "10", "2", "min", "60", "s", "12.0/s", "-", "Steady"]
+    );
+    assert_eq!(lines[4][0], "default/orders");
+    let arguments = ["--server", &url, "-n", "elsewhere", "-o", "json"].map(ToOwned::to_owned);
+    assert_eq!(said(&penstock("top", arguments.to_vec()).await).0, "[]\n");
 }
 
 #[tokio::test]

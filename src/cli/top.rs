@@ -1,0 +1,189 @@
+//! `penstock top`: a live table of pipelines, the latest first by how late they are. On a terminal it is drawn anew every interval
+//! until Ctrl-C; elsewhere, and as JSON or YAML, it is printed once.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+
+use super::figures::{delay, rate, short, shown, table};
+use super::reach::{self, Reach};
+use super::{Failure, explain, out};
+use crate::answer::view::{Pipeline, Pipelines, Stage};
+use crate::crd::ScaledPipeline;
+
+/// The arguments of `penstock top`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Top {
+    /// Pipelines of this namespace only
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
+    /// How to print it
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// To be read
+    Table,
+    /// The daemon's own words, once
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// What one look saw.
+struct Look {
+    pipelines: Vec<Pipeline>,
+    /// Where it comes from, and why not from a daemon, if not.
+    by: String,
+}
+
+impl Top {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        Ok(runtime.block_on(self.show())?)
+    }
+
+    async fn show(&self) -> anyhow::Result<()> {
+        let client = if self.reach.server.is_some() {
+            None
+        } else {
+            let config = reach::config(self.reach.kubeconfig.as_deref()).await?;
+            Some(Client::try_from(config).context("cannot set up the client of the API server")?)
+        };
+        let is_live = self.format == Format::Table && std::io::stdout().is_terminal();
+        self.print(&self.look(client.as_ref()).await?, is_live)?;
+        if !is_live {
+            return Ok(());
+        }
+        loop {
+            tokio::time::sleep(Duration::from_secs(self.interval)).await;
+            match self.look(client.as_ref()).await {
+                Ok(look) => self.print(&look, is_live)?,
+                // A daemon that restarts is back in a moment; the old picture stays above the reason.
+                Err(error) => out::aside(&format!("{error:#}")),
+            }
+        }
+    }
+
+    fn print(&self, look: &Look, is_live: bool) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => out::json(&look.pipelines),
+            Format::Yaml => {
+                let yaml = serde_saphyr::to_string(&look.pipelines);
+                out::text(&yaml.context("cannot print YAML")?)
+            }
+            // Home, and clear to the end.
+            Format::Table if is_live => out::text(&format!("\x1b[H\x1b[2J{}", text(look))),
+            Format::Table => out::text(&text(look)),
+        }
+    }
+
+    async fn look(&self, client: Option<&Client>) -> anyhow::Result<Look> {
+        const PATH: &str = "/api/v1/pipelines";
+        let leads = |all: &Pipelines| all.pipelines.iter().any(|pipeline| pipeline.leads);
+        let answered = match (&self.reach.server, client) {
+            (Some(server), _) => reach::ask_server::<Pipelines>(server, PATH).await,
+            (None, Some(client)) => match reach::ask_pods(client, PATH, leads).await {
+                Ok(answered) => Ok(answered),
+                Err(why) => return self.read_statuses(client, &format!("{why:#}")).await,
+            },
+            (None, None) => anyhow::bail!("there is nobody to ask"),
+        }?;
+        let found = answered.found.context("it is no daemon of Penstock that answers")?;
+        let mut pipelines = found.pipelines;
+        pipelines
+            .retain(|pipeline| self.namespace.as_ref().is_none_or(|ns| *ns == pipeline.namespace));
+        worst_first(&mut pipelines);
+        Ok(Look { pipelines, by: answered.by })
+    }
+
+    async fn read_statuses(&self, client: &Client, why: &str) -> anyhow::Result<Look> {
+        let api = match &self.namespace {
+            Some(namespace) => Api::<ScaledPipeline>::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let list = api
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| reach::plain(&error))
+            .context("cannot list ScaledPipelines")?;
+        let view = |object: ScaledPipeline| {
+            let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+            let generation = object.metadata.generation.unwrap_or_default();
+            explain::of_status(&namespace, &name, generation, &object.status.unwrap_or_default())
+        };
+        let mut pipelines: Vec<Pipeline> = list.items.into_iter().map(view).collect();
+        worst_first(&mut pipelines);
+        Ok(Look { pipelines, by: format!("statuses, for no daemon could be asked ({why})") })
+    }
+}
+
+/// Delay against objective of the worst stage; a pipeline whose delay is not known stands behind those that are late.
+fn worst_first(pipelines: &mut [Pipeline]) {
+    let share = |stage: &Stage| Some(stage.delay_seconds? / stage.objective_seconds?);
+    let worst = |pipeline: &Pipeline| pipeline.stages.iter().filter_map(share).fold(0.0, f64::max);
+    pipelines.sort_by(|a, b| {
+        let names = (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name));
+        worst(b).total_cmp(&worst(a)).then(names)
+    });
+}
+
+fn text(look: &Look) -> String {
+    let mut table = table([
+        "PIPELINE",
+        "STAGE",
+        "WANTED",
+        "CURRENT",
+        "READY",
+        "LAG",
+        "DELAY",
+        "OBJECTIVE",
+        "ARRIVING",
+        "RATE/REPLICA",
+        "REASON",
+    ]);
+    for pipeline in &look.pipelines {
+        let name = format!("{}/{}", pipeline.namespace, pipeline.name);
+        for fault in pipeline.faults.iter().take(1) {
+            let mut row = vec![name.clone()];
+            row.resize(10, "-".to_owned());
+            row.push(format!("{} ({})", fault.code, fault.path));
+            table.add_row(row);
+        }
+        for stage in &pipeline.stages {
+            table.add_row(row(&name, stage));
+        }
+    }
+    let count = look.pipelines.len();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} pipeline{plural}, told by {}\n\n{table}\n", look.by)
+}
+
+fn row(pipeline: &str, stage: &Stage) -> [String; 11] {
+    [
+        pipeline.to_owned(),
+        stage.name.clone(),
+        shown(stage.replicas.desired),
+        shown(stage.replicas.current),
+        shown(stage.replicas.ready),
+        shown(stage.lag),
+        shown(stage.delay_seconds.map(|seconds| delay(seconds, stage.is_delay_at_least))),
+        shown(stage.objective_seconds.map(short)),
+        shown(stage.arrival_rate.map(rate)),
+        shown(stage.rate_per_replica.map(rate)),
+        shown(stage.reasons.last().map(|reason| reason.code.clone())),
+    ]
+}
