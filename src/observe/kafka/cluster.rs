@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::link::{Fault, Link, resolve};
 use super::login::Login;
 use super::protocol::{self, Api, Call, GroupAsked, Metadata, Spec};
-use super::{Address, wire};
+use super::{Address, tail, wire};
 use crate::observe::{Credentials, Error};
 
 /// What a broker may take that let its last deadline pass.
@@ -53,6 +53,7 @@ pub(super) enum Want<'a> {
     Offsets(Spec, Vec<(&'a str, Vec<i32>)>),
     Commits(Vec<GroupAsked<'a>>),
     Coordinators(Vec<&'a str>),
+    Tails { is_committed_only: bool, from: Vec<(&'a str, i32, i64)> },
 }
 
 /// The answer to one request made for a want.
@@ -88,6 +89,10 @@ impl Want<'_> {
                 calls
                     .map(|(n, groups)| (n * many, protocol::find_coordinator(version, groups)))
                     .collect()
+            }
+            Self::Tails { is_committed_only, from } => {
+                link.version(Api::Fetch)?;
+                vec![(0, protocol::fetch(*is_committed_only, tail::MAX_BYTES, from))]
             }
         })
     }

@@ -8,13 +8,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::Isolation;
 use super::pace::{Due, Pace};
 use super::protocol::code;
+use super::tail::Tail;
 use super::topic::Topic;
 use crate::observe::Error;
 
 /// The group never committed here.
 pub(super) const NO_COMMIT: i64 = -1;
+
+/// A log that ends before a commit is believed to be another log when it did so in this many visits in a row.
+pub(super) const AGREEING: u8 = 2;
 
 /// A consumer group.
 #[derive(Debug, Clone)]
@@ -23,11 +28,15 @@ pub(super) struct Group {
     pub(super) coordinator: Option<i32>,
     /// Its commits on the topics in question, by partition number.
     pub(super) commits: BTreeMap<Arc<str>, Vec<Commit>>,
-    /// When and in which visit its commits were last read in full.
+    /// When its commits were last read in full.
     pub(super) read: Option<Reading>,
+    /// The visit in which that was done for the first time.
+    pub(super) first: u64,
     /// Why the latest attempt to read them failed.
     pub(super) fault: Option<Error>,
     pub(super) pace: Pace,
+    /// What lies behind commits that stand still, by topic and reading, then by partition number.
+    pub(super) tails: BTreeMap<(Arc<str>, Isolation), BTreeMap<usize, Tail>>,
     /// Time that the gaps between commits are counted from.
     epoch: Instant,
 }
@@ -75,8 +84,10 @@ impl Group {
             coordinator: None,
             commits: BTreeMap::new(),
             read: None,
+            first: 0,
             fault: None,
             pace: Pace::default(),
+            tails: BTreeMap::new(),
             epoch: now,
         }
     }
@@ -90,24 +101,34 @@ impl Group {
         }
     }
 
-    /// Compares the log ends just read with the commits known from before. A log that ends before a commit is either another log or a
-    /// cut one; the commits have to be read again to tell.
-    pub(super) fn doubt(&mut self, name: &str, topic: &Topic) -> bool {
-        let mut is_doubtful = false;
-        for (commit, partition) in
-            self.commits.get_mut(name).into_iter().flatten().zip(&topic.partitions)
-        {
-            if partition.end_error == code::NONE
-                && commit.error == code::NONE
-                && commit.offset > partition.end
-            {
-                commit.doubts = commit.doubts.saturating_add(1);
-                is_doubtful = true;
-            } else if partition.end_error == code::NONE {
+    /// Compares the log ends just read with the commits known from before; `is_again` when this visit has done so already. A log that
+    /// ends before a commit is either another log or a cut one. True when that is news: then topic and commits are read again to tell.
+    pub(super) fn doubt(&mut self, name: &str, topic: &Topic, is_again: bool) -> bool {
+        let mut is_news = false;
+        let commits = self.commits.get_mut(name).into_iter().flatten();
+        for (commit, partition) in commits.zip(&topic.partitions) {
+            if partition.end_error != code::NONE || commit.error != code::NONE {
+                continue;
+            }
+            if commit.offset <= partition.end {
                 commit.doubts = 0;
+            } else if !is_again || commit.doubts == 0 {
+                commit.doubts = commit.doubts.saturating_add(1);
+                is_news |= commit.doubts <= AGREEING;
             }
         }
-        is_doubtful
+        is_news
+    }
+
+    /// Does a commit lie beyond its log's end, without this having been noticed before?
+    pub(super) fn is_beyond(&self, name: &str, topic: &Topic) -> bool {
+        let commits = self.commits.get(name).into_iter().flatten();
+        commits.zip(&topic.partitions).any(|(commit, partition)| {
+            commit.error == code::NONE
+                && partition.end_error == code::NONE
+                && commit.offset > partition.end
+                && commit.doubts == 0
+        })
     }
 
     /// Is there something to read: a lag, an end that moved since the last reading?
@@ -165,36 +186,35 @@ impl Group {
     ) {
         self.fault = None;
         let is_first = self.read.is_none();
+        if self.first == 0 {
+            self.first = visit;
+        }
         self.read = Some(Reading { at, instant: now });
-        self.pace.rests(fastrand::f64());
         // One is added so that zero can stand for never.
         let now_ms = u32::try_from(now.saturating_duration_since(self.epoch).as_millis())
             .unwrap_or(u32::MAX - 1)
             + 1;
+        let mut had_gaps = false;
         for (name, commits) in &mut self.commits {
             let Some(topic) = topics.get(name) else { continue };
             for (commit, partition) in commits.iter_mut().zip(&topic.partitions) {
-                let was_busy = commit.end_then > commit.offset || commit.since == visit;
-                let has_moved = commit.since == visit && !is_first;
-                if was_busy && !is_first {
-                    self.pace.saw(has_moved);
-                }
-                if has_moved {
+                if commit.since == visit && !is_first {
                     if commit.moved_ms > 0 {
-                        self.pace.gap(Duration::from_millis(u64::from(
-                            now_ms.saturating_sub(commit.moved_ms),
-                        )));
+                        let gap = now_ms.saturating_sub(commit.moved_ms);
+                        self.pace.gap(Duration::from_millis(u64::from(gap)));
+                        had_gaps = true;
                     }
                     commit.moved_ms = now_ms;
                 }
                 if partition.end_error == code::NONE {
                     commit.end_then = partition.end;
                 }
-                if commit.offset >= commit.end_then {
-                    // Nothing left to commit: the next gap would be the producers'.
+                // With nothing left to commit the next gap would be the producers'; when readings are spared, ours.
+                if commit.offset >= commit.end_then || !self.pace.is_measuring() {
                     commit.moved_ms = 0;
                 }
             }
         }
+        self.pace.finish(had_gaps, fastrand::f64());
     }
 }

@@ -1,33 +1,34 @@
 //! From offsets to a queue: what waits in each partition, and what could not be told. Pure; called by `read.rs` with what the brokers
 //! said.
 
-use super::group::{Commit, NO_COMMIT};
+use std::collections::BTreeMap;
+
+use super::group::{AGREEING, Commit, NO_COMMIT};
 use super::protocol::{code, code_text};
+use super::tail::Tail;
 use super::topic::{Partition, Topic, UNKNOWN};
 use super::{Ask, Isolation, OffsetReset};
 use crate::decide::{self, Lost, Queue};
 
-/// A log that ends before a commit is believed to be another log when it did so in this many visits in a row.
-const AGREEING: u8 = 2;
+/// What is known of one topic of an ask.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) topic: &'a Topic,
+    /// The group's commits, by partition number.
+    pub(super) commits: &'a [Commit],
+    /// What lies behind commits that stand still, by partition number.
+    pub(super) tails: Option<&'a BTreeMap<usize, Tail>>,
+}
 
-/// The queue that an ask stands for, and what it lacks. `topics` are in the ask's order, each with the group's commits on it;
-/// `silent` is what to say of partitions that nobody said anything of.
-pub(super) fn queue(
-    ask: &Ask,
-    topics: &[(&Topic, &[Commit])],
-    silent: Option<&str>,
-) -> (Queue, Option<Lost>) {
+/// The queue that an ask stands for, and what it lacks. `topics` are in the ask's order; `silent` is what to say of partitions that nobody said anything of.
+pub(super) fn queue(ask: &Ask, topics: &[View<'_>], silent: Option<&str>) -> (Queue, Option<Lost>) {
     let mut queue = Queue::default();
     let mut lost: Option<Lost> = None;
     let (mut of, mut arrived, mut served) = (0, 0_i64, 0_i64);
-    for (index, (topic, commits)) in topics.iter().enumerate() {
-        for (number, partition) in topic.partitions.iter().enumerate() {
+    for (index, view) in topics.iter().enumerate() {
+        for (number, partition) in view.topic.partitions.iter().enumerate() {
             of += 1;
-            let place = match commits.get(number) {
-                Some(commit) => place(ask, topic, partition, commit),
-                None => Err(code_text(code::SILENT)),
-            };
-            match place {
+            match place(ask, view, number, partition) {
                 Ok(Place { end, position, is_committed }) => {
                     let partition = decide::Partition {
                         topic: u16::try_from(index).unwrap_or(u16::MAX),
@@ -65,18 +66,20 @@ pub(super) fn queue(
 
 /// Where a group stands in a partition.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
-    end: i64,
-    position: i64,
-    is_committed: bool,
+pub(super) struct Place {
+    pub(super) end: i64,
+    pub(super) position: i64,
+    pub(super) is_committed: bool,
 }
 
-fn place(
+/// Where the group stands in this partition, or why nobody can tell.
+pub(super) fn place(
     ask: &Ask,
-    topic: &Topic,
+    view: &View<'_>,
+    number: usize,
     partition: &Partition,
-    commit: &Commit,
 ) -> Result<Place, String> {
+    let commit = view.commits.get(number).ok_or_else(|| code_text(code::SILENT))?;
     if partition.leader < 0 {
         return Err(code_text(code::LEADER_NOT_AVAILABLE));
     }
@@ -92,7 +95,8 @@ fn place(
     if partition.start == UNKNOWN {
         return Err("its log start is not known yet".to_owned());
     }
-    let is_reset = commit.doubts >= AGREEING || (commit.doubts > 0 && commit.since < topic.born);
+    let is_reset =
+        commit.doubts >= AGREEING || (commit.doubts > 0 && commit.since < view.topic.born);
     if commit.doubts > 0 && !is_reset {
         return Err(format!(
             "the log ends at {}, before the group's commit at {}; it was recreated or cut, waiting to see it again",
@@ -108,6 +112,8 @@ fn place(
         return Ok(Place { end, position, is_committed: false });
     }
     // What was deleted before it was read is not waiting. A commit beyond the end was read after it: nothing waited then.
-    let position = commit.offset.max(partition.start).min(end);
+    let tail = view.tails.and_then(|tails| tails.get(&number));
+    let skipped = tail.filter(|tail| tail.commit == commit.offset).map_or(0, |tail| tail.position);
+    let position = commit.offset.max(partition.start).max(skipped).min(end);
     Ok(Place { end, position, is_committed: true })
 }

@@ -29,6 +29,9 @@ const ADDRESS_TURN: Duration = Duration::from_millis(900);
 /// Words of a server that we repeat.
 const LONGEST_WORDS: usize = 256;
 
+/// What we say of a connection that ended.
+const CLOSED: &str = "it closed the connection";
+
 /// What can go wrong on a link. `cluster.rs` adds where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -58,6 +61,9 @@ pub(super) struct Link {
     next: i32,
     /// When the login runs out; the broker hangs up soon after.
     expires: Option<Instant>,
+    /// Has it answered anything that only a client with rights may ask?
+    is_proven: bool,
+    has_login: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +100,14 @@ impl Link {
                 Stream::Tls(Box::new(agreed.map_err(|error| Fault::Tls(error.to_string()))?))
             }
         };
-        let mut link = Self { stream, versions: Vec::new(), next: 0, expires: None };
+        let mut link = Self {
+            stream,
+            versions: Vec::new(),
+            next: 0,
+            expires: None,
+            is_proven: false,
+            has_login: login.sasl.is_some(),
+        };
         let said = link.ask(protocol::api_versions()).await?;
         let (error, versions) = protocol::api_versions_said(&said)?;
         if error != code::NONE {
@@ -131,6 +144,19 @@ impl Link {
     /// Sends all requests and waits for all answers, in the same order. After an error, or when dropped half way, the link is of
     /// no more use.
     pub(super) async fn exchange(&mut self, calls: &[Call]) -> Result<Vec<Vec<u8>>, Fault> {
+        let outcome = self.pass(calls).await;
+        if outcome.is_ok() {
+            self.is_proven = true;
+        } else if outcome == Err(Fault::Broken(CLOSED.into())) && !self.is_proven && !self.has_login
+        {
+            return Err(Fault::Broken(format!(
+                "{CLOSED} at the first question; perhaps the listener wants a login"
+            )));
+        }
+        outcome
+    }
+
+    async fn pass(&mut self, calls: &[Call]) -> Result<Vec<Vec<u8>>, Fault> {
         let first = self.next;
         let mut out = Vec::new();
         for call in calls {
@@ -155,7 +181,7 @@ impl Link {
     }
 
     async fn ask(&mut self, call: Call) -> Result<Vec<u8>, Fault> {
-        let mut answers = self.exchange(&[call]).await?;
+        let mut answers = self.pass(&[call]).await?;
         answers.pop().ok_or_else(|| Fault::from(Malformed))
     }
 
@@ -229,7 +255,7 @@ fn broken(error: &io::Error) -> Fault {
     if is_tls {
         Fault::Tls(error.to_string())
     } else if error.kind() == io::ErrorKind::UnexpectedEof {
-        Fault::Broken("it closed the connection".into())
+        Fault::Broken(CLOSED.into())
     } else {
         Fault::Broken(error.to_string())
     }

@@ -11,7 +11,10 @@ mod cluster;
 mod topic;
 mod group;
 mod pace;
+mod tail;
 mod lag;
+mod ends;
+mod commits;
 mod read;
 
 pub(crate) use read::Kafka;

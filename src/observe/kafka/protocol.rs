@@ -1,4 +1,4 @@
-//! The seven requests we make of a Kafka broker and what comes back, in the versions that Kafka 0.11 to 4.x and librdkafka's mock
+//! The eight requests we make of a Kafka broker and what comes back, in the versions that Kafka 0.11 to 4.x and librdkafka's mock
 //! share. Pure; called by `link.rs` (versions, login) and `cluster.rs`.
 
 use super::wire::{Malformed, Reader, Writer};
@@ -8,6 +8,7 @@ use super::wire::{Malformed, Reader, Writer};
 #[repr(i16)]
 #[expect(clippy::enum_variant_names, reason = "the protocol's own names")]
 pub(super) enum Api {
+    Fetch = 1,
     ListOffsets = 2,
     Metadata = 3,
     OffsetFetch = 9,
@@ -28,7 +29,7 @@ pub(super) struct Call {
 /// Do this version's messages have tagged fields?
 pub(super) fn is_flexible(api: Api, version: i16) -> bool {
     match api {
-        Api::SaslHandshake | Api::ApiVersions | Api::SaslAuthenticate => false,
+        Api::Fetch | Api::SaslHandshake | Api::ApiVersions | Api::SaslAuthenticate => false,
         Api::ListOffsets | Api::OffsetFetch => version >= 6,
         Api::Metadata => version >= 9,
         Api::FindCoordinator => version >= 3,
@@ -38,6 +39,7 @@ pub(super) fn is_flexible(api: Api, version: i16) -> bool {
 /// The versions we speak of each request, best first.
 pub(super) fn spoken(api: Api) -> &'static [i16] {
     match api {
+        Api::Fetch => &[4],
         Api::ListOffsets => &[7, 2],
         Api::Metadata => &[12, 11, 10, 9, 4],
         Api::OffsetFetch => &[8, 3],
@@ -88,6 +90,7 @@ pub(super) fn code_text(number: i16) -> String {
         24 => "not a valid group name".into(),
         code::TOPIC_DENIED => "access to the topic is denied (Describe is needed)".into(),
         code::GROUP_DENIED => "access to the group is denied (Describe is needed)".into(),
+        34 => "the listener wants no login".into(),
         31 => "access to the cluster is denied".into(),
         35 => "unsupported version".into(),
         56 => "storage error on the broker's disk".into(),
@@ -409,6 +412,58 @@ pub(super) fn offset_fetch_said<'a>(
         r.end()?;
         if error != code::NONE {
             fail(group, error);
+        }
+    }
+    Ok(())
+}
+
+/// The records of these partitions from an offset on, as far as `max_bytes` of each go.
+pub(super) fn fetch(is_committed_only: bool, max_bytes: i32, asked: &[(&str, i32, i64)]) -> Call {
+    call(Api::Fetch, 4, |w| {
+        w.i32(-1); // a client, not a replica
+        w.i32(0); // do not wait
+        w.i32(0); // for anything
+        w.i32(max_bytes.saturating_mul(8)); // in all
+        w.i8(i8::from(is_committed_only));
+        w.array(asked.len());
+        for (topic, partition, offset) in asked {
+            w.string(topic);
+            w.array(1);
+            w.i32(*partition);
+            w.i64(*offset);
+            w.i32(max_bytes);
+        }
+    })
+}
+
+/// One partition of a [`fetch`] answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fetched<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) error: i16,
+    /// Producer id and first offset of transactions that were given up; only for committed reads.
+    pub(super) aborted: Vec<(i64, i64)>,
+    /// Record batches, the last perhaps cut off.
+    pub(super) records: &'a [u8],
+}
+
+pub(super) fn fetch_said<'a>(
+    bytes: &'a [u8],
+    mut take: impl FnMut(Fetched<'a>),
+) -> Result<(), Malformed> {
+    let mut r = Reader::new(bytes, false);
+    r.i32()?; // throttle time
+    for _ in 0..r.array()? {
+        let topic = r.string()?;
+        for _ in 0..r.array()? {
+            let (partition, error) = (r.i32()?, r.i16()?);
+            r.i64()?; // high watermark
+            r.i64()?; // last stable offset
+            let count = r.array()?;
+            let aborted = (0..count).map(|_| Ok((r.i64()?, r.i64()?))).collect::<Result<_, _>>()?;
+            let records = r.blob()?;
+            take(Fetched { topic, partition, error, aborted, records });
         }
     }
     Ok(())

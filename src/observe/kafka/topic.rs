@@ -35,12 +35,22 @@ pub(super) struct Partition {
     pub(super) stable_end: i64,
     pub(super) end_error: i16,
     pub(super) stable_error: i16,
+    /// The visit in which an end was last seen to move.
+    pub(super) moved: u64,
 }
 
 impl Partition {
     fn new(leader: i32) -> Self {
         let (end_error, stable_error) = (code::SILENT, code::SILENT);
-        Self { leader, start: UNKNOWN, end: UNKNOWN, stable_end: UNKNOWN, end_error, stable_error }
+        Self {
+            leader,
+            start: UNKNOWN,
+            end: UNKNOWN,
+            stable_end: UNKNOWN,
+            end_error,
+            stable_error,
+            moved: 0,
+        }
     }
 }
 
@@ -104,10 +114,11 @@ impl Topic {
     }
 
     /// Takes over one offset.
-    pub(super) fn tell(&mut self, spec: Spec, number: i32, error: i16, offset: i64) {
+    pub(super) fn tell(&mut self, spec: Spec, number: i32, error: i16, offset: i64, visit: u64) {
         let known = usize::try_from(number).ok().and_then(|number| self.partitions.get_mut(number));
         let Some(partition) = known else { return };
         let error = if error == code::NONE && offset < 0 { code::SILENT } else { error };
+        let before = (partition.end, partition.stable_end);
         match (spec, error) {
             (Spec::Start, code::NONE) => partition.start = offset,
             (Spec::Start, _) => {}
@@ -117,6 +128,11 @@ impl Topic {
                 (partition.stable_end, partition.stable_error) = (offset, code::NONE);
             }
             (Spec::StableEnd, error) => partition.stable_error = error,
+        }
+        // What is read for the first time may have stood for long.
+        let has_moved = |before: i64, now: i64| before != UNKNOWN && before != now;
+        if has_moved(before.0, partition.end) || has_moved(before.1, partition.stable_end) {
+            partition.moved = visit;
         }
     }
 

@@ -117,6 +117,10 @@ impl<'a> Reader<'a> {
         Ok(self.fixed::<1>()? != [0])
     }
 
+    pub(super) fn i8(&mut self) -> Result<i8, Malformed> {
+        self.fixed().map(i8::from_be_bytes)
+    }
+
     pub(super) fn i16(&mut self) -> Result<i16, Malformed> {
         self.fixed().map(i16::from_be_bytes)
     }

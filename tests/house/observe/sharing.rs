@@ -72,17 +72,15 @@ async fn a_server_that_hangs_delays_no_other() {
 async fn five_hundred_groups_are_read_through_one_client() {
     let cluster = cluster(3);
     let at = cluster.bootstrap_servers();
-    let mut questions = Vec::new();
-    for number in 0..500 {
-        let topic = format!("topic-{number}");
-        cluster.create_topic(&topic, 3, 1).unwrap();
-        questions.push(question(
-            &format!("p{number}"),
-            &at,
-            ask(&[&topic], &format!("group-{number}")),
-        ));
+    for number in 0..5 {
+        cluster.create_topic(&format!("topic-{number}"), 3, 1).unwrap();
     }
-    produce(&at, "topic-499", 1, 7).await;
+    let of = |number: usize| {
+        let (topic, group) = (format!("topic-{}", number % 5), format!("group-{number}"));
+        question(&format!("p{number}"), &at, ask(&[&topic], &group))
+    };
+    let questions = (0..500).map(of).collect();
+    produce(&at, "topic-4", 1, 7).await;
     let mut watcher = Watcher::asking(questions);
     watcher.until_backlog("p499", 7).await;
     for number in 0..499 {
