@@ -38,8 +38,18 @@ async fn the_newest_control_plane_scales_a_deployment_to_ready_pods() -> Result<
 
 #[tokio::test]
 async fn the_oldest_control_plane_scales_a_deployment_to_ready_pods() -> Result<()> {
-    let options = ClusterOptions { nodes: 1, ..Default::default() };
-    deploy(&Cluster::start(Kubernetes::V1_33, options).await?).await
+    let options =
+        ClusterOptions { nodes: 1, startup: Duration::from_secs(2), ..Default::default() };
+    let cluster = Cluster::start(Kubernetes::V1_33, options).await?;
+    let begun = tokio::time::Instant::now();
+    deploy(&cluster).await?;
+    // Up twice, and each time the pods took their time to start.
+    assert!(
+        begun.elapsed() >= Duration::from_secs(4),
+        "pods were Ready after {:?}",
+        begun.elapsed()
+    );
+    Ok(())
 }
 
 async fn deploy(cluster: &Cluster) -> Result<()> {
@@ -87,6 +97,19 @@ async fn an_api_server_keeps_its_objects_across_a_kill_and_says_who_asked_what()
     );
     assert!(made[0].user == "admin" && made[0].user_agent.starts_with("kubectl"), "{made:#?}");
 
+    cluster.apiserver().freeze()?;
+    let asked = cluster.kubectl(&["get", "--raw=/readyz", "--request-timeout=1s"]).await;
+    assert!(asked.is_err(), "a frozen server answers");
+    cluster.apiserver().thaw()?;
+    cluster.apiserver_ready().await?;
+    let usage = cluster.apiserver().usage()?;
+    assert!(
+        usage.cpu > Duration::from_millis(100)
+            && usage.peak >= usage.resident
+            && usage.resident > 50 << 20,
+        "{usage:?}"
+    );
+
     cluster.apiserver().kill9();
     assert!(cluster.kubectl(&["get", "--raw=/readyz"]).await.is_err());
     cluster.apiserver().start_again()?;
@@ -125,7 +148,8 @@ async fn the_oldest_broker_keeps_its_topics_across_a_kill() -> Result<()> {
 }
 
 async fn survive(version: Kafka) -> Result<()> {
-    let broker = Broker::start(version, BrokerOptions::default()).await?;
+    let broker =
+        Broker::start(version, BrokerOptions { request_log: true, ..Default::default() }).await?;
     broker.topic("kept", 3).await?;
     broker.send("kept", None, 20).await?;
     broker.send("kept", Some(2), 10).await?;
@@ -136,7 +160,11 @@ async fn survive(version: Kafka) -> Result<()> {
         Ok((broker.connections_of(own)? > 0).then_some(()))
     })
     .await?;
-    drop(client);
+    assert_eq!(broker.requests("counted")?, 0);
+    let counted: BaseConsumer = broker.client().set("client.id", "counted").create()?;
+    until("a counted request", WAIT, async || Ok((broker.requests("counted")? > 0).then_some(())))
+        .await?;
+    drop((client, counted));
     until("the connection to be gone", WAIT, async || {
         Ok((broker.connections_of(own)? == 0).then_some(()))
     })

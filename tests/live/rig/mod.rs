@@ -4,6 +4,9 @@
 //! Everything listens on loopback, writes into one folder below `target/tmp`, and ends with the test process, however that
 //! ends. What takes time is waited for by asking, never by sleeping. Binaries come from `target/tools`, which
 //! `tests/live/tools/build` fills.
+//!
+//! Traffic is the library's, `penstock::demo::traffic`: a `Producer` and, on the Ready pods of a selector, `Consumers`, that
+//! enter each item in a `Ledger`. `Broker::traffic` says how they reach a broker; `servers.rs` has an example.
 
 // Two crates use the rig, and neither uses all of it.
 #![allow(
@@ -31,7 +34,7 @@ pub(crate) use self::{
     cluster::{Cluster, ClusterOptions, Kubernetes, client},
     daemon::Penstock,
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},
-    process::{Process, Program, connections_to},
+    process::{Process, Program, Usage, connections_to},
     requests::{Request, RequestLog},
 };
 

@@ -83,6 +83,18 @@ impl Program {
     }
 }
 
+/// What a process has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Time on a processor, of all its threads, since its start.
+    pub(crate) cpu: Duration,
+    /// Bytes of memory now.
+    pub(crate) resident: u64,
+    /// Bytes of memory at most.
+    pub(crate) peak: u64,
+    pub(crate) threads: u32,
+}
+
 /// A running (or stopped) server. All that hurts it takes `&self`, so that a test may do so while others use it.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -183,6 +195,37 @@ impl Process {
     /// SIGCONT: it goes on as if no time had passed.
     pub(crate) fn thaw(&self) -> Result<()> {
         self.signal(Signal::SIGCONT)
+    }
+
+    /// What it has used so far.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        let pid = self.pid()?;
+        let read = |file: &str| {
+            let path = format!("/proc/{pid}/{file}");
+            fs::read_to_string(&path).with_context(|| format!("read {path}"))
+        };
+        // After the name, which may have blanks and ends with the last bracket: field 12 and 13 are user and system time.
+        let stat = read("stat")?;
+        let fields: Vec<_> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+        let status = read("status")?;
+        let size = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let size = line
+                .and_then(|rest| rest.split_whitespace().nth(0))
+                .and_then(|number| number.parse::<u64>().ok());
+            size.map(|kib| kib * 1024)
+                .with_context(|| format!("no {name} in the status of process {pid}"))
+        };
+        // A tick is 10 ms on every Linux that we run on.
+        let cpu = Duration::from_millis(ticks * 10);
+        Ok(Usage {
+            cpu,
+            resident: size("VmRSS:")?,
+            peak: size("VmHWM:")?,
+            threads: fields[17].parse()?,
+        })
     }
 
     /// All that it wrote so far.
