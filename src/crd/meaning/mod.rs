@@ -18,6 +18,7 @@ use crate::observe::{Address, Ask, Credentials, Question};
 
 mod stage;
 mod source;
+mod login;
 mod objective;
 mod pause;
 
