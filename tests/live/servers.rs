@@ -13,8 +13,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext};
 
 use crate::rig::{
-    self, Broker, BrokerOptions, Cluster, ClusterOptions, Kafka, Kubernetes, Listener, shared,
-    until,
+    self, Broker, BrokerOptions, Cluster, ClusterOptions, Kafka, Kubernetes, Listener, Penstock,
+    shared, until,
 };
 
 const WAIT: Duration = Duration::from_mins(1);
@@ -315,6 +315,20 @@ async fn consumers_follow_ready_pods_and_work_at_their_rate() -> Result<()> {
         .collect::<Option<Vec<_>>>();
     let oldest = ages.context("an item was never worked off")?.into_iter().max();
     assert!(oldest > Some(Duration::from_secs(5)), "the last of a backlog is old: {oldest:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_daemon_gets_ready_says_so_and_ends_when_asked() -> Result<()> {
+    let cluster = shared::cluster().await?;
+    cluster.install().await?;
+    let namespace = cluster.namespace("daemon").await?;
+    let only_here = ["--namespace", &namespace, "--lease-namespace", &namespace];
+    let daemon = Penstock::run(cluster.kubeconfig(), &only_here).await?;
+    let (code, metrics) = daemon.get("/metrics").await?;
+    assert!(code == 200 && metrics.contains("penstock_build_info"), "{code}: {metrics}");
+    assert!(daemon.page("/api/v1/pipelines").await?.to_string().contains('['));
+    assert!(daemon.stop().await?.success(), "{}", daemon.process().log()?);
     Ok(())
 }
 

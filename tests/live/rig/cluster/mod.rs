@@ -190,6 +190,16 @@ impl Cluster {
         self.kubectl(&["apply", "-n", namespace, "-f", &file.display().to_string()]).await
     }
 
+    /// Makes our kinds known, as the built binary prints them, and waits until they are served. Twice does no harm.
+    pub(crate) async fn install(&self) -> Result<()> {
+        let kinds = Program::new(env!("CARGO_BIN_EXE_penstock")).arg("crds").run().await?;
+        let file = write(&folder::fresh("kinds")?, "kinds.yaml", &kinds)?.display().to_string();
+        self.kubectl(&["apply", "--server-side", "-f", &file]).await?;
+        self.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &file])
+            .await?;
+        Ok(())
+    }
+
     /// The requests from now on. Empty unless the cluster was started with `audit`.
     pub(crate) fn requests(&self) -> Result<RequestLog> {
         RequestLog::from_now(self.folder.join("audit.log"))
