@@ -8,6 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod out;
 mod run;
+mod demo;
 mod explain;
 mod top;
 mod figures;
@@ -30,6 +31,8 @@ struct Penstock {
 enum Command {
     /// Run the daemon
     Run(Box<run::Run>),
+    /// Watch Penstock work on this machine alone: a toy cluster, real consumers, the real daemon
+    Demo(demo::Demo),
     /// Say why each stage of a pipeline has the replicas it has
     Explain(explain::Explain),
     /// Watch all pipelines, the latest first
@@ -97,6 +100,7 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Self::Run(command) => command.run(),
+            Self::Demo(command) => command.run(),
             Self::Explain(command) => command.run(),
             Self::Top(command) => command.run(),
             Self::Validate(command) => command.run(),

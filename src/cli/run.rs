@@ -111,7 +111,7 @@ impl Run {
 }
 
 /// Cancelled by SIGTERM or Ctrl-C.
-fn goodbye() -> anyhow::Result<CancellationToken> {
+pub(super) fn goodbye() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let token = CancellationToken::new();
     let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;

@@ -95,6 +95,15 @@ impl Ledger {
         Tally { arrived, done: stage.count, again: stage.again, oldest }
     }
 
+    /// Highest age, when it was done, of the items that the last stage did within this time; `None` when it did none.
+    pub fn oldest_done_in(&self, window: Duration) -> Option<Duration> {
+        let since = self.now().saturating_sub(window);
+        let book = self.book();
+        let done = &book.stages.last()?.done;
+        let pairs = book.made.iter().zip(done).filter_map(|(made, done)| Some((*made, (*done)?)));
+        pairs.filter(|(_, done)| *done >= since).map(|(made, done)| done.saturating_sub(made)).max()
+    }
+
     /// Every item so far, in the order they were made. A copy: 32 bytes each.
     pub fn items(&self) -> Vec<Item> {
         let book = self.book();

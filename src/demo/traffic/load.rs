@@ -28,8 +28,8 @@ struct Scene {
 /// How long one telling of the story lasts at its natural pace; a longer demo tells it again, with other numbers.
 const TELLING: Duration = Duration::from_mins(3);
 /// Items a second at the top of each act, before the seed's say.
-const TRICKLE: f64 = 40.0;
-const NOON: f64 = 300.0;
+const FIRST: f64 = 180.0;
+const NOON: f64 = 350.0;
 const SPIKE: f64 = 700.0;
 const EVENING: f64 = 200.0;
 /// How far the load strays from its line, both ways, and how often it changes its mind, in seconds.
@@ -108,17 +108,17 @@ impl Load {
         self.points.push(Point { at, rate, made });
     }
 
-    /// One day from `start` on: nothing, a trickle, a rise, a spike, an evening, and nothing again.
+    /// One day from `start` on: nothing, the first items, a rise, a spike, an evening, and nothing again.
     fn tell(&mut self, start: f64, day: f64, chance: &mut fastrand::Rng) {
         let mut about = |value: f64, by: f64| value * (1.0 + by * (2.0 * chance.f64() - 1.0));
-        let [trickle, noon, spike, evening] =
-            [TRICKLE, NOON, SPIKE, EVENING].map(|rate| about(rate, 0.1).round());
+        let [first, noon, spike, evening] =
+            [FIRST, NOON, SPIKE, EVENING].map(|rate| about(rate, 0.1).round());
         let wake = start + 2.0;
         let [rise, top, burst, calm, stop] =
-            [0.07, 0.27, 0.38, 0.49, 0.72].map(|share| start + day * about(share, 0.04));
+            [0.20, 0.33, 0.45, 0.55, 0.78].map(|share| start + day * about(share, 0.04));
         let jump = (day * 0.01).min(2.0);
         self.say(start, "Nobody sends anything, and nothing runs: zero replicas.");
-        self.say(wake, format!("The first items arrive: {trickle:.0} a second. Nobody told Penstock what one replica can do."));
+        self.say(wake, format!("The first items arrive: {first:.0} a second. Nobody told Penstock what one replica can do."));
         self.say(rise, format!("Morning: the load rises to {noon:.0} items a second."));
         self.say(top, format!("Noon: {noon:.0} items a second."));
         self.say(burst, format!("Spike: {spike:.0} items a second, out of nowhere."));
@@ -130,8 +130,8 @@ impl Load {
         let corners = [
             (start, 0.0),
             (wake, 0.0),
-            (wake, trickle),
-            (rise, trickle),
+            (wake, first),
+            (rise, first),
             (top, noon),
             (burst, noon),
             (burst + jump, spike),

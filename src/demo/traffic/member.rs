@@ -93,7 +93,7 @@ impl Member {
             pace.spend().await;
             if let Some(number) = message.key().and_then(number) {
                 if let Some(outlet) = &self.outlet {
-                    while !outlet.put(number) {
+                    while !outlet.put(number, None) {
                         tokio::time::sleep(PAUSE).await;
                     }
                 }

@@ -49,10 +49,11 @@ impl Outlet {
         Ok(Self { client, receipts, topic: topic.to_owned() })
     }
 
-    /// Hands one item over. False when the client's queue is full: try again later.
-    pub(super) fn put(&self, number: u64) -> bool {
+    /// Hands one item over, to the partition of its key unless one is named. False when the client's queue is full: try again later.
+    pub(super) fn put(&self, number: u64, partition: Option<i32>) -> bool {
         let key = number.to_string();
-        let record = BaseRecord::<str, str>::to(&self.topic).key(&key).payload("");
+        let mut record = BaseRecord::<str, str>::to(&self.topic).key(&key).payload("");
+        record.partition = partition;
         match self.client.send(record) {
             Ok(()) => true,
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => false,

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::outlet::Outlet;
 use super::{Error, Kafka, Ledger, Load};
@@ -19,9 +18,15 @@ const TICK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Producer {
     outlet: Arc<Outlet>,
-    extra: Arc<AtomicU64>,
-    stop: DropGuard,
-    tasks: JoinSet<Option<()>>,
+    orders: mpsc::UnboundedSender<Order>,
+    tasks: JoinSet<()>,
+}
+
+/// What a producer can be told.
+#[derive(Debug)]
+enum Order {
+    Follow(Load),
+    Add { items: u64, partition: Option<i32> },
 }
 
 impl Producer {
@@ -34,17 +39,26 @@ impl Producer {
         ledger: Arc<Ledger>,
     ) -> Result<Self, Error> {
         let outlet = Arc::new(Outlet::open(kafka, topic)?);
-        let extra = Arc::new(AtomicU64::new(0));
-        let stop = CancellationToken::new();
+        let (orders, taken) = mpsc::unbounded_channel();
+        let desk = Desk { outlet: Arc::clone(&outlet), ledger, waiting: VecDeque::new() };
         let mut tasks = JoinSet::new();
-        let walk = follow(Arc::clone(&outlet), load, Arc::clone(&extra), ledger);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(walk));
-        Ok(Self { outlet, extra, stop: stop.drop_guard(), tasks })
+        tasks.spawn(desk.follow(load, taken));
+        Ok(Self { outlet, orders, tasks })
     }
 
-    /// Asks for this many more items at once, on top of the load: a backlog out of nothing.
+    /// Follows another load, which begins now.
+    pub fn follow(&self, load: Load) {
+        self.order(Order::Follow(load));
+    }
+
+    /// Makes this many more items at once, on top of the load: a backlog out of nothing.
     pub fn add(&self, items: u64) {
-        self.extra.fetch_add(items, Ordering::Relaxed);
+        self.order(Order::Add { items, partition: None });
+    }
+
+    /// The same, all in one partition.
+    pub fn add_to(&self, partition: i32, items: u64) {
+        self.order(Order::Add { items, partition: Some(partition) });
     }
 
     /// Items the broker has confirmed.
@@ -57,28 +71,62 @@ impl Producer {
         self.outlet.lost()
     }
 
-    /// Stops, and waits until the broker has what was sent, at most five seconds.
+    /// Stops, and waits until the broker has what was sent, at most five seconds. What no broker could be given is lost.
     pub async fn stop(self) {
-        drop(self.stop);
-        self.tasks.join_all().await;
-        self.outlet.flush().await;
+        let Self { outlet, orders, tasks } = self;
+        drop(orders);
+        tasks.join_all().await;
+        outlet.flush().await;
+    }
+
+    fn order(&self, order: Order) {
+        // Its task ends before this only by a panic, which the counts show.
+        drop(self.orders.send(order));
     }
 }
 
-async fn follow(outlet: Arc<Outlet>, load: Load, extra: Arc<AtomicU64>, ledger: Arc<Ledger>) {
-    let start = Instant::now();
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut made: u64 = 0;
-    let mut waiting = VecDeque::new();
-    loop {
-        tick.tick().await;
-        let due = whole(load.made_by(start.elapsed()));
-        let more = due.saturating_sub(made) + extra.swap(0, Ordering::Relaxed);
-        made = made.max(due);
-        waiting.extend((0..more).map(|_| ledger.make()));
-        while waiting.front().is_some_and(|number| outlet.put(*number)) {
-            waiting.pop_front();
+/// The producer's own side.
+struct Desk {
+    outlet: Arc<Outlet>,
+    ledger: Arc<Ledger>,
+    /// Made, and not yet handed over.
+    waiting: VecDeque<(u64, Option<i32>)>,
+}
+
+impl Desk {
+    async fn follow(mut self, mut load: Load, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut start = Instant::now();
+        let mut made: u64 = 0;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    let due = whole(load.made_by(start.elapsed()));
+                    self.make(due.saturating_sub(made), None);
+                    made = due;
+                }
+                order = orders.recv() => match order {
+                    Some(Order::Follow(other)) => (load, start, made) = (other, Instant::now(), 0),
+                    Some(Order::Add { items, partition }) => self.make(items, partition),
+                    None => return,
+                },
+            }
+            self.hand_over();
+        }
+    }
+
+    fn make(&mut self, items: u64, partition: Option<i32>) {
+        self.waiting.extend((0..items).map(|_| (self.ledger.make(), partition)));
+    }
+
+    fn hand_over(&mut self) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(number, partition)| self.outlet.put(*number, *partition))
+        {
+            self.waiting.pop_front();
         }
     }
 }
