@@ -13,13 +13,14 @@ use crate::clock::Clock;
 use crate::decide::{Lost, QuestionId, Value};
 
 mod error;
+mod office;
 mod visit;
 mod board;
 pub mod kafka;
 
 pub use board::Polls;
 pub use error::Error;
-pub use visit::Observe;
+pub use office::Observe;
 
 /// What to read, where, how often.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +77,7 @@ impl fmt::Debug for Credentials {
 /// shared: a visit at a time, each with a deadline.
 pub trait Source: Sized + Send + 'static {
     /// Where it is.
-    type Address: Clone + Ord + fmt::Debug + Send + Sync;
+    type Address: Clone + Ord + fmt::Display + Send + Sync;
     /// What can be asked of it.
     type Ask: Clone + Ord + Send + Sync;
 

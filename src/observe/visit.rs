@@ -1,8 +1,7 @@
-//! One task for each address: connect, ask all due questions at once, back off, publish. Started and told what to ask by the daemon
-//! through [`Observe`]; what a server's answers mean is left to its [`Source`].
+//! One task for each address: connect, ask all due questions at once, back off, publish. Started and told what to ask by
+//! `office.rs`; what a server's answers mean is left to its [`Source`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,13 +11,11 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::board::{Board, Polls};
-use super::kafka::Kafka;
-use super::{Address, Asked, Credentials, Error, Question, Source};
+use super::board::Board;
+use super::{Asked, Credentials, Error, Question, Source};
 use crate::clock::Clock;
-use crate::decide::{Missing, Observation, QuestionId};
+use crate::decide::{Missing, QuestionId};
 
 /// How long one visit may take.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -26,225 +23,48 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_millis(500);
 /// Questions due within this are asked together.
 const SLACK: Duration = Duration::from_millis(100);
-/// The first visit to a server comes within this when there are few servers.
-const FIRST_VISIT: Duration = Duration::from_millis(200);
-/// Servers beyond so many spread their first visits further, in proportion.
-const FEW: u32 = 8;
 /// A server that stays silent is tried at the polls so many times, then ever more rarely.
 const PATIENCE: u32 = 5;
+/// One line for each server in this time, however it comes and goes.
+const COMPLAINT_EVERY: Duration = Duration::from_mins(1);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Watches over all questions in force. Cheap to ask; answers are read from where the visits left them.
-pub struct Observe {
-    clock: Clock,
-    runtime: tokio::runtime::Handle,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    board: Arc<Board>,
-    wake: mpsc::UnboundedSender<Vec<QuestionId>>,
-    office: Mutex<Office>,
-}
-
-/// What is asked now, and by whom it is carried.
-#[derive(Default)]
-struct Office {
-    /// In force, by id.
-    questions: BTreeMap<QuestionId, Arc<Question>>,
-    desks: BTreeMap<Address, Desk>,
-}
-
-/// The line to one visitor.
-struct Desk {
-    orders: watch::Sender<Orders>,
-    pressed: Arc<Mutex<BTreeSet<QuestionId>>>,
-    refusal: Arc<Mutex<Option<Missing>>>,
-    stop: CancellationToken,
-}
-
 /// All that one address is to be asked.
 #[derive(Debug, Clone, Default)]
-struct Orders {
-    questions: Arc<[Arc<Question>]>,
-    credentials: Arc<Credentials>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each critical section leaves whole values behind, so a poisoned lock is still good.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl fmt::Debug for Observe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observe").field("tasks", &self.tasks.len()).finish_non_exhaustive()
-    }
-}
-
-impl Observe {
-    /// Starts with no questions. `wake` is sent the ids of the questions of each visit as their answers come in, good or bad.
-    /// Must be called within a tokio runtime.
-    pub fn start(clock: Clock, wake: mpsc::UnboundedSender<Vec<QuestionId>>) -> Self {
-        Self {
-            clock,
-            runtime: tokio::runtime::Handle::current(),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            board: Arc::default(),
-            wake,
-            office: Mutex::default(),
-        }
-    }
-
-    /// Puts this complete set of questions in force; what is not in it is forgotten. Never waits; costs a comparison when nothing
-    /// changed. Of two questions with one id the later counts.
-    pub fn ask(&self, questions: Vec<Question>) {
-        let mut office = locked(&self.office);
-        let office = &mut *office;
-        if questions.len() == office.questions.len()
-            && questions
-                .iter()
-                .all(|new| office.questions.get(&new.id).is_some_and(|old| **old == *new))
-        {
-            return;
-        }
-        let mut in_force = BTreeMap::new();
-        let mut changed = BTreeSet::new();
-        for new in questions {
-            let question = match office.questions.get(&new.id) {
-                Some(old) if **old == new => Arc::clone(old),
-                old => {
-                    if old.is_some_and(|old| old.ask != new.ask || old.address != new.address) {
-                        changed.insert(new.id.clone());
-                    }
-                    Arc::new(new)
-                }
-            };
-            in_force.insert(question.id.clone(), question);
-        }
-        let places = in_force
-            .values()
-            .map(|question| (&question.id, question.poll_interval, changed.contains(&question.id)));
-        self.board.expect(places, self.clock.now());
-        let mut by_address: BTreeMap<&Address, Vec<Arc<Question>>> = BTreeMap::new();
-        for question in in_force.values() {
-            by_address.entry(&question.address).or_default().push(Arc::clone(question));
-        }
-        office.desks.retain(|address, desk| {
-            let stays = by_address.contains_key(address);
-            if !stays {
-                desk.stop.cancel();
-            }
-            stays
-        });
-        let servers = u32::try_from(by_address.len()).unwrap_or(u32::MAX);
-        for (address, questions) in by_address {
-            let credentials =
-                questions.first().map(|first| Arc::clone(&first.credentials)).unwrap_or_default();
-            let orders = Orders { questions: questions.into(), credentials };
-            match office.desks.get(address) {
-                Some(desk) => {
-                    desk.orders.send_if_modified(|old| {
-                        let is_new = old.differs(&orders);
-                        *old = orders;
-                        is_new
-                    });
-                }
-                None => {
-                    office.desks.insert(address.clone(), self.open(address, orders, servers));
-                }
-            }
-        }
-        office.questions = in_force;
-    }
-
-    /// Starts the visitor of an address.
-    fn open(&self, address: &Address, orders: Orders, servers: u32) -> Desk {
-        let (sender, receiver) = watch::channel(orders);
-        let desk = Desk {
-            orders: sender,
-            pressed: Arc::default(),
-            refusal: Arc::default(),
-            stop: self.stop.child_token(),
-        };
-        let spread = FIRST_VISIT.saturating_mul(servers.div_ceil(FEW)).min(LONGEST_PAUSE);
-        let errand = Errand {
-            clock: self.clock,
-            board: Arc::clone(&self.board),
-            wake: self.wake.clone(),
-            orders: receiver,
-            pressed: Arc::clone(&desk.pressed),
-            refusal: Arc::clone(&desk.refusal),
-            stop: desk.stop.clone(),
-            first: Instant::now() + spread.mul_f64(fastrand::f64()),
-        };
-        match address {
-            Address::Kafka(to) => {
-                self.tasks.spawn_on(Visitor::<Kafka>::new(to.clone(), errand).run(), &self.runtime);
-            }
-        }
-        desk
-    }
-
-    /// How often a question was asked since it came in force; `None` when it is not.
-    pub fn polls(&self, id: &QuestionId) -> Option<Polls> {
-        self.board.polls(id)
-    }
-
-    /// The latest answer to a question and how good it is by now; `None` while nobody has answered, or for an unknown question.
-    pub fn latest(&self, id: &QuestionId) -> Option<Observation> {
-        self.board.latest(id, self.clock.now())
-    }
-
-    /// A decision hangs on these: at their next poll everything is read anew, whatever a source would save otherwise.
-    pub fn press(&self, ids: &[QuestionId]) {
-        let office = locked(&self.office);
-        for id in ids {
-            let address = office.questions.get(id).map(|question| &question.address);
-            if let Some(desk) = address.and_then(|address| office.desks.get(address)) {
-                locked(&desk.pressed).insert(id.clone());
-            }
-        }
-    }
-
-    /// Why the newest credentials of this question's connection are not in use, when they were refused and the former ones still
-    /// answer.
-    pub fn refusal(&self, id: &QuestionId) -> Option<Missing> {
-        let office = locked(&self.office);
-        let question = office.questions.get(id)?;
-        let desk = office.desks.get(&question.address)?;
-        locked(&desk.refusal).clone()
-    }
-
-    /// Stops all visits, closes all clients and waits for both.
-    pub async fn shutdown(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
+pub(super) struct Orders {
+    pub(super) questions: Arc<[Arc<Question>]>,
+    pub(super) credentials: Arc<Credentials>,
 }
 
 impl Orders {
-    fn differs(&self, other: &Self) -> bool {
+    pub(super) fn differs(&self, other: &Self) -> bool {
         self.questions.len() != other.questions.len()
             || self.questions.iter().zip(other.questions.iter()).any(|(a, b)| !Arc::ptr_eq(a, b))
             || self.credentials != other.credentials
     }
 }
 
+/// The value behind a lock.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each critical section leaves whole values behind, so a poisoned lock is still good.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What a visitor is sent out with.
-struct Errand {
-    clock: Clock,
-    board: Arc<Board>,
-    wake: mpsc::UnboundedSender<Vec<QuestionId>>,
-    orders: watch::Receiver<Orders>,
-    pressed: Arc<Mutex<BTreeSet<QuestionId>>>,
-    refusal: Arc<Mutex<Option<Missing>>>,
-    stop: CancellationToken,
-    first: Instant,
+pub(super) struct Errand {
+    pub(super) clock: Clock,
+    pub(super) board: Arc<Board>,
+    pub(super) wake: mpsc::UnboundedSender<Vec<QuestionId>>,
+    pub(super) orders: watch::Receiver<Orders>,
+    pub(super) pressed: Arc<Mutex<BTreeSet<QuestionId>>>,
+    pub(super) refusal: Arc<Mutex<Option<Missing>>>,
+    pub(super) stop: CancellationToken,
+    pub(super) first: Instant,
 }
 
 /// Visits one address.
-struct Visitor<S: Source> {
+pub(super) struct Visitor<S: Source> {
     to: S::Address,
     errand: Errand,
     orders: Orders,
@@ -258,10 +78,12 @@ struct Visitor<S: Source> {
     /// Visits in a row in which the server gave no answer at all.
     silences: u32,
     not_before: Instant,
+    /// When the log was last told of a silence, while it lasts or since.
+    complained: Option<Instant>,
 }
 
 impl<S: Source> Visitor<S> {
-    fn new(to: S::Address, errand: Errand) -> Self {
+    pub(super) fn new(to: S::Address, errand: Errand) -> Self {
         let first = errand.first;
         Self {
             to,
@@ -273,10 +95,11 @@ impl<S: Source> Visitor<S> {
             due: BTreeMap::new(),
             silences: 0,
             not_before: first,
+            complained: None,
         }
     }
 
-    async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         self.take_orders();
         loop {
             let next = self.due.values().min().copied().unwrap_or(self.errand.first);
@@ -301,14 +124,16 @@ impl<S: Source> Visitor<S> {
         self.close().await;
     }
 
-    /// Takes over what is in force now. New questions are due at once.
+    /// Takes over what is in force now. New and changed questions are due at once.
     fn take_orders(&mut self) {
-        self.orders = self.errand.orders.borrow_and_update().clone();
+        let orders = self.errand.orders.borrow_and_update().clone();
+        let before = std::mem::replace(&mut self.orders, orders);
+        let same: BTreeSet<*const Question> = before.questions.iter().map(Arc::as_ptr).collect();
         let now = Instant::now();
         let mut old = std::mem::take(&mut self.due);
         for question in self.orders.questions.iter() {
-            let due = old.remove(&question.id).unwrap_or(now).min(now + question.poll_interval);
-            self.due.insert(question.id.clone(), due);
+            let known = old.remove(&question.id).filter(|_| same.contains(&Arc::as_ptr(question)));
+            self.due.insert(question.id.clone(), known.unwrap_or(now));
         }
         if let Some(client) = &mut self.client {
             let in_force: Vec<_> = self
@@ -351,6 +176,9 @@ impl<S: Source> Visitor<S> {
         let is_silent = !answers.is_empty()
             && answers.iter().all(|answer| answer.as_ref().is_err_and(Error::is_of_connection));
         self.schedule(&due, start, is_silent);
+        if let Some(Err(error)) = answers.first().filter(|_| is_silent) {
+            self.complain(error, start);
+        }
         let ids: Vec<QuestionId> = due.iter().map(|question| question.id.clone()).collect();
         self.publish(at, start.elapsed(), ids, answers);
     }
@@ -365,6 +193,17 @@ impl<S: Source> Visitor<S> {
         self.errand.board.publish(at, took, ids.iter().cloned().zip(answers).collect());
         // The daemon may have gone before us; then nobody needs waking.
         self.errand.wake.send(ids).ok();
+    }
+
+    /// Tells the log of a silence when it begins, and not more than once in a while.
+    fn complain(&mut self, error: &Error, now: Instant) {
+        let is_recent = self.complained.is_some_and(|told| told + COMPLAINT_EVERY > now);
+        if self.silences == 1 && !is_recent {
+            tracing::warn!(address = %self.to, label = error.label(), "no answer: {error}");
+            self.complained = Some(now);
+        } else {
+            tracing::debug!(address = %self.to, label = error.label(), silences = self.silences, "no answer: {error}");
+        }
     }
 
     /// When the questions just asked are asked again. All questions of an address share one grid of time, so that intervals that
@@ -401,7 +240,7 @@ impl<S: Source> Visitor<S> {
     }
 
     fn name(&self) -> Arc<str> {
-        format!("{:?}", self.to).into()
+        self.to.to_string().into()
     }
 
     /// Sees to it that there is a client, and that it has the newest credentials as soon as these are proven good.

@@ -2,6 +2,9 @@
 //! protocol over TCP, so time is real here, and short.
 
 mod rig;
+mod broker;
+mod contract;
 mod answers;
 mod faults;
 mod sharing;
+mod scripted;

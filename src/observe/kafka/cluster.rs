@@ -125,6 +125,7 @@ impl Broker {
     async fn exchange<T>(
         &mut self,
         login: &Login,
+        cluster: Option<&str>,
         make: impl Fn(&Link) -> Result<Vec<(T, Call)>, Fault>,
         deadline: Instant,
     ) -> Result<Vec<(T, i16, Vec<u8>)>, Fault> {
@@ -134,6 +135,9 @@ impl Broker {
         let attempt = async {
             loop {
                 let (mut link, is_new) = self.link(login).await?;
+                if let Some(cluster) = cluster.filter(|_| is_new) {
+                    check(&mut link, cluster).await?;
+                }
                 let (tags, calls): (Vec<T>, Vec<Call>) = make(&link)?.into_iter().unzip();
                 match link.exchange(&calls).await {
                     Ok(answers) => {
@@ -223,10 +227,11 @@ impl Cluster {
             let make = |link: &Link| {
                 Ok(vec![((), protocol::metadata(link.version(Api::Metadata)?, topics))])
             };
-            let outcome = broker.exchange(&self.login, make, until).await.and_then(|mut said| {
-                let ((), version, bytes) = said.pop().ok_or(wire::Malformed)?;
-                Ok(protocol::metadata_said(version, &bytes)?)
-            });
+            let outcome =
+                broker.exchange(&self.login, None, make, until).await.and_then(|mut said| {
+                    let ((), version, bytes) = said.pop().ok_or(wire::Malformed)?;
+                    Ok(protocol::metadata_said(version, &bytes)?)
+                });
             let place = broker.name();
             match outcome {
                 Ok(said) => return self.learn(said),
@@ -254,8 +259,6 @@ impl Cluster {
             match &self.id {
                 Some(was) if **was != **is => {
                     let (at, was) = (Arc::clone(&self.at), Arc::clone(was));
-                    // Every link may lead to the wrong place now.
-                    self.brokers.clear();
                     return Err(Error::ClusterChanged { at, was, is: is.as_str().into() });
                 }
                 Some(_) => {}
@@ -304,7 +307,7 @@ impl Cluster {
         about: &str,
         deadline: Instant,
     ) -> BTreeMap<i32, Result<Vec<Said>, Error>> {
-        let login = &self.login;
+        let (login, id) = (&self.login, self.id.clone());
         let asked = self
             .brokers
             .iter_mut()
@@ -319,7 +322,7 @@ impl Cluster {
                 }
                 Ok(calls)
             };
-            (node, broker.exchange(login, make, deadline).await, broker.name())
+            (node, broker.exchange(login, id.as_deref(), make, deadline).await, broker.name())
         });
         let all = join_all(all).await;
         let mut answers: BTreeMap<i32, Result<Vec<Said>, Error>> = BTreeMap::new();
@@ -350,6 +353,9 @@ impl Cluster {
             Fault::Foreign(why) => {
                 Error::SourceFailed { at, about: about.to_owned(), detail: detail(&why) }
             }
+            Fault::Elsewhere { was, is } => {
+                Error::ClusterChanged { at, was: was.into(), is: is.into() }
+            }
             Fault::Late => Error::Timeout { at, detail: detail(&format!("asked for {about}")) },
         }
     }
@@ -357,6 +363,17 @@ impl Cluster {
     /// The bootstrap address, for messages.
     pub(super) fn at(&self) -> Arc<str> {
         Arc::clone(&self.at)
+    }
+}
+
+/// A new link may lead to another cluster under an old address, whose offsets would be nonsense.
+async fn check(link: &mut Link, cluster: &str) -> Result<(), Fault> {
+    let version = link.version(Api::Metadata)?;
+    let said = link.exchange(&[protocol::metadata(version, &[])]).await?;
+    let said = protocol::metadata_said(version, said.first().ok_or(wire::Malformed)?)?;
+    match said.cluster_id {
+        Some(is) if is != cluster => Err(Fault::Elsewhere { was: cluster.to_owned(), is }),
+        Some(_) | None => Ok(()),
     }
 }
 

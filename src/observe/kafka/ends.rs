@@ -88,7 +88,7 @@ impl Kafka {
                 if ask.isolation == Isolation::ReadCommitted {
                     specs.insert(Spec::StableEnd);
                 }
-                if topic.starts_read.is_none_or(|read| read + DESCRIPTION_AGE <= now) {
+                if topic.needs_starts(now, DESCRIPTION_AGE) {
                     specs.insert(Spec::Start);
                 }
             }
@@ -169,7 +169,14 @@ impl Kafka {
                 }
                 Ok(())
             });
-            silent = outcome.err().or(silent);
+            if let Err(error) = outcome {
+                // Perhaps others lead by now, or the broker lives elsewhere.
+                for topic in self.topics.values_mut() {
+                    topic.is_doubtful |=
+                        topic.partitions.iter().any(|partition| partition.leader == node);
+                }
+                silent = Some(error);
+            }
         }
         let now = Instant::now();
         for name in started {

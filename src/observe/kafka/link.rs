@@ -43,6 +43,13 @@ pub(super) enum Fault {
     Tls(String),
     /// It speaks something else than we do.
     Foreign(String),
+    /// It is of another cluster.
+    Elsewhere {
+        /// Id of the cluster that we knew.
+        was: String,
+        /// Id of the one that answers.
+        is: String,
+    },
     /// Time ran out.
     Late,
 }

@@ -33,6 +33,12 @@ pub struct Address {
     pub sasl: Option<Mechanism>,
 }
 
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.bootstrap_servers)
+    }
+}
+
 /// SASL mechanisms that work today.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mechanism {

@@ -1,5 +1,7 @@
 //! What is known of a topic: who leads its partitions, where their logs start and end. Filled by `read.rs`, judged by `lag.rs`.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::protocol::{Spec, TopicSaid, code};
@@ -103,6 +105,14 @@ impl Topic {
                 partition.leader = *leader;
             }
         }
+    }
+
+    /// Are its log starts older than `age`, or not all known?
+    pub(super) fn needs_starts(&self, now: Instant, age: Duration) -> bool {
+        let is_unknown =
+            |partition: &Partition| partition.start == UNKNOWN && partition.leader >= 0;
+        self.starts_read.is_none_or(|read| read + age <= now)
+            || self.partitions.iter().any(is_unknown)
     }
 
     /// Forgets what the last visit said about the ends; whatever stays silent now is missing.

@@ -91,6 +91,23 @@ async fn a_leader_that_moves_is_followed_within_the_visit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_died_is_replaced_by_the_one_elected() {
+    let cluster = cluster(2);
+    let at = cluster.bootstrap_servers();
+    cluster.create_topic("orders", 1, 2).unwrap();
+    cluster.partition_leader("orders", 0, Some(2)).unwrap();
+    cluster.coordinator(MockCoordinator::Group("enrich".into()), 1).unwrap();
+    produce(&at, "orders", 0, 3).await;
+    let mut watcher = Watcher::asking(vec![question("p", &at, ask(&["orders"], "enrich"))]);
+    watcher.until_backlog("p", 3).await;
+    cluster.broker_down(2).unwrap();
+    watcher.until("p", |seen| !seen.is_fresh()).await;
+    cluster.partition_leader("orders", 0, Some(1)).unwrap();
+    watcher.until_backlog("p", 3).await;
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_that_moves_is_followed_within_the_visit() {
     let cluster = cluster(2);
     let at = cluster.bootstrap_servers();
