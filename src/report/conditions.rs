@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Picture;
-use crate::decide::{FallbackPolicy, Missing, Observation, Reason, Stage, Verdict};
+use super::readiness::{self, Standoff};
+use crate::decide::{FallbackPolicy, Reason, Stage, Verdict};
 
 /// A pipeline counts as quiet once nothing has waited or arrived for this long.
 const QUIET: Duration = Duration::from_mins(1);
@@ -70,37 +71,42 @@ pub(super) struct Calm {
     is_active: Option<bool>,
     quiet_since: Option<Timestamp>,
     is_late: bool,
+    standoff: Option<Standoff>,
 }
 
 impl Calm {
     /// As a status of an earlier life tells it.
     pub(super) fn recalled(is_active: Option<bool>, is_late: bool) -> Self {
-        Self { is_active, quiet_since: None, is_late }
+        Self { is_active, quiet_since: None, is_late, standoff: None }
     }
 }
 
 /// All conditions of a pipeline at this turn, in the order of the contract.
 pub(super) fn claims(picture: &Picture, calm: &mut Calm) -> Vec<Claim> {
-    let ready = ready(picture);
-    let (stalled, reconciling) = progress(&ready);
+    let [ready, conflict, reconciling, stalled] = readiness::judge(picture, &mut calm.standoff);
     vec![
         ready,
         active(picture, calm),
         paused(picture),
         fallback(picture),
         objective_met(picture, calm),
-        writer_conflict(picture),
+        conflict,
         reconciling,
         stalled,
     ]
 }
 
-fn claim(kind: &'static str, truth: Truth, reason: &'static str, message: &'static str) -> Claim {
+pub(super) fn claim(
+    kind: &'static str,
+    truth: Truth,
+    reason: &'static str,
+    message: &'static str,
+) -> Claim {
     Claim { kind, truth, reason: reason.into(), message: message.into() }
 }
 
 /// A claim in the words of a reason.
-fn told(kind: &'static str, truth: Truth, verdict: &Verdict, reason: &Reason) -> Claim {
+pub(super) fn told(kind: &'static str, truth: Truth, verdict: &Verdict, reason: &Reason) -> Claim {
     let mut message = format!("stage {}: {reason}", verdict.stage.name);
     if let Some(hint) = reason.hint() {
         message.push_str("; hint: ");
@@ -119,7 +125,10 @@ pub(super) fn cut(mut text: String) -> String {
 }
 
 /// The first reason of any stage that `of` accepts.
-fn first(picture: &Picture, of: impl Fn(&Reason) -> bool) -> Option<(&Verdict, &Reason)> {
+pub(super) fn first(
+    picture: &Picture,
+    of: impl Fn(&Reason) -> bool,
+) -> Option<(&Verdict, &Reason)> {
     picture.verdicts.iter().find_map(|verdict| {
         let reason = verdict.why.iter().rev().find(|reason| of(reason))?;
         Some((verdict, reason))
@@ -128,93 +137,6 @@ fn first(picture: &Picture, of: impl Fn(&Reason) -> bool) -> Option<(&Verdict, &
 
 fn stage_of<'a>(picture: &'a Picture, verdict: &Verdict) -> Option<&'a Stage> {
     picture.situation.as_ref()?.pipeline.stages.get(verdict.stage.index)
-}
-
-/// Can Penstock do its work for this pipeline?
-fn ready(picture: &Picture) -> Claim {
-    const KIND: &str = "Ready";
-    if let Some(fault) = picture.glance.faults.first() {
-        let all: Vec<String> = picture.glance.faults.iter().map(ToString::to_string).collect();
-        return Claim {
-            kind: KIND,
-            truth: Truth::False,
-            reason: fault.code.label().into(),
-            message: cut(all.join("; ")).into(),
-        };
-    }
-    if let Some((verdict, reason)) = first(picture, is_broken) {
-        return told(KIND, Truth::False, verdict, reason);
-    }
-    if let Some((name, missing)) = lasting_silence(picture) {
-        return Claim {
-            kind: KIND,
-            truth: Truth::False,
-            reason: word(&missing.label),
-            message: cut(format!("source {name}: {}", missing.message)).into(),
-        };
-    }
-    let is_starting =
-        |reason: &Reason| matches!(reason, Reason::TargetUnseen | Reason::AwaitingData { .. });
-    match first(picture, is_starting) {
-        Some((verdict, reason)) => told(KIND, Truth::Unknown, verdict, reason),
-        None => claim(KIND, Truth::True, "Serving", "every stage is watched, sized and served"),
-    }
-}
-
-/// Reasons that stand in the way until someone mends something.
-fn is_broken(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::InternalError { .. }
-            | Reason::PromiseBroken { .. }
-            | Reason::TargetUnusable { .. }
-            | Reason::TargetTaken { .. }
-            | Reason::HpaOnTarget { .. }
-            | Reason::WriterConflict { .. }
-            | Reason::WriteRefused { .. }
-            | Reason::NoSources
-    )
-}
-
-/// A source that will not answer until someone mends something, by `stage/source`.
-fn lasting_silence(picture: &Picture) -> Option<(String, &Missing)> {
-    let stages = &picture.situation.as_ref()?.pipeline.stages;
-    stages.iter().find_map(|stage| {
-        stage.sources.iter().find_map(|source| {
-            match picture.observations.get(&source.question)? {
-                Observation::Failed(missing) | Observation::Stale(_, missing)
-                    if missing.is_lasting =>
-                {
-                    Some((format!("{}/{}", stage.name, source.name), missing))
-                }
-                Observation::Fresh(_)
-                | Observation::Partial(..)
-                | Observation::Stale(..)
-                | Observation::Failed(_) => None,
-            }
-        })
-    })
-}
-
-/// A label of another room as a condition's reason, which must be one word.
-fn word(label: &str) -> Cow<'static, str> {
-    let word: String = label.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-    if word.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        word.into()
-    } else {
-        "NoFreshData".into()
-    }
-}
-
-/// Stalled and Reconciling, as kstatus wants them: what waits for a hand, and what is still coming up.
-fn progress(ready: &Claim) -> (Claim, Claim) {
-    let same = |kind| Claim { kind, truth: Truth::True, ..ready.clone() };
-    let not = |kind| claim(kind, Truth::False, "Settled", "");
-    match ready.truth {
-        Truth::True => (not("Stalled"), not("Reconciling")),
-        Truth::False => (same("Stalled"), not("Reconciling")),
-        Truth::Unknown => (not("Stalled"), same("Reconciling")),
-    }
 }
 
 fn active(picture: &Picture, calm: &mut Calm) -> Claim {
@@ -341,18 +263,4 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
     }
     calm.is_late = false;
     claim(KIND, Truth::True, "InTime", "every stage keeps its objective")
-}
-
-fn writer_conflict(picture: &Picture) -> Claim {
-    const KIND: &str = "WriterConflict";
-    let is_conflict = |reason: &Reason| {
-        matches!(
-            reason,
-            Reason::WriterConflict { .. } | Reason::HpaOnTarget { .. } | Reason::TargetTaken { .. }
-        )
-    };
-    match first(picture, is_conflict) {
-        Some((verdict, reason)) => told(KIND, Truth::True, verdict, reason),
-        None => claim(KIND, Truth::False, "SoleWriter", ""),
-    }
 }

@@ -16,13 +16,12 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::conditions::{Truth, cut};
+use super::Picture;
 use super::status::Change;
-use super::{Glance, Picture};
+use super::tale::{self, Subject, Tale};
 use crate::act::{Licence, WRITE_DEADLINE};
 use crate::clock::Clock;
 use crate::crd::ScaledPipeline;
-use crate::decide::{Action, Ending, Outcome, Reason};
 
 const CONTROLLER: &str = "penstock.dev/penstock";
 /// Five a second in all.
@@ -33,23 +32,6 @@ const SERIES: Duration = Duration::from_mins(10);
 const SERIES_PACE: Duration = Duration::from_mins(1);
 /// What waits at most; beyond it the oldest that is no move makes room.
 const WAITING: usize = 10_000;
-
-/// Something to be told, once.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Tale {
-    pipeline: Subject,
-    reason: String,
-    note: String,
-    action: &'static str,
-    is_warning: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Subject {
-    namespace: Arc<str>,
-    name: Arc<str>,
-    uid: Arc<str>,
-}
 
 /// What was told, to be counted up when it happens again.
 #[derive(Debug)]
@@ -104,8 +86,12 @@ impl Desk {
         }
         let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
         let tales = outcomes
-            .filter_map(|(_, outcome)| tale_of_outcome(&picture.glance, outcome))
-            .chain(changes.iter().filter_map(|change| tale_of_change(&picture.glance, change)));
+            .filter_map(|(_, outcome)| tale::of_outcome(&picture.glance, outcome))
+            .chain(changes.iter().filter_map(|change| tale::of_change(&picture.glance, change)));
+        let mut tales = tales.peekable();
+        if tales.peek().is_none() {
+            return;
+        }
         let mut queue = self.queue();
         for tale in tales {
             queue.add(tale, picture.at);
@@ -273,80 +259,4 @@ impl Queue {
 
 fn is_within(earlier: Timestamp, now: Timestamp, limit: Duration) -> bool {
     Duration::try_from(now.duration_since(earlier)).unwrap_or_default() < limit
-}
-
-fn tale(glance: &Glance, reason: &str, note: String, action: &'static str, warns: bool) -> Tale {
-    Tale {
-        pipeline: Subject {
-            namespace: Arc::clone(&glance.id.namespace),
-            name: Arc::clone(&glance.id.name),
-            uid: Arc::clone(&glance.uid),
-        },
-        reason: reason.to_owned(),
-        note: cut(note),
-        action,
-        is_warning: warns,
-    }
-}
-
-fn tale_of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
-    let scale = outcome.action.scale();
-    let (name, from, to) = (&scale.stage.name, scale.from, scale.to);
-    match (&outcome.action, &outcome.result) {
-        (Action::Scale(_), Ending::Done { .. }) => {
-            let took_over = matches!(scale.why, Reason::TakenOver { .. });
-            let reason = match (took_over, to > from) {
-                (true, _) => "TakenOver",
-                (false, true) => "ScaledUp",
-                (false, false) => "ScaledDown",
-            };
-            let note = format!("stage {name} from {from} to {to} replicas: {}", scale.why);
-            Some(tale(glance, reason, note, "Scale", took_over))
-        }
-        (_, Ending::Refused { code, message }) => {
-            let target = &scale.target;
-            let note =
-                format!("stage {name}: the write to {target} was refused ({code}): {message}");
-            Some(tale(glance, "WriteRefused", note, "Scale", true))
-        }
-        // A claim moves nothing; conflicts become conditions; the rest is decided on anew.
-        (Action::Claim(_), Ending::Done { .. })
-        | (
-            _,
-            Ending::Conflict { .. }
-            | Ending::Outdated
-            | Ending::Gone
-            | Ending::Unknown { .. }
-            | Ending::NotSent { .. },
-        ) => None,
-    }
-}
-
-/// Conditions that are worth an event: trouble when it comes, and its end.
-fn tale_of_change(glance: &Glance, change: &Change) -> Option<Tale> {
-    let claim = &change.claim;
-    let good = match claim.kind {
-        "Ready" | "ObjectiveMet" => Truth::True,
-        "Fallback" | "WriterConflict" => Truth::False,
-        _ => return None,
-    };
-    let is_bad = claim.truth != good && claim.truth != Truth::Unknown;
-    let was_bad = change.before.as_deref().is_some_and(|b| b != good.word() && b != "Unknown");
-    if is_bad {
-        let note = format!("{}: {}", claim.kind, claim.message);
-        Some(tale(glance, &claim.reason, note, "Report", true))
-    } else if was_bad && claim.truth == good {
-        let note = match (claim.kind, claim.message.is_empty()) {
-            ("Fallback", _) => "Fallback: its sources answer again".to_owned(),
-            ("WriterConflict", _) => {
-                "WriterConflict: nobody else writes its replicas now".to_owned()
-            }
-            (kind, _) => format!("{kind}: {}", claim.message),
-        };
-        let reason = format!("{}Ended", claim.kind);
-        let reason = if good == Truth::True { claim.reason.to_string() } else { reason };
-        Some(tale(glance, &reason, note, "Report", false))
-    } else {
-        None
-    }
 }

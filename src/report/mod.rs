@@ -18,12 +18,17 @@ use crate::decide::{PipelineId, QuestionId, Snapshot, Step};
 
 mod standing;
 mod conditions;
+mod readiness;
 mod gist;
+mod compose;
 mod status;
+mod tale;
 mod events;
 mod metrics;
+mod exposition;
 mod requests;
 mod record;
+mod journal;
 
 pub use crate::crd::meaning::Fault;
 pub use conditions::REASONS;
@@ -179,6 +184,7 @@ impl Teller {
                             let picture = Arc::new(picture);
                             let changes = status.take(&picture);
                             events.take(&picture, &changes);
+                            journal::write(&picture, &changes);
                             metrics.take(&picture);
                             standing.put(picture);
                         }

@@ -9,20 +9,18 @@ use std::time::Duration;
 use http::Request;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::sync::Notify;
 
 use super::Picture;
-use super::conditions::{Calm, Claim, Truth, claims, cut};
-use super::gist::{Dwell, Gist, Urgency, learned_rate};
+use super::compose::{compose, whole};
+use super::conditions::{Calm, Claim, Truth, claims};
+use super::gist::{Dwell, Gist, Urgency};
 use crate::act::{Licence, WRITE_DEADLINE};
 use crate::clock::Clock;
 use crate::crd::PipelineStatus;
-use crate::crd::duration;
-use crate::crd::status::{HeldStatus, LearnedStatus, ReasonStatus, ReplicasStatus, StageStatus};
 use crate::crd::{GROUP, VERSION};
 use crate::decide::PipelineId;
 
@@ -154,10 +152,15 @@ impl Desk {
             Urgency::At(due) => (due, false),
             Urgency::Now => (picture.at, true),
         };
+        // The writer looks at all wishes when the bell rings, so it rings only for what it does not wait for already.
+        let is_news =
+            file.wish.as_ref().is_none_or(|wish| due < wish.due || (is_urgent && !wish.is_urgent));
         let picture = Arc::clone(picture);
         file.wish = Some(Wish { picture, claims, gist, due, is_urgent });
         drop(files);
-        self.inner.bell.notify_one();
+        if is_news {
+            self.inner.bell.notify_one();
+        }
         changes
     }
 
@@ -342,110 +345,4 @@ async fn send(
         .map_err(kube::Error::HttpError)?;
     let written: Written = client.request(request).await?;
     Ok(written.metadata.resource_version)
-}
-
-/// A merge patch keeps what it does not name, so what is no longer so is named with null.
-fn whole(status: &PipelineStatus) -> Result<Value, serde_json::Error> {
-    let mut patch = Map::new();
-    for field in ["bottleneck", "delay"] {
-        patch.insert(field.to_owned(), Value::Null);
-    }
-    if let Value::Object(fields) = serde_json::to_value(status)? {
-        patch.extend(fields);
-    }
-    for field in ["conditions", "stages"] {
-        patch.entry(field).or_insert_with(|| json!([]));
-    }
-    Ok(Value::Object(patch))
-}
-
-/// The status that a picture comes to. Transition times go on from what stands written.
-fn compose(picture: &Picture, claims: &[Claim], known: &PipelineStatus) -> PipelineStatus {
-    let glance = &picture.glance;
-    let stages: Vec<StageStatus> =
-        (0..picture.verdicts.len()).filter_map(|index| stage(picture, index)).collect();
-    let worst = picture
-        .verdicts
-        .iter()
-        .filter_map(|verdict| {
-            let (delay, objective) = (verdict.signals.delay?, verdict.signals.objective?);
-            Some((delay / objective, delay, &verdict.stage.name))
-        })
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let replicas = (!picture.verdicts.is_empty()).then(|| ReplicasStatus {
-        desired: picture.verdicts.iter().filter_map(|verdict| verdict.replicas).sum(),
-        ready: stages.iter().filter_map(|stage| stage.ready).sum(),
-    });
-    PipelineStatus {
-        observed_generation: Some(glance.generation),
-        observed_at: Some(whole_second(picture.at)),
-        stage_count: u32::try_from(stages.len()).ok(),
-        bottleneck: worst.map(|(_, _, name)| name.to_string()),
-        delay: worst.map(|(_, delay, _)| span(delay)),
-        replicas,
-        conditions: claims.iter().map(|claim| condition(claim, picture, known)).collect(),
-        stages,
-    }
-}
-
-fn condition(claim: &Claim, picture: &Picture, known: &PipelineStatus) -> Condition {
-    let before = known.conditions.iter().find(|before| before.type_ == claim.kind);
-    let since = before.filter(|before| before.status == claim.truth.word()).map_or_else(
-        || Time(whole_second(picture.at)),
-        |before| before.last_transition_time.clone(),
-    );
-    Condition {
-        type_: claim.kind.to_owned(),
-        status: claim.truth.word().to_owned(),
-        reason: claim.reason.to_string(),
-        message: claim.message.to_string(),
-        last_transition_time: since,
-        observed_generation: Some(picture.glance.generation),
-    }
-}
-
-fn stage(picture: &Picture, index: usize) -> Option<StageStatus> {
-    let verdict = picture.verdicts.get(index)?;
-    let workload = picture.workload(index);
-    let signals = &verdict.signals;
-    let meant = picture.situation.as_ref()?.pipeline.stages.get(index)?;
-    let startup = signals.startup.filter(|_| meant.startup_hint.is_none());
-    let learned = LearnedStatus {
-        rate_per_replica: learned_rate(picture, index).map(three_figures),
-        startup: startup.map(span),
-        rebalance: signals.rebalance.map(span),
-    };
-    Some(StageStatus {
-        name: verdict.stage.name.to_string(),
-        desired: verdict.replicas,
-        current: workload.map(|workload| workload.current),
-        ready: workload.map(|workload| workload.ready),
-        lag: signals.lag.and_then(|lag| i64::try_from(lag).ok()),
-        delay: signals.delay.map(span),
-        objective: signals.objective.map(span),
-        reason: verdict.reason().map(|reason| ReasonStatus {
-            code: reason.code().to_owned(),
-            message: cut(reason.to_string()),
-        }),
-        held: verdict.held.map(|(replicas, since)| HeldStatus { replicas, since }),
-        learned: (learned != LearnedStatus::default()).then_some(learned),
-    })
-}
-
-/// Kubernetes keeps whole seconds.
-fn whole_second(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
-}
-
-/// Seconds as people write them; from 10 s on without a fraction.
-fn span(seconds: f64) -> String {
-    let rounded = if seconds < 10.0 { (seconds * 10.0).round() / 10.0 } else { seconds.round() };
-    let duration = Duration::try_from_secs_f64(rounded.max(0.0)).unwrap_or(Duration::ZERO);
-    duration::Duration::from(duration).0
-}
-
-/// What a reader needs of a rate.
-fn three_figures(rate: f64) -> f64 {
-    let text = format!("{rate:.2e}");
-    text.parse().unwrap_or(rate)
 }

@@ -349,6 +349,7 @@ async fn what_is_no_longer_so_goes_and_what_a_hand_took_comes_back() {
     bench.api().patch_status("orders", &PatchParams::default(), &wiped).await.unwrap();
     bench.tell(&unknown).await;
     let mut again = bench.status().await;
+    again.observed_at = status.observed_at;
     for (new, old) in again.conditions.iter_mut().zip(&status.conditions) {
         assert!(new.last_transition_time >= old.last_transition_time);
         new.last_transition_time = old.last_transition_time.clone();
@@ -408,6 +409,34 @@ async fn each_trouble_turns_its_own_condition() {
         assert_eq!((is, why), (truth, code), "{kind}");
         assert!(message.starts_with(&format!("stage enrich: {sentence}")), "{message}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_that_is_tried_again_now_and_then_is_one_conflict() {
+    let bench = Bench::new().await;
+    let until = Timestamp::UNIX_EPOCH;
+    let conflict = Turn::of(|told| {
+        told.verdict
+            .why
+            .push(Reason::WriterConflict { manager: "argocd-controller".into(), until });
+    });
+    let trying = Turn::of(|told| told.verdict.why.push(Reason::WriteInFlight));
+    for _ in 0..10 {
+        bench.tell(&conflict).await;
+        bench.wait(seconds(30)).await;
+        bench.tell(&trying).await;
+        bench.wait(seconds(3)).await;
+    }
+    assert_eq!(bench.writes().len(), 1);
+    assert_eq!(events(&bench).await.len(), 2, "Ready and WriterConflict, once each");
+    bench.tell(&with(moved(9, 4, Reason::Steady { delay: 1.0, objective: 60.0 }, done()))).await;
+    let status = bench.status().await;
+    assert_eq!(condition(&status, "WriterConflict").0, "False", "a write that is taken ends it");
+    assert_eq!(condition(&status, "Ready").0, "True");
+    bench.tell(&conflict).await;
+    bench.wait(seconds(61)).await;
+    bench.tell(&Turn::of(|_| {})).await;
+    assert_eq!(condition(&bench.status().await, "WriterConflict").0, "False", "so does a minute");
 }
 
 #[tokio::test(start_paused = true)]
@@ -706,6 +735,7 @@ async fn metrics_show_the_latest_turn_and_count_what_happened() {
 #[tokio::test(start_paused = true)]
 async fn the_series_of_a_deleted_pipeline_vanish_and_so_do_those_of_a_removed_stage() {
     let bench = Bench::new().await;
+    bench.tell(&with(moved(1, 24, Reason::Learning { replicas: 24 }, done()))).await;
     bench.tell(&turn(vec![stage("enrich"), stage("sink")])).await;
     assert!(bench.report.metrics().text().unwrap().contains(r#"stage="sink""#));
     bench.tell(&turn(vec![stage("enrich")])).await;

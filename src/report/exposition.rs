@@ -1,0 +1,172 @@
+//! How the metrics are printed: the latest pictures and the counts, as families of `prometheus-client`. Called by its registry
+//! at each scrape; what is counted, and when, is for `metrics`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+
+use super::Picture;
+use super::metrics::{Counts, Sheet};
+use crate::decide::{PipelineId, Verdict};
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+fn stage_labels<'a>(pipeline: &'a PipelineId, stage: &'a str) -> Labels<'a> {
+    vec![("namespace", &pipeline.namespace), ("pipeline", &pipeline.name), ("stage", stage)]
+}
+
+/// A gauge of each stage, where its picture has one.
+type Gauge = (&'static str, &'static str, fn(&Verdict) -> Option<f64>);
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+const STAGE_GAUGES: [Gauge; 6] = [
+    ("stage_lag_messages", "Items waiting.", |v| v.signals.lag.map(|lag| lag as f64)),
+    ("stage_delay_seconds", "Age of the oldest item waiting.", |v| v.signals.delay),
+    ("stage_objective_seconds", "Age that it may reach.", |v| v.signals.objective),
+    ("stage_arrival_rate", "Items a second that arrive.", |v| v.signals.arrival_rate),
+    ("stage_service_rate", "Items a second that one replica gets through.", |v| {
+        v.signals.rate_per_replica
+    }),
+    ("stage_resolution_seconds", "Finest delay that can be seen.", |v| v.signals.resolution),
+];
+
+impl Collector for Sheet {
+    fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
+        let pictures = self.standing.all();
+        encode_replicas(&mut to, &pictures)?;
+        for (name, help, value) in STAGE_GAUGES {
+            let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for picture in &pictures {
+                for verdict in &picture.verdicts {
+                    if let Some(value) = value(verdict).filter(|value| value.is_finite()) {
+                        let labels = stage_labels(&verdict.stage.pipeline, &verdict.stage.name);
+                        family.encode_family(&labels)?.encode_gauge(&value)?;
+                    }
+                }
+            }
+        }
+        encode_sources(&mut to, &pictures)?;
+        let counts = self.counts();
+        encode_stage_counts(&mut to, &counts)?;
+        encode_process(&mut to, &counts, *self.leads.borrow())?;
+        drop(counts);
+        let help = "Requests to the API server; code is error when no answer came.";
+        let mut family = to.encode_descriptor("api_requests", help, None, MetricType::Counter)?;
+        for ((verb, resource, code), count) in self.requests.counts() {
+            let labels: Labels<'_> = vec![("verb", verb), ("resource", &resource), ("code", &code)];
+            encode_count(&mut family, &labels, count)?;
+        }
+        Ok(())
+    }
+}
+
+fn encode_count(family: &mut MetricEncoder<'_>, labels: &Labels<'_>, count: u64) -> fmt::Result {
+    family.encode_family(labels)?.encode_counter::<Labels<'_>, u64, f64>(&count, None)
+}
+
+fn encode_replicas(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
+    let help = "Replicas: there are, are ready, should be, may be.";
+    let mut family = to.encode_descriptor("stage_replicas", help, None, MetricType::Gauge)?;
+    for picture in pictures {
+        let Some(situation) = &picture.situation else { continue };
+        for (index, stage) in situation.pipeline.stages.iter().enumerate() {
+            let workload = picture.workload(index);
+            let states = [
+                ("current", workload.map(|workload| workload.current)),
+                ("ready", workload.map(|workload| workload.ready)),
+                ("desired", picture.verdicts.get(index).and_then(|verdict| verdict.replicas)),
+                ("min", Some(stage.min)),
+                ("max", Some(stage.max)),
+            ];
+            for (state, replicas) in states {
+                let Some(replicas) = replicas else { continue };
+                let mut labels = stage_labels(&picture.glance.id, &stage.name);
+                labels.push(("state", state));
+                family.encode_family(&labels)?.encode_gauge(&f64::from(replicas))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_sources(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
+    let help = "1 when the latest reading is complete and young.";
+    let mut family = to.encode_descriptor("source_up", help, None, MetricType::Gauge)?;
+    for picture in pictures {
+        let Some(situation) = &picture.situation else { continue };
+        for stage in &situation.pipeline.stages {
+            for source in &stage.sources {
+                let Some(seen) = picture.observations.get(&source.question) else { continue };
+                let mut labels = stage_labels(&picture.glance.id, &stage.name);
+                labels.push(("source", &source.name));
+                let up = f64::from(u8::from(seen.is_fresh()));
+                family.encode_family(&labels)?.encode_gauge(&up)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_stage_counts(to: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::Result {
+    let stages = || {
+        counts.stages.iter().flat_map(|(pipeline, stages)| {
+            stages.iter().map(move |(name, stage)| (stage_labels(pipeline, name), stage))
+        })
+    };
+    let help = "Writes of a replica count that were taken.";
+    let mut family = to.encode_descriptor("scale_moves", help, None, MetricType::Counter)?;
+    for (labels, stage) in stages() {
+        for ((direction, reason), count) in &stage.moves {
+            let mut labels = labels.clone();
+            labels.extend([("direction", *direction), ("reason", *reason)]);
+            encode_count(&mut family, &labels, *count)?;
+        }
+    }
+    let help = "Times that a stage began to be held back.";
+    let mut family = to.encode_descriptor("holds", help, None, MetricType::Counter)?;
+    for (labels, stage) in stages() {
+        for (reason, count) in &stage.holds {
+            let mut labels = labels.clone();
+            labels.push(("reason", reason));
+            encode_count(&mut family, &labels, *count)?;
+        }
+    }
+    let help = "Times that a source was asked: fresh, partial or failed.";
+    let mut family = to.encode_descriptor("source_polls", help, None, MetricType::Counter)?;
+    for (labels, stage) in stages() {
+        for (source, polls) in &stage.polls {
+            let results =
+                [("fresh", polls.fresh), ("partial", polls.partial), ("failed", polls.failed)];
+            for (result, count) in results.into_iter().filter(|(_, count)| *count > 0) {
+                let mut labels = labels.clone();
+                labels.extend([("source", source.as_ref()), ("result", result)]);
+                encode_count(&mut family, &labels, count)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_process(to: &mut DescriptorEncoder<'_>, counts: &Counts, leads: bool) -> fmt::Result {
+    let version: Labels<'_> = vec![("version", env!("CARGO_PKG_VERSION"))];
+    to.encode_descriptor("build", "What runs.", None, MetricType::Info)?.encode_info(&version)?;
+    to.encode_descriptor("leader", "1 when this replica leads.", None, MetricType::Gauge)?
+        .encode_gauge(&f64::from(u8::from(leads)))?;
+    let help = "How long a turn of the loop took.";
+    let turns = &counts.turns;
+    to.encode_descriptor("turn_duration_seconds", help, None, MetricType::Histogram)?
+        .encode_histogram::<Labels<'_>>(turns.sum, turns.count, &turns.cells(), None)?;
+    let help = "How long a visit to a source took, by each question that it asked.";
+    let visits = &counts.visits;
+    to.encode_descriptor("source_poll_duration_seconds", help, None, MetricType::Histogram)?
+        .encode_histogram::<Labels<'_>>(visits.sum, visits.count, &visits.cells(), None)?;
+    let help = "How long after it was due the latest turn began.";
+    to.encode_descriptor("turn_lateness_seconds", help, None, MetricType::Gauge)?
+        .encode_gauge(&counts.lateness)?;
+    let help = "Decisions that broke a promise of Penstock's own; always 0.";
+    to.encode_descriptor("invariant_violations", help, None, MetricType::Counter)?
+        .encode_counter::<Labels<'_>, u64, f64>(&counts.violations, None)
+}

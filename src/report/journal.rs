@@ -1,0 +1,60 @@
+//! What is logged of a turn: each write and what became of it, and each condition that turned over. Called by the tellers; a quiet
+//! pipeline logs nothing.
+
+use super::Picture;
+use super::conditions::Truth;
+use super::status::Change;
+use crate::decide::{Action, Ending, Outcome};
+
+/// Logs what happened in a turn of one pipeline.
+pub(super) fn write(picture: &Picture, changes: &[Change]) {
+    let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
+    for (_, outcome) in outcomes {
+        write_outcome(outcome);
+    }
+    let pipeline = &picture.glance.id;
+    for change in changes.iter().filter(|_| picture.may_act) {
+        let (condition, reason) = (change.claim.kind, &change.claim.reason);
+        let (status, message) = (change.claim.truth.word(), &change.claim.message);
+        let is_good = match condition {
+            "Ready" | "ObjectiveMet" => change.claim.truth == Truth::True,
+            "Fallback" | "WriterConflict" | "Stalled" => change.claim.truth == Truth::False,
+            _ => true,
+        };
+        if is_good {
+            tracing::info!(%pipeline, condition, status, %reason, %message, "condition");
+        } else {
+            tracing::warn!(%pipeline, condition, status, %reason, %message, "condition");
+        }
+    }
+}
+
+fn write_outcome(outcome: &Outcome) {
+    let scale = outcome.action.scale();
+    let (stage, target, from, to) = (&scale.stage, &scale.target, scale.from, scale.to);
+    let (reason, why) = (scale.why.code(), &scale.why);
+    match (&outcome.action, &outcome.result) {
+        (Action::Scale(_), Ending::Done { .. }) => {
+            tracing::info!(%stage, %target, from, to, reason, %why, "scaled");
+        }
+        (Action::Claim(_), Ending::Done { .. }) => {
+            tracing::info!(%stage, %target, replicas = from, "now owns the replica count");
+        }
+        (_, Ending::Conflict { writer }) => {
+            let (manager, applies) = (&writer.manager, writer.applies);
+            tracing::warn!(%stage, %target, from, to, %manager, applies, "another writer owns the replica count");
+        }
+        (_, Ending::Refused { code, message }) => {
+            tracing::warn!(%stage, %target, from, to, code, message, "the write was refused");
+        }
+        (_, Ending::Unknown { message }) => {
+            tracing::warn!(%stage, %target, from, to, message, "nobody can tell whether the write was carried out");
+        }
+        (_, Ending::Outdated | Ending::Gone) => {
+            tracing::debug!(%stage, %target, from, to, "the target moved under the write");
+        }
+        (_, Ending::NotSent { message }) => {
+            tracing::debug!(%stage, %target, from, to, message, "the write was not sent");
+        }
+    }
+}

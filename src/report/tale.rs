@@ -1,0 +1,101 @@
+//! What is worth an event, and its words: a move, a refusal, trouble when it comes and when it ends. Called by the event teller.
+
+use std::sync::Arc;
+
+use super::Glance;
+use super::conditions::{Truth, cut};
+use super::status::Change;
+use crate::decide::{Action, Ending, Outcome, Reason};
+
+/// Something to be told, once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tale {
+    pub(super) pipeline: Subject,
+    pub(super) reason: String,
+    pub(super) note: String,
+    pub(super) action: &'static str,
+    pub(super) is_warning: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Subject {
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) uid: Arc<str>,
+}
+
+fn tale(glance: &Glance, reason: &str, note: String, action: &'static str, warns: bool) -> Tale {
+    Tale {
+        pipeline: Subject {
+            namespace: Arc::clone(&glance.id.namespace),
+            name: Arc::clone(&glance.id.name),
+            uid: Arc::clone(&glance.uid),
+        },
+        reason: reason.to_owned(),
+        note: cut(note),
+        action,
+        is_warning: warns,
+    }
+}
+
+pub(super) fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
+    let scale = outcome.action.scale();
+    let (name, from, to) = (&scale.stage.name, scale.from, scale.to);
+    match (&outcome.action, &outcome.result) {
+        (Action::Scale(_), Ending::Done { .. }) => {
+            let took_over = matches!(scale.why, Reason::TakenOver { .. });
+            let reason = match (took_over, to > from) {
+                (true, _) => "TakenOver",
+                (false, true) => "ScaledUp",
+                (false, false) => "ScaledDown",
+            };
+            let note = format!("stage {name} from {from} to {to} replicas: {}", scale.why);
+            Some(tale(glance, reason, note, "Scale", took_over))
+        }
+        (_, Ending::Refused { code, message }) => {
+            let target = &scale.target;
+            let note =
+                format!("stage {name}: the write to {target} was refused ({code}): {message}");
+            Some(tale(glance, "WriteRefused", note, "Scale", true))
+        }
+        // A claim moves nothing; conflicts become conditions; the rest is decided on anew.
+        (Action::Claim(_), Ending::Done { .. })
+        | (
+            _,
+            Ending::Conflict { .. }
+            | Ending::Outdated
+            | Ending::Gone
+            | Ending::Unknown { .. }
+            | Ending::NotSent { .. },
+        ) => None,
+    }
+}
+
+/// Conditions that are worth an event: trouble when it comes, and its end.
+pub(super) fn of_change(glance: &Glance, change: &Change) -> Option<Tale> {
+    let claim = &change.claim;
+    let good = match claim.kind {
+        "Ready" | "ObjectiveMet" => Truth::True,
+        "Fallback" | "WriterConflict" => Truth::False,
+        _ => return None,
+    };
+    let is_bad = claim.truth != good && claim.truth != Truth::Unknown;
+    let was_bad = change.before.as_deref().is_some_and(|b| b != good.word() && b != "Unknown");
+    if is_bad {
+        let note = format!("{}: {}", claim.kind, claim.message);
+        Some(tale(glance, &claim.reason, note, "Report", true))
+    } else if was_bad && claim.truth == good {
+        let note = match (claim.kind, claim.message.is_empty()) {
+            ("Fallback", _) => "Fallback: its sources answer again".to_owned(),
+            ("WriterConflict", _) => {
+                "WriterConflict: nobody else writes its replicas now".to_owned()
+            }
+            (kind, _) => format!("{kind}: {}", claim.message),
+        };
+        let reason = format!("{}Ended", claim.kind);
+        let reason = if good == Truth::True { claim.reason.to_string() } else { reason };
+        Some(tale(glance, &reason, note, "Report", false))
+    } else {
+        None
+    }
+}
