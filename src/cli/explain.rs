@@ -250,13 +250,13 @@ fn table(view: &Pipeline) -> Table {
 }
 
 fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {
-    let wanted = stage.replicas.desired.map_or_else(|| "an unknown count".to_owned(), replicas);
-    write!(to, "{} should have {wanted}", stage.name)?;
+    let name = &stage.name;
     match (stage.replicas.desired, stage.replicas.current) {
+        (None, _) => writeln!(to, "How many replicas {name} should have is not known.")?,
         (Some(desired), Some(current)) if desired != current => {
-            writeln!(to, ", and has {current}.")?;
+            writeln!(to, "{name} should have {}, and has {current}.", replicas(desired))?;
         }
-        _ => writeln!(to, ".")?,
+        (Some(desired), _) => writeln!(to, "{name} should have {}.", replicas(desired))?,
     }
     let mut reasons: Vec<&Said> = stage.reasons.iter().collect();
     reasons.dedup();

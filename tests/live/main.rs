@@ -10,3 +10,9 @@ mod manifests;
 
 /// The kinds: accepted and refused with words.
 mod crd;
+
+/// What each write to `/scale` comes to.
+mod hands;
+
+/// `explain` and `top`, by port-forward.
+mod aloud;
