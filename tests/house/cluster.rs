@@ -3,21 +3,25 @@
 #[path = "../conformance/mod.rs"]
 mod conformance;
 
-use conformance::apply;
 use penstock::demo::cluster::{Cluster, Options};
 
-macro_rules! cases {
-    ($($room:ident::$case:ident),* $(,)?) => {
-        $(#[tokio::test]
-        async fn $case() {
-            let quiet = Options { controllers: false, ..Options::default() };
-            $room::$case(Cluster::new(quiet).client()).await;
-        })*
+macro_rules! in_memory {
+    ($($room:ident: $($case:ident),+;)+) => {
+        $(mod $room {
+            $(#[tokio::test]
+            async fn $case() {
+                super::conformance::$room::$case(super::ground()).await;
+            })+
+        })+
     };
 }
+conformance::every_case!(in_memory);
 
-cases! {
-    apply::a_conflict_names_the_other_manager,
-    apply::an_apply_to_scale_owns_replicas,
-    apply::a_dropped_field_goes_unless_another_holds_it,
+fn ground() -> conformance::ground::Ground {
+    let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
+    conformance::ground::Ground {
+        client: cluster.client(),
+        namespace: "default".to_owned(),
+        minor: 36,
+    }
 }

@@ -8,6 +8,9 @@ mod servers;
 #[path = "../manifests/mod.rs"]
 mod manifests;
 
+/// What the in-memory API answers, real ones answer too.
+mod conformance;
+
 /// The kinds: accepted and refused with words.
 mod crd;
 

@@ -6,7 +6,7 @@ use super::fields::Set;
 use super::managers::{Entry, Operation, Writer, bare, entries, store, strip};
 use super::refusal::Refusal;
 use crate::crd::schema::Node;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What an apply works on.
@@ -46,13 +46,14 @@ impl Apply<'_> {
         finish: &dyn Fn(&mut Value),
     ) -> Result<Value, Refusal> {
         let live = bare(live);
-        let config = without_nulls(config);
+        let config = without(Some(self.shape), &without_nulls(config), &self.reset);
+        let config = config.unwrap_or_else(|| Value::Object(Map::new()));
         let shape = Some(self.shape);
         let mut managers = managers;
         let mine = Entry::new(self.writer, Operation::Apply);
         let before =
             managers.iter().find(|entry| entry.is_of(&mine)).map(|entry| entry.fields.clone());
-        let written = fields_of(shape, &config).without_trees(&self.reset);
+        let written = fields_of(shape, &config);
         let fields = strip(&written);
         managers.retain(|entry| !entry.is_of(&mine));
         let owned_by_others: Vec<Entry> = managers.clone();

@@ -17,6 +17,7 @@ use super::watch;
 use super::write::{Face, State, Unknown, Via, Write};
 use super::{Body, Options};
 use crate::clock::Clock;
+use crate::crd::schema::{Fault as Broken, Reason};
 use bytes::Bytes;
 use futures::StreamExt;
 use http::header::{CONTENT_TYPE, USER_AGENT, WARNING};
@@ -258,6 +259,11 @@ impl Api {
                 let kind = Kind::of(&ask.content_type, ask.resource.custom)?;
                 let patch = decode(ask, body)?;
                 let force = ask.query.is_true("force");
+                if force && kind != Kind::Apply {
+                    let why = "may not be specified for non-apply patch";
+                    let fault = Broken::new("force", Reason::Forbidden, None, why);
+                    return Err(Refusal::invalid("PatchOptions", "meta.k8s.io", "", &[fault]));
+                }
                 if face == Face::Scale {
                     (StatusCode::OK, write.patch_scale(place, kind, &patch, force)?)
                 } else {

@@ -115,8 +115,8 @@ fn resource(
     let [plural, rest @ ..] = rest else { return Err(Refusal::no_such_resource()) };
     let Some(resource) = state.kinds.find(of.0, of.1, plural).cloned() else {
         return match state.kinds.of(of.0, of.1).next() {
-            Some(_) => Err(Refusal::no_such_resource()),
-            None => Ok(Route::Text(StatusCode::NOT_FOUND, NO_PAGE)),
+            Some(other) if !other.custom => Err(Refusal::no_such_resource()),
+            _ => Ok(Route::Text(StatusCode::NOT_FOUND, NO_PAGE)),
         };
     };
     let name = rest.first().copied().unwrap_or_default();

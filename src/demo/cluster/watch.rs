@@ -26,6 +26,8 @@ struct Watcher {
     selector: Selector,
     view: View,
     position: u64,
+    /// Where the watch began, or its last bookmark.
+    marked: u64,
     queue: VecDeque<Bytes>,
     changes: watch::Receiver<u64>,
     cuts: watch::Receiver<u64>,
@@ -79,6 +81,7 @@ pub(super) fn start(
         selector,
         view,
         position: state.store.revision,
+        marked: state.store.revision,
         queue: VecDeque::new(),
         changes,
         cuts: api.cuts.subscribe(),
@@ -102,6 +105,7 @@ pub(super) fn start(
         }
     } else if let Some(revision) = asked.filter(|revision| *revision > 0) {
         watcher.position = revision;
+        watcher.marked = revision;
     }
     drop(state);
     watcher.catch_up();
@@ -131,13 +135,11 @@ impl Watcher {
                 }
                 () = sleep_until(bookmark) => {
                     self.bookmark = Some(Instant::now() + self.api.options.bookmark_every);
-                    self.catch_up();
-                    self.push_bookmark(false);
+                    self.mark_progress();
                 }
                 () = sleep_until(self.deadline) => {
-                    self.catch_up();
                     if self.bookmark.is_some() {
-                        self.push_bookmark(false);
+                        self.mark_progress();
                     }
                     self.over = true;
                 }
@@ -211,7 +213,16 @@ impl Watcher {
         self.queue.push_back(line(kind, &shown));
     }
 
+    /// A bookmark, if there is news since the last one.
+    fn mark_progress(&mut self) {
+        self.catch_up();
+        if self.position > self.marked && !self.over {
+            self.push_bookmark(false);
+        }
+    }
+
     fn push_bookmark(&mut self, initial_end: bool) {
+        self.marked = self.position;
         let (kind, version) = match self.view {
             View::Whole => (self.resource.kind.as_str(), self.resource.api_version()),
             View::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),

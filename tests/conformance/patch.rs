@@ -1,0 +1,152 @@
+//! The three plain kinds of patch.
+
+use super::ground::{Ground, config_map, deployment, rollout};
+use serde_json::json;
+
+pub(crate) async fn merge_patches_remove_with_null(g: Ground) {
+    g.post(&g.config_map(""), &config_map("c")).await.expect(201);
+    let patched = g
+        .merge(
+            &g.config_map("c"),
+            &json!({"data": {"a": null, "b": "1"}, "metadata": {"labels": {"of": null}}}),
+        )
+        .await
+        .expect(200);
+    assert_eq!(patched.body["data"], json!({"b": "1"}));
+    assert_eq!(patched.body["metadata"]["labels"], json!({"n": "c"}));
+    let renamed = g.merge(&g.config_map("c"), &json!({"metadata": {"name": "d"}})).await;
+    renamed.refused(
+        400,
+        "BadRequest",
+        "the name of the object (d) does not match the name on the URL (c)",
+    );
+    g.merge(&g.config_map("none"), &json!({})).await.refused(
+        404,
+        "NotFound",
+        "configmaps \"none\" not found",
+    );
+}
+
+pub(crate) async fn json_patches_test_before_they_write(g: Ground) {
+    g.post(&g.config_map(""), &config_map("c")).await.expect(201);
+    let steps = json!([{"op": "test", "path": "/data/a", "value": "c"}, {"op": "replace", "path": "/data/a", "value": "2"}, {"op": "add", "path": "/data/b", "value": "3"}]);
+    let patched = g.json_patch(&g.config_map("c"), &steps).await.expect(200);
+    assert_eq!(patched.body["data"], json!({"a": "2", "b": "3"}));
+    let message = "the server rejected our request due to an error in our request";
+    g.json_patch(&g.config_map("c"), &steps).await.refused(422, "Invalid", message);
+    g.json_patch(&g.config_map("c"), &json!([{"op": "remove", "path": "/data/zzz"}]))
+        .await
+        .refused(422, "Invalid", message);
+}
+
+fn containers(change: &serde_json::Value) -> serde_json::Value {
+    json!({"spec": {"template": {"spec": change}}})
+}
+
+pub(crate) async fn containers_are_merged_by_name(g: Ground) {
+    let mut object = deployment("web", Some(0));
+    object["spec"]["template"]["spec"]["containers"][0]["env"] =
+        json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]);
+    object["spec"]["template"]["spec"]["containers"][0]["ports"] =
+        json!([{"containerPort": 80}, {"containerPort": 81}]);
+    g.post(&g.deployment(""), &object).await.expect(201);
+    let change = containers(
+        &json!({"containers": [{"name": "main", "env": [{"name": "B", "value": "3"}, {"name": "C", "value": "4"}], "ports": [{"containerPort": 80, "name": "http"}]}]}),
+    );
+    let patched = g.strategic(&g.deployment("web"), &change).await.expect(200);
+    let main = &patched.body["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(
+        main["env"],
+        json!([{"name": "A", "value": "1"}, {"name": "B", "value": "3"}, {"name": "C", "value": "4"}])
+    );
+    assert_eq!(
+        main["ports"],
+        json!([{"name": "http", "containerPort": 80, "protocol": "TCP"}, {"containerPort": 81, "protocol": "TCP"}])
+    );
+    assert_eq!(main["image"], "demo:1");
+    let added = containers(
+        &json!({"$setElementOrder/containers": [{"name": "side"}, {"name": "main"}], "containers": [{"name": "side", "image": "s:1"}]}),
+    );
+    let patched = g.strategic(&g.deployment("web"), &added).await.expect(200);
+    let names: Vec<_> = patched.body["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].clone())
+        .collect();
+    assert_eq!(names, ["side", "main"]);
+}
+
+pub(crate) async fn directives_delete_and_order(g: Ground) {
+    let mut object = deployment("web", Some(0));
+    object["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]);
+    g.post(&g.deployment(""), &object).await.expect(201);
+    let deleted = containers(
+        &json!({"containers": [{"name": "main", "env": [{"name": "A", "$patch": "delete"}]}]}),
+    );
+    let patched = g.strategic(&g.deployment("web"), &deleted).await.expect(200).body;
+    assert_eq!(
+        patched["spec"]["template"]["spec"]["containers"][0]["env"],
+        json!([{"name": "B", "value": "2"}, {"name": "C", "value": "3"}])
+    );
+    let ordered = containers(
+        &json!({"containers": [{"name": "main", "$setElementOrder/env": [{"name": "C"}, {"name": "B"}], "env": [{"name": "B", "value": "9"}]}]}),
+    );
+    let patched = g.strategic(&g.deployment("web"), &ordered).await.expect(200).body;
+    assert_eq!(
+        patched["spec"]["template"]["spec"]["containers"][0]["env"],
+        json!([{"name": "C", "value": "3"}, {"name": "B", "value": "9"}])
+    );
+    let recreate = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
+    let patched = g.strategic(&g.deployment("web"), &recreate).await.expect(200).body;
+    assert_eq!(patched["spec"]["strategy"], json!({"type": "Recreate"}));
+    let defaulted = g
+        .strategic(
+            &g.deployment("web"),
+            &json!({"spec": {"revisionHistoryLimit": null, "strategy": {"type": "RollingUpdate"}}}),
+        )
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(
+        defaulted["spec"]["strategy"]["rollingUpdate"],
+        json!({"maxSurge": "25%", "maxUnavailable": "25%"})
+    );
+    assert_eq!(defaulted["spec"]["revisionHistoryLimit"], 10);
+    g.strategic(&g.deployment("web"), &json!({"metadata": {"finalizers": ["a.io/a"]}}))
+        .await
+        .expect(200);
+    let united = g
+        .strategic(&g.deployment("web"), &json!({"metadata": {"finalizers": ["c.io/d"]}}))
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(united["metadata"]["finalizers"], json!(["c.io/d", "a.io/a"]));
+    let none = g
+        .strategic(
+            &g.deployment("web"),
+            &json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a.io/a", "c.io/d"]}}),
+        )
+        .await
+        .expect(200)
+        .body;
+    assert!(none["metadata"].get("finalizers").is_none());
+    let replaced = containers(
+        &json!({"containers": [{"name": "only", "image": "o:1"}, {"$patch": "replace"}]}),
+    );
+    let patched = g.strategic(&g.deployment("web"), &replaced).await.expect(200).body;
+    assert_eq!(patched["spec"]["template"]["spec"]["containers"].as_array().map(Vec::len), Some(1));
+}
+
+pub(crate) async fn custom_kinds_take_no_strategic_patch(g: Ground) {
+    let version = g.define("nostrategic").await;
+    g.post(&g.path(&version, "rollouts", ""), &rollout(&version, "r", &json!({"name": "abc"})))
+        .await
+        .expect(201);
+    let refused = g
+        .strategic(&g.path(&version, "rollouts", "r"), &json!({"spec": {"min": 1}}))
+        .await
+        .expect(415);
+    assert!(refused.message().starts_with("the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json"), "{}", refused.message());
+    g.forget(&version).await;
+}
