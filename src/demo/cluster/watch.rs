@@ -162,7 +162,7 @@ impl Watcher {
         let Some(kept) = state.store.shelf(&self.resource.shelf) else { return };
         let Some(news) = kept.since(self.position) else {
             let message =
-                format!("too old resource version: {} ({})", self.position, kept.floor + 1);
+                format!("too old resource version: {} ({})", self.position, kept.floor);
             self.fail(&Refusal::expired(message, None));
             return;
         };
