@@ -23,8 +23,10 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_millis(500);
 /// Questions due within this are asked together.
 const SLACK: Duration = Duration::from_millis(100);
-/// A server that stays silent is tried at the polls so many times, then ever more rarely.
-const PATIENCE: u32 = 5;
+/// A server that refuses us is tried at the polls so many times, then ever more rarely: it takes somebody to mend that.
+const PATIENCE_WHEN_REFUSED: u32 = 5;
+/// One that is away is tried at the polls for so long, since brokers restart and shall be found within two polls.
+const PATIENCE_WHEN_AWAY: Duration = Duration::from_mins(2);
 /// One line for each server in this time, however it comes and goes.
 const COMPLAINT_EVERY: Duration = Duration::from_mins(1);
 /// The longest pause between two tries.
@@ -173,10 +175,12 @@ impl<S: Source> Visitor<S> {
         };
         // Stamped with the start: a reading is never younger than what it says.
         let at = self.errand.clock.at(start);
-        let is_silent = !answers.is_empty()
-            && answers.iter().all(|answer| answer.as_ref().is_err_and(Error::is_of_connection));
-        self.schedule(&due, start, is_silent);
-        if let Some(Err(error)) = answers.first().filter(|_| is_silent) {
+        let is_silent =
+            answers.iter().all(|answer| answer.as_ref().is_err_and(Error::is_of_connection));
+        let silence =
+            answers.first().filter(|_| is_silent).and_then(|answer| answer.as_ref().err());
+        self.schedule(&due, start, silence);
+        if let Some(error) = silence {
             self.complain(error, start);
         }
         let ids: Vec<QuestionId> = due.iter().map(|question| question.id.clone()).collect();
@@ -208,19 +212,35 @@ impl<S: Source> Visitor<S> {
 
     /// When the questions just asked are asked again. All questions of an address share one grid of time, so that intervals that
     /// are multiples of each other meet in one visit.
-    fn schedule(&mut self, asked: &[&Arc<Question>], start: Instant, is_silent: bool) {
+    fn schedule(&mut self, asked: &[&Arc<Question>], start: Instant, silence: Option<&Error>) {
         for question in asked {
             let interval = question.poll_interval.max(SLACK * 2);
-            let since = (start + SLACK).saturating_duration_since(self.errand.first);
+            // From now on, not from the start: a visit that took longer than the interval is not made up for.
+            let since = (Instant::now() + SLACK).saturating_duration_since(self.errand.first);
             let rounds =
                 u32::try_from(since.as_nanos() / interval.as_nanos()).unwrap_or(u32::MAX - 1);
             self.due.insert(question.id.clone(), self.errand.first + interval * (rounds + 1));
         }
-        self.silences = if is_silent { self.silences.saturating_add(1) } else { 0 };
-        if self.silences > PATIENCE {
-            let shortest = asked.iter().map(|question| question.poll_interval).min();
-            let base = shortest.unwrap_or(DEADLINE);
-            let doubled = base.saturating_mul(1 << (self.silences - PATIENCE).min(10));
+        let Some(error) = silence else {
+            self.silences = 0;
+            return;
+        };
+        self.silences = self.silences.saturating_add(1);
+        let base = asked
+            .iter()
+            .map(|question| question.poll_interval)
+            .min()
+            .unwrap_or(DEADLINE)
+            .max(SLACK);
+        let patience = if error.is_lasting() {
+            PATIENCE_WHEN_REFUSED
+        } else {
+            u32::try_from(PATIENCE_WHEN_AWAY.as_millis() / base.as_millis())
+                .unwrap_or(0)
+                .max(PATIENCE_WHEN_REFUSED)
+        };
+        if self.silences > patience {
+            let doubled = base.saturating_mul(1 << (self.silences - patience).min(10));
             let pause = doubled.min(LONGEST_PAUSE.max(base));
             self.not_before = start + pause.mul_f64(0.75 + fastrand::f64() / 4.0);
         }
