@@ -105,7 +105,7 @@ impl Run {
             record: self.record,
             seat: Seat { namespace, name: self.lease_name, identity: identity(host.trim()) },
         };
-        daemon::run(clients, options, goodbye()?).await?;
+        Box::pin(daemon::run(clients, options, goodbye()?)).await?;
         Ok(())
     }
 }

@@ -16,6 +16,8 @@ use super::writes::span;
 const SLOTS: usize = 16;
 /// The newest instants are always kept: the speed of the last two polls rests on them.
 const NEWEST: usize = 3;
+/// What one poll brought is a burst when it is so much above the mean of the others.
+const BURST: f64 = 1.5;
 /// History kept at least, for rates; more while an item that old still waits.
 const MEMORY_MS: i64 = 130_000;
 
@@ -43,6 +45,8 @@ pub(super) struct Trace {
     served: u64,
     /// Items that arrived in partitions where the group never committed, since the stage last ran.
     unclaimed: u64,
+    /// When the topic was last seen recreated.
+    recreated: Option<Timestamp>,
     /// A reading in which offsets went backwards; until a second one agrees nothing is concluded from it.
     suspect: Option<Timestamp>,
 }
@@ -92,16 +96,15 @@ pub(super) struct Age {
 /// How fast items arrive, in items a second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Arrivals {
-    /// Mean of the last minute (of two polls, if those are longer). What came before the record began counts as nothing.
+    /// Mean of the last minute (of two polls, if those are longer), but for one burst. What came before the record began counts as
+    /// nothing.
     pub(super) minute: f64,
-    /// The same a poll ago.
-    pub(super) before: f64,
     /// Mean of the last 20 s.
     pub(super) recent: f64,
-    /// Between the last two polls.
-    pub(super) last: f64,
     /// The slower of the last two polls: a level that held for both, not one burst.
     pub(super) sudden: f64,
+    /// Is the burst left out the latest poll? It may be the start of a new level: the next poll tells.
+    pub(super) is_jump: bool,
     /// Does the record reach back far enough to lower a stage on it?
     pub(super) is_mature: bool,
 }
@@ -111,10 +114,9 @@ impl Arrivals {
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             minute: self.minute + other.minute,
-            before: self.before + other.before,
             recent: self.recent + other.recent,
-            last: self.last + other.last,
             sudden: self.sudden + other.sudden,
+            is_jump: self.is_jump || other.is_jump,
             is_mature: self.is_mature && other.is_mature,
         }
     }
@@ -127,18 +129,23 @@ impl Trace {
             return;
         }
         let seen = partitions(queue);
-        let went_back = self.follow(&seen, is_whole, queue.served_at.unwrap_or(reading.at));
-        self.suspect = match went_back {
-            Some(()) => Some(reading.at),
-            None => self.suspect.filter(|&since| !agrees(since, reading.at, queue)),
+        let commits = queue.served_at.unwrap_or(reading.at);
+        let (went_back, is_recreated) = self.follow(&seen, is_whole, commits);
+        if is_recreated {
+            self.recreated = Some(reading.at);
+        }
+        self.suspect = if went_back {
+            Some(reading.at)
+        } else {
+            self.suspect.filter(|&since| !agrees(since, reading.at, queue))
         };
         self.read = Some(reading.at);
         self.record(reading.at.as_millisecond());
     }
 
-    /// Moves each partition on. Says so when offsets went backwards.
-    fn follow(&mut self, seen: &[Part], is_whole: bool, commits: Timestamp) -> Option<()> {
-        let mut went_back = None;
+    /// Moves each partition on. Says whether offsets went backwards, and whether ends did, as only in a recreated topic.
+    fn follow(&mut self, seen: &[Part], is_whole: bool, commits: Timestamp) -> (bool, bool) {
+        let mut went_back = false;
         let mut arrived = 0_u64;
         let mut served = 0_u64;
         let mut unclaimed = 0_u64;
@@ -149,16 +156,19 @@ impl Trace {
             let Some(part) = self.parts.get_mut(at) else { continue };
             let came = distance(part.end, new.end);
             arrived = arrived.saturating_add(came);
-            if part.is_committed && new.is_committed {
+            // Before its first commit a partition stands where the group will begin, if that lies before its end: what the
+            // first commit leaps over was worked off. One that stands at its end only follows it.
+            let was_known = part.is_committed || part.position < part.end;
+            if was_known && new.is_committed {
                 served = served.saturating_add(distance(part.position, new.position));
                 if new.position < part.position {
-                    went_back = Some(());
+                    went_back = true;
                 }
             } else if !new.is_committed {
                 unclaimed = unclaimed.saturating_add(came);
             }
             if new.end < part.end {
-                went_back = Some(());
+                went_back = true;
                 is_recreated = true;
             }
             *part = Part { base: part.base, ..*new };
@@ -179,7 +189,7 @@ impl Trace {
         {
             self.commit_gap = span(before, commits);
         }
-        went_back
+        (went_back, is_recreated)
     }
 
     /// Makes room for partitions that are new and lets go of those that are gone.
@@ -362,23 +372,43 @@ impl Trace {
         let newest = self.point(count.checked_sub(1)?)?;
         let last = self.point(count.checked_sub(2)?)?;
         let poll = poll.as_secs_f64() * 1000.0;
-        let between = |from: (f64, f64), to: (f64, f64)| {
-            if from.0 < to.0 { (to.1 - from.1) / (to.0 - from.0) * 1000.0 } else { 0.0 }
-        };
-        let mean = |to: (f64, f64), back: f64| {
-            let start = to.0 - back.max(2.0 * poll);
-            between((start, self.arrived_by(start)), to)
+        let mean = |back: f64| {
+            let start = newest.0 - back.max(2.0 * poll);
+            speed((start, self.arrived_by(start)), newest)
         };
         let first = count.checked_sub(3).and_then(|slot| self.point(slot));
-        let latest = between(last, newest);
+        let (minute, is_jump) = self.without_burst(newest, (2.0 * poll).max(60_000.0), poll);
         Some(Arrivals {
-            minute: mean(newest, 60_000.0),
-            before: mean(last, 60_000.0),
-            recent: mean(newest, 20_000.0),
-            last: latest,
-            sudden: first.map_or(0.0, |first| between(first, last).min(latest)),
+            minute,
+            recent: mean(20_000.0),
+            sudden: first.map_or(0.0, |first| speed(first, last).min(speed(last, newest))),
+            is_jump,
             is_mature: (2.0 * poll).max(60_000.0) <= newest.0 - self.point(0)?.0,
         })
+    }
+
+    /// Mean over the time `back` from the newest instant, without the one poll that brought most if that was a burst: a burst is
+    /// backlog, and would be counted twice. Says whether it was the latest poll.
+    fn without_burst(&self, newest: (f64, f64), back: f64, poll: f64) -> (f64, bool) {
+        let start = newest.0 - back;
+        let total = newest.1 - self.arrived_by(start);
+        let mut steepest: Option<((f64, f64), (f64, f64))> = None;
+        for slot in 1..self.times.len() {
+            let (Some(from), Some(to)) = (self.point(slot - 1), self.point(slot)) else { break };
+            let is_poll = start <= from.0 && to.0 - from.0 <= 1.5 * poll + 1000.0;
+            if is_poll && steepest.is_none_or(|(a, b)| speed(a, b) < speed(from, to)) {
+                steepest = Some((from, to));
+            }
+        }
+        let mean = total / back * 1000.0;
+        let Some((from, to)) = steepest else { return (mean, false) };
+        let (came, took) = (to.1 - from.1, to.0 - from.0);
+        let rest = (total - came).max(0.0) / (back - took).max(1.0) * 1000.0;
+        if is_above(came / took * 1000.0, rest, BURST, took / 1000.0) {
+            (rest, newest.0 <= to.0)
+        } else {
+            (mean, false)
+        }
     }
 
     /// Items that had arrived at a time, on the line between the instants around it.
@@ -395,6 +425,13 @@ impl Trace {
             before = here;
         }
         before.1
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn weight(&self) -> usize {
+        8 * (self.times.capacity() + self.arrived.capacity())
+            + 4 * self.ends.capacity()
+            + size_of::<Part>() * self.parts.capacity()
     }
 
     /// Items taken since the record began: a counter that never goes back.
@@ -437,10 +474,26 @@ impl Trace {
         (self.commits_read, self.commits_moved)
     }
 
+    /// When the topic was last seen recreated.
+    pub(super) fn recreated(&self) -> Option<Timestamp> {
+        self.recreated
+    }
+
     /// Did offsets go backwards, with no second reading yet that agrees?
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect.is_some()
     }
+}
+
+/// Items a second between two points in time.
+fn speed(from: (f64, f64), to: (f64, f64)) -> f64 {
+    if from.0 < to.0 { (to.1 - from.1) / (to.0 - from.0) * 1000.0 } else { 0.0 }
+}
+
+/// Is a level of arrivals, kept up for some seconds, above a mean by a factor and by more than chance?
+pub(super) fn is_above(level: f64, mean: f64, factor: f64, seconds: f64) -> bool {
+    let chance = 4.0 * (mean * seconds + 1.0).sqrt();
+    factor * mean < level && chance < (level - mean) * seconds
 }
 
 /// A later reading agrees once its commits, too, were read after the suspicious one; half a minute is enough in any case.

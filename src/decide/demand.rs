@@ -129,10 +129,18 @@ fn objective(stage: &Stage, load: &Load, means: &Means, is_alone: bool) -> Optio
 }
 
 fn size(stage: &Stage, objective: f64, load: &Load, means: &Means, rate: f64) -> Bid {
-    let need = Need::new(objective, load, means, rate);
+    let mut need = Need::new(objective, load, means, rate);
     let partitions = load.partitions.filter(|&partitions| 0 < partitions);
     let most = partitions.unwrap_or(u32::MAX).min(stage.max).max(1);
-    let wished = need.smallest(partitions, most);
+    let mut wished = need.smallest(partitions, most);
+    if load.is_jump && means.desired < wished {
+        // The next poll tells a burst from a new level. Only what cannot wait for it is a reason to move now: one move, not two.
+        let patient = Need { goal: need.goal.max(objective), ..need };
+        let urgent = patient.smallest(partitions, most);
+        if urgent <= means.desired {
+            (need, wished) = (patient, urgent);
+        }
+    }
     let Load { lag, delay, arrivals, .. } = *load;
     let mut bid = if wished == means.desired {
         Bid::new(wished, Reason::Steady { delay, objective })
@@ -159,7 +167,7 @@ fn size(stage: &Stage, objective: f64, load: &Load, means: &Means, rate: f64) ->
 }
 
 /// What must be done, in replicas' worth of work.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Need<'a> {
     means: &'a Means,
     /// For what arrives.
@@ -172,9 +180,7 @@ struct Need<'a> {
 
 impl<'a> Need<'a> {
     fn new(objective: f64, load: &Load, means: &'a Means, rate: f64) -> Self {
-        let planned = (GOAL * objective - load.commits).max(LATE * objective);
-        // With a jump whose nature the next poll tells, only what cannot wait for it is a reason to move: one move, not two.
-        let goal = if load.is_jump { objective.max(planned) } else { planned }.max(1.0);
+        let goal = (GOAL * objective - load.commits).max(LATE * objective).max(1.0);
         // The later it is already, the sooner it is to be over: at twice the objective, in half the time.
         let lateness = (load.delay / objective.max(1.0) - 1.0).clamp(0.0, 1.0);
         Self {

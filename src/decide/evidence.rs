@@ -13,6 +13,9 @@ use super::snapshot::{Observation, Queue, Reading, Value};
 /// A number above this cannot be a count of anything: a double no longer tells it from its neighbour.
 const LARGEST: f64 = 9_007_199_254_740_992.0;
 
+/// Nothing is polled or committed more slowly than this, whatever is claimed.
+const SLOWEST: Duration = Duration::from_hours(1);
+
 /// The sources of a stage, in the order of their names so that the order of writing decides nothing.
 #[derive(Debug)]
 pub(super) struct Evidence<'a> {
@@ -95,7 +98,12 @@ impl<'a> Evidence<'a> {
     /// The shortest gap between two polls of its sources.
     pub(super) fn poll(&self) -> Duration {
         let poll = self.sources.iter().map(|seen| seen.source.poll_interval).min();
-        poll.unwrap_or(Duration::from_secs(15))
+        poll.unwrap_or(Duration::from_secs(15)).min(SLOWEST)
+    }
+
+    /// The longest measured time between two commits of a queue's consumers.
+    pub(super) fn commits(&self) -> Option<Duration> {
+        self.queues().filter_map(|(_, queue)| Some(queue.commit_interval?.min(SLOWEST))).max()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::age::{Age, Arrivals, Trace};
+use super::age::{Age, Arrivals, Trace, is_above};
 use super::demand::{Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
 use super::idle::{self, Work};
@@ -26,8 +26,6 @@ const HINT: u32 = 3;
 const RECALLED: u32 = 10;
 /// A level that held for two polls counts as new when it is so much above the minute's mean.
 const SUDDEN: f64 = 1.1;
-/// What one poll brought is a jump when it is so much above the minute's mean.
-const JUMP: f64 = 1.3;
 
 /// What is known of a stage at this instant.
 #[derive(Debug, Clone)]
@@ -55,7 +53,7 @@ impl Known {
     pub(super) fn of(turn: &Turn<'_>, memory: &StageMemory, workload: Option<&Workload>) -> Self {
         let evidence = &turn.evidence;
         let (at, poll) = (turn.at, evidence.poll());
-        let commits = evidence.queues().filter_map(|(_, queue)| queue.commit_interval).max();
+        let commits = evidence.commits();
         let arrivals = memory.arrivals(evidence);
         let counted = evidence.queues().any(|(seen, _)| memory.trace(&seen.source.name).is_some());
         let is_sized = turn.stage.max_delay.is_some() && counted;
@@ -123,21 +121,14 @@ impl Known {
         })
     }
 
-    /// The minute's mean, unless a new level has held for two polls and is no chance. What a single poll brought may be a burst or a
-    /// level: until the next one tells, it counts as backlog only. Says whether that is so.
+    /// The minute's mean, unless a new level has held for two polls and is no chance. Says whether the latest poll may be the start
+    /// of a new level: until the next one tells, it counts as backlog only.
     fn level(&self, arrivals: Arrivals) -> (f64, bool) {
-        let Arrivals { minute, before, last, sudden, .. } = arrivals;
-        let is_above = |level: f64, mean: f64, factor: f64, polls: f64| {
-            let seconds = polls * self.poll.as_secs_f64();
-            let chance = 4.0 * (mean * seconds + 1.0).sqrt();
-            factor * mean < level && chance < (level - mean) * seconds
-        };
-        if is_above(sudden, minute, SUDDEN, 2.0) {
+        let Arrivals { minute, sudden, is_jump, .. } = arrivals;
+        if is_above(sudden, minute, SUDDEN, 2.0 * self.poll.as_secs_f64()) {
             (sudden, false)
-        } else if is_above(last, before, JUMP, 1.0) {
-            (before, true)
         } else {
-            (minute, false)
+            (minute, is_jump)
         }
     }
 
@@ -194,15 +185,16 @@ impl StageMemory {
 
     /// Takes in what the sources say, and distrusts what went backwards.
     pub(super) fn read(&mut self, evidence: &mut Evidence<'_>, at: Timestamp) {
-        let named = |name: &Arc<str>| evidence.sources.iter().any(|seen| seen.source.name == *name);
-        self.traces.retain(|name, _| named(name));
+        let names = || evidence.sources.iter().map(|seen| &*seen.source.name);
+        self.traces.keep(|known| names().any(|name| name == known));
         for seen in &mut evidence.sources {
             let (Some(reading), Some(queue)) = (seen.reading, seen.queue()) else { continue };
-            let trace = self.traces.entry(Arc::clone(&seen.source.name)).or_default();
+            let mut trace = self.traces.take(&seen.source.name).unwrap_or_default();
             trace.push(reading, queue, seen.trust != Trust::AtLeast);
             if trace.is_suspect() {
                 seen.suspect();
             }
+            self.traces.put(&seen.source.name, trace);
         }
         self.blind.observe(evidence, at);
         if evidence.is_fresh() {
@@ -214,7 +206,7 @@ impl StageMemory {
     pub(super) fn learn(&mut self, turn: &Turn<'_>, workload: &Workload, moves: &[Move]) -> Known {
         let (at, evidence) = (turn.at, &turn.evidence);
         self.pods.observe(workload, self.writes.last(), at);
-        let interval = evidence.queues().filter_map(|(_, queue)| queue.commit_interval).max();
+        let interval = evidence.commits();
         let work = self.work(turn, workload, interval.unwrap_or(COMMITS));
         let often =
             interval.filter(|interval| *interval + evidence.poll() <= Duration::from_secs(10));
@@ -225,7 +217,7 @@ impl StageMemory {
         }
         let window = steady::window(self.pods.startup(), self.pods.rebalance());
         for moved in moves {
-            self.calm.moved(*moved, window);
+            self.calm.moved(*moved, window, &turn.stage.behaviour);
         }
         Known::of(turn, self, Some(workload))
     }
@@ -273,6 +265,11 @@ impl StageMemory {
         (!self.is_warm && at < until).then_some(until)
     }
 
+    /// When a topic of the stage was last seen recreated.
+    pub(super) fn recreated(&self) -> Option<Timestamp> {
+        self.traces.values().filter_map(Trace::recreated).max()
+    }
+
     /// The record of a queue that counts what comes and goes.
     fn trace(&self, source: &Arc<str>) -> Option<&Trace> {
         self.traces.get(source).filter(|trace| trace.counts())
@@ -313,7 +310,7 @@ impl StageMemory {
             };
             let behind = self.trace(&seen.source.name).map_or(Duration::ZERO, Trace::since_commit);
             let commits = queue.commit_interval.unwrap_or(COMMITS);
-            let taken = speed * behind.min(2 * commits).as_secs_f64();
+            let taken = speed * behind.min(commits.saturating_mul(2)).as_secs_f64();
             let waiting = (float(lag(queue)) - taken).max(0.0) + coasted;
             backlog = Some(backlog.unwrap_or(0.0) + waiting);
         }

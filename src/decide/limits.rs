@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::demand::Bid;
 use super::pipeline::{Behaviour, Policy, Rules, Select, Unit};
 use super::reason::Reason;
+use super::steady::Moment;
 use super::writes::{Move, span};
 
-/// The longest period a policy can have.
-const LONGEST_PERIOD: Duration = Duration::from_mins(30);
-/// Wishes and moves kept; beyond it neighbours are joined, which can only limit more.
-const KEPT: usize = 32;
+/// Wishes and moves kept; beyond it the two oldest are joined.
+const KEPT: usize = 24;
 
 /// Wishes of the past, as far as a window needs them: for the largest, only those not exceeded since; for the smallest, only those
 /// not undercut since.
@@ -22,6 +21,10 @@ const KEPT: usize = 32;
 pub(super) struct Wishes(Vec<(Timestamp, u32)>);
 
 impl Wishes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Remembers a wish of which the largest counts.
     pub(super) fn push_high(&mut self, wish: u32, at: Timestamp, window: Duration) {
         self.0.retain(|&(then, old)| wish < old && is_within(then, at, window));
@@ -35,13 +38,18 @@ impl Wishes {
     }
 
     fn push(&mut self, wish: u32, at: Timestamp, join: fn(u32, u32) -> u32) {
-        self.0.push((at, wish));
-        if KEPT < self.0.len() {
+        if KEPT <= self.0.len() {
             let (_, oldest) = self.0.remove(0);
             if let Some((_, next)) = self.0.first_mut() {
                 *next = join(*next, oldest);
             }
         }
+        self.0.push((at, wish));
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn weight(&self) -> usize {
+        self.0.capacity() * size_of::<(Timestamp, u32)>()
     }
 
     /// The wish that counts, and when it was last wished: the oldest still within the window.
@@ -50,23 +58,28 @@ impl Wishes {
     }
 }
 
-/// Accepted moves of the last half hour.
+/// Accepted moves, as far back as policies look.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Moves(Vec<(Timestamp, i64)>);
 
 impl Moves {
-    pub(super) fn push(&mut self, moved: Move) {
-        self.0.retain(|&(then, _)| is_within(then, moved.at, LONGEST_PERIOD));
-        self.0.push((moved.at, i64::from(moved.to) - i64::from(moved.from)));
-        if KEPT < self.0.len() {
-            // Joined to the later one, and only with its like: a limit may then hold a little longer, never shorter.
-            let like = |pair: &[(Timestamp, i64)]| (pair[0].1 < 0) == (pair[1].1 < 0);
-            let at = self.0.windows(2).position(like).unwrap_or(0);
-            let (_, change) = self.0.remove(at);
-            if let Some((_, next)) = self.0.get_mut(at) {
-                *next += change;
+    /// Remembers a move for as long as a policy of `behavior` looks back.
+    pub(super) fn push(&mut self, moved: Move, behaviour: &Behaviour) {
+        let policies = behaviour.up.policies.iter().chain(&behaviour.down.policies);
+        let longest = policies.map(|policy| policy.period).max().unwrap_or_default();
+        self.0.retain(|&(then, _)| is_within(then, moved.at, longest));
+        if KEPT <= self.0.len() {
+            let (_, oldest) = self.0.remove(0);
+            if let Some((_, next)) = self.0.first_mut() {
+                *next = next.saturating_add(oldest);
             }
         }
+        self.0.push((moved.at, i64::from(moved.to) - i64::from(moved.from)));
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn weight(&self) -> usize {
+        self.0.capacity() * size_of::<(Timestamp, i64)>()
     }
 
     /// Replicas added and removed within the period.
@@ -115,13 +128,8 @@ pub(super) fn direction(bid: &mut Bid, current: u32, behaviour: &Behaviour) -> O
 }
 
 /// Keeps the change within what `behavior` allows now. Says when more may be allowed.
-pub(super) fn limit(
-    bid: &mut Bid,
-    current: u32,
-    behaviour: &Behaviour,
-    moves: &Moves,
-    at: Timestamp,
-) -> Option<Timestamp> {
+pub(super) fn limit(bid: &mut Bid, moment: &Moment<'_>, moves: &Moves) -> Option<Timestamp> {
+    let Moment { at, current, behaviour, least, .. } = *moment;
     let wished = bid.replicas;
     let is_up = current < wished;
     direction(bid, current, behaviour);
@@ -130,8 +138,11 @@ pub(super) fn limit(
     }
     let rules = if is_up { &behaviour.up } else { &behaviour.down };
     let (limit, policy) = strictest(rules, is_up, current, moves, at)?;
-    let allowed =
-        if is_up { wished.min(limit.max(current)) } else { wished.max(limit.min(current)) };
+    let allowed = if is_up {
+        wished.min(limit.max(current).max(least))
+    } else {
+        wished.max(limit.min(current))
+    };
     if allowed == wished {
         return None;
     }

@@ -29,7 +29,7 @@ pub(super) struct PipelineMemory {
     /// uid of the object it belongs to; another uid starts afresh.
     pub(super) uid: Arc<str>,
     /// By name, so that stages may be added and reordered.
-    pub(super) stages: BTreeMap<Arc<str>, StageMemory>,
+    pub(super) stages: ByName<StageMemory>,
 }
 
 /// What is remembered of one stage.
@@ -42,7 +42,7 @@ pub(super) struct StageMemory {
     /// First complete reading of this life.
     pub(super) seen_since: Option<Timestamp>,
     /// How each queue moved, by the name of its source.
-    pub(super) traces: BTreeMap<Arc<str>, Trace>,
+    pub(super) traces: ByName<Trace>,
     /// What one replica gets through.
     pub(super) rate: Rate,
     /// How long pods take.
@@ -57,7 +57,62 @@ pub(super) struct StageMemory {
     pub(super) writes: Writes,
 }
 
+/// A few things by name. A `BTreeMap` would set eleven places aside for the first of them, each as large as a stage's memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ByName<T>(Vec<(Arc<str>, T)>);
+
+impl<T> Default for ByName<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> ByName<T> {
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&T> {
+        self.find(name).ok().and_then(|at| self.0.get(at)).map(|(_, thing)| thing)
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<T> {
+        self.find(name).ok().map(|at| self.0.remove(at).1)
+    }
+
+    pub(super) fn put(&mut self, name: &Arc<str>, thing: T) {
+        match self.find(name) {
+            Ok(at) => self.0[at].1 = thing,
+            Err(at) => self.0.insert(at, (Arc::clone(name), thing)),
+        }
+    }
+
+    pub(super) fn keep(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| is_kept(name));
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|(_, thing)| thing)
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut().map(|(_, thing)| thing)
+    }
+
+    /// Bytes of the list and of what its things hold besides.
+    fn weight(&self, of: impl Fn(&T) -> usize) -> usize {
+        let places = self.0.capacity() * size_of::<(Arc<str>, T)>();
+        places + self.0.iter().map(|(name, thing)| name.len() + 16 + of(thing)).sum::<usize>()
+    }
+}
+
 impl Memory {
+    /// Bytes it takes, the heap included: what its bound is tested with. Text in reasons is not counted; it is cut short where it
+    /// comes from.
+    pub fn weight(&self) -> usize {
+        self.pipelines.values().map(PipelineMemory::weight).sum()
+    }
+
     /// Takes in what a turn changed.
     pub fn merge(&mut self, changed: Self) {
         self.pipelines.extend(changed.pipelines);
@@ -72,13 +127,22 @@ impl Memory {
     pub(super) fn of(&self, pipeline: &PipelineId, uid: &Arc<str>) -> PipelineMemory {
         match self.pipelines.get(pipeline) {
             Some(known) if known.uid == *uid => known.clone(),
-            _ => PipelineMemory { uid: Arc::clone(uid), stages: BTreeMap::new() },
+            _ => PipelineMemory { uid: Arc::clone(uid), stages: ByName::default() },
         }
     }
 
     /// Puts what is remembered of a pipeline.
     pub(super) fn put(&mut self, pipeline: PipelineId, memory: PipelineMemory) {
         self.pipelines.insert(pipeline, memory);
+    }
+}
+
+impl PipelineMemory {
+    fn weight(&self) -> usize {
+        let stage = |stage: &StageMemory| {
+            stage.traces.weight(Trace::weight) + stage.calm.weight() + stage.writes.weight()
+        };
+        size_of::<Self>() + self.stages.weight(stage)
     }
 }
 

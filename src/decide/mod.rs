@@ -95,9 +95,9 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
             recalled: situation.recalled.get(index).and_then(Option::as_ref),
             evidence: Evidence::gather(stage, &now.observations, now.at),
         };
-        let mut remembered = stages.remove(&stage.name).unwrap_or_default();
+        let mut remembered = stages.take(&stage.name).unwrap_or_default();
         answers.push(turn.take(&mut remembered));
-        memory.stages.insert(Arc::clone(&stage.name), remembered);
+        memory.stages.put(&stage.name, remembered);
     }
     answers
 }

@@ -36,8 +36,10 @@ pub(super) struct Pods {
 impl Pods {
     /// What an earlier life or the owner says, until seen.
     pub(super) fn believe(&mut self, startup: Option<Duration>, rebalance: Option<Duration>) {
-        self.startup = self.startup.or_else(|| startup.map(|startup| startup.as_secs_f64()));
-        self.rebalance = self.rebalance.or_else(|| rebalance.map(|pause| pause.as_secs_f64()));
+        self.startup =
+            self.startup.or_else(|| startup.map(|startup| startup.min(LONGEST).as_secs_f64()));
+        self.rebalance =
+            self.rebalance.or_else(|| rebalance.map(|pause| pause.min(LONGEST).as_secs_f64()));
     }
 
     /// Looks at the pods. `moved`: when our own last write to them was taken, if it was since the last turn.

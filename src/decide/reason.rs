@@ -42,7 +42,8 @@ pub enum Reason {
     AtMax { wished: u32, max: u32 },
     /// Kept: it was needed within the down window.
     HeldByWindow { wished: u32, peak: u32, window: Duration },
-    /// Kept: what was needed before Penstock started is not known, so it keeps for one window what it found.
+    /// Kept: what was needed before Penstock started (or the topic was recreated) is not known, so it keeps for one window what
+    /// it found.
     HeldSinceStart { wished: u32, kept: u32, until: Timestamp },
     /// Kept: an up window is open.
     HeldByUpWindow { wished: u32, lowest: u32, window: Duration },

@@ -235,6 +235,7 @@ impl Turn<'_> {
             current: frame.current,
             behaviour: &self.stage.behaviour,
             window: known.window(),
+            least: if frame.is_asleep && draft.haste == Haste::No { frame.floor } else { 0 },
         };
         let mut brakes = Vec::new();
         let window = memory.calm.window(&moment);
@@ -246,14 +247,10 @@ impl Turn<'_> {
         if let Some(until) = memory.pods.given_up().filter(|&until| self.at < until) {
             brakes.push(Brake::Pods(known.means.ready, until));
         }
-        let next = memory.calm.hold(&mut draft.bid, &moment, &brakes, draft.haste);
-        // Waking is not a change of size: no policy keeps a stage asleep whose up direction is not disabled.
-        let wakes = frame.is_asleep && 1 < draft.bid.why.len();
-        if wakes && let Some(Reason::LimitedByPolicy { wished, .. }) = draft.bid.why.last() {
-            let least = (*wished).min(frame.floor);
-            draft.bid.replicas = draft.bid.replicas.max(least);
+        if let Some(until) = memory.recreated().map(|at| later(at, known.window())) {
+            brakes.extend((self.at < until).then_some(Brake::Start(until)));
         }
-        next
+        memory.calm.hold(&mut draft.bid, &moment, &brakes, draft.haste)
     }
 
     /// What the owner says with bounds and annotations comes last.
@@ -279,8 +276,8 @@ impl Turn<'_> {
         if pause.force_activation && bid.replicas == 0 {
             bid.set(1, Reason::ForcedActive { replicas: 1 });
         }
-        if max < bid.replicas {
-            bid.set(max, Reason::AtMax { wished: bid.replicas, max });
+        if max < bid.replicas || (max < frame.desired && bid.replicas == max) {
+            bid.set(max, Reason::AtMax { wished: bid.replicas.max(frame.desired), max });
         }
         if let Some(replicas) = self.stage.pinned {
             bid.set(replicas, Reason::PinnedByAnnotation { replicas });
@@ -318,7 +315,10 @@ impl Turn<'_> {
     ) -> Option<Action> {
         let would_be = bid.replicas;
         let moves = would_be != workload.desired;
-        let claims = !moves && workload.writing == Writing::Apply && !workload.is_ours;
+        let is_apply = workload.writing == Writing::Apply;
+        // A count of zero is not claimed: the API server refuses to share it, and there is no fall to fear below it.
+        let is_claimable = is_apply && !workload.is_ours && 0 < workload.desired;
+        let claims = !moves && is_claimable && memory.writes.may_claim(self.at);
         if self.stage.mode == Mode::Observe {
             if moves {
                 bid.set(would_be, Reason::Observed { would_be });

@@ -85,12 +85,14 @@ pub(super) struct Moment<'a> {
     pub(super) behaviour: &'a Behaviour,
     /// Penstock's own down window before lengthening.
     pub(super) window: Duration,
+    /// A stage that wakes gets so many, whatever the policies: waking is no change of size.
+    pub(super) least: u32,
 }
 
 impl Calm {
     /// Takes in an accepted move. A down that is undone within two windows makes the window longer.
-    pub(super) fn moved(&mut self, moved: Move, window: Duration) {
-        self.moves.push(moved);
+    pub(super) fn moved(&mut self, moved: Move, window: Duration, behaviour: &Behaviour) {
+        self.moves.push(moved, behaviour);
         if moved.to < moved.from {
             self.down = Some(moved.at);
         } else if let Some(down) = self.down.take()
@@ -105,6 +107,11 @@ impl Calm {
     pub(super) fn recall(&mut self, (replicas, since): (u32, Timestamp)) {
         self.highs.push_high(replicas, since, Duration::MAX);
         self.held = Some((replicas, since));
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn weight(&self) -> usize {
+        self.highs.weight() + self.lows.weight() + self.moves.weight()
     }
 
     /// Notes how fast items arrive, for the guard against silence.
@@ -145,6 +152,10 @@ impl Calm {
         let window = self.window(moment);
         let rise = behaviour.up.window.unwrap_or_default();
         self.highs.push_high(bid.replicas, at, window);
+        if self.lows.is_empty() {
+            // As the HPA begins: what runs counts as the first wish.
+            self.lows.push_low(current, at, rise);
+        }
         self.lows.push_low(bid.replicas, at, rise);
         let mut next = None;
         if haste == Haste::No && bid.replicas < current {
@@ -158,7 +169,7 @@ impl Calm {
         }
         let loosens = match haste {
             Haste::Sleep => limits::direction(bid, current, behaviour),
-            Haste::No | Haste::Told => limits::limit(bid, current, behaviour, &self.moves, at),
+            Haste::No | Haste::Told => limits::limit(bid, moment, &self.moves),
         };
         next.or(loosens)
     }

@@ -98,7 +98,7 @@ impl fmt::Display for Reason {
                 write!(f, "kept at min {min}: {wished} would do")
             }
             Self::AtMax { wished, max } => {
-                write!(f, "kept at max {max}: {wished} are needed")
+                write!(f, "kept at max {max}: {wished} are wished")
             }
             Self::HeldByWindow { wished, peak, window } => write!(
                 f,
@@ -107,7 +107,7 @@ impl fmt::Display for Reason {
             ),
             Self::HeldSinceStart { wished, kept, until } => write!(
                 f,
-                "kept at {kept}: {wished} would do now, but what was needed before Penstock started is not known; until {}",
+                "kept at {kept}: {wished} would do now, but what was needed before is not known; until {}",
                 clock(*until)
             ),
             Self::HeldByUpWindow { wished, lowest, window } => write!(
@@ -234,7 +234,7 @@ impl Reason {
                 "change the source's perReplica, or state objective.maxDelay instead of a threshold"
             }
             Self::CatchUp { .. } | Self::KeepUp { .. } | Self::Steady { .. } => {
-                "change objective.maxDelay, or state ratePerReplica if the learned rate is wrong"
+                "change objective.maxDelay, or make each replica faster"
             }
             Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
             Self::Woken { .. } => "raise the source's activation to sleep through small amounts",

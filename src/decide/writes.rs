@@ -20,6 +20,8 @@ const RETURNS: Duration = Duration::from_mins(1);
 const CONFLICTS: Duration = Duration::from_mins(30);
 /// Longest back-off.
 const LONGEST: Duration = Duration::from_mins(10);
+/// The present count is not claimed more often than this.
+const CLAIMS: Duration = Duration::from_mins(1);
 /// A reading of the target this much later than an accepted write has seen it, whatever its version says.
 const SURELY_SEEN: Duration = Duration::from_mins(1);
 
@@ -36,6 +38,8 @@ pub(super) struct Writes {
     unread: Option<(u32, Timestamp)>,
     /// The object moved under a write decided on this version.
     outdated: Option<(Arc<str>, Timestamp)>,
+    /// When the present count was last claimed.
+    claimed: Option<Timestamp>,
     /// The last one never left: when that was learned.
     unsent: Option<Timestamp>,
     /// The count we last wrote or saw: another one is someone's doing.
@@ -63,6 +67,8 @@ struct Asked {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Done {
     to: u32,
+    /// From zero.
+    is_wake: bool,
     why: Reason,
     version: Arc<str>,
     at: Timestamp,
@@ -121,6 +127,7 @@ impl Writes {
             Ending::Done { resource_version } => {
                 self.done = Some(Done {
                     to: scale.to,
+                    is_wake: scale.from == 0 && 0 < scale.to,
                     why: scale.why.clone(),
                     version: Arc::clone(resource_version),
                     at: outcome.at,
@@ -239,9 +246,10 @@ impl Writes {
         self.blocked.as_ref().map(|(_, reason)| reason.clone())
     }
 
-    /// When the shortest gap after the last accepted write ends.
+    /// When the shortest gap after the last accepted write ends. Waking starts none: the first poll after it may tell more.
     pub(super) fn rests_until(&self, gap: Duration, at: Timestamp) -> Option<Timestamp> {
-        self.done.as_ref().map(|done| later(done.at, gap)).filter(|&until| at < until)
+        let done = self.done.as_ref().filter(|done| !done.is_wake)?;
+        Some(later(done.at, gap)).filter(|&until| at < until)
     }
 
     /// When to look again though nothing happens.
@@ -260,10 +268,23 @@ impl Writes {
         Some((hand.manager.is_some(), Reason::TakenOver { manager, theirs: hand.theirs }))
     }
 
+    /// May the present count be claimed (again)?
+    pub(super) fn may_claim(&self, at: Timestamp) -> bool {
+        self.claimed.is_none_or(|claimed| CLAIMS <= span(claimed, at))
+    }
+
+    /// Bytes on the heap, text apart.
+    pub(super) fn weight(&self) -> usize {
+        self.conflicts.capacity() * size_of::<Timestamp>()
+    }
+
     /// Notes that an action is on its way.
     pub(super) fn ask(&mut self, action: &Action, at: Timestamp) {
         let scale = action.scale();
         self.unsent = None;
+        if let Action::Claim(_) = action {
+            self.claimed = Some(at);
+        }
         self.asked = Some(Asked { to: scale.to, since: at, why: scale.why.clone() });
     }
 }

@@ -82,7 +82,7 @@ impl Lookout {
             (Api::namespaced(client.clone(), NAMESPACE), Api::namespaced(client, NAMESPACE));
         let (fleets, news, clock) = (Arc::clone(&seen), Arc::clone(&seen), Arc::clone(&ledger));
         tasks.spawn(follow(deployments, move |deployment| {
-            count(&deployment, &mut held(&fleets), clock.now())
+            count(&deployment, &mut held(&fleets), clock.now());
         }));
         tasks.spawn(follow(events, move |event| hear(&event, &mut held(&news), ledger.now())));
         tasks.spawn(ask(page, Arc::clone(&seen)));
@@ -121,7 +121,7 @@ where
             Ok(Some(object)) => look(object),
             Ok(None) => return,
             Err(error) => {
-                tracing::debug!(%error, "a watch of the lookout broke off; it comes back")
+                tracing::debug!(%error, "a watch of the lookout broke off; it comes back");
             }
         }
     }
@@ -132,7 +132,7 @@ fn hear(event: &Event, seen: &mut Seen, now: Duration) {
         .regarding
         .as_ref()
         .filter(|of| of.kind.as_deref() == Some("ScaledPipeline"))
-        .and(event.note.clone())
+        .and_then(|_| event.note.clone())
     else {
         return;
     };

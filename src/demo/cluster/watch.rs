@@ -161,8 +161,7 @@ impl Watcher {
         let state = api.read();
         let Some(kept) = state.store.shelf(&self.resource.shelf) else { return };
         let Some(news) = kept.since(self.position) else {
-            let message =
-                format!("too old resource version: {} ({})", self.position, kept.floor);
+            let message = format!("too old resource version: {} ({})", self.position, kept.floor);
             self.fail(&Refusal::expired(message, None));
             return;
         };

@@ -51,7 +51,7 @@ until: 120
 ";
     assert_snapshot!(told(story), @r"
          0 s  12 HeldSinceStart | claims 12
-              kept at 12: 1 would do now, but what was needed before Penstock started is not known; until 00:01:00 UTC
+              kept at 12: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
          4 s  12 Steady
               the present count fits: nothing waits, and 60 s are allowed
         34 s  24 KeepUp | writes 24 for 12
@@ -73,7 +73,7 @@ until: 10
         0 s  1 Steady
              the present count fits: nothing waits, and 60 s are allowed
         4 s  6 PartitionBound | writes 6 for 1
-             6 replicas, one for each partition: 15 were wished, and more than 6 would stand idle
+             6 replicas, one for each partition: 22 were wished, and more than 6 would stand idle
         ");
 }
 
@@ -89,7 +89,7 @@ until: 10
         0 s  1 Steady
              the present count fits: nothing waits, and 60 s are allowed
         4 s  10 AtMax | writes 10 for 1
-             kept at max 10: 15 are needed
+             kept at max 10: 22 are wished
         ");
 }
 
@@ -122,10 +122,10 @@ until: 10
     assert_snapshot!(told(story), @r"
         0 s  1 Steady
              the present count fits: nothing waits, and 60 s are allowed
-        4 s  12 CatchUp | writes 12 for 1
-             12 replicas: 9000 messages wait, the oldest for 2 s; at 50/s each, 12 work it off within 60 s
-        6 s  12 HeldByWindow
-             kept at 12: 6 would do now, but 12 were needed within the last 66 s
+        4 s  24 CatchUp | writes 24 for 1
+             24 replicas: 9000 messages wait, the oldest for 2 s; at 50/s each, 24 work it off within 60 s
+        6 s  24 HeldByWindow
+             kept at 24: 6 would do now, but 24 were needed within the last 66 s
         ");
 }
 

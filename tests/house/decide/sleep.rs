@@ -114,9 +114,9 @@ until: 20
     assert_snapshot!(told(story), @r"
         0 s  0 Idle
              0 replicas: nothing has waited or arrived since 00:00:00 UTC
-        4 s  8 CatchUp | writes 8 for 0
-             8 replicas: 16000 messages wait, the oldest for 2 s; at 50/s each, 8 work it off within 60 s
-        6 s  8 Steady
+        4 s  12 CatchUp | writes 12 for 0
+             12 replicas: 16000 messages wait, the oldest for 2 s; at 50/s each, 12 work it off within 60 s
+        6 s  12 Steady
              the present count fits: the oldest message has waited 4 s of 60 s
         ");
 }
@@ -178,7 +178,7 @@ until: 900
 ";
     assert_snapshot!(told(story), @r"
           0 s  4 HeldSinceStart
-               kept at 4: 1 would do now, but what was needed before Penstock started is not known; until 00:01:00 UTC
+               kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
           4 s  4 Steady
                the present count fits: nothing waits, and 60 s are allowed
         256 s  4 HeldByWindow
@@ -201,7 +201,7 @@ until: 900
 ";
     assert_snapshot!(told(story), @r"
           0 s  4 HeldSinceStart
-               kept at 4: 1 would do now, but what was needed before Penstock started is not known; until 00:01:00 UTC
+               kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
           4 s  4 Steady
                the present count fits: nothing waits, and 60 s are allowed
         256 s  4 HeldByWindow

@@ -140,6 +140,8 @@ pub(super) struct World {
     pub memory: Memory,
     pub version: u64,
     pub is_committed: bool,
+    /// When commits were last read, where they are read less often than ends.
+    pub commits_at: i64,
 }
 
 /// 2026-01-01T00:00:00Z, when all stories begin.
@@ -234,6 +236,7 @@ impl World {
             outcomes: Vec::new(),
             memory: Memory::default(),
             version: 100,
+            commits_at: 0,
             is_committed: !given.uncommitted,
             given,
         }
@@ -308,6 +311,9 @@ impl World {
 
     pub(super) fn bring(&mut self, items: i64) {
         let count = i64::try_from(self.ends.len()).unwrap();
+        if count == 0 {
+            return;
+        }
         for (at, end) in (0..).zip(self.ends.iter_mut()) {
             *end += items / count + i64::from(at < items % count);
         }
@@ -372,7 +378,7 @@ impl World {
     fn readings(&self) -> Vec<(QuestionId, Reading)> {
         let pipeline = pipeline_id();
         let sources = self.given.sources.unwrap_or(1);
-        let share = self.ends.len() / sources;
+        let share = self.ends.len().checked_div(sources).unwrap_or(0);
         let mut readings = Vec::new();
         for source in 0..sources {
             let of = source * share..(source + 1) * share;
@@ -386,6 +392,7 @@ impl World {
             let partitions: Vec<_> = (0..).zip(of).map(partition).collect();
             let queue = Queue {
                 backlog: partitions.iter().map(Partition::lag).sum(),
+                served_at: (0 < self.commits_at).then(|| time(self.commits_at)),
                 commit_interval: self.given.commits.map(Duration::from_secs),
                 partitions,
                 ..Queue::default()
@@ -509,6 +516,11 @@ impl World {
             writer: ForeignWriter { manager: manager.into(), applies },
         };
         let result = match ending.as_str() {
+            // To apply the count that is there conflicts with nobody.
+            _ if matches!(action, Action::Claim(_)) => {
+                self.take_write(action);
+                Ending::Done { resource_version: self.version.to_string().into() }
+            }
             "Done" => {
                 self.take_write(action);
                 Ending::Done { resource_version: self.version.to_string().into() }

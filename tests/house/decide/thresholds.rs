@@ -85,7 +85,7 @@ until: 6
         2 s  3 TooSoon
              8 replicas at 00:00:05 UTC: the last write is too young
         6 s  8 AtMax | writes 8 for 3
-             kept at max 8: 20 are needed
+             kept at max 8: 20 are wished
         ");
 }
 

@@ -1,0 +1,220 @@
+//! Every reason has one code, one sentence and, where something can be done, one hint.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use penstock::decide::Reason;
+
+use super::story::{pipeline_id, time};
+
+fn every_reason() -> Vec<Reason> {
+    let until = time(3600);
+    let text = |text: &str| text.to_owned();
+    let minutes = Duration::from_mins;
+    vec![
+        Reason::Threshold {
+            source: text("orders"),
+            lag: 23_500.0,
+            per_replica: 1000.0,
+            wished: 24,
+        },
+        Reason::CatchUp { lag: 182_437, delay: 41.3, objective: 30.0, rate: 48.234, wished: 12 },
+        Reason::KeepUp { arrivals: 320.0, rate: 48.234, wished: 7 },
+        Reason::Steady { delay: 2.04, objective: 60.0 },
+        Reason::Learning { replicas: 3 },
+        Reason::Woken { source: text("orders"), items: 1 },
+        Reason::Probing { replicas: 6, at_least: 2.5 },
+        Reason::KeptAwake { objective: 30.0, wake: 47.0, replicas: 1 },
+        Reason::Idle { since: until, replicas: 0 },
+        Reason::PartitionBound { wished: 31, partitions: 24 },
+        Reason::Breakpoint { wished: 9, partitions: 48, per_consumer: 5 },
+        Reason::AtMin { wished: 1, min: 3 },
+        Reason::AtMax { wished: 31, max: 20 },
+        Reason::HeldByWindow { wished: 7, peak: 12, window: minutes(5) },
+        Reason::HeldSinceStart { wished: 7, kept: 12, until },
+        Reason::HeldByUpWindow { wished: 12, lowest: 7, window: Duration::from_secs(30) },
+        Reason::LimitedByPolicy { wished: 24, limit: 8, period: Duration::from_secs(15) },
+        Reason::DirectionDisabled { wished: 3, is_up: false },
+        Reason::WithinTolerance { wished: 21, tolerance: 0.1 },
+        Reason::HeldBySilence { wished: 2, until },
+        Reason::AwaitingPods { wished: 3, ready: 2 },
+        Reason::NoFreshData {
+            source: text("orders"),
+            label: text("BrokerDown"),
+            message: text("no broker of kafka:9092 answers"),
+        },
+        Reason::AwaitingData { source: text("orders") },
+        Reason::OffsetsReset { source: text("orders") },
+        Reason::Fallback { policy: text("AtLeast"), replicas: 6, blind: minutes(2) },
+        Reason::NoSources,
+        Reason::Observed { would_be: 24 },
+        Reason::Paused { annotation: text("penstock.dev/paused"), would_be: 24 },
+        Reason::PinnedByAnnotation { replicas: 3 },
+        Reason::ForcedActive { replicas: 1 },
+        Reason::WriterConflict { manager: text("argocd-controller"), until },
+        Reason::TakenOver { manager: text("kubectl-scale"), theirs: 7 },
+        Reason::HpaOnTarget { hpa: text("keda-hpa-enrich") },
+        Reason::TargetTaken { by: pipeline_id() },
+        Reason::TargetUnusable {
+            code: text("NotFound"),
+            message: text("there is no Deployment shop/enrich"),
+        },
+        Reason::TargetUnseen,
+        Reason::WriteInFlight,
+        Reason::OutcomeUnknown { message: text("no answer came") },
+        Reason::TooSoon { wished: 12, until },
+        Reason::FleetBudget { wished: 2, until },
+        Reason::WriteRefused { code: 403, message: text("quota exceeded"), until },
+        Reason::PromiseBroken { promise: text("never above max") },
+        Reason::InternalError { message: text("index out of bounds") },
+    ]
+}
+
+#[test]
+fn every_reason_has_one_code_of_the_closed_list() {
+    let codes: Vec<_> = every_reason().iter().map(Reason::code).collect();
+    assert_eq!(codes, Reason::CODES);
+    let different: BTreeSet<_> = codes.iter().collect();
+    assert_eq!(different.len(), codes.len());
+}
+
+#[test]
+fn every_reason_comes_back_from_json() {
+    for reason in every_reason() {
+        let text = serde_json::to_string(&reason).unwrap();
+        assert_eq!(serde_json::from_str::<Reason>(&text).unwrap(), reason);
+    }
+}
+
+#[test]
+fn the_sentences_are_worth_reading_aloud() {
+    let told = every_reason().into_iter().map(|reason| {
+        let hint = reason.hint().map(|hint| format!("\n    to change this: {hint}"));
+        format!("{}\n    {reason}{}\n", reason.code(), hint.unwrap_or_default())
+    });
+    assert_snapshot!(told.collect::<String>(), @r"
+        Threshold
+            24 replicas: orders stands at 23500, and each replica may have 1000
+            to change this: change the source's perReplica, or state objective.maxDelay instead of a threshold
+        CatchUp
+            12 replicas: 182000 messages wait, the oldest for 41 s; at 48.2/s each, 12 work it off within 30 s
+            to change this: change objective.maxDelay, or make each replica faster
+        KeepUp
+            7 replicas: 320/s arrive, and one gets through 48.2/s
+            to change this: change objective.maxDelay, or make each replica faster
+        Steady
+            the present count fits: the oldest message has waited 2 s of 60 s
+            to change this: change objective.maxDelay, or make each replica faster
+        Learning
+            3 replicas to learn from: how much one gets through is not known yet, and shows once it has been busy for two commits
+            to change this: state ratePerReplica on the stage to skip learning
+        Woken
+            woken from zero: 1 message in orders
+            to change this: raise the source's activation to sleep through small amounts
+        Probing
+            6 replicas for a try: nothing waits, and one replica was never busy enough to show more than 2.5/s
+            to change this: state ratePerReplica on the stage to skip trying
+        KeptAwake
+            1 replica kept awake: waking from zero takes 47 s, and 30 s are promised
+            to change this: raise objective.maxDelay, or state idle: {replicas: 0} to sleep all the same
+        Idle
+            0 replicas: nothing has waited or arrived since 01:00:00 UTC
+            to change this: state idle.replicas and idle.after to keep more, or for longer
+        PartitionBound
+            24 replicas, one for each partition: 31 were wished, and more than 24 would stand idle
+            to change this: add partitions to the topic, or make each replica faster
+        Breakpoint
+            5 of 48 partitions fall to the busiest replica at this count; 9 would be enough only if they could be split
+            to change this: choose a partition count with more divisors
+        AtMin
+            kept at min 3: 1 would do
+            to change this: lower replicas.min
+        AtMax
+            kept at max 20: 31 are wished
+            to change this: raise replicas.max
+        HeldByWindow
+            kept at 12: 7 would do now, but 12 were needed within the last 5 min
+            to change this: state behavior.scaleDown.stabilizationWindowSeconds to shorten the window
+        HeldSinceStart
+            kept at 12: 7 would do now, but what was needed before is not known; until 01:00:00 UTC
+            to change this: state behavior.scaleDown.stabilizationWindowSeconds to shorten the window
+        HeldByUpWindow
+            kept at 7: 12 are wished now, but not throughout the last 30 s, as scaleUp.stabilizationWindowSeconds asks
+            to change this: lower behavior.scaleUp.stabilizationWindowSeconds
+        LimitedByPolicy
+            8 replicas for now: 24 are wished, and a policy of behavior allows no more change within 15 s
+            to change this: widen the policies of behavior
+        DirectionDisabled
+            kept: 3 are wished, and behavior.scaleDown is disabled
+            to change this: take selectPolicy: Disabled out of behavior
+        WithinTolerance
+            kept: 21 are wished, which is within the tolerance of 10 %
+            to change this: lower the tolerance in behavior
+        HeldBySilence
+            kept: arrivals stopped all at once, and a dead producer returns with its backlog; 2 would do now; until 01:00:00 UTC
+            to change this: set onSilence: Follow on the stage
+        AwaitingPods
+            kept: 3 would do now, but only 2 of the pods asked for are Ready yet
+            to change this: see why the pods do not become Ready
+        NoFreshData
+            held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
+            to change this: mend the source, or state a fallback for the time without it
+        AwaitingData
+            held: orders has not answered yet
+            to change this: mend the source, or state a fallback for the time without it
+        OffsetsReset
+            held: offsets of orders went backwards, as after a reset or a recreated topic; a second reading must agree
+            to change this: nothing, if someone reset the offsets on purpose: the next reading settles it
+        Fallback
+            6 replicas by fallback AtLeast: no source has answered completely for 2 min
+            to change this: mend the source, or change fallback
+        NoSources
+            held: the stage has no source to size it by
+            to change this: add a source to the stage
+        Observed
+            mode Observe: 24 replicas would be written
+            to change this: set mode: Enforce
+        Paused
+            paused by penstock.dev/paused: 24 replicas would be written
+            to change this: take the annotation off the pipeline
+        PinnedByAnnotation
+            3 replicas, as penstock.dev/paused-replicas states
+            to change this: take the annotation off the pipeline
+        ForcedActive
+            1 replica kept, as penstock.dev/force-activation asks
+            to change this: take the annotation off the pipeline
+        WriterConflict
+            no write until 01:00:00 UTC: argocd-controller writes this replica count too
+            to change this: stop the other writer: take spec.replicas out of what it applies, or remove this pipeline
+        TakenOver
+            taken over once: kubectl-scale had set 7 replicas
+            to change this: take spec.replicas out of what others write, or pause the pipeline before scaling by hand
+        HpaOnTarget
+            no write: HorizontalPodAutoscaler keda-hpa-enrich scales the same target
+            to change this: delete the HorizontalPodAutoscaler, or remove this stage
+        TargetTaken
+            no write: shop/orders scales the same target
+            to change this: let one pipeline name this target
+        TargetUnusable
+            held: the target cannot be scaled: there is no Deployment shop/enrich
+            to change this: mend the target's name, kind or permissions
+        TargetUnseen
+            held: the target has not been looked up yet
+        WriteInFlight
+            held: the last write has not come back through the watch yet
+        OutcomeUnknown
+            held: whether the last write was carried out is not known (no answer came); the target is read first
+        TooSoon
+            12 replicas at 01:00:00 UTC: the last write is too young
+        FleetBudget
+            kept: many pipelines are being lowered at once, and this one waits its turn to go to 2; until 01:00:00 UTC
+        WriteRefused
+            the API server refused the write (403: quota exceeded); tried again at 01:00:00 UTC
+            to change this: see the message: rights, admission or quota stand in the way
+        PromiseBroken
+            held: the decision broke a promise of Penstock's own (never above max); please report it
+        InternalError
+            held: deciding this pipeline failed in Penstock's own code (index out of bounds); please report it
+        ");
+}
