@@ -113,8 +113,8 @@ async fn a_pipeline_is_shown_whole() {
             "held": {"replicas": 12, "since": "1970-01-01T00:00:00Z"},
             "reasons": [
                 {"code": "Steady", "sentence": "the present count fits: the oldest message has waited 5 s of 60 s",
-                 "hint": "change objective.maxDelay, or state ratePerReplica if the learned rate is wrong"},
-                {"code": "AtMax", "sentence": "kept at max 7: 9 are needed", "hint": "raise replicas.max"},
+                 "hint": "change objective.maxDelay, or make each replica faster"},
+                {"code": "AtMax", "sentence": "kept at max 7: 9 are wished", "hint": "raise replicas.max"},
             ],
             "sources": [null],
         })
@@ -200,7 +200,7 @@ async fn explain_reads_the_reasons_aloud() {
     for line in [
         "enrich should have 7 replicas, and has 4.",
         "  First: 9 replicas: 182000 messages wait, the oldest for 41 s; at 48.2/s each, 9 work it off within 60 s [CatchUp]",
-        "  Because: kept at max 7: 9 are needed [AtMax]",
+        "  Because: kept at max 7: 9 are wished [AtMax]",
         "  To change this: raise replicas.max.",
     ] {
         assert!(out.lines().any(|has| has == line), "{line} is not in\n{out}");
@@ -269,7 +269,7 @@ async fn explain_without_a_daemon_reads_the_status_and_says_so() {
     assert!(output.status.success(), "{err}");
     assert!(err.starts_with("no daemon could be asked (no pod has the label "), "{err}");
     assert!(out.contains("Told by its status."), "{out}");
-    assert!(out.contains("Because: kept at max 7: 9 are needed [AtMax]"), "{out}");
+    assert!(out.contains("Because: kept at max 7: 9 are wished [AtMax]"), "{out}");
     let output = explain(["nope", "--kubeconfig", file].map(ToOwned::to_owned).to_vec()).await;
     assert_eq!(output.status.code(), Some(1));
     let (_, err) = said(&output);

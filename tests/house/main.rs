@@ -1,6 +1,18 @@
 //! The fast tests: in process, through public doors, one module for each room, in the order of the sentence.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that fails says so by panicking"
+)]
+#![expect(
+    clippy::too_many_lines,
+    clippy::needless_for_each,
+    clippy::or_fun_call,
+    clippy::comparison_chain,
+    reason = "a story is told in one piece, and speed is no concern of a test"
+)]
 
 mod script;
 mod turns;
