@@ -8,7 +8,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::manifests::{self, CLUSTER_CONNECTION, CONNECTION, EVERYTHING, PIPELINE, put, yaml};
-use crate::rig::{Cluster, ClusterOptions, Kubernetes, shared, until};
+use crate::rig::{Cluster, shared, until};
 
 const WAIT: std::time::Duration = std::time::Duration::from_mins(1);
 
@@ -23,10 +23,10 @@ async fn the_newest_api_server_takes_the_kinds_and_refuses_in_the_words_of_valid
 
 #[tokio::test]
 async fn the_oldest_api_server_takes_the_kinds_and_refuses_in_the_same_words() -> Result<()> {
-    let cluster = Cluster::start(Kubernetes::V1_33, ClusterOptions::default()).await?;
-    install(&cluster).await?;
-    accepts(&cluster).await?;
-    refuses(&cluster, without_value).await
+    let cluster = shared::oldest_cluster().await?;
+    install(cluster).await?;
+    accepts(cluster).await?;
+    refuses(cluster, without_value).await
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn kubectl_lists_explains_and_shows_what_the_contract_says() -> Result<()>
 }
 
 /// Applies the definitions as people do, and waits until they are served.
-async fn install(cluster: &Cluster) -> Result<()> {
+pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
     let api = Api::<CustomResourceDefinition>::all(cluster.client().await?);
     for crd in penstock::crd::all() {
         let name = crd.name_any();

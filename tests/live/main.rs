@@ -1,6 +1,20 @@
 //! The live tests: Penstock against real servers. `make tools` builds the servers, `make live` runs the tests.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that fails says so by panicking"
+)]
+#![expect(
+    clippy::too_many_lines,
+    clippy::module_inception,
+    clippy::wildcard_enum_match_arm,
+    reason = "a scenario is told in one piece; the cases are shared with the fast tier by path"
+)]
+
 mod rig;
+mod scene;
 
 /// The rig itself: servers start, are hurt, and say what they should.
 mod servers;
@@ -19,3 +33,12 @@ mod hands;
 
 /// `explain` and `top`, by port-forward.
 mod aloud;
+
+// The scenarios, by subject.
+mod scaling;
+mod sources;
+mod logins;
+mod targets;
+mod versions;
+mod writers;
+mod failover;

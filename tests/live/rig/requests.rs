@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// One request, once answered (a watch: once begun).
@@ -23,6 +24,10 @@ pub(crate) struct Request {
     /// Path and query.
     pub(crate) uri: String,
     pub(crate) code: u16,
+    /// When it was answered (a watch: begun).
+    pub(crate) at: Timestamp,
+    /// What a write to `/scale` left there; `None` for all else, and for one that was refused.
+    pub(crate) replicas: Option<u32>,
 }
 
 /// Reads the log from where it stood last. `kubectl`'s and the controllers' requests are in it too: filter by user or agent.
@@ -70,6 +75,22 @@ struct Entry {
     #[serde(default)]
     object_ref: Object,
     response_status: Option<Status>,
+    #[serde(rename = "stageTimestamp")]
+    at: Timestamp,
+    /// Written down for writes to `/scale` only.
+    response_object: Option<Answered>,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    spec: Option<Counted>,
+}
+
+#[derive(Deserialize, Default)]
+struct Counted {
+    /// The API server leaves a zero out.
+    #[serde(default)]
+    replicas: u32,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +133,8 @@ impl Entry {
             name,
             uri: self.uri,
             code: self.response_status.map_or(0, |status| status.code),
+            at: self.at,
+            replicas: self.response_object.and_then(|object| Some(object.spec?.replicas)),
         })
     }
 }

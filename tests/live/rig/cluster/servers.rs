@@ -103,7 +103,16 @@ pub(super) fn start_apiserver(
             "--disable-admission-plugins=ServiceAccount",
         ]);
     if options.audit {
-        let policy = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]});
+        // Of writes to /scale the answer is kept, too: it says which count they left.
+        let scales =
+            ["apps", "example.com"].map(|group| json!({"group": group, "resources": ["*/scale"]}));
+        let policy = json!({
+            "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+            "rules": [
+                {"level": "RequestResponse", "verbs": ["patch", "update"], "resources": scales},
+                {"level": "Metadata"},
+            ],
+        });
         program = program
             .arg(format!(
                 "--audit-policy-file={}",
