@@ -23,9 +23,8 @@ tools:
 live: tools
 	cargo test --locked --test live
 
-# How fast decide() is; how soon the right count is asked for; what watching 500 pipelines costs. Exits 1 when a target is missed.
+# How soon the right count is asked for, and what watching 500 pipelines costs. Exits 1 when a target is missed.
 bench: tools
-	cargo bench --locked --bench decide
 	cargo bench --locked --bench loop
 
 # The definitions kept in deploy/crds, from src/crd.

@@ -1,5 +1,5 @@
-//! How one queue moved: a short record of its end offsets over time, from which follow the age of the oldest item and the speed of
-//! arrivals. Fed once for each new reading by a stage's turn; what the figures are used for is not its concern.
+//! How one queue moved: a short record of its end offsets over time, from which follow the age of the oldest item and (`arrivals`)
+//! the speed at which items come. Fed once for each new reading by a stage's turn; what the figures are used for is not its concern.
 //!
 //! The record keeps sixteen instants. When it is full, the instant goes that is missed least: one that lies on the line between its
 //! neighbours, so that bursts and lulls stay sharp and a steady stream costs nothing.
@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::arrivals::{Arrivals, Point};
 use super::snapshot::{Partition, Queue, Reading};
 use super::writes::span;
 
@@ -16,8 +17,6 @@ use super::writes::span;
 const SLOTS: usize = 16;
 /// The newest instants are always kept: the speed of the last two polls rests on them.
 const NEWEST: usize = 3;
-/// What one poll brought is a burst when it is so much above the mean of the others.
-const BURST: f64 = 1.5;
 /// History kept at least, for rates; more while an item that old still waits.
 const MEMORY_MS: i64 = 130_000;
 
@@ -91,35 +90,6 @@ pub(super) struct Age {
     pub(super) seconds: f64,
     /// Is it older than the record reaches, so that this is the least it can be?
     pub(super) is_at_least: bool,
-}
-
-/// How fast items arrive, in items a second.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Arrivals {
-    /// Mean of the last minute (of two polls, if those are longer), but for one burst. What came before the record began counts as
-    /// nothing.
-    pub(super) minute: f64,
-    /// Mean of the last 20 s.
-    pub(super) recent: f64,
-    /// The slower of the last two polls: a level that held for both, not one burst.
-    pub(super) sudden: f64,
-    /// Is the burst left out the latest poll? It may be the start of a new level: the next poll tells.
-    pub(super) is_jump: bool,
-    /// Does the record reach back far enough to lower a stage on it?
-    pub(super) is_mature: bool,
-}
-
-impl Arrivals {
-    /// Of two queues together.
-    pub(super) fn and(self, other: Self) -> Self {
-        Self {
-            minute: self.minute + other.minute,
-            recent: self.recent + other.recent,
-            sudden: self.sudden + other.sudden,
-            is_jump: self.is_jump || other.is_jump,
-            is_mature: self.is_mature && other.is_mature,
-        }
-    }
 }
 
 impl Trace {
@@ -309,7 +279,7 @@ impl Trace {
         (1..last).min_by(|&a, &b| missed(a).total_cmp(&missed(b))).unwrap_or(1)
     }
 
-    fn point(&self, slot: usize) -> Option<(f64, f64)> {
+    fn point(&self, slot: usize) -> Option<Point> {
         Some((ms(*self.times.get(slot)?), count(*self.arrived.get(slot)?)))
     }
 
@@ -368,63 +338,8 @@ impl Trace {
     /// How fast items arrive; `None` before there are two readings, and where nothing counts them.
     pub(super) fn arrivals(&self, poll: Duration) -> Option<Arrivals> {
         self.parts.first()?;
-        let count = self.times.len();
-        let newest = self.point(count.checked_sub(1)?)?;
-        let last = self.point(count.checked_sub(2)?)?;
-        let poll = poll.as_secs_f64() * 1000.0;
-        let mean = |back: f64| {
-            let start = newest.0 - back.max(2.0 * poll);
-            speed((start, self.arrived_by(start)), newest)
-        };
-        let first = count.checked_sub(3).and_then(|slot| self.point(slot));
-        let (minute, is_jump) = self.without_burst(newest, (2.0 * poll).max(60_000.0), poll);
-        Some(Arrivals {
-            minute,
-            recent: mean(20_000.0),
-            sudden: first.map_or(0.0, |first| speed(first, last).min(speed(last, newest))),
-            is_jump,
-            is_mature: (2.0 * poll).max(60_000.0) <= newest.0 - self.point(0)?.0,
-        })
-    }
-
-    /// Mean over the time `back` from the newest instant, without the one poll that brought most if that was a burst: a burst is
-    /// backlog, and would be counted twice. Says whether it was the latest poll.
-    fn without_burst(&self, newest: (f64, f64), back: f64, poll: f64) -> (f64, bool) {
-        let start = newest.0 - back;
-        let total = newest.1 - self.arrived_by(start);
-        let mut steepest: Option<((f64, f64), (f64, f64))> = None;
-        for slot in 1..self.times.len() {
-            let (Some(from), Some(to)) = (self.point(slot - 1), self.point(slot)) else { break };
-            let is_poll = start <= from.0 && to.0 - from.0 <= 1.5 * poll + 1000.0;
-            if is_poll && steepest.is_none_or(|(a, b)| speed(a, b) < speed(from, to)) {
-                steepest = Some((from, to));
-            }
-        }
-        let mean = total / back * 1000.0;
-        let Some((from, to)) = steepest else { return (mean, false) };
-        let (came, took) = (to.1 - from.1, to.0 - from.0);
-        let rest = (total - came).max(0.0) / (back - took).max(1.0) * 1000.0;
-        if is_above(came / took * 1000.0, rest, BURST, took / 1000.0) {
-            (rest, newest.0 <= to.0)
-        } else {
-            (mean, false)
-        }
-    }
-
-    /// Items that had arrived at a time, on the line between the instants around it.
-    fn arrived_by(&self, time: f64) -> f64 {
-        let mut before = self.point(0).unwrap_or_default();
-        for slot in 0..self.times.len() {
-            let Some(here) = self.point(slot) else { break };
-            if time <= here.0 {
-                let wide = here.0 - before.0;
-                let share =
-                    if 0.0 < wide { ((time - before.0) / wide).clamp(0.0, 1.0) } else { 1.0 };
-                return before.1 + share * (here.1 - before.1);
-            }
-            before = here;
-        }
-        before.1
+        let points: Vec<_> = (0..self.times.len()).filter_map(|slot| self.point(slot)).collect();
+        Arrivals::of(&points, poll.as_secs_f64() * 1000.0)
     }
 
     /// Bytes on the heap.
@@ -483,17 +398,6 @@ impl Trace {
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect.is_some()
     }
-}
-
-/// Items a second between two points in time.
-fn speed(from: (f64, f64), to: (f64, f64)) -> f64 {
-    if from.0 < to.0 { (to.1 - from.1) / (to.0 - from.0) * 1000.0 } else { 0.0 }
-}
-
-/// Is a level of arrivals, kept up for some seconds, above a mean by a factor and by more than chance?
-pub(super) fn is_above(level: f64, mean: f64, factor: f64, seconds: f64) -> bool {
-    let chance = 4.0 * (mean * seconds + 1.0).sqrt();
-    factor * mean < level && chance < (level - mean) * seconds
 }
 
 /// A later reading agrees once its commits, too, were read after the suspicious one; half a minute is enough in any case.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::age::{Age, Arrivals, Trace, is_above};
+use super::age::{Age, Trace};
+use super::arrivals::{Arrivals, is_above};
 use super::demand::{Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
 use super::idle::{self, Work};

@@ -16,6 +16,7 @@ mod memory;
 mod stage;
 mod evidence;
 mod age;
+mod arrivals;
 mod rate;
 mod pods;
 mod knowledge;

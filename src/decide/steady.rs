@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::age::Arrivals;
+use super::arrivals::Arrivals;
 use super::demand::Bid;
 use super::limits::{self, Moves, Wishes};
 use super::pipeline::Behaviour;

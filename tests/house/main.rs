@@ -15,6 +15,7 @@
 )]
 
 mod script;
+mod rules;
 mod turns;
 
 mod crd;
