@@ -1,4 +1,4 @@
-//! What lies outside the cluster: the queues. Asked by the daemon, it answers with [`Observation`]s and knows nothing of replicas
+//! What lies outside the cluster: the queues. Asked by the daemon, it answers with [`Observation`](crate::decide::Observation)s and knows nothing of replicas
 //! or Kubernetes. One task for each connection visits its server at the pace of its questions; nobody waits for it.
 
 use std::collections::BTreeMap;

@@ -64,8 +64,8 @@ async fn a_leader_that_is_asked_to_end_hands_over_at_once() -> Result<()> {
 async fn a_leader_that_slept_writes_nothing_when_it_wakes() -> Result<()> {
     let (scene, standby) = with_standby("slept").await?;
     scene.daemon.process().freeze()?;
-    until_leads(&scene, &standby, SOON).await?;
     shared::broker().await?.send(&scene.namespace, None, 1_000).await?;
+    until_leads(&scene, &standby, SOON).await?;
     let moves = scene.until_moved(("worker", 1, 10), SOON).await?;
     assert_eq!(moves, [10]);
     scene.daemon.process().thaw()?;

@@ -173,11 +173,9 @@ async fn a_built_in_workload(cluster: &Cluster) -> Result<()> {
         .await?;
     let ending = bench.scale(4).await?;
     ensure!(ending == writer("kubectl", false), "{ending:?}");
-    let forced = Scale { force: true, ..bench.decided("Deployment", 4).await? };
-    ensure!(
-        matches!(bench.ending(Action::Scale(forced)).await?, Ending::Done { .. }),
-        "taken over"
-    );
+    let force = |scale| Action::Scale(Scale { force: true, ..scale });
+    let ending = bench.decide_and(4, force).await?;
+    ensure!(matches!(ending, Ending::Done { .. }), "taken over: {ending:?}");
     // GitOps, which applies.
     bench
         .apply(&["--server-side", "--field-manager=argocd-controller", "--force-conflicts"], 8)
