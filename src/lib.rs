@@ -13,5 +13,6 @@ pub mod act;
 pub mod report;
 pub mod answer;
 pub mod daemon;
+pub mod simulate;
 pub mod demo;
 pub mod cli;

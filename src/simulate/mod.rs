@@ -1,0 +1,6 @@
+//! A made-up world in virtual time, and the very same `decide` in it, beside the rules of others. Called by `penstock simulate`, the
+//! benches and the tests.
+
+mod policy;
+
+pub use policy::{Offsets, Policy, QueueView, View};
