@@ -2,5 +2,7 @@
 //! benches and the tests.
 
 mod policy;
+pub mod peers;
+pub mod bound;
 
 pub use policy::{Offsets, Policy, QueueView, View};

@@ -26,6 +26,7 @@ mod act;
 mod report;
 mod answer;
 mod daemon;
+mod simulate_peers;
 mod demo;
 mod cluster;
 mod cli;
