@@ -1,14 +1,10 @@
 //! A pipeline as the API and `penstock explain` show it: every number and every reason of its latest turn, in words and in code.
 //! Made from report's picture; the names of the fields are the contract of `/api/v1`.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{
-    Mode, Observation, QuestionId, Reason, Source, Stage as Meant, Target, Verdict,
-};
+use crate::decide::{Mode, Observation, Reason, Source, Stage as Meant, Target, Verdict};
 use crate::report::{self, Picture};
 
 /// All pipelines of a replica.
@@ -183,6 +179,21 @@ pub struct Sighting {
     /// What is wrong, where something is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Why its newest credentials are not in use, while it still answers to the former ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+}
+
+/// Why the newest credentials of a source are not in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// CamelCase word, for example `AuthenticationFailed`.
+    pub code: String,
+    /// What the server said, and a hint how to mend it; never a secret.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 impl Pipeline {
@@ -277,7 +288,7 @@ impl Stage {
             sources: meant
                 .sources
                 .iter()
-                .map(|source| Sighting::of(source, &picture.observations, now))
+                .map(|source| Sighting::of(source, picture, now))
                 .collect(),
         }
     }
@@ -298,12 +309,8 @@ impl Said {
 }
 
 impl Sighting {
-    fn of(
-        source: &Source,
-        observations: &BTreeMap<QuestionId, Observation>,
-        now: Timestamp,
-    ) -> Self {
-        let observation = observations.get(&source.question);
+    fn of(source: &Source, picture: &Picture, now: Timestamp) -> Self {
+        let observation = picture.observations.get(&source.question);
         let (state, message) = match observation {
             None => ("Awaited", None),
             Some(Observation::Fresh(_)) => ("Fresh", None),
@@ -321,6 +328,11 @@ impl Sighting {
             at,
             age_seconds: at.map(|at| age(at, now)),
             message,
+            refusal: picture.refusals.get(&source.question).map(|why| Refusal {
+                code: why.label.to_string(),
+                message: why.message.to_string(),
+                since: why.since,
+            }),
         }
     }
 }

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use super::figures::{self, delay, rate, short, shown};
 use super::reach::{self, Reach};
 use super::{Failure, out};
-use crate::answer::view::{Held, Pipeline, Replicas, Said, Sighting, Stage};
+use crate::answer::view::{Held, Pipeline, Refusal, Replicas, Said, Sighting, Stage};
 use crate::crd::duration::Duration;
 use crate::crd::status::StageStatus;
 use crate::crd::{PipelineStatus, ScaledPipeline};
@@ -288,9 +288,16 @@ fn write_source(to: &mut String, source: &Sighting) -> std::fmt::Result {
         write!(to, ", read {} ago", short(age))?;
     }
     match &source.message {
-        Some(message) => writeln!(to, "; {message}."),
-        None => writeln!(to, "."),
+        Some(message) => writeln!(to, "; {message}.")?,
+        None => writeln!(to, ".")?,
     }
+    let Some(Refusal { code, message, since }) = &source.refusal else { return Ok(()) };
+    let since = since.strftime("%Y-%m-%d %H:%M:%S UTC");
+    writeln!(
+        to,
+        "    It answers to its former credentials; the newest are not in use since {since}:"
+    )?;
+    writeln!(to, "    {message} [{code}]")
 }
 
 fn replicas(count: u32) -> String {

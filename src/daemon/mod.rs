@@ -14,7 +14,7 @@ use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse};
 use crate::clock::Clock;
 use crate::decide::{
-    Ending, Memory, Outcome, PipelineId, QuestionId, Situation, Snapshot, Verdict, decide,
+    Ending, Memory, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Verdict, decide,
 };
 use crate::observe::{self, Observe};
 use crate::report::{Glance, Polls, Report, Tick};
@@ -174,7 +174,7 @@ impl Daemon {
         if seen.sights.is_empty() {
             return;
         }
-        let polls = self.polls(&seen);
+        let (polls, refusals) = self.visits(&seen);
         let (snapshot, glances) = self.look(now, seen);
         let step = decide(&snapshot, &self.memory);
         if snapshot.may_act {
@@ -183,21 +183,24 @@ impl Daemon {
         self.set_timers(&snapshot, &step.plan.verdicts);
         self.memory.merge(step.memory.clone());
         let took = started.elapsed();
-        self.report.tell(Tick { snapshot, step, glances, took, lateness, polls });
+        self.report.tell(Tick { snapshot, step, glances, took, lateness, polls, refusals });
     }
 
-    /// How often the sources of what is seen were asked, for report.
-    fn polls(&self, seen: &Seen) -> BTreeMap<QuestionId, Polls> {
+    /// How often the sources of what is seen were asked, and whose newest credentials are refused, for report.
+    fn visits(&self, seen: &Seen) -> (BTreeMap<QuestionId, Polls>, BTreeMap<QuestionId, Missing>) {
+        let (mut counts, mut refusals) = (BTreeMap::new(), BTreeMap::new());
         let pipelines = seen.sights.iter().filter_map(|sight| sight.pipeline.as_ref());
-        let sources =
-            pipelines.flat_map(|pipeline| &pipeline.stages).flat_map(|stage| &stage.sources);
-        sources
-            .filter_map(|source| {
-                let observe::Polls { fresh, partial, failed, took } =
-                    self.observe.polls(&source.question)?;
-                Some((source.question.clone(), Polls { fresh, partial, failed, took }))
-            })
-            .collect()
+        let stages = pipelines.flat_map(|pipeline| &pipeline.stages);
+        for source in stages.flat_map(|stage| &stage.sources) {
+            let question = &source.question;
+            if let Some(observe::Polls { fresh, partial, failed, took }) =
+                self.observe.polls(question)
+            {
+                counts.insert(question.clone(), Polls { fresh, partial, failed, took });
+            }
+            refusals.extend(self.observe.refusal(question).map(|why| (question.clone(), why)));
+        }
+        (counts, refusals)
     }
 
     /// Everything that is known now, for decide; and what only report needs of the objects.
@@ -231,7 +234,7 @@ impl Daemon {
         (Snapshot { at: now, may_act: self.licence.check().is_ok(), due, observations }, glances)
     }
 
-    /// When each pipeline is to be thought of again though nothing moves; and which questions a decision hangs on.
+    /// When each pipeline is to be thought of again though nothing moves.
     fn set_timers(&mut self, snapshot: &Snapshot, verdicts: &[Verdict]) {
         let mut next: BTreeMap<&PipelineId, Timestamp> = BTreeMap::new();
         let resync = snapshot.at.checked_add(RESYNC).unwrap_or(snapshot.at);

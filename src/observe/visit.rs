@@ -29,7 +29,8 @@ const PATIENCE_WHEN_REFUSED: u32 = 5;
 const PATIENCE_WHEN_AWAY: Duration = Duration::from_mins(2);
 /// One line for each server in this time, however it comes and goes.
 const COMPLAINT_EVERY: Duration = Duration::from_mins(1);
-/// The longest pause between two tries.
+/// The first and the longest pause between two tries.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// All that one address is to be asked.
@@ -73,8 +74,7 @@ pub(super) struct Visitor<S: Source> {
     client: Option<S>,
     /// What `client` logged in with.
     keys: Arc<Credentials>,
-    /// A client with newer credentials that has yet to show that they are good.
-    candidate: Option<(S, Arc<Credentials>)>,
+    candidate: Option<Candidate<S>>,
     /// When each question is to be asked next.
     due: BTreeMap<QuestionId, Instant>,
     /// Visits in a row in which the server gave no answer at all.
@@ -82,6 +82,15 @@ pub(super) struct Visitor<S: Source> {
     not_before: Instant,
     /// When the log was last told of a silence, while it lasts or since.
     complained: Option<Instant>,
+}
+
+/// A client with newer credentials that has yet to show that they are good.
+struct Candidate<S> {
+    client: S,
+    keys: Arc<Credentials>,
+    /// A login that was refused is tried ever more rarely: it costs the server more than us, and may lock the account.
+    not_before: Instant,
+    pause: Duration,
 }
 
 impl<S: Source> Visitor<S> {
@@ -137,6 +146,7 @@ impl<S: Source> Visitor<S> {
             let known = old.remove(&question.id).filter(|_| same.contains(&Arc::as_ptr(question)));
             self.due.insert(question.id.clone(), known.unwrap_or(now));
         }
+        locked(&self.errand.pressed).retain(|id| self.due.contains_key(id));
         if let Some(client) = &mut self.client {
             let in_force: Vec<_> = self
                 .orders
@@ -160,15 +170,17 @@ impl<S: Source> Visitor<S> {
             .iter()
             .filter(|question| self.due.get(&question.id).is_some_and(|due| *due <= start + SLACK))
             .collect();
-        let pressed = std::mem::take(&mut *locked(&self.errand.pressed));
-        let asks: Vec<Asked<'_, S::Ask>> = due
-            .iter()
-            .filter_map(|question| {
-                let is_pressed = pressed.contains(&question.id);
-                let poll_interval = question.poll_interval;
-                S::ask_of(&question.ask).map(|ask| Asked { ask, poll_interval, is_pressed })
-            })
-            .collect();
+        let asks: Vec<Asked<'_, S::Ask>> = {
+            // What is pressed and not due yet stays so until its own poll.
+            let mut pressed = locked(&self.errand.pressed);
+            due.iter()
+                .filter_map(|question| {
+                    let is_pressed = pressed.remove(&question.id);
+                    let poll_interval = question.poll_interval;
+                    S::ask_of(&question.ask).map(|ask| Asked { ask, poll_interval, is_pressed })
+                })
+                .collect()
+        };
         let answers = match self.ready_client(start).await {
             Ok(()) => self.read(&asks, start).await,
             Err(error) => vec![Err(error); asks.len()],
@@ -278,9 +290,12 @@ impl<S: Source> Visitor<S> {
             *locked(&self.errand.refusal) = None;
             return Ok(());
         }
-        if self.candidate.as_ref().is_none_or(|(_, keys)| *keys != wanted) {
+        if self.candidate.as_ref().is_none_or(|candidate| candidate.keys != wanted) {
             self.candidate = match S::connect(&self.to, &wanted, self.errand.clock) {
-                Ok(candidate) => Some((candidate, wanted)),
+                Ok(client) => {
+                    let (not_before, pause) = (start, SHORTEST_PAUSE);
+                    Some(Candidate { client, keys: wanted, not_before, pause })
+                }
                 Err(error) => {
                     self.refuse(&error);
                     return Ok(());
@@ -293,20 +308,23 @@ impl<S: Source> Visitor<S> {
 
     /// Lets the candidate log in; when it can, it takes over. Half of the visit is kept for the client that is in use.
     async fn try_candidate(&mut self, start: Instant) {
-        let Some((mut candidate, keys)) = self.candidate.take() else { return };
-        match candidate.greet(start + DEADLINE / 2).await {
+        let ready = self.candidate.take_if(|candidate| candidate.not_before <= start);
+        let Some(mut candidate) = ready else { return };
+        match candidate.client.greet(start + DEADLINE / 2).await {
             Ok(()) => {
                 if let Some(mut old) = self.client.take() {
-                    candidate.inherit(&mut old);
+                    candidate.client.inherit(&mut old);
                     old.close().await;
                 }
-                self.client = Some(candidate);
-                self.keys = keys;
+                self.client = Some(candidate.client);
+                self.keys = candidate.keys;
                 *locked(&self.errand.refusal) = None;
             }
             Err(error) => {
                 self.refuse(&error);
-                self.candidate = Some((candidate, keys));
+                candidate.not_before = start + candidate.pause;
+                candidate.pause = (candidate.pause * 2).min(LONGEST_PAUSE);
+                self.candidate = Some(candidate);
             }
         }
     }
@@ -318,8 +336,8 @@ impl<S: Source> Visitor<S> {
     }
 
     async fn close(self) {
-        if let Some((candidate, _)) = self.candidate {
-            candidate.close().await;
+        if let Some(candidate) = self.candidate {
+            candidate.client.close().await;
         }
         if let Some(client) = self.client {
             client.close().await;

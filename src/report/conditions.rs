@@ -17,9 +17,13 @@ const IN_TIME_AGAIN: f64 = 0.9;
 /// What one message may fill.
 const MESSAGE_LIMIT: usize = 1024;
 
+/// Ready, but by credentials that were replaced and whose successors the server refuses.
+pub(super) const CREDENTIALS_REFUSED: &str = "CredentialsRefused";
+
 /// Every reason that a condition can carry besides the codes of `Reason`, the faults of meaning and the labels of sources.
 pub const REASONS: &[&str] = &[
     "Serving",
+    CREDENTIALS_REFUSED,
     "Working",
     "Quiet",
     "NotKnown",
@@ -63,6 +67,13 @@ pub(super) struct Claim {
     pub(super) truth: Truth,
     pub(super) reason: Cow<'static, str>,
     pub(super) message: Cow<'static, str>,
+}
+
+impl Claim {
+    /// True, and yet someone should mend something before it is no more.
+    pub(super) fn warns(&self) -> bool {
+        self.truth == Truth::True && self.reason == CREDENTIALS_REFUSED
+    }
 }
 
 /// What the claims of the next turn lean on.

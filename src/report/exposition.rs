@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::Picture;
 use super::metrics::{Counts, Sheet};
-use crate::decide::{PipelineId, Verdict};
+use crate::decide::{PipelineId, QuestionId, Verdict};
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
@@ -94,16 +94,31 @@ fn encode_replicas(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) ->
 
 fn encode_sources(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
     let help = "1 when the latest reading is complete and young.";
-    let mut family = to.encode_descriptor("source_up", help, None, MetricType::Gauge)?;
+    encode_source(to, pictures, ("source_up", help), |picture, question| {
+        Some(picture.observations.get(question)?.is_fresh())
+    })?;
+    let help = "1 when the newest credentials are refused while the former ones still work.";
+    encode_source(to, pictures, ("source_credentials_refused", help), |picture, question| {
+        picture.observations.get(question).map(|_| picture.refusals.contains_key(question))
+    })
+}
+
+fn encode_source(
+    to: &mut DescriptorEncoder<'_>,
+    pictures: &[Arc<Picture>],
+    (name, help): (&str, &str),
+    is_so: fn(&Picture, &QuestionId) -> Option<bool>,
+) -> fmt::Result {
+    let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for picture in pictures {
         let Some(situation) = &picture.situation else { continue };
         for stage in &situation.pipeline.stages {
             for source in &stage.sources {
-                let Some(seen) = picture.observations.get(&source.question) else { continue };
+                let Some(is_so) = is_so(picture, &source.question) else { continue };
                 let mut labels = stage_labels(&picture.glance.id, &stage.name);
                 labels.push(("source", &source.name));
-                let up = f64::from(u8::from(seen.is_fresh()));
-                family.encode_family(&labels)?.encode_gauge(&up)?;
+                let value = f64::from(u8::from(is_so));
+                family.encode_family(&labels)?.encode_gauge(&value)?;
             }
         }
     }

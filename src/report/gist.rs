@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Picture;
-use super::conditions::Claim;
+use super::conditions::{CREDENTIALS_REFUSED, Claim};
 use crate::crd::PipelineStatus;
 use crate::crd::duration;
 
@@ -148,6 +148,14 @@ impl Gist {
     pub(super) fn truth(&self, kind: &str) -> Option<&str> {
         let condition = self.conditions.iter().find(|condition| condition.0 == kind)?;
         Some(&condition.1)
+    }
+
+    /// Status of a condition, and whether it warns.
+    pub(super) fn told(&self, kind: &str) -> (Option<String>, bool) {
+        match self.conditions.iter().find(|condition| condition.0 == kind) {
+            Some((_, status, reason)) => (Some(status.clone()), reason == CREDENTIALS_REFUSED),
+            None => (None, false),
+        }
     }
 
     pub(super) fn band(&self) -> u8 {

@@ -17,7 +17,7 @@ pub(super) fn write(picture: &Picture, changes: &[Change]) {
         let (condition, reason) = (change.claim.kind, &change.claim.reason);
         let (status, message) = (change.claim.truth.word(), &change.claim.message);
         let is_good = match condition {
-            "Ready" | "ObjectiveMet" => change.claim.truth == Truth::True,
+            "Ready" | "ObjectiveMet" => change.claim.truth == Truth::True && !change.claim.warns(),
             "Fallback" | "WriterConflict" | "Stalled" => change.claim.truth == Truth::False,
             _ => true,
         };

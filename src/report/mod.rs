@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::act::Licence;
 use crate::clock::Clock;
 use crate::crd::PipelineStatus;
-use crate::decide::{PipelineId, QuestionId, Snapshot, Step};
+use crate::decide::{Missing, PipelineId, QuestionId, Snapshot, Step};
 
 mod standing;
 mod conditions;
@@ -52,6 +52,8 @@ pub struct Tick {
     pub lateness: Duration,
     /// How often the sources of these pipelines were asked so far, where they were.
     pub polls: BTreeMap<QuestionId, Polls>,
+    /// Sources whose newest credentials are refused while the former ones still work, and why. Readings go on.
+    pub refusals: BTreeMap<QuestionId, Missing>,
 }
 
 /// How often a source was asked so far, and what came of it.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Picture;
-use super::conditions::{Claim, Truth, claim, cut, first, told};
-use crate::decide::{Ending, Missing, Observation, Reason};
+use super::conditions::{CREDENTIALS_REFUSED, Claim, Truth, claim, cut, first, told};
+use crate::decide::{Ending, Missing, Observation, QuestionId, Reason, Source};
 
 /// A refusal or conflict that has not come again for this long is over.
 const OVER: Duration = Duration::from_mins(1);
@@ -80,8 +80,37 @@ fn ready(picture: &Picture) -> Claim {
         |reason: &Reason| matches!(reason, Reason::TargetUnseen | Reason::AwaitingData { .. });
     match first(picture, is_starting) {
         Some((verdict, reason)) => told(KIND, Truth::Unknown, verdict, reason),
-        None => claim(KIND, Truth::True, "Serving", "every stage is watched, sized and served"),
+        None => refused(picture).unwrap_or_else(|| {
+            claim(KIND, Truth::True, "Serving", "every stage is watched, sized and served")
+        }),
     }
+}
+
+/// Served still, by a login that someone has replaced: true, and worth a warning before the former one ends as well.
+fn refused(picture: &Picture) -> Option<Claim> {
+    let (name, why) = sources(picture)
+        .find_map(|(name, question)| Some((name, picture.refusals.get(question)?)))?;
+    let since = why.since.strftime("%Y-%m-%d %H:%M:%S UTC");
+    let message = format!(
+        "every stage is served, but source {name} only by its former credentials; the newest are not in use since \
+         {since}: {}",
+        why.message
+    );
+    Some(Claim {
+        kind: "Ready",
+        truth: Truth::True,
+        reason: CREDENTIALS_REFUSED.into(),
+        message: cut(message).into(),
+    })
+}
+
+/// Every source, by `stage/source`.
+fn sources(picture: &Picture) -> impl Iterator<Item = (String, &QuestionId)> {
+    let stages = picture.situation.iter().flat_map(|situation| &situation.pipeline.stages);
+    stages.flat_map(|stage| {
+        let named = |source: &Source| format!("{}/{}", stage.name, source.name);
+        stage.sources.iter().map(move |source| (named(source), &source.question))
+    })
 }
 
 /// Reasons that stand in the way until someone mends something.
@@ -101,21 +130,14 @@ fn is_broken(reason: &Reason) -> bool {
 
 /// A source that will not answer until someone mends something, by `stage/source`.
 fn lasting_silence(picture: &Picture) -> Option<(String, &Missing)> {
-    let stages = &picture.situation.as_ref()?.pipeline.stages;
-    stages.iter().find_map(|stage| {
-        stage.sources.iter().find_map(|source| {
-            match picture.observations.get(&source.question)? {
-                Observation::Failed(missing) | Observation::Stale(_, missing)
-                    if missing.is_lasting =>
-                {
-                    Some((format!("{}/{}", stage.name, source.name), missing))
-                }
-                Observation::Fresh(_)
-                | Observation::Partial(..)
-                | Observation::Stale(..)
-                | Observation::Failed(_) => None,
-            }
-        })
+    sources(picture).find_map(|(name, question)| match picture.observations.get(question)? {
+        Observation::Failed(missing) | Observation::Stale(_, missing) if missing.is_lasting => {
+            Some((name, missing))
+        }
+        Observation::Fresh(_)
+        | Observation::Partial(..)
+        | Observation::Stale(..)
+        | Observation::Failed(_) => None,
     })
 }
 

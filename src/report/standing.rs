@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 
 use super::{Glance, Polls, Tick};
-use crate::decide::{Observation, PipelineId, QuestionId, Situation, Target, Verdict, Workload};
+use crate::decide::{
+    Missing, Observation, PipelineId, QuestionId, Situation, Target, Verdict, Workload,
+};
 
 /// One pipeline at its latest turn.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct Picture {
     pub observations: BTreeMap<QuestionId, Observation>,
     /// How often they were asked so far.
     pub polls: BTreeMap<QuestionId, Polls>,
+    /// Whose newest credentials are refused though the source still answers to the former ones.
+    pub refusals: BTreeMap<QuestionId, Missing>,
     /// When the turn was.
     pub at: Timestamp,
     /// Did this replica hold the lease then?
@@ -64,7 +68,7 @@ impl Standing {
 
 /// Takes a turn apart, pipeline by pipeline.
 pub(super) fn pictures(tick: Tick) -> Vec<Picture> {
-    let Tick { snapshot, step, glances, polls, .. } = tick;
+    let Tick { snapshot, step, glances, polls, refusals, .. } = tick;
     let mut verdicts: BTreeMap<PipelineId, Vec<Verdict>> = BTreeMap::new();
     for verdict in step.plan.verdicts {
         verdicts.entry(verdict.stage.pipeline.clone()).or_default().push(verdict);
@@ -78,15 +82,28 @@ pub(super) fn pictures(tick: Tick) -> Vec<Picture> {
         let polls = sources()
             .filter_map(|source| Some((source.question.clone(), *polls.get(&source.question)?)))
             .collect();
-        let observations = sources()
+        let observations: BTreeMap<_, _> = sources()
             .filter_map(|source| {
                 let observation = snapshot.observations.get(&source.question)?;
                 Some((source.question.clone(), observation.clone()))
             })
             .collect();
+        // When not even the former credentials bring an answer, the observation itself says why.
+        let answers = |question| {
+            matches!(
+                observations.get(question),
+                Some(Observation::Fresh(_) | Observation::Partial(..))
+            )
+        };
+        let refusals = sources()
+            .filter(|source| answers(&source.question))
+            .filter_map(|source| {
+                Some((source.question.clone(), refusals.get(&source.question)?.clone()))
+            })
+            .collect();
         let verdicts = verdicts.remove(&glance.id).unwrap_or_default();
         let (at, may_act) = (snapshot.at, snapshot.may_act);
-        Picture { glance, situation, verdicts, observations, polls, at, may_act }
+        Picture { glance, situation, verdicts, observations, polls, refusals, at, may_act }
     };
     glances.into_iter().map(picture).collect()
 }

@@ -63,8 +63,8 @@ struct File {
     uid: Arc<str>,
     /// Its first turn in this process.
     since: Timestamp,
-    /// Truth of each condition as it was last known, whether written or not.
-    told: BTreeMap<&'static str, String>,
+    /// Truth of each condition as it was last known, whether written or not, and whether it warned.
+    told: BTreeMap<&'static str, (String, bool)>,
     calm: Calm,
     dwell: Dwell,
     /// What stands written, as far as we know.
@@ -113,6 +113,8 @@ struct WrittenMeta {
 pub(super) struct Change {
     /// Status before; `None` when it was never told.
     pub(super) before: Option<String>,
+    /// Did it warn before?
+    pub(super) warned: bool,
     pub(super) claim: Claim,
 }
 
@@ -293,15 +295,18 @@ impl File {
         }
     }
 
-    /// Conditions that turned over since they were last known. Not to know for a while turns nothing over.
+    /// Conditions that turned over, or began or ceased to warn, since they were last known. Not to know for a while turns nothing over.
     fn changes(&mut self, claims: &[Claim]) -> Vec<Change> {
         let mut changes = Vec::new();
         for claim in claims.iter().filter(|claim| claim.truth != Truth::Unknown) {
             let word = claim.truth.word();
-            let told = self.told.insert(claim.kind, word.to_owned());
-            let before = told.or_else(|| self.written.truth(claim.kind).map(ToOwned::to_owned));
-            if before.as_deref() != Some(word) {
-                changes.push(Change { before, claim: claim.clone() });
+            let told = self.told.insert(claim.kind, (word.to_owned(), claim.warns()));
+            let (before, warned) = match told {
+                Some((before, warned)) => (Some(before), warned),
+                None => self.written.told(claim.kind),
+            };
+            if before.as_deref() != Some(word) || warned != claim.warns() {
+                changes.push(Change { before, warned, claim: claim.clone() });
             }
         }
         changes

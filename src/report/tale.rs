@@ -79,8 +79,9 @@ pub(super) fn of_change(glance: &Glance, change: &Change) -> Option<Tale> {
         "Fallback" | "WriterConflict" => Truth::False,
         _ => return None,
     };
-    let is_bad = claim.truth != good && claim.truth != Truth::Unknown;
-    let was_bad = change.before.as_deref().is_some_and(|b| b != good.word() && b != "Unknown");
+    let is_bad = (claim.truth != good && claim.truth != Truth::Unknown) || claim.warns();
+    let was_bad = change.warned
+        || change.before.as_deref().is_some_and(|b| b != good.word() && b != "Unknown");
     if is_bad {
         let note = format!("{}: {}", claim.kind, claim.message);
         Some(tale(glance, &claim.reason, note, "Report", true))

@@ -318,3 +318,32 @@ async fn an_observation_that_failed_is_shown_with_its_words() {
     assert_eq!(source.message.as_deref(), Some("the broker knows no such topic"));
     assert_eq!(source.at, None);
 }
+
+#[tokio::test]
+async fn credentials_that_are_refused_are_shown_and_read_aloud_beside_a_fresh_reading() {
+    let bench = Bench::new().await;
+    let (url, _guard) = served(&bench).await;
+    let why = Missing {
+        label: "AuthenticationFailed".into(),
+        message: "kafka:9093 refuses the login: no; hint: check the Secrets".into(),
+        is_lasting: true,
+        since: Timestamp::UNIX_EPOCH,
+    };
+    bench.tell(&Turn { refusal: Some(why), ..Turn::of(|_| {}) }).await;
+    let json = ["orders", "--server", &url, "-o", "json"].map(ToOwned::to_owned).to_vec();
+    let (out, _) = said(&explain(json).await);
+    let view: Pipeline = serde_json::from_str(&out).unwrap();
+    let source = &view.stages[0].sources[0];
+    assert_eq!((source.state.as_str(), &source.message), ("Fresh", &None));
+    let refusal = source.refusal.clone().unwrap();
+    assert_eq!(refusal.code, "AuthenticationFailed");
+    assert_eq!(refusal.since, Timestamp::UNIX_EPOCH);
+    let (out, _) =
+        said(&explain(["orders", "--server", &url].map(ToOwned::to_owned).to_vec()).await);
+    for line in [
+        "    It answers to its former credentials; the newest are not in use since 1970-01-01 00:00:00 UTC:",
+        "    kafka:9093 refuses the login: no; hint: check the Secrets [AuthenticationFailed]",
+    ] {
+        assert!(out.lines().any(|has| has == line), "{line} is not in\n{out}");
+    }
+}

@@ -623,6 +623,74 @@ async fn trouble_is_an_event_when_it_comes_and_when_it_ends_and_not_in_between()
     assert_eq!(told[1].2, "Fallback: its sources answer again");
 }
 
+/// A turn that went well, but by a login that has been replaced.
+fn by_former_credentials() -> Turn {
+    let why = Missing {
+        label: "AuthenticationFailed".into(),
+        message: "kafka:9093 refuses the login: no; hint: check the Secrets".into(),
+        is_lasting: true,
+        since: Timestamp::UNIX_EPOCH,
+    };
+    Turn { refusal: Some(why), ..Turn::of(|_| {}) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_credentials_that_are_refused_are_told_though_the_former_ones_still_serve() {
+    let bench = Bench::new().await;
+    bench.tell(&Turn::of(|_| {})).await;
+    for _ in 0..50 {
+        bench.tell(&by_former_credentials()).await;
+        bench.wait(seconds(2)).await;
+    }
+    let status = bench.status().await;
+    let (truth, reason, message) = condition(&status, "Ready");
+    assert_eq!((truth, reason), ("True", "CredentialsRefused"), "it does its work");
+    assert!(REASONS.contains(&reason));
+    for words in [
+        "source enrich/todo only by its former credentials",
+        "not in use since 1970-01-01 00:00:00 UTC",
+        "kafka:9093 refuses the login: no; hint: check the Secrets",
+    ] {
+        assert!(message.contains(words), "{words:?} is not in {message:?}");
+    }
+    assert_eq!(condition(&status, "Stalled").0, "False");
+    assert_eq!(bench.writes().len(), 2, "it is written once");
+    let told = events(&bench).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].0.as_str(), told[0].1.as_str()), ("Warning", "CredentialsRefused"));
+    let text = bench.report.metrics().text().unwrap();
+    let refused = series(&text, "penstock_source_credentials_refused");
+    assert!(refused[0].ends_with(" 1.0"), "{refused:?}");
+
+    bench.tell(&Turn::of(|_| {})).await;
+    bench.wait(seconds(1)).await;
+    let status = bench.status().await;
+    assert_eq!(condition(&status, "Ready").1, "Serving", "it is mended");
+    let told = events(&bench).await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!((told[1].0.as_str(), told[1].1.as_str()), ("Normal", "Serving"));
+    let text = bench.report.metrics().text().unwrap();
+    let refused = series(&text, "penstock_source_credentials_refused");
+    assert!(refused[0].ends_with(" 0.0"), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_are_no_news_after_a_restart_and_none_where_nothing_answers() {
+    let bench = Bench::new().await;
+    bench.tell(&by_former_credentials()).await;
+    assert_eq!(events(&bench).await.len(), 1);
+    let bench = Bench::over(bench.end().await, None);
+    bench.tell(&by_former_credentials()).await;
+    bench.wait(seconds(20)).await;
+    assert_eq!(events(&bench).await.len(), 1);
+    let Turn { refusal, .. } = by_former_credentials();
+    let silent = Turn::of(|told| told.observation = refusal.clone().map(Observation::Failed));
+    bench.tell(&Turn { refusal, ..silent }).await;
+    let status = bench.status().await;
+    assert_eq!(condition(&status, "Ready").0, "False", "now nobody is let in");
+    assert_eq!(condition(&status, "Ready").1, "AuthenticationFailed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn trouble_that_its_status_knows_is_no_news_after_a_restart() {
     let bench = Bench::new().await;

@@ -11,10 +11,10 @@ use penstock::act::{Grant, Licence};
 use penstock::clock::Clock;
 use penstock::crd::{self, PipelineStatus, ScaledPipeline};
 use penstock::decide::{
-    Behaviour, Ending, Fallback, FallbackPolicy, Memory, Mode, Observation, OnSilence, Outcome,
-    Pause, Pipeline, PipelineId, Plan, QuestionId, Reading, Reason, Scale, Signals, Situation,
-    Snapshot, Source, Stage, StageId, Step, Target, TargetId, Value as Read, Verdict, Workload,
-    Writing,
+    Behaviour, Ending, Fallback, FallbackPolicy, Memory, Missing, Mode, Observation, OnSilence,
+    Outcome, Pause, Pipeline, PipelineId, Plan, QuestionId, Reading, Reason, Scale, Signals,
+    Situation, Snapshot, Source, Stage, StageId, Step, Target, TargetId, Value as Read, Verdict,
+    Workload, Writing,
 };
 use penstock::demo::cluster::{Cluster, Logged, Options};
 use penstock::report::{self, Fault, Glance, Polls, Report, Requests, Tick};
@@ -42,6 +42,8 @@ pub(crate) struct Turn {
     pub(crate) may_act: bool,
     pub(crate) violations: u32,
     pub(crate) polls: Polls,
+    /// Why the newest credentials of each source are not in use.
+    pub(crate) refusal: Option<Missing>,
 }
 
 /// The tellers, and a cluster for them to write to.
@@ -132,6 +134,7 @@ pub(crate) fn turn(stages: Vec<Told>) -> Turn {
         may_act: true,
         violations: 0,
         polls: Polls::default(),
+        refusal: None,
     }
 }
 
@@ -281,7 +284,7 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
     let mut observations = BTreeMap::new();
     let mut verdicts = Vec::new();
     let mut stages = Vec::new();
-    let mut polls = BTreeMap::new();
+    let (mut polls, mut refusals) = (BTreeMap::new(), BTreeMap::new());
     for (index, told) in turn.stages.iter().enumerate() {
         let mut told = told.clone();
         told.verdict.stage =
@@ -289,6 +292,7 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         let question = told.stage.sources[0].question.clone();
         let fresh = Observation::Fresh(Arc::new(Reading { at, value: Read::Gauge(1.0) }));
         polls.insert(question.clone(), turn.polls);
+        refusals.extend(turn.refusal.clone().map(|why| (question.clone(), why)));
         observations.insert(question, told.observation.unwrap_or(fresh));
         verdicts.push(told.verdict);
         stages.push(told.stage);
@@ -314,5 +318,6 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         took: Duration::from_micros(300),
         lateness: Duration::from_millis(2),
         polls,
+        refusals,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use penstock::demo::traffic::Work;
 use serde_json::{Value, json};
 
@@ -66,6 +66,47 @@ async fn a_wrong_password_is_named_and_the_right_one_counts_within_30_s() -> Res
     scene.until_condition("orders", ("Ready", "True", "Serving"), SOON).await?;
     scene.until_done(&crew, 80).await?;
     crew.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rotated_password_that_is_refused_is_told_while_the_former_one_serves_and_mended_is_forgotten()
+-> Result<()> {
+    let broker = shared::secured_broker().await?;
+    let scene = Scene::open("replaced").await?;
+    let topic = &scene.namespace;
+    broker.topic(topic, 8).await?;
+    scene.create(login_secret(USER.1)).await?;
+    scene.create(certificates(broker)).await?;
+    scene.deployment("worker", 0).await?;
+    let login = json!({"tls": authority(), "sasl": sasl("SCRAM-SHA-512")});
+    connect(&scene, broker, ("events", Listener::SaslTls), login).await?;
+    scene.pipeline("orders", stage_of("worker", "events", topic)).await?;
+    scene.until_condition("orders", ("Ready", "True", "Serving"), SOON).await?;
+
+    scene.change(login_secret("guessed")).await?;
+    let refused = ("Ready", "True", "CredentialsRefused");
+    let said = scene.until_condition("orders", refused, ROTATION + SOON).await?;
+    let address = broker.address(Listener::SaslTls)?;
+    for words in [
+        "work/queue only by its former credentials",
+        "not in use since",
+        "refuses the login",
+        &address,
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said:?}");
+    }
+    assert!(!said.contains("guessed"), "{said}");
+    let source = scene.stage("orders").await?.sources.remove(0);
+    assert_eq!(source.state, "Fresh");
+    assert_eq!(source.refusal.context("no word on the page")?.code, "AuthenticationFailed");
+    // Readings and decisions go on.
+    broker.send(topic, None, 80).await?;
+    assert_eq!(scene.until_moved(("worker", 0, 8), SOON).await?, [8]);
+
+    scene.change(login_secret(USER.1)).await?;
+    scene.until_condition("orders", ("Ready", "True", "Serving"), ROTATION + SOON).await?;
+    assert_eq!(scene.stage("orders").await?.sources[0].refusal, None);
     Ok(())
 }
 

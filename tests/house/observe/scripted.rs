@@ -7,6 +7,8 @@ use penstock::decide::Observation;
 use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
 use penstock::observe::{Address, Credentials, Question};
 
+use tokio::time::Instant;
+
 use super::broker::{Broker, LIST_OFFSETS, OFFSET_FETCH};
 use super::rig::*;
 
@@ -137,6 +139,14 @@ async fn a_bad_new_password_leaves_the_good_client_in_place_and_is_told() {
     let refusal = watcher.observe.refusal(&id("p")).unwrap();
     assert_eq!(&*refusal.label, "AuthenticationFailed");
     assert!(!refusal.message.contains("password-0123"), "{}", refusal.message);
+    // It is not knocked at every poll: that may lock the account.
+    let (tried, since) = (broker.state().logins_refused, Instant::now());
+    for _ in 0..8 {
+        watcher.visited().await;
+    }
+    let more = broker.state().logins_refused - tried;
+    let fair = since.elapsed().as_secs() / 2 + 1;
+    assert!(u64::try_from(more).unwrap() <= fair, "{more} more tries in {:?}", since.elapsed());
 
     // The right one takes over without a poll being lost, and the complaint goes.
     broker.state().password = Some("newer-password-0123456789".into());
