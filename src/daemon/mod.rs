@@ -1,7 +1,7 @@
 //! Joins the rooms: the loop. It owns no policy; it says what is due, carries what one room knows to the next, and keeps time.
 //! Started by the command `run` and by the demo.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -181,6 +181,7 @@ impl Daemon {
             self.act.start(&step.plan.actions, &self.licence);
         }
         self.set_timers(&snapshot, &step.plan.verdicts);
+        self.press(&snapshot, &step.plan.verdicts);
         self.memory.merge(step.memory.clone());
         let took = started.elapsed();
         self.report.tell(Tick { snapshot, step, glances, took, lateness, polls, refusals });
@@ -246,6 +247,24 @@ impl Daemon {
         for (pipeline, at) in next {
             self.agenda.set_timer(pipeline, at);
         }
+    }
+
+    /// Has the commits read at the next poll of those stages whose decision hangs on them.
+    fn press(&self, snapshot: &Snapshot, verdicts: &[Verdict]) {
+        let hanging = verdicts.iter().filter(|verdict| verdict.hangs_on_commits());
+        let hanging: BTreeSet<_> =
+            hanging.map(|verdict| (&verdict.stage.pipeline, verdict.stage.index)).collect();
+        if hanging.is_empty() {
+            return;
+        }
+        let stages = snapshot.due.iter().flat_map(|due| {
+            let id = &due.pipeline.id;
+            due.pipeline.stages.iter().enumerate().map(move |(index, stage)| ((id, index), stage))
+        });
+        let sources =
+            stages.filter(|(id, _)| hanging.contains(id)).flat_map(|(_, stage)| &stage.sources);
+        let questions: Vec<_> = sources.map(|source| source.question.clone()).collect();
+        self.observe.press(&questions);
     }
 }
 

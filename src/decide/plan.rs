@@ -62,6 +62,11 @@ impl Verdict {
     pub fn reason(&self) -> Option<&Reason> {
         self.why.last()
     }
+
+    /// Does the stage wait to learn how fast its pods work? Then each commit tells more the sooner it is read.
+    pub fn hangs_on_commits(&self) -> bool {
+        self.why.iter().any(|reason| matches!(reason, Reason::Learning { .. }))
+    }
 }
 
 /// What a stage's sources come to.

@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) password: Option<String>,
     /// Requests by their number in the protocol.
     pub(super) requests: BTreeMap<i16, usize>,
+    /// Questions for the commits of each group.
+    pub(super) fetches: BTreeMap<String, usize>,
     pub(super) connections: usize,
     pub(super) logins_refused: usize,
 }
@@ -75,6 +77,11 @@ impl Broker {
 
     pub(super) fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
         self.state().commits.insert((group.to_owned(), topic.to_owned(), partition), offset);
+    }
+
+    /// How often the commits of a group were asked for.
+    pub(super) fn fetches(&self, group: &str) -> usize {
+        self.state().fetches.get(group).copied().unwrap_or(0)
     }
 
     pub(super) fn requests(&self, api: i16) -> usize {
@@ -144,7 +151,7 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>, port: i32) -> std::i
                     out.string("127.0.0.1");
                     out.i32(port);
                 }
-                9 => offset_fetch(&state, &mut said, &mut out),
+                9 => offset_fetch(&mut state, &mut said, &mut out),
                 _ => return Ok(()),
             }
         }
@@ -202,8 +209,9 @@ fn list_offsets(state: &State, said: &mut In<'_>, out: &mut Out) {
     });
 }
 
-fn offset_fetch(state: &State, said: &mut In<'_>, out: &mut Out) {
+fn offset_fetch(state: &mut State, said: &mut In<'_>, out: &mut Out) {
     let group = said.string();
+    *state.fetches.entry(group.clone()).or_default() += 1;
     out.i32(0);
     let topics: Vec<(String, Vec<i32>)> = (0..said.i32())
         .map(|_| (said.string(), (0..said.i32()).map(|_| said.i32()).collect()))

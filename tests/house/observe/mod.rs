@@ -8,3 +8,4 @@ mod answers;
 mod faults;
 mod sharing;
 mod scripted;
+mod pressed;
