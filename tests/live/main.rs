@@ -35,7 +35,9 @@ mod hands;
 mod aloud;
 
 // The scenarios, by subject.
+mod first;
 mod scaling;
+mod learning;
 mod sources;
 mod logins;
 mod targets;

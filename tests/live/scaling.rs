@@ -42,6 +42,11 @@ async fn a_known_rate_moves_from_zero_to_enough_in_one_write() -> Result<()> {
     known_rate(0).await
 }
 
+#[tokio::test]
+async fn a_known_rate_moves_from_one_to_enough_in_one_write() -> Result<()> {
+    known_rate(1).await
+}
+
 async fn known_rate(from: u32) -> Result<()> {
     let broker = shared::broker().await?;
     let scene = Scene::open("rate").await?;

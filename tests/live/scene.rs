@@ -306,6 +306,11 @@ impl Crew {
         Ok(Producer::start(&self.kafka, topic, load, Arc::clone(&self.ledger))?)
     }
 
+    /// Items made so far.
+    pub(crate) fn made(&self) -> u64 {
+        self.ledger.tally(0).arrived
+    }
+
     /// Items worked off so far.
     pub(crate) fn done(&self) -> u64 {
         self.ledger.tally(0).done

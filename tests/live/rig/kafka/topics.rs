@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -97,6 +97,21 @@ impl Broker {
         }
         blocking(move || producer.flush(START).context("wait for the broker to have all items"))
             .await
+    }
+
+    /// Commits for a group without members: on every partition of the topic it has read so far.
+    pub(crate) async fn commit(&self, group: &str, topic: &str, offset: i64) -> Result<()> {
+        let partitions = self.partitions(topic).await?;
+        let consumer: BaseConsumer = self.client().set("group.id", group).create()?;
+        let mut list = TopicPartitionList::new();
+        for partition in 0..i32::try_from(partitions)? {
+            list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        }
+        let group = group.to_owned();
+        blocking(move || {
+            consumer.commit(&list, CommitMode::Sync).with_context(|| format!("commit for {group}"))
+        })
+        .await
     }
 
     /// How many partitions the broker says a topic has; 0 when it does not know it.
