@@ -11,6 +11,7 @@ mod run;
 mod demo;
 mod explain;
 mod top;
+mod simulate;
 mod figures;
 mod reach;
 mod validate;
@@ -37,6 +38,8 @@ enum Command {
     Explain(explain::Explain),
     /// Watch all pipelines, the latest first
     Top(top::Top),
+    /// Try a pipeline against a workload in a made-up world, beside other policies
+    Simulate(simulate::Simulate),
     /// Check manifests offline: the schema and the CEL rules, in the API server's words
     Validate(validate::Validate),
     /// Print the custom resource definitions
@@ -103,6 +106,7 @@ impl Command {
             Self::Demo(command) => command.run(),
             Self::Explain(command) => command.run(),
             Self::Top(command) => command.run(),
+            Self::Simulate(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -1,8 +1,120 @@
-//! A made-up world in virtual time, and the very same `decide` in it, beside the rules of others. Called by `penstock simulate`, the
-//! benches and the tests.
+//! A made-up world in virtual time, and the very same `decide` in it, beside the rules of others: what a policy costs and how late
+//! data comes, before anyone trusts it with production. Called by `penstock simulate`, the benches and the tests.
+//!
+//! The world is a fluid in steps of a second; everything in it follows from the scenario and a seed, so that every policy meets the
+//! same arrivals, the same start-up times, the same lost readings. No I/O but the files a scenario names, no clock, no task.
 
+use serde::Serialize;
+
+mod span;
+mod chance;
+mod workload;
+mod ground;
+mod scenario;
 mod policy;
+mod pilot;
+mod queue;
+mod group;
+mod pods;
+mod sight;
+mod tally;
+mod record;
+mod score;
+mod world;
+mod penstock;
+mod fixed;
+mod page;
 pub mod peers;
+mod roster;
+mod contest;
 pub mod bound;
 
+pub use contest::{Contest, Entry, Summary, contest};
+pub use fixed::Fixed;
+pub use ground::{
+    Cold, Drift, Ground, Interruptions, Lost, Mode, Nodes, RateStep, Rebalance, Skew, Spread,
+    Startup,
+};
+pub use page::page;
+pub use penstock::Penstock;
+pub use pilot::{Each, Pilot, Why};
 pub use policy::{Offsets, Policy, QueueView, View};
+pub use record::{Move, Series};
+pub use roster::{names, pilot};
+pub use scenario::{Error, Scenario, StageWorld};
+pub use score::{Interval, Score};
+pub use span::Span;
+pub use workload::{
+    Diurnal, Flash, Join, Outage, Peak, Ragged, Ramp, Rare, Shape, Spikes, Steady, Steps,
+    Switching, Trace, TraceFault, Week, Workload,
+};
+
+use pilot::Alone;
+use score::Account;
+use world::World;
+
+/// What became of one scenario under one policy with one seed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Run {
+    /// Who sized the stages.
+    pub policy: String,
+    /// The seed.
+    pub seed: u64,
+    /// What it came to, all stages together.
+    pub score: Score,
+    /// Stage by stage.
+    pub stages: Vec<StageRun>,
+}
+
+/// What became of one stage.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageRun {
+    /// Its name.
+    pub name: String,
+    /// The delay it had to keep, in seconds.
+    pub objective: f64,
+    /// What it came to, by its own objective and the time since items arrived at it.
+    pub score: Score,
+    /// What it looked like.
+    #[serde(skip)]
+    pub series: Series,
+    /// What was done, from the first second on.
+    #[serde(skip)]
+    pub moves: Vec<Move>,
+}
+
+/// Plays a scenario with a policy that sizes its first stage; other stages keep what they begin with. For pipelines of several stages
+/// see [`run_whole`].
+pub fn run(scenario: &Scenario, policy: &mut dyn Policy, seed: u64) -> Run {
+    run_whole(scenario, &mut Alone::new(policy), seed)
+}
+
+/// Plays a scenario with a pilot that sizes all its stages.
+pub fn run_whole(scenario: &Scenario, pilot: &mut dyn Pilot, seed: u64) -> Run {
+    let mut world = World::new(scenario, seed);
+    world.play(pilot);
+    let (seconds, warmup) = (scenario.scored(), scenario.warmup);
+    let mut all = Account::default();
+    let mut stages = Vec::new();
+    for (scene, stage) in world.scenes.into_iter().zip(&scenario.pipeline.stages) {
+        let (series, moves) = scene.recorder.into_parts();
+        let objective = scenario::objective_of(stage);
+        let mut own = Account::of(scene.sums, scene.tally.ages, &moves, warmup);
+        all.add(&own);
+        let score = own.score(objective, seconds, 0);
+        match &scene.tally.whole {
+            Some(whole) => all.ages.merge(whole),
+            None if scenario.stages.len() == 1 => std::mem::swap(&mut all.ages, &mut own.ages),
+            None => {}
+        }
+        stages.push(StageRun { name: stage.name.to_string(), objective, score, series, moves });
+    }
+    let score = all.score(scenario.objective(), seconds, pilot.violations());
+    Run { policy: pilot.name(), seed, score, stages }
+}
+
+/// The least whole number that is not below this one; counts are clamped to what fits.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
+fn whole(number: f64) -> u32 {
+    number.ceil().clamp(0.0, f64::from(u32::MAX)) as u32
+}

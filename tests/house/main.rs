@@ -25,6 +25,7 @@ mod decide;
 mod act;
 mod report;
 mod answer;
+mod simulate;
 mod daemon;
 mod simulate_peers;
 mod demo;

@@ -1,0 +1,135 @@
+//! Several policies over several seeds, side by side on all cores, and what they come to in the mean. Called by `penstock simulate`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::roster;
+use super::scenario::{Error, Scenario};
+use super::score::{Interval, Score};
+use super::{Run, run_whole};
+
+/// What came of a contest.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Contest {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The delay to keep, in seconds, over all stages.
+    pub objective: f64,
+    /// Seconds that were scored.
+    pub scored: u32,
+    /// The policies, in the order they were asked for.
+    pub entries: Vec<Entry>,
+}
+
+/// One policy in it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Its name.
+    pub policy: String,
+    /// Means and intervals over the seeds.
+    pub summary: Summary,
+    /// Seed by seed.
+    pub runs: Vec<Run>,
+}
+
+/// A score in the mean over seeds; see [`Score`] for what each is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of Score")]
+pub struct Summary {
+    pub late_share: Interval,
+    pub late_seconds_per_day: Interval,
+    pub delay_p50: Interval,
+    pub delay_p99: Interval,
+    pub delay_max: Interval,
+    pub replica_hours: Interval,
+    pub work_hours: Interval,
+    pub actions_per_day: Interval,
+    pub undone_per_day: Interval,
+    pub rebalances_per_day: Interval,
+    pub moved_per_day: Interval,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_error: Option<Interval>,
+}
+
+impl Summary {
+    /// Of these scores.
+    pub fn of(scores: &[&Score]) -> Self {
+        let over = |field: fn(&Score) -> f64| {
+            Interval::of(&scores.iter().map(|score| field(score)).collect::<Vec<_>>())
+        };
+        let errors: Vec<_> = scores.iter().filter_map(|score| score.rate_error).collect();
+        Self {
+            late_share: over(|score| score.late_share),
+            late_seconds_per_day: over(|score| score.late_seconds_per_day),
+            delay_p50: over(|score| score.delay_p50),
+            delay_p99: over(|score| score.delay_p99),
+            delay_max: over(|score| score.delay_max),
+            replica_hours: over(|score| score.replica_hours),
+            work_hours: over(|score| score.work_hours),
+            actions_per_day: over(|score| score.actions_per_day),
+            undone_per_day: over(|score| score.undone_per_day),
+            rebalances_per_day: over(|score| score.rebalances_per_day),
+            moved_per_day: over(|score| score.moved_per_day),
+            rate_error: (!errors.is_empty()).then(|| Interval::of(&errors)),
+        }
+    }
+}
+
+/// Plays a scenario with each policy and each seed from 1 on, on as many threads as there are cores. `done` is told after each run.
+pub fn contest(
+    scenario: &Scenario,
+    policies: &[String],
+    seeds: u32,
+    done: &(dyn Fn() + Sync),
+) -> Result<Contest, Error> {
+    let mut games = Vec::new();
+    for policy in policies {
+        // The name is tried before anything is played.
+        roster::pilot(policy, scenario, 1)?;
+        games.extend((1..=u64::from(seeds)).map(|seed| (policy.as_str(), seed)));
+    }
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(games.iter().map(|_| None).collect::<Vec<Option<Run>>>());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(games.len()) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((policy, seed)) = games.get(at) else { return };
+                    if let Ok(mut pilot) = roster::pilot(policy, scenario, *seed) {
+                        let run = run_whole(scenario, &mut *pilot, *seed);
+                        locked(&results)[at] = Some(run);
+                    }
+                    done();
+                }
+            });
+        }
+    });
+    let mut runs = locked(&results).drain(..).flatten().collect::<Vec<_>>().into_iter();
+    let entries = policies.iter().map(|_| Entry::of(runs.by_ref().take(seeds as usize).collect()));
+    Ok(Contest {
+        scenario: scenario.name.clone(),
+        objective: scenario.objective(),
+        scored: scenario.scored(),
+        entries: entries.collect(),
+    })
+}
+
+impl Entry {
+    fn of(runs: Vec<Run>) -> Self {
+        let scores: Vec<_> = runs.iter().map(|run| &run.score).collect();
+        let policy = runs.first().map(|run| run.policy.clone()).unwrap_or_default();
+        Self { policy, summary: Summary::of(&scores), runs }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panics takes the scope down with it; nobody reads half a result.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

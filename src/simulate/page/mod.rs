@@ -1,0 +1,90 @@
+//! A contest as a page to show: load, delay and replicas over time, decisions with their reasons, cost against lateness. One file that
+//! needs nothing else. Called by `penstock simulate --html`.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::record::{Move, Series};
+use super::{Contest, Entry, Scenario};
+
+const PAGE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// A policy as the page's script reads it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    name: &'a str,
+    summary: &'a super::Summary,
+    /// Of the first seed, stage by stage.
+    series: Vec<Series>,
+    moves: Vec<Vec<&'a Move>>,
+}
+
+/// The page, whole.
+pub fn page(contest: &Contest, scenario: &Scenario) -> Result<String, serde_json::Error> {
+    let seeds = contest.entries.first().map_or(0, |entry| entry.runs.len());
+    let stages = scenario.pipeline.stages.iter();
+    let stages = stages.map(
+        |stage| json!({"name": &*stage.name, "objective": super::scenario::objective_of(stage)}),
+    );
+    let data = serde_json::to_string(&json!({
+        "scenario": contest.scenario,
+        "objective": contest.objective,
+        "scored": contest.scored,
+        "warmup": scenario.warmup,
+        "duration": scenario.duration,
+        "seeds": seeds,
+        "version": env!("CARGO_PKG_VERSION"),
+        "stages": stages.collect::<Vec<_>>(),
+        "policies": contest.entries.iter().map(|entry| shown(entry, scenario)).collect::<Vec<_>>(),
+    }))?;
+    // Inside a script element only `</` could end it early.
+    let data = data.replace("</", "<\\/");
+    let title = text(&format!("{} · penstock simulate", contest.scenario));
+    let mut page = String::with_capacity(PAGE.len() + STYLE.len() + SCRIPT.len() + data.len());
+    let mut rest = PAGE;
+    for (mark, part) in
+        [("@title@", title.as_str()), ("@style@", STYLE), ("@data@", &data), ("@script@", SCRIPT)]
+    {
+        let (before, after) = rest.split_once(mark).unwrap_or((rest, ""));
+        page.push_str(before);
+        page.push_str(part);
+        rest = after;
+    }
+    page.push_str(rest);
+    Ok(page)
+}
+
+fn shown<'a>(entry: &'a Entry, scenario: &Scenario) -> Shown<'a> {
+    let first = entry.runs.first();
+    let stages = first.map(|run| run.stages.as_slice()).unwrap_or_default();
+    let moves = stages
+        .iter()
+        .map(|stage| stage.moves.iter().filter(|it| scenario.warmup <= it.at).collect());
+    Shown {
+        name: &entry.policy,
+        summary: &entry.summary,
+        series: stages.iter().map(|stage| rounded(&stage.series)).collect(),
+        moves: moves.collect(),
+    }
+}
+
+/// Two places are more than a plot can show.
+fn rounded(series: &Series) -> Series {
+    let round = |values: &[f64]| values.iter().map(|x| (x * 100.0).round() / 100.0).collect();
+    Series {
+        start: series.start,
+        step: series.step,
+        load: round(&series.load),
+        delay: round(&series.delay),
+        replicas: round(&series.replicas),
+        ready: round(&series.ready),
+    }
+}
+
+/// Text as HTML has it.
+fn text(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,344 @@
+//! Penstock itself in the made-up world: the very same `decide`, given what its rooms would give it, its writes carried out and their
+//! outcomes told. Knows nothing of the world but what a [`View`] shows; in particular not what a replica really gets through.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::pilot::{Pilot, Why};
+use super::policy::{Policy, QueueView, View};
+use super::scenario::Scenario;
+use crate::decide::{
+    Action, Ending, Memory, Missing, Observation, Outcome, Partition, Pipeline, QuestionId, Queue,
+    Reading, Situation, Snapshot, Step, Target, Value, Workload, Writing, decide,
+};
+
+/// 2026-01-01T00:00:00Z, when all scenarios begin.
+const DAWN: i64 = 1_767_225_600;
+/// A complete reading older than this is stale, however short the poll interval, as `observe` has it.
+const STALE_FLOOR: f64 = 10.0;
+/// How often a group that rests is read.
+const REST: f64 = 30.0;
+/// Commits that must be seen before their interval is known.
+const COMMITS_TO_LEARN: u32 = 4;
+
+/// Penstock, sizing a pipeline.
+#[derive(Debug)]
+pub struct Penstock {
+    pipeline: Arc<Pipeline>,
+    memory: Memory,
+    eyes: Vec<Eye>,
+    /// What became of the writes of the last turn.
+    outcomes: Vec<(usize, Outcome)>,
+    /// When it wants to think again, in seconds.
+    next: f64,
+    /// Counts changes of the targets, as an API server does.
+    version: u64,
+    violations: u32,
+}
+
+/// What it knows of one stage besides its memory.
+#[derive(Debug)]
+struct Eye {
+    question: QuestionId,
+    poll: f64,
+    next_poll: f64,
+    /// How old a reading is when it comes.
+    delay: f64,
+    /// Since when nothing complete has come.
+    since: f64,
+    whole: Option<Arc<Reading>>,
+    has_failed: bool,
+    commits: Commits,
+    target: Workload,
+    believed: Option<f64>,
+    why: Option<Why>,
+}
+
+/// How often commits are read: at every poll until their interval is known, then once in it, as `observe` does.
+#[derive(Debug, Default)]
+struct Commits {
+    positions: Vec<i64>,
+    read_at: Option<f64>,
+    seen: u32,
+    interval: Option<f64>,
+}
+
+impl Penstock {
+    /// Penstock before its first turn, with nothing learned.
+    pub fn new(scenario: &Scenario) -> Self {
+        let eyes = scenario.pipeline.stages.iter().zip(&scenario.stages);
+        let eyes = eyes.filter_map(|(stage, world)| {
+            let source = stage.sources.first()?;
+            Some(Eye::new(source, world.ground.metric_delay.seconds()))
+        });
+        Self {
+            eyes: eyes.collect(),
+            pipeline: Arc::clone(&scenario.pipeline),
+            memory: Memory::default(),
+            outcomes: Vec::new(),
+            next: 0.0,
+            version: 1,
+            violations: 0,
+        }
+    }
+
+    /// A turn: what is seen, what is decided, what is done.
+    fn turn(&mut self, at: f64, views: &[View<'_>], wants: &mut [u32]) {
+        for (eye, view) in self.eyes.iter_mut().zip(views) {
+            eye.look(at, view, &mut self.version);
+        }
+        let target = |eye: &Eye| Target::Seen(eye.target.clone());
+        let situation = Situation {
+            pipeline: Arc::clone(&self.pipeline),
+            targets: self.eyes.iter().map(target).collect(),
+            outcomes: std::mem::take(&mut self.outcomes),
+            recalled: Vec::new(),
+        };
+        let observations: BTreeMap<_, _> = self
+            .eyes
+            .iter()
+            .filter_map(|eye| Some((eye.question.clone(), eye.latest(at)?)))
+            .collect();
+        let now = time(at);
+        let snapshot = Snapshot { at: now, may_act: true, due: vec![situation], observations };
+        let step = decide(&snapshot, &self.memory);
+        self.violations += step.plan.violations;
+        self.act(now, &step, wants);
+        let polls = self.eyes.iter().map(|eye| eye.next_poll);
+        let timers = step.plan.verdicts.iter().filter_map(|verdict| verdict.next).map(seconds);
+        self.next = polls.chain(timers).fold(f64::INFINITY, f64::min);
+        if !self.outcomes.is_empty() {
+            self.next = at + 1.0;
+        }
+        self.memory.merge(step.memory);
+    }
+
+    /// Carries the plan out. The API server of this world takes every write at once.
+    fn act(&mut self, now: Timestamp, step: &Step, wants: &mut [u32]) {
+        for verdict in &step.plan.verdicts {
+            let Some(eye) = self.eyes.get_mut(verdict.stage.index) else { continue };
+            eye.believed = verdict.signals.rate_per_replica;
+        }
+        for action in &step.plan.actions {
+            let scale = action.scale();
+            let index = scale.stage.index;
+            let (Some(eye), Some(want)) = (self.eyes.get_mut(index), wants.get_mut(index)) else {
+                continue;
+            };
+            match action {
+                Action::Scale(scale) => {
+                    *want = scale.to;
+                    let (code, sentence) = (scale.why.code(), scale.why.to_string());
+                    eye.why = Some(Why { code, sentence });
+                }
+                Action::Claim(_) => {}
+            }
+            self.version += 1;
+            eye.target.is_ours = true;
+            eye.target.desired = scale.to;
+            eye.target.resource_version = self.version.to_string().into();
+            let result =
+                Ending::Done { resource_version: Arc::clone(&eye.target.resource_version) };
+            self.outcomes.push((index, Outcome { action: action.clone(), at: now, result }));
+        }
+    }
+}
+
+impl Eye {
+    fn new(source: &crate::decide::Source, delay: f64) -> Self {
+        Self {
+            question: source.question.clone(),
+            poll: source.poll_interval.as_secs_f64(),
+            next_poll: 0.0,
+            delay,
+            since: 0.0,
+            whole: None,
+            has_failed: false,
+            commits: Commits::default(),
+            target: Workload {
+                uid: "simulated".into(),
+                resource_version: "1".into(),
+                desired: 0,
+                current: 0,
+                ready: 0,
+                ready_since: None,
+                writing: Writing::Apply,
+                read_at: time(0.0),
+                is_ours: false,
+                hpa: None,
+            },
+            believed: None,
+            why: None,
+        }
+    }
+
+    /// Looks at the pods always, at the queue when its poll is due.
+    fn look(&mut self, at: f64, view: &View<'_>, version: &mut u64) {
+        let target = &mut self.target;
+        let is_same = target.desired == view.desired
+            && target.current == view.current
+            && target.ready == view.ready;
+        if !is_same {
+            *version += 1;
+            target.resource_version = version.to_string().into();
+        }
+        target.desired = view.desired;
+        target.current = view.current;
+        target.ready = view.ready;
+        target.ready_since = view.ready_since.map(time);
+        target.read_at = time(at);
+        if at < self.next_poll {
+            return;
+        }
+        self.next_poll = at + self.poll;
+        self.has_failed = view.queue.is_none();
+        if let Some(queue) = &view.queue {
+            let read = at - self.delay;
+            let value = Value::Queue(self.commits.read(read, queue, self.poll));
+            self.since = read;
+            self.whole = Some(Arc::new(Reading { at: time(read), value }));
+        }
+    }
+
+    /// How good the latest reading is now, in the words of `observe`'s board.
+    fn latest(&self, at: f64) -> Option<Observation> {
+        let age = at - self.since;
+        let is_late = STALE_FLOOR.max(3.0 * self.poll) < age;
+        let missing = |label: &str, message: String| Missing {
+            label: label.into(),
+            message: message.into(),
+            is_lasting: false,
+            since: time(self.since),
+        };
+        let late = || missing("Late", format!("nothing has come for {age:.0} s"));
+        let timeout = || missing("Timeout", "the brokers did not answer in time".to_owned());
+        match (&self.whole, self.has_failed) {
+            (Some(whole), true) => Some(Observation::Stale(Arc::clone(whole), timeout())),
+            (Some(whole), false) if is_late => Some(Observation::Stale(Arc::clone(whole), late())),
+            (Some(whole), false) => Some(Observation::Fresh(Arc::clone(whole))),
+            (None, true) => Some(Observation::Failed(timeout())),
+            (None, false) if is_late => Some(Observation::Failed(late())),
+            (None, false) => None,
+        }
+    }
+}
+
+impl Commits {
+    /// What a reading says: ends as they are, positions as they were when commits were last read.
+    fn read(&mut self, at: f64, view: &QueueView<'_>, poll: f64) -> Queue {
+        if self.is_due(at, view, poll) {
+            let positions = view.partitions.iter().map(|it| offset(it.committed));
+            let have_moved =
+                !self.positions.is_empty() && !positions.clone().eq(self.positions.iter().copied());
+            self.seen += u32::from(have_moved);
+            if COMMITS_TO_LEARN < self.seen {
+                self.interval = Some(view.commit_interval.max(poll));
+            }
+            self.positions.clear();
+            self.positions.extend(positions);
+            self.read_at = Some(at);
+        }
+        let partitions: Vec<Partition> = (0..)
+            .zip(view.partitions.iter().zip(&self.positions))
+            .map(|(id, (it, &position))| {
+                let end = offset(it.end).max(position);
+                Partition { topic: 0, id, end, position, is_committed: true }
+            })
+            .collect();
+        let sum = |of: fn(&Partition) -> i64| -> u64 {
+            partitions.iter().map(|it| u64::try_from(of(it)).unwrap_or(0)).sum()
+        };
+        Queue {
+            backlog: partitions.iter().map(Partition::lag).sum(),
+            arrived: Some(sum(|it| it.end)),
+            served: Some(sum(|it| it.position)),
+            served_at: self.read_at.map(time),
+            commit_interval: self.interval.map(duration),
+            partitions,
+            uncommitted: 0,
+        }
+    }
+
+    /// As `observe`'s pace has it: half a poll early, and rarely where nothing moves.
+    fn is_due(&self, at: f64, view: &QueueView<'_>, poll: f64) -> bool {
+        let Some(read_at) = self.read_at else { return true };
+        let age = at - read_at;
+        let is_busy = || {
+            let pairs = view.partitions.iter().zip(&self.positions);
+            pairs.into_iter().any(|(it, position)| *position < offset(it.end))
+        };
+        REST <= age || (self.interval.unwrap_or(poll) <= age + poll / 2.0 && is_busy())
+    }
+}
+
+impl Pilot for Penstock {
+    fn name(&self) -> String {
+        "penstock".to_owned()
+    }
+
+    fn is_due(&self, at: f64) -> bool {
+        self.next <= at
+    }
+
+    fn decide(&mut self, views: &[View<'_>], wants: &mut [u32]) {
+        if let Some(view) = views.first() {
+            self.turn(view.at, views, wants);
+        }
+    }
+
+    fn believed_rate(&self, stage: usize) -> Option<f64> {
+        self.eyes.get(stage)?.believed
+    }
+
+    fn why(&self, stage: usize) -> Option<Why> {
+        self.eyes.get(stage)?.why.clone()
+    }
+
+    fn violations(&self) -> u32 {
+        self.violations
+    }
+}
+
+/// Alone with a single stage it is a policy like any other, which looks every second and mostly has nothing to say.
+impl Policy for Penstock {
+    fn name(&self) -> String {
+        Pilot::name(self)
+    }
+
+    fn period(&self) -> f64 {
+        1.0
+    }
+
+    fn decide(&mut self, view: &View<'_>) -> u32 {
+        let mut wants = [view.desired];
+        if self.is_due(view.at) {
+            self.turn(view.at, std::slice::from_ref(view), &mut wants);
+        }
+        wants[0]
+    }
+}
+
+/// The wall time of a second.
+#[expect(clippy::cast_possible_truncation, reason = "milliseconds of a hundred years fit")]
+fn time(at: f64) -> Timestamp {
+    Timestamp::from_millisecond(DAWN * 1000 + (at * 1000.0).round() as i64).unwrap_or_default()
+}
+
+/// The second of a wall time.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of a hundred years fit a double")]
+fn seconds(at: Timestamp) -> f64 {
+    (at.as_millisecond() - DAWN * 1000) as f64 / 1000.0
+}
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// A whole offset: items that are there in full.
+#[expect(clippy::cast_possible_truncation, reason = "offsets stay below 2^53")]
+fn offset(items: f64) -> i64 {
+    (items + 1e-6).floor() as i64
+}

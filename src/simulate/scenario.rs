@@ -1,0 +1,394 @@
+//! The file people write: a pipeline, what arrives, what the world is like, for how long. Read here from YAML into what `world`
+//! plays; whatever is wrong is told with its path and a way to mend it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::ground::Ground;
+use super::span::Span;
+use super::workload::{self, Workload};
+use crate::crd::ScaledPipeline;
+use crate::crd::manifest::{Checker, Neighbours};
+use crate::crd::meaning;
+use crate::decide::{Pipeline, Stage};
+
+/// The longest scenario.
+const LONGEST: Span = Span::of(366.0 * 86_400.0);
+/// The delay of a stage that has only thresholds: what any other promises when nobody says.
+const DEFAULT_DELAY: f64 = 60.0;
+
+/// What is played.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// What reports call it.
+    pub name: String,
+    /// What the pipeline means.
+    pub pipeline: Arc<Pipeline>,
+    /// In the order of the pipeline's stages.
+    pub stages: Vec<StageWorld>,
+    /// Seconds it lasts, the warm-up counted.
+    pub duration: u32,
+    /// Seconds at the start that are not scored.
+    pub warmup: u32,
+    /// How many seeds it is played with, unless said otherwise.
+    pub seeds: u32,
+}
+
+/// The world of one stage.
+#[derive(Debug, Clone)]
+pub struct StageWorld {
+    /// What its replicas and its queue are like.
+    pub ground: Ground,
+    /// What arrives from outside.
+    pub workload: Option<Workload>,
+    /// Stages that feed it, by index, and how many items each of theirs makes here.
+    pub feeds: Vec<(usize, f64)>,
+}
+
+/// Why a scenario cannot be played.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The text is no YAML.
+    #[error("is no YAML: {message}")]
+    NotYaml {
+        /// As the parser said it, in one line.
+        message: String,
+    },
+    /// A field is wrong.
+    #[error("{path}: {message}")]
+    Field {
+        /// Where, from the top of the file.
+        path: String,
+        /// What, and how to mend it.
+        message: String,
+    },
+    /// No policy of that name.
+    #[error("no policy is called {name:?}; hint: one of {known}")]
+    UnknownPolicy {
+        /// As it was asked for.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+}
+
+impl Error {
+    fn field(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Field { path: path.into(), message: message.into() }
+    }
+
+    /// At a field, or at what holds it when the field has no name of its own.
+    fn within(path: &str, field: &str, message: impl Into<String>) -> Self {
+        let path = if field.is_empty() { path.to_owned() } else { format!("{path}.{field}") };
+        Self::field(path, message)
+    }
+}
+
+/// As it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Written {
+    name: Option<String>,
+    /// A `ScaledPipeline`, or the name of a file that holds one.
+    pipeline: Value,
+    workload: Option<workload::Written>,
+    #[serde(default)]
+    world: Map<String, Value>,
+    #[serde(default)]
+    stages: BTreeMap<String, Map<String, Value>>,
+    duration: Span,
+    warmup: Option<Span>,
+    seeds: Option<u32>,
+}
+
+/// How many items of a stage each of another makes.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Selectivity {
+    /// The same from every stage that feeds it.
+    Same(f64),
+    /// By the name of the feeding stage.
+    Each(BTreeMap<String, f64>),
+}
+
+impl Scenario {
+    /// Reads a scenario; files it names are looked for in `folder`.
+    pub fn read(text: &str, folder: &Path) -> Result<Self, Error> {
+        let written: Written = parse("", yaml(text)?)?;
+        let (pipeline, name) = pipeline(&written.pipeline, folder)?;
+        let duration = span("duration", written.duration, LONGEST)?;
+        let warmup = written.warmup.unwrap_or_default();
+        let warmup = span("warmup", warmup, LONGEST)?;
+        if duration <= warmup {
+            return Err(Error::field(
+                "duration",
+                "must be longer than warmup, which is the part of it that is not scored",
+            ));
+        }
+        let seeds = written.seeds.unwrap_or(1);
+        if !(1..=1000).contains(&seeds) {
+            return Err(Error::field("seeds", "must be from 1 to 1000"));
+        }
+        for name in written.stages.keys() {
+            if !pipeline.stages.iter().any(|stage| *stage.name == **name) {
+                let names: Vec<_> = pipeline.stages.iter().map(|stage| &*stage.name).collect();
+                return Err(Error::within(
+                    "stages",
+                    name,
+                    format!("the pipeline has no such stage; hint: it has {}", names.join(", ")),
+                ));
+            }
+        }
+        let mut reader = Reader {
+            folder,
+            duration,
+            world: written.world,
+            stages: written.stages,
+            workload: written.workload,
+            is_workload_used: false,
+        };
+        // Complaints about what all stages share name it, and not the first stage.
+        if !reader.world.is_empty() {
+            parse::<Ground>("world", Value::Object(reader.world.clone()))?;
+        }
+        let stages: Result<Vec<_>, _> =
+            (0..pipeline.stages.len()).map(|at| reader.stage(&pipeline, at)).collect();
+        Ok(Self {
+            name: written.name.unwrap_or(name),
+            pipeline: Arc::new(pipeline),
+            stages: stages?,
+            duration,
+            warmup,
+            seeds,
+        })
+    }
+
+    /// Seconds that are scored.
+    pub fn scored(&self) -> u32 {
+        self.duration - self.warmup
+    }
+
+    /// The delay of the whole pipeline, in seconds: of the longest path from a first stage to a last one.
+    pub fn objective(&self) -> f64 {
+        let mut into: Vec<f64> = Vec::new();
+        for stage in &self.pipeline.stages {
+            let above = stage.after.iter().filter_map(|at| into.get(*at)).copied();
+            into.push(above.fold(0.0, f64::max) + objective_of(stage));
+        }
+        into.into_iter().fold(0.0, f64::max)
+    }
+
+    /// Items a second that a stage can expect in each second, what other stages pass on counted as if they kept up.
+    pub fn expected(&self, stage: usize, seed: u64) -> Vec<f64> {
+        let world = &self.stages[stage];
+        let own = world.workload.as_ref();
+        let own = own.map(|it| it.rates(self.duration, world.ground.rate, seed, stage as u64));
+        let mut rates = own.unwrap_or_else(|| vec![0.0; self.duration as usize]);
+        for &(from, selectivity) in &world.feeds {
+            for (rate, above) in rates.iter_mut().zip(self.expected(from, seed)) {
+                *rate += selectivity * above;
+            }
+        }
+        rates
+    }
+}
+
+/// The delay a stage must keep, in seconds.
+pub(super) fn objective_of(stage: &Stage) -> f64 {
+    stage.max_delay.map_or(DEFAULT_DELAY, |delay| delay.as_secs_f64())
+}
+
+/// Reads the stages one by one.
+struct Reader<'a> {
+    folder: &'a Path,
+    duration: u32,
+    world: Map<String, Value>,
+    stages: BTreeMap<String, Map<String, Value>>,
+    workload: Option<workload::Written>,
+    is_workload_used: bool,
+}
+
+impl Reader<'_> {
+    fn stage(&mut self, pipeline: &Pipeline, at: usize) -> Result<StageWorld, Error> {
+        let stage = &pipeline.stages[at];
+        let path = format!("stages.{}", stage.name);
+        if stage.sources.len() != 1 {
+            return Err(Error::field(
+                format!("pipeline.spec.stages[{at}].sources"),
+                "must be one Kafka source: a simulated stage reads one queue",
+            ));
+        }
+        let mut own = self.stages.remove(&*stage.name).unwrap_or_default();
+        let workload = own.remove("workload");
+        let selectivity = own.remove("selectivity");
+        let is_own = !own.is_empty();
+        let mut all = self.world.clone();
+        merge(&mut all, own);
+        let place = if is_own { path.as_str() } else { "world" };
+        let ground: Ground = parse(place, Value::Object(all))?;
+        ground.check().map_err(|(field, rule)| Error::within(place, field, rule))?;
+        let workload = match workload {
+            Some(written) => {
+                let path = format!("{path}.workload");
+                Some(self.workload(&path, parse(&path, written)?)?)
+            }
+            None if stage.after.is_empty() => Some(self.shared_workload(&path)?),
+            None => None,
+        };
+        let feeds = self::feeds(pipeline, stage, &path, selectivity)?;
+        Ok(StageWorld { ground, workload, feeds })
+    }
+
+    /// What arrives at the first stages; one only, since a workload is no two streams.
+    fn shared_workload(&mut self, path: &str) -> Result<Workload, Error> {
+        let Some(written) = self.workload.take() else {
+            return Err(if self.is_workload_used {
+                Error::within(
+                    path,
+                    "workload",
+                    "is missing: another first stage has the one at the top",
+                )
+            } else {
+                Error::field(
+                    "workload",
+                    "is missing; hint: workload: {diurnal: {}, peakReplicas: 20}",
+                )
+            });
+        };
+        self.is_workload_used = true;
+        self.workload("workload", written)
+    }
+
+    fn workload(&self, path: &str, written: workload::Written) -> Result<Workload, Error> {
+        let open = |file: &str| open(self.folder, file);
+        let read = written.read(self.duration, &open);
+        read.map_err(|(field, message)| Error::within(path, field, message))
+    }
+}
+
+fn feeds(
+    pipeline: &Pipeline,
+    stage: &Stage,
+    path: &str,
+    selectivity: Option<Value>,
+) -> Result<Vec<(usize, f64)>, Error> {
+    let path = format!("{path}.selectivity");
+    let written: Option<Selectivity> =
+        selectivity.map(serde_json::from_value).transpose().map_err(|_| {
+            Error::field(&path, "must be items out for each item in; hint: 0.3, or {parse: 0.3}")
+        })?;
+    let name = |at: usize| &*pipeline.stages[at].name;
+    if let Some(Selectivity::Each(each)) = &written
+        && let Some(other) =
+            each.keys().find(|key| !stage.after.iter().any(|at| name(*at) == **key))
+    {
+        return Err(Error::within(&path, other, "is no stage that this one comes after"));
+    }
+    let of = |at: usize| match &written {
+        None => 1.0,
+        Some(Selectivity::Same(all)) => *all,
+        Some(Selectivity::Each(each)) => each.get(name(at)).copied().unwrap_or(1.0),
+    };
+    let feeds: Vec<_> = stage.after.iter().map(|&at| (at, of(at))).collect();
+    if feeds.iter().any(|(_, each)| !(0.0..=1e6).contains(each)) {
+        return Err(Error::field(path, "must be from 0 to 1e6"));
+    }
+    Ok(feeds)
+}
+
+/// The pipeline, as the daemon would understand it, and its name.
+fn pipeline(written: &Value, folder: &Path) -> Result<(Pipeline, String), Error> {
+    let fault = |message: &dyn std::fmt::Display| Error::field("pipeline", message.to_string());
+    let document = match written {
+        Value::String(file) => yaml(&open(folder, file).map_err(|error| fault(&error))?)
+            .map_err(|error| fault(&format!("{file} {error}")))?,
+        Value::Object(_) => written.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+            return Err(fault(&"must be a ScaledPipeline, or the name of a file that holds one"));
+        }
+    };
+    if document.get("kind").and_then(Value::as_str) != Some("ScaledPipeline") {
+        return Err(fault(
+            &"is no ScaledPipeline; hint: it begins with apiVersion and kind, as in deploy/examples/shortest.yaml",
+        ));
+    }
+    let all = Checker::new().map_err(|error| fault(&error))?;
+    let neighbours = Neighbours::default();
+    let checked = all.check(&document, &neighbours);
+    if let Some(first) = checked.faults.first() {
+        return Err(fault(first));
+    }
+    let mut object: ScaledPipeline =
+        serde_json::from_value(document).map_err(|error| fault(&error))?;
+    object.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+    let name = object.metadata.name.clone().unwrap_or_default();
+    match meaning::read(&object, &neighbours) {
+        Ok(meaning) => Ok((meaning.pipeline, name)),
+        Err(faults) => {
+            let first = faults.first();
+            let path = first.map_or_else(String::new, |fault| fault.path.clone());
+            let hint = first.and_then(|fault| fault.hint.as_ref());
+            let message = first.map_or_else(String::new, |fault| fault.message.clone());
+            let message =
+                hint.map_or_else(|| message.clone(), |hint| format!("{message}; hint: {hint}"));
+            Err(Error::within("pipeline", &path, message))
+        }
+    }
+}
+
+/// The text of a file that the scenario names.
+fn open(folder: &Path, file: &str) -> Result<String, String> {
+    let path: PathBuf = folder.join(file);
+    std::fs::read_to_string(&path).map_err(|error| {
+        format!(
+            "cannot read {}: {error}; hint: files are looked for beside the scenario",
+            path.display()
+        )
+    })
+}
+
+fn yaml(text: &str) -> Result<Value, Error> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let lines: Vec<_> = error.to_string().lines().map(|line| line.trim().to_owned()).collect();
+        let message = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>();
+        Error::NotYaml { message: message.join(" ") }
+    })
+}
+
+/// Reads a value; what is wrong comes with its path under `place`.
+fn parse<T: DeserializeOwned>(place: &str, value: Value) -> Result<T, Error> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let path = match (place, path.as_str()) {
+            ("", ".") => "scenario".to_owned(),
+            ("", path) => path.to_owned(),
+            (place, ".") => place.to_owned(),
+            (place, path) => format!("{place}.{path}"),
+        };
+        Error::field(path, error.into_inner().to_string())
+    })
+}
+
+fn span(path: &str, span: Span, most: Span) -> Result<u32, Error> {
+    if most < span {
+        return Err(Error::field(path, format!("must be at most {most}")));
+    }
+    Ok(span.steps())
+}
+
+/// Lays one object over another, field by field.
+fn merge(under: &mut Map<String, Value>, over: Map<String, Value>) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Object(under)), Value::Object(over)) => merge(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}

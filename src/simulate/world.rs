@@ -1,0 +1,256 @@
+//! The world: every second pods come and go, items arrive, members read and commit, and whoever sizes the stages may look. Played by
+//! `run`; what it came to is summed up by `score` and `record`.
+
+use std::f64::consts::TAU;
+
+use super::chance::{Chance, Tag};
+use super::ground::Ground;
+use super::group::{Group, Worked};
+use super::pilot::Pilot;
+use super::pods::Pods;
+use super::policy::{QueueView, View};
+use super::queue::Queue;
+use super::record::Recorder;
+use super::scenario::Scenario;
+use super::score::Sums;
+use super::sight::Sight;
+use super::tally::Tally;
+
+/// One stage at play.
+#[derive(Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) ground: &'a Ground,
+    queue: Queue,
+    group: Group,
+    pods: Pods,
+    sight: Sight,
+    /// What comes from outside in each second.
+    outside: Vec<f64>,
+    /// Stages that feed it, and how many items each of theirs makes here.
+    feeds: &'a [(usize, f64)],
+    pace: Pace<'a>,
+    /// The delay it must keep.
+    limit: f64,
+    /// What left it in this second: items, and their mean second of birth.
+    departed: (f64, f64),
+    is_fed: bool,
+    /// Did the latest reading come?
+    is_shown: bool,
+    pub(super) tally: Tally,
+    pub(super) sums: Sums,
+    pub(super) recorder: Recorder,
+}
+
+/// The slow changes of a stage's rate.
+#[derive(Debug, Clone, Copy)]
+struct Pace<'a> {
+    ground: &'a Ground,
+    /// Of the two waves.
+    phases: [f64; 2],
+}
+
+/// The world of one run.
+#[derive(Debug)]
+pub(super) struct World<'a> {
+    scenario: &'a Scenario,
+    pub(super) scenes: Vec<Scene<'a>>,
+}
+
+impl<'a> World<'a> {
+    /// The world before its first second.
+    pub(super) fn new(scenario: &'a Scenario, seed: u64) -> Self {
+        let count = scenario.stages.len();
+        let is_last = |stage: usize| {
+            !scenario.stages.iter().any(|other| other.feeds.iter().any(|(from, _)| *from == stage))
+        };
+        let mut scenes: Vec<Scene<'a>> = Vec::with_capacity(count);
+        let mut expected: Vec<f64> = Vec::with_capacity(count);
+        for at in 0..count {
+            let feeds = &scenario.stages[at].feeds;
+            let fed: f64 = feeds.iter().map(|(from, each)| each * expected[*from]).sum();
+            let scene = Scene::new(scenario, at, (1 < count && is_last(at), fed), seed);
+            let first = &scene.outside[..scene.outside.len().min(60)];
+            expected.push(fed + first.iter().sum::<f64>() / 60.0);
+            scenes.push(scene);
+        }
+        Self { scenario, scenes }
+    }
+
+    /// Plays it to the end.
+    pub(super) fn play(&mut self, pilot: &mut dyn Pilot) {
+        for now in 0..self.scenario.duration {
+            if now == self.scenario.warmup {
+                for scene in &mut self.scenes {
+                    scene.tally.reset();
+                    scene.sums = Sums::default();
+                }
+            }
+            for scene in &mut self.scenes {
+                scene.befall(now);
+            }
+            if pilot.is_due(f64::from(now)) {
+                self.look(now, pilot);
+            }
+            for at in 0..self.scenes.len() {
+                let (above, below) = self.scenes.split_at_mut(at);
+                if let Some(scene) = below.first_mut() {
+                    scene.pass(now, above);
+                }
+            }
+        }
+        let whole = self.scenario.objective();
+        for scene in &mut self.scenes {
+            let limit = if scene.tally.whole.is_some() { whole } else { scene.limit };
+            scene.queue.close(self.scenario.duration, (scene.limit, limit), &mut scene.tally);
+            scene.recorder.close();
+        }
+    }
+
+    /// Whoever sizes the stages looks, and what it wants is done.
+    fn look(&mut self, now: u32, pilot: &mut dyn Pilot) {
+        let stages = &self.scenario.pipeline.stages;
+        for scene in &mut self.scenes {
+            scene.is_shown = scene.sight.look(now, &scene.queue);
+        }
+        let views: Vec<View<'_>> =
+            self.scenes.iter().zip(stages).map(|(scene, stage)| scene.view(now, stage)).collect();
+        let mut wants: Vec<u32> = views.iter().map(|view| view.desired).collect();
+        pilot.decide(&views, &mut wants);
+        for (at, (scene, stage)) in self.scenes.iter_mut().zip(stages).enumerate() {
+            let want = wants[at].min(stage.max);
+            let from = scene.pods.desired();
+            if want != from {
+                scene.scale(want, now);
+                scene.recorder.moved(now, from, want, pilot.why(at));
+            }
+            if let Some(believed) = pilot.believed_rate(at) {
+                scene.sums.believed(believed / scene.pace.rate(now));
+            }
+        }
+    }
+}
+
+impl Pace<'_> {
+    /// Items a second that one replica, alone and warm, gets through now.
+    fn rate(&self, now: u32) -> f64 {
+        let ground = self.ground;
+        let turn = TAU * f64::from(now) / ground.drift.period.seconds();
+        let wave = 0.7 * (turn + TAU * self.phases[0]).sin()
+            + 0.3 * (turn * 2.7 + TAU * self.phases[1]).sin();
+        let factor = ground.steps.iter().rev().find(|step| step.at.seconds() <= f64::from(now));
+        ground.rate * (1.0 + ground.drift.by * wave) * factor.map_or(1.0, |step| step.factor)
+    }
+}
+
+impl<'a> Scene<'a> {
+    /// A stage before the first second; `fed` items a second are expected from the stages above it.
+    fn new(
+        scenario: &'a Scenario,
+        at: usize,
+        (is_last_of_many, fed): (bool, f64),
+        seed: u64,
+    ) -> Self {
+        let stage = &scenario.stages[at];
+        let (ground, which) = (&stage.ground, at as u64);
+        let seconds = scenario.duration;
+        let outside = stage.workload.as_ref();
+        let outside = outside.map(|it| it.arrivals(seconds, ground.rate, seed, which));
+        let outside = outside.unwrap_or_default();
+        let first = outside.iter().take(60).sum::<f64>() / 60.0;
+        let needed = super::whole(1.25 * (fed + first) / ground.rate);
+        let is_fed = !stage.feeds.is_empty();
+        let bounds = &scenario.pipeline.stages[at];
+        let count = ground.replicas.unwrap_or_else(|| needed.max(bounds.min));
+        let mut chance = Chance::new(seed, Tag::Drift, which);
+        let mut scene = Self {
+            ground,
+            queue: Queue::new(ground.partitions, &ground.skew, seconds, is_fed, (seed, which)),
+            group: Group::new(ground.partitions, seed, which),
+            pods: Pods::new(count.min(bounds.max), ground, seconds, seed, which),
+            sight: Sight::new(ground, seconds, seed, which),
+            outside,
+            feeds: &stage.feeds,
+            pace: Pace { ground, phases: [chance.unit(), chance.unit()] },
+            limit: super::scenario::objective_of(bounds),
+            departed: (0.0, 0.0),
+            is_fed,
+            is_shown: false,
+            tally: Tally::new(is_last_of_many),
+            sums: Sums::default(),
+            recorder: Recorder::new(scenario.warmup, seconds),
+        };
+        scene.form(0);
+        scene
+    }
+
+    /// Pods come, go, crash and are taken away; the group follows.
+    fn befall(&mut self, now: u32) {
+        let change = self.pods.pass(now, self.ground);
+        if let Some(pod) = change.crashed {
+            self.group.lose(pod, now, &mut self.queue, self.ground);
+        }
+        if change.is_other || self.group.is_giving_up(now) {
+            self.form(now);
+        }
+        self.sight.pass(now, &self.queue);
+    }
+
+    fn form(&mut self, now: u32) {
+        let pods: Vec<_> = self.pods.working().collect();
+        let moved = self.group.form(now, &pods, &mut self.queue, self.ground);
+        self.sums.rebalanced(moved);
+    }
+
+    fn scale(&mut self, count: u32, now: u32) {
+        if self.pods.scale(count, now, self.ground) {
+            self.form(now);
+        }
+    }
+
+    fn view(&self, now: u32, stage: &crate::decide::Stage) -> View<'_> {
+        let partitions = &self.sight.shown[..];
+        let queue = self.is_shown.then(|| QueueView {
+            partitions,
+            arrived: partitions.iter().map(|it| it.end).sum(),
+            committed: partitions.iter().map(|it| it.committed).sum(),
+            commit_interval: self.ground.commit_interval.seconds(),
+        });
+        View {
+            at: f64::from(now),
+            desired: self.pods.desired(),
+            current: self.pods.current(),
+            ready: self.pods.ready(),
+            ready_since: self.pods.ready_since().map(f64::from),
+            queue,
+            busy: self.group.busy(),
+            true_rate: self.pace.rate(now),
+            min: stage.min,
+            max: stage.max,
+            max_delay: self.limit,
+        }
+    }
+
+    /// The second itself: items arrive, are read, are committed.
+    fn pass(&mut self, now: u32, above: &[Scene<'_>]) {
+        let outside = self.outside.get(now as usize).copied().unwrap_or(0.0);
+        let mut items = outside;
+        let mut births = outside * f64::from(now);
+        for &(from, selectivity) in self.feeds {
+            let (out, birth) = above[from].departed;
+            items += selectivity * out;
+            births += selectivity * out * birth;
+        }
+        let birth = self.is_fed.then(|| if 0.0 < items { births / items } else { f64::from(now) });
+        if self.queue.fill(now, items, birth) {
+            self.group.refresh();
+        }
+        let (pace, ground) = (self.pace, self.ground);
+        let Worked { oldest, work } =
+            self.group.work(now, || pace.rate(now), &mut self.queue, &mut self.tally, ground);
+        self.group.note_busy(work, self.pods.ready());
+        self.departed = self.tally.depart(now);
+        let (current, ready) = (self.pods.current(), self.pods.ready());
+        self.sums.second(self.limit < f64::from(oldest), current, work);
+        self.recorder.second(now, items, oldest, current, ready);
+    }
+}

@@ -1,0 +1,67 @@
+//! `penstock simulate` as a shell sees it.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn penstock(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_penstock"))
+        .arg("simulate")
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap()
+}
+
+fn scenario() -> tempfile::NamedTempFile {
+    let text = format!(
+        "{}
+workload: {{diurnal: {{}}, peakReplicas: 5}}
+world: {{rate: 100}}
+duration: 1h
+",
+        super::PLAIN
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+#[test]
+fn policies_stand_side_by_side_in_a_table_and_in_json() {
+    let file = scenario();
+    let path = file.path().to_str().unwrap();
+    let output = penstock(&[path, "--policy", "penstock,static=5", "--seeds", "2"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}",
+        output = output.stderr
+    );
+    let first: Vec<_> =
+        text.lines().map(|line| line.split_whitespace().next().unwrap_or("")).collect();
+    assert_eq!(first, ["plain:", "", "POLICY", "penstock", "static=5"], "{text}");
+    let output = penstock(&[path, "--policy", "static=5", "-o", "json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["entries"][0]["policy"], "static=5");
+    assert_eq!(json["entries"][0]["summary"]["replicaHours"]["mean"], 5.0);
+    assert_eq!(json["entries"][0]["runs"][0]["score"]["replicaHours"], 5.0);
+}
+
+#[test]
+fn what_is_asked_in_a_wrong_way_is_one_line_with_a_hint() {
+    let file = scenario();
+    let path = file.path().to_str().unwrap();
+    for (arguments, code, told) in [
+        (&["nowhere.yaml"][..], 2, "cannot read nowhere.yaml"),
+        (&[path, "--policy", "clever"], 2, "no policy is called \"clever\"; hint: one of penstock"),
+        (&[path, "--seeds", "0"], 2, "0 is not in 1..=1000"),
+        (&["deploy/examples/shortest.yaml"], 1, "deploy/examples/shortest.yaml: "),
+    ] {
+        let output = penstock(arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(told), "{arguments:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    }
+}
