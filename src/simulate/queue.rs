@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(queue.oldest(0), Some(2));
         assert!((queue.work(0) - 75.0).abs() < 1e-9);
         let ages: Vec<f64> = [9, 8, 7, 6].iter().map(|&age| tally.ages.at(age)).collect();
-        assert_eq!(ages, [10.0, 10.0, 5.0, 0.0]);
+        assert_eq!(format!("{ages:?}"), "[10.0, 10.0, 5.0, 0.0]");
         queue.take(0, 75.0, 9, &mut tally);
         assert_eq!(queue.oldest(0), None);
         assert!((tally.ages.total() - 100.0).abs() < 1e-9);

@@ -141,17 +141,14 @@ duration: 300s
 fn a_rebalance_costs_what_its_pause_keeps_from_being_read() {
     // Ten a second arrive at two replicas, a third joins at 110 s: all stand still for 10 s, or a third of the partitions does.
     let late = |mode: &str| {
-        let scenario = plain(
-            &format!(
-                "
+        let scenario = plain(&format!(
+            "
 workload: {{steady: {{}}, peakRate: 10, dispersion: 0}}
 world: {{rate: 20, startup: 10s, rebalance: {{mode: {mode}, pause: 10s}}, replicas: 2, {STILL}}}
 duration: 400s
 warmup: 50s
 "
-            )
-            .as_str(),
-        );
+        ));
         let run = run(&scenario, &mut scripted(|at| if at < 100.0 { 2 } else { 3 }), 1);
         assert!((run.score.delay_max - 10.0).abs() <= 1.0, "{mode}: {:?}", run.score);
         assert!(near(run.score.items, 3500.0), "{mode}: {:?}", run.score);
