@@ -77,7 +77,7 @@ async fn run(cluster: Cluster, stop: CancellationToken) {
         Seat { namespace: "default".into(), name: "penstock".into(), identity: "test".into() };
     let watch = watch::Options::default();
     let options = daemon::Options { watch, seat, record: None, probes: None, page: None };
-    daemon::run(clients, options, stop).await.unwrap();
+    Box::pin(daemon::run(clients, options, stop)).await.unwrap();
 }
 
 /// A pipeline with one stage whose name is that of its workload and its group.
