@@ -2,9 +2,11 @@
 //! the live tier against a real kube-apiserver, the newest and the oldest. Each case makes its own objects in a namespace of its own.
 
 pub(crate) mod apply;
+pub(crate) mod asks;
 pub(crate) mod custom;
 pub(crate) mod ground;
 pub(crate) mod kinds;
+pub(crate) mod old;
 pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod scale;
@@ -37,6 +39,10 @@ macro_rules! every_case {
                 wrong_lists_are_refused, discovery_names_every_kind, a_revision_to_come_is_too_large;
             watch: a_watch_follows_from_a_revision, leaving_a_selection_is_a_deletion, an_initial_list_ends_with_a_bookmark,
                 a_bookmark_carries_the_revision, a_metadata_watch_follows;
+            asks: stores_are_filled_and_followed, namespaces_are_followed_by_their_metadata,
+                what_is_not_there_yet_is_asked_for_by_name, a_stateful_set_is_scaled_without_force_first,
+                a_status_is_written_over_what_was_seen_and_an_event_is_told, kubectl_applies_and_edits_by_four_kinds_of_patch,
+                kubectl_prints_what_it_watches, kubectl_finds_out_what_there_is;
             kinds: a_lease_changes_hands, an_event_has_two_faces, a_deployment_is_defaulted_and_checked,
                 a_stateful_set_keeps_its_identity, reviews_are_answered;
         }

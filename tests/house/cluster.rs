@@ -18,10 +18,24 @@ macro_rules! in_memory {
 conformance::every_case!(in_memory);
 
 fn ground() -> conformance::ground::Ground {
-    let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
+    ground_of(&Cluster::new(Options { controllers: false, ..Options::default() }))
+}
+
+fn ground_of(cluster: &Cluster) -> conformance::ground::Ground {
     conformance::ground::Ground {
         client: cluster.client(),
         namespace: "default".to_owned(),
         minor: 36,
     }
+}
+
+#[tokio::test]
+async fn what_is_asked_of_a_forgotten_past_has_expired() {
+    let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
+    let ground = ground_of(&cluster);
+    let moment = conformance::old::remember(&ground).await;
+    assert!(!conformance::old::is_forgotten(&ground, &moment).await);
+    cluster.compact();
+    assert!(conformance::old::is_forgotten(&ground, &moment).await);
+    conformance::old::a_forgotten_past_has_expired(&ground, &moment).await;
 }

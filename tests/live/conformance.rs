@@ -1,22 +1,18 @@
 //! The conformance cases on real API servers: what the in-memory API of the fast tests answers, these answer too.
 
 #[path = "../conformance/mod.rs"]
-mod conformance;
+pub(crate) mod conformance;
 
 use anyhow::Result;
 use conformance::ground::Ground;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 
-use crate::rig::{Cluster, ClusterOptions, Kubernetes, shared};
+use crate::rig::{Cluster, ClusterOptions, Kubernetes, plain_client, shared, until};
+use crate::scene::SOON;
 
 /// A client that tells of each answer as it comes: no retries behind the case's back.
 async fn ground(cluster: &Cluster, minor: u32) -> Result<Ground> {
-    let file = Kubeconfig::read_from(cluster.kubeconfig())?;
-    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
-    config.default_retry = false;
-    let namespace = cluster.namespace("conformance").await?;
-    Ok(Ground { client: Client::try_from(config)?, namespace, minor })
+    let client = plain_client(cluster.kubeconfig()).await?;
+    Ok(Ground { client, namespace: cluster.namespace("conformance").await?, minor })
 }
 
 macro_rules! newest {
@@ -47,3 +43,24 @@ macro_rules! oldest {
     };
 }
 conformance::every_case!(oldest);
+
+#[tokio::test]
+async fn what_is_asked_of_a_forgotten_past_has_expired() -> Result<()> {
+    let options = ClusterOptions {
+        apiserver_flags: vec!["--etcd-compaction-interval=1s".to_owned()],
+        ..ClusterOptions::default()
+    };
+    let cluster = Cluster::start(Kubernetes::V1_36, options).await?;
+    let ground = ground(&cluster, 36).await?;
+    let moment = conformance::old::remember(&ground).await;
+    // The API server's own cache remembers what etcd has forgotten.
+    cluster.apiserver().kill9();
+    cluster.apiserver().start_again()?;
+    cluster.apiserver_ready().await?;
+    until("etcd to be compacted", SOON, async || {
+        Ok(conformance::old::is_forgotten(&ground, &moment).await.then_some(()))
+    })
+    .await?;
+    conformance::old::a_forgotten_past_has_expired(&ground, &moment).await;
+    Ok(())
+}

@@ -25,6 +25,12 @@ mod manifests;
 /// What the in-memory API answers, real ones answer too.
 mod conformance;
 
+/// kubectl at work, against the in-memory API.
+mod kubectl;
+
+/// No request of the daemon or of kubectl without a conformance case.
+mod shapes;
+
 /// The kinds: accepted and refused with words.
 mod crd;
 

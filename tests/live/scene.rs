@@ -2,6 +2,7 @@
 //! of who wrote what. Used by the scenarios beside it; each brings its workload, its pipeline and its traffic.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use penstock::demo::traffic::{Consumers, Kafka, Ledger, Load, Pods, Producer, Wo
 use serde_json::{Value, json};
 
 use crate::crd::install;
-use crate::rig::{Broker, Cluster, Penstock, Request, RequestLog, shared, until};
+use crate::rig::{Broker, Cluster, Penstock, Proxy, Request, RequestLog, shared, until};
 
 /// How long what should take seconds may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
@@ -49,12 +50,22 @@ impl Scene {
         Self::within(cluster, namespace).await
     }
 
+    /// On a cluster that the daemon reaches through a proxy.
+    pub(crate) async fn through(proxy: &Proxy, cluster: &Cluster, name: &str) -> Result<Self> {
+        let namespace = cluster.namespace(name).await?;
+        Self::start(cluster, proxy.kubeconfig(), namespace).await
+    }
+
     /// In a namespace that is there.
     pub(crate) async fn within(cluster: &Cluster, namespace: String) -> Result<Self> {
+        Self::start(cluster, cluster.kubeconfig(), namespace).await
+    }
+
+    async fn start(cluster: &Cluster, kubeconfig: &Path, namespace: String) -> Result<Self> {
         install(cluster).await?;
         let record = Mutex::new(Record { log: cluster.requests()?, scales: Vec::new() });
         let only_here = ["--namespace", &namespace, "--lease-namespace", &namespace];
-        let daemon = Penstock::run(cluster.kubeconfig(), &only_here).await?;
+        let daemon = Penstock::run(kubeconfig, &only_here).await?;
         Ok(Self { client: cluster.client().await?, namespace, daemon, record })
     }
 

@@ -22,6 +22,7 @@ mod http;
 mod certs;
 mod cluster;
 mod requests;
+mod recorder;
 mod kafka;
 mod daemon;
 pub(crate) mod shared;
@@ -31,10 +32,11 @@ use std::path::{Path, PathBuf};
 #[allow(unused_imports, reason = "neither the tests nor the benchmark use all of the rig")]
 pub(crate) use self::{
     certs::{Authority, Pair},
-    cluster::{Cluster, ClusterOptions, Kubernetes, client},
+    cluster::{Cluster, ClusterOptions, Kubernetes, client, kubectl, plain_client},
     daemon::Penstock,
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},
     process::{Process, Program, Usage, connections_to},
+    recorder::{Proxy, Recorder, Shape},
     requests::{Request, RequestLog},
 };
 

@@ -22,11 +22,12 @@ pub(crate) struct Program {
     path: PathBuf,
     arguments: Vec<String>,
     folder: Option<PathBuf>,
+    environment: Vec<(String, String)>,
 }
 
 impl Program {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), arguments: Vec::new(), folder: None }
+        Self { path: path.into(), arguments: Vec::new(), folder: None, environment: Vec::new() }
     }
 
     pub(crate) fn arg(mut self, argument: impl Into<String>) -> Self {
@@ -36,6 +37,12 @@ impl Program {
 
     pub(crate) fn args<T: Into<String>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// A variable of its environment, beside those of this process.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
         self
     }
 
@@ -49,6 +56,7 @@ impl Program {
     pub(crate) async fn run(&self) -> Result<String> {
         let mut command = tokio::process::Command::new(&self.path);
         command.args(&self.arguments).kill_on_drop(true).stdin(Stdio::null());
+        command.envs(self.environment.iter().cloned());
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
@@ -75,6 +83,7 @@ impl Program {
         // setpriv becomes the program: the process id is the server's own.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.path).args(&self.arguments);
+        command.envs(self.environment.iter().cloned());
         command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         if let Some(folder) = &self.folder {
             command.current_dir(folder);

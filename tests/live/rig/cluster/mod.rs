@@ -178,10 +178,7 @@ impl Cluster {
 
     /// Runs kubectl as the administrator; its output, or an error with what it said. Always the newest kubectl.
     pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        let kubectl = Program::new(Kubernetes::V1_36.tool("kubectl")?)
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig.display().to_string());
-        kubectl.args(arguments.iter().copied()).run().await
+        kubectl(&self.kubeconfig)?.args(arguments.iter().copied()).run().await
     }
 
     /// Applies YAML, as people do; the namespace is that of objects which name none.
@@ -230,9 +227,25 @@ impl Cluster {
 
 /// A client for the user of a kubeconfig file.
 pub(crate) async fn client(kubeconfig: &Path) -> Result<Client> {
-    let file = Kubeconfig::read_from(kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config(kubeconfig).await?)?)
+}
+
+/// The same, telling of each answer as it comes: no retries behind the caller's back.
+pub(crate) async fn plain_client(kubeconfig: &Path) -> Result<Client> {
+    let mut config = config(kubeconfig).await?;
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
+}
+
+async fn config(kubeconfig: &Path) -> Result<Config> {
+    let file = Kubeconfig::read_from(kubeconfig)?;
+    Ok(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?)
+}
+
+/// The newest kubectl, for the user of a kubeconfig file.
+pub(crate) fn kubectl(kubeconfig: &Path) -> Result<Program> {
+    let program = Program::new(Kubernetes::V1_36.tool("kubectl")?);
+    Ok(program.arg("--kubeconfig").arg(kubeconfig.display().to_string()))
 }
 
 async fn create<K>(client: &Client, object: &K) -> Result<K>

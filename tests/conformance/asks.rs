@@ -1,0 +1,318 @@
+//! What the daemon and kubectl ask, request by request, in their very words: query, content type, form of answer. The live tier hears
+//! them at work (`shapes.rs`) and fails for a shape that no case has.
+
+use super::ground::{
+    Answer, Ground, config_map, deployment, managers, only_replicas, rollout, scale,
+};
+use http::Method;
+use serde_json::{Value, json};
+
+/// As kube's watcher of metadata lists and watches.
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+/// As `kubectl get` asks for what it prints.
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+/// As kubectl asks what there is.
+const DISCOVERY: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+/// What kubectl says of itself when it applies.
+const APPLIES: &str = "fieldManager=kubectl-client-side-apply&fieldValidation=Strict";
+
+async fn list(g: &Ground, path: &str, accept: &str) -> Answer {
+    g.ask_as(Method::GET, &format!("{path}?&limit=500"), "", accept, &Value::Null).await.expect(200)
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    let items = list["items"].as_array().into_iter().flatten();
+    items.filter_map(|item| item["metadata"]["name"].as_str()).collect()
+}
+
+/// Lists a kind, has one more made, and follows from the list on: the one is told, in the form that was asked for.
+async fn follow(g: &Ground, path: &str, is_whole: bool, object: &Value) {
+    let (lists, watches) = if is_whole { ("", "") } else { (METADATA_LIST, METADATA) };
+    let listed = list(g, path, lists).await;
+    assert_eq!(names(&listed.body), [""; 0], "{path}");
+    let made = g.post(path, object).await.expect(201);
+    let query = format!(
+        "?&watch=true&timeoutSeconds=55&allowWatchBookmarks=true&resourceVersion={}",
+        listed.revision()
+    );
+    let events = g.watch(&format!("{path}{query}"), watches, 1).await;
+    let (kind, told) = (&events[0]["type"], &events[0]["object"]);
+    assert_eq!((kind, &told["metadata"]["uid"]), (&json!("ADDED"), &made.body["metadata"]["uid"]));
+    assert_eq!(told.get("spec").is_some(), is_whole, "{path}: {told:#}");
+    let again = list(g, path, lists).await.body;
+    assert_eq!(names(&again), [made.text("/metadata/name")], "{path}");
+    assert_eq!(again["items"][0].get("spec").is_some(), is_whole, "{path}: {again:#}");
+}
+
+pub(crate) async fn stores_are_filled_and_followed(g: Ground) {
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "demo:1"}]}});
+    follow(&g, &g.path("v1", "pods", ""), true, &pod).await;
+    let hpa = json!({
+        "metadata": {"name": "h"},
+        "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
+    });
+    follow(&g, &g.path("autoscaling/v2", "horizontalpodautoscalers", ""), true, &hpa).await;
+    follow(&g, &g.deployment(""), false, &deployment("web", Some(0))).await;
+    let mut set = deployment("db", Some(0));
+    set["kind"] = json!("StatefulSet");
+    set["spec"]["serviceName"] = json!("db");
+    follow(&g, &g.path("apps/v1", "statefulsets", ""), false, &set).await;
+    let version = g.define("followed").await;
+    let (all, spec) = (g.path(&version, "rollouts", ""), json!({"name": "abc"}));
+    follow(&g, &all, true, &rollout(&version, "one", &spec)).await;
+    g.delete(&g.path(&version, "rollouts", "one"), &Value::Null).await.expect(200);
+    follow(&g, &all, false, &rollout(&version, "two", &spec)).await;
+    g.forget(&version).await;
+}
+
+pub(crate) async fn namespaces_are_followed_by_their_metadata(g: Ground) {
+    let all = list(&g, "/api/v1/namespaces", METADATA_LIST).await;
+    assert!(names(&all.body).contains(&g.namespace.as_str()), "{:#}", all.body);
+    assert!(all.body["items"][0].get("status").is_none());
+    let own = format!("/api/v1/namespaces/{}", g.namespace);
+    assert_eq!(g.get(&own).await.expect(200).body["status"]["phase"], "Active");
+    let labelled =
+        g.merge(&own, &json!({"metadata": {"labels": {"seen": "yes"}}})).await.expect(200);
+    let query = format!(
+        "?&watch=true&timeoutSeconds=55&allowWatchBookmarks=true&resourceVersion={}",
+        labelled.revision().parse::<u64>().unwrap() - 1
+    );
+    let events = g.watch(&format!("/api/v1/namespaces{query}"), METADATA, 1).await;
+    let told = &events[0]["object"]["metadata"];
+    assert_eq!((&events[0]["type"], &told["labels"]["seen"]), (&json!("MODIFIED"), &json!("yes")));
+}
+
+pub(crate) async fn what_is_not_there_yet_is_asked_for_by_name(g: Ground) {
+    let lease = g.path("coordination.k8s.io/v1", "leases", "penstock");
+    g.get(&lease).await.refused(
+        404,
+        "NotFound",
+        "leases.coordination.k8s.io \"penstock\" not found",
+    );
+    let leases = g.path("coordination.k8s.io/v1", "leases", "");
+    let body = json!({"metadata": {"name": "penstock"}, "spec": {"holderIdentity": "a"}});
+    g.post(&leases, &body).await.expect(201);
+    let late = g.post(&leases, &body).await;
+    late.refused(409, "AlreadyExists", "leases.coordination.k8s.io \"penstock\" already exists");
+    g.get(&g.path("v1", "secrets", "login")).await.refused(
+        404,
+        "NotFound",
+        "secrets \"login\" not found",
+    );
+    let secret = json!({"metadata": {"name": "login"}, "stringData": {"user": "me"}});
+    g.post(&g.path("v1", "secrets", ""), &secret).await.expect(201);
+    let secret = g.get(&g.path("v1", "secrets", "login")).await.expect(200).body;
+    assert_eq!((&secret["data"], &secret["type"]), (&json!({"user": "bWU="}), &json!("Opaque")));
+    g.get(&g.deployment("web")).await.refused(
+        404,
+        "NotFound",
+        "deployments.apps \"web\" not found",
+    );
+    let version = g.define("absent").await;
+    let message = format!("rollouts.{} \"r\" not found", version.trim_end_matches("/v1"));
+    g.get(&g.path(&version, "rollouts", "r")).await.refused(404, "NotFound", &message);
+    g.get(&g.path(&version, "rollouts", "r/scale")).await.refused(404, "NotFound", &message);
+    g.get(&g.deployment("web/scale")).await.expect(404);
+    g.get(&g.path("apps/v1", "statefulsets", "db/scale")).await.expect(404);
+    g.forget(&version).await;
+}
+
+pub(crate) async fn a_stateful_set_is_scaled_without_force_first(g: Ground) {
+    let mut set = deployment("db", Some(2));
+    set["kind"] = json!("StatefulSet");
+    set["spec"]["serviceName"] = json!("db");
+    g.post(&g.path("apps/v1", "statefulsets", "?fieldManager=creator"), &set).await.expect(201);
+    let face = |rest: &str| g.path("apps/v1", "statefulsets", &format!("db/scale{rest}"));
+    let shown = g.get(&face("")).await.expect(200).body;
+    assert_eq!(
+        (&shown["spec"]["replicas"], &shown["status"]["selector"]),
+        (&json!(2), &json!("app=db"))
+    );
+    let refused = g.apply(&face("?fieldManager=penstock&force=false"), &scale("db", 5)).await;
+    let message = "Apply failed with 1 conflict: conflict with \"creator\" using autoscaling/v1: .spec.replicas";
+    refused.refused(409, "Conflict", message);
+    g.apply(&face("?fieldManager=penstock&force=false"), &scale("db", 2)).await.expect(200);
+    g.apply(&face("?fieldManager=penstock&force=true"), &scale("db", 5)).await.expect(200);
+    assert_eq!(g.get(&face("")).await.expect(200).body["spec"]["replicas"], 5);
+}
+
+pub(crate) async fn a_status_is_written_over_what_was_seen_and_an_event_is_told(g: Ground) {
+    let version = g.define("reported").await;
+    let all = g.path(&version, "rollouts", "");
+    let made = g.post(&all, &rollout(&version, "r", &json!({"name": "abc"}))).await.expect(201);
+    let status = g.path(&version, "rollouts", "r/status?fieldManager=penstock-status");
+    let over = |revision: String| {
+        let uid = &made.body["metadata"]["uid"];
+        json!({"metadata": {"uid": uid, "resourceVersion": revision}, "status": {"replicas": 2}})
+    };
+    g.merge(&status, &over(made.revision())).await.expect(200);
+    let late = g.merge(&status, &over(made.revision())).await;
+    let group = version.trim_end_matches("/v1");
+    let message = format!(
+        "Operation cannot be fulfilled on rollouts.{group} \"r\": the object has been modified; please apply your changes to the latest version and try again"
+    );
+    late.refused(409, "Conflict", &message);
+    g.delete(&g.path(&version, "rollouts", "r"), &Value::Null).await.expect(200);
+    g.merge(&status, &over(made.revision())).await.expect(404);
+    let event = json!({
+        "metadata": {"name": "r.1"}, "eventTime": "2026-01-01T00:00:00.000000Z", "action": "Report", "reason": "Late",
+        "note": "late", "type": "Warning", "reportingController": "penstock.dev/penstock", "reportingInstance": "p-1",
+        "regarding": {"apiVersion": version, "kind": "Rollout", "name": "r", "namespace": g.namespace},
+    });
+    let told = g.post(&g.path("events.k8s.io/v1", "events", ""), &event).await.expect(201);
+    assert_eq!((&told.body["note"], told.body.get("series")), (&json!("late"), None));
+    g.forget(&version).await;
+}
+
+pub(crate) async fn kubectl_applies_and_edits_by_four_kinds_of_patch(g: Ground) {
+    let made = g
+        .post(&g.deployment(&format!("?{APPLIES}")), &deployment("web", Some(2)))
+        .await
+        .expect(201);
+    assert_eq!(managers(&made.body), ["kubectl-client-side-apply/Update/"]);
+    let one = |query: &str| g.deployment(&format!("web?{query}"));
+    let changed =
+        g.strategic(&one(APPLIES), &json!({"spec": {"minReadySeconds": 1}})).await.expect(200);
+    assert_eq!(managers(&changed.body), ["kubectl-client-side-apply/Update/"]);
+    let typo =
+        g.strategic(&one(APPLIES), &json!({"spec": {"minReadySecond": 1}})).await.expect(422);
+    assert!(
+        typo.message().ends_with("unknown field \"spec.minReadySecond\""),
+        "{}",
+        typo.message()
+    );
+    let edits = "fieldManager=kubectl-edit&fieldValidation=Strict";
+    let edited =
+        g.strategic(&one(edits), &json!({"spec": {"minReadySeconds": 2}})).await.expect(200);
+    assert_eq!(managers(&edited.body)[1], "kubectl-edit/Update/");
+    // From one kind of apply to the other: the old manager's entry is taken out by a tested patch.
+    let server_side = "fieldManager=kubectl&fieldValidation=Strict";
+    let conflict = g.apply(&one(server_side), &only_replicas("web", 5)).await.expect(409);
+    assert!(
+        conflict.message().contains("conflict with \"kubectl-client-side-apply\""),
+        "{}",
+        conflict.message()
+    );
+    g.apply(&one(server_side), &only_replicas("web", 2)).await.expect(200);
+    let forced =
+        g.apply(&one(&format!("{server_side}&force=true")), &only_replicas("web", 5)).await;
+    let forced = forced.expect(200);
+    assert_eq!(
+        (&forced.body["spec"]["replicas"], managers(&forced.body)[0].as_str()),
+        (&json!(5), "kubectl/Apply/")
+    );
+    let steps = json!([
+        {"op": "replace", "path": "/metadata/managedFields", "value": forced.body["metadata"]["managedFields"]},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": forced.revision()},
+    ]);
+    g.json_patch(&one(server_side), &steps).await.expect(200);
+    let scaled =
+        g.merge(&g.deployment("web/scale"), &json!({"spec": {"replicas": 3}})).await.expect(200);
+    assert_eq!(scaled.body["spec"]["replicas"], 3);
+
+    let version = g.define("applied").await;
+    let all = g.path(&version, "rollouts", &format!("?{APPLIES}"));
+    g.post(&all, &rollout(&version, "r", &json!({"name": "abc", "replicas": 1}))).await.expect(201);
+    let one = g.path(&version, "rollouts", &format!("r?{APPLIES}"));
+    let changed = g.merge(&one, &json!({"spec": {"mode": "Observe"}})).await.expect(200);
+    assert_eq!(changed.body["spec"]["mode"], "Observe");
+    let face = g.path(&version, "rollouts", "r/scale");
+    assert_eq!(
+        g.merge(&face, &json!({"spec": {"replicas": 4}})).await.expect(200).body["spec"]["replicas"],
+        4
+    );
+    g.forget(&version).await;
+}
+
+/// Lists as a table, has one more made, and watches the table from there: the row is told.
+async fn print(g: &Ground, path: &str, object: &Value) {
+    let table = list(g, path, TABLE).await;
+    assert_eq!((&table.body["kind"], &table.body["rows"]), (&json!("Table"), &json!([])), "{path}");
+    let made = g.post(path, object).await.expect(201);
+    let query = format!("?resourceVersion={}&watch=true", table.revision());
+    let events = g.watch(&format!("{path}{query}"), TABLE, 1).await;
+    let (kind, row) = (&events[0]["type"], &events[0]["object"]["rows"][0]);
+    assert_eq!(
+        (kind, &row["cells"][0]),
+        (&json!("ADDED"), &made.body["metadata"]["name"]),
+        "{path}"
+    );
+    assert!(events[0]["object"]["columnDefinitions"].is_array(), "the first tells the columns");
+}
+
+pub(crate) async fn kubectl_prints_what_it_watches(g: Ground) {
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "demo:1"}]}});
+    print(&g, &g.path("v1", "pods", ""), &pod).await;
+    print(
+        &g,
+        &g.config_map("").replace("configmaps", "secrets"),
+        &json!({"metadata": {"name": "s"}}),
+    )
+    .await;
+    print(&g, &g.deployment(""), &deployment("web", Some(0))).await;
+    let version = g.define("printed").await;
+    let object = rollout(&version, "r", &json!({"name": "abc"}));
+    print(&g, &g.path(&version, "rollouts", ""), &object).await;
+    g.post(&g.config_map(""), &config_map("other")).await.expect(201);
+    g.forget(&version).await;
+}
+
+pub(crate) async fn kubectl_finds_out_what_there_is(g: Ground) {
+    let version = g.define("found").await;
+    let group = version.trim_end_matches("/v1");
+    for (path, of, plural) in
+        [("/api", "", "pods"), ("/apis", "apps", "deployments"), ("/apis", group, "rollouts")]
+    {
+        let ask = format!("{path}?timeout=32s");
+        let mut found = Value::Null;
+        // Custom kinds come into the list a moment after they are served.
+        for _ in 0..100 {
+            let all =
+                g.ask_as(Method::GET, &ask, "", DISCOVERY, &Value::Null).await.expect(200).body;
+            assert_eq!(all["kind"], "APIGroupDiscoveryList");
+            let groups = all["items"].as_array().cloned().unwrap_or_default();
+            let name =
+                |item: &Value| item["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let item = groups.iter().find(|item| name(item) == of).cloned().unwrap_or_default();
+            let resources =
+                item["versions"][0]["resources"].as_array().cloned().unwrap_or_default();
+            found = resources.into_iter().find(|one| one["resource"] == plural).unwrap_or_default();
+            if !found.is_null() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(
+            (
+                &found["scope"],
+                found["verbs"].as_array().is_some_and(|v| v.contains(&json!("patch")))
+            ),
+            (&json!("Namespaced"), true),
+            "{plural}"
+        );
+    }
+    for (path, kind) in [("apis/apps/v1", "Deployment"), (&*format!("apis/{version}"), "Rollout")] {
+        let mut at = String::new();
+        for _ in 0..100 {
+            let index = g.get("/openapi/v3?timeout=32s").await.expect(200).body;
+            index["paths"][path]["serverRelativeURL"]
+                .as_str()
+                .unwrap_or_default()
+                .clone_into(&mut at);
+            if !at.is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        // A server that tells a hash has the document cached by it.
+        let hash = at.split_once('?').map_or("hash=0", |(_, hash)| hash).to_owned();
+        let at = at.split('?').next().unwrap_or_default().to_owned();
+        let document = g.get(&format!("{at}?{hash}&timeout=32s")).await.expect(200).body;
+        let schemas = document["components"]["schemas"].as_object().cloned().unwrap_or_default();
+        let is_it = |schema: &Value| schema["x-kubernetes-group-version-kind"][0]["kind"] == kind;
+        assert!(schemas.values().any(is_it), "{path} does not tell of {kind}");
+    }
+    g.forget(&version).await;
+}
