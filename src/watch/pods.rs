@@ -1,7 +1,7 @@
 //! The pods of targets, cut down to what readiness needs: labels, Ready since when, going or not. 20,000 pods of others must
-//! stay under 16 MiB, so labels are one string a pod and nothing else of the object is kept.
+//! stay under 16 MiB, so labels are one string, shared by all pods that have the same, and nothing else of the object is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -39,12 +39,14 @@ struct WireCondition {
 #[derive(Debug, Default)]
 pub(super) struct Pods {
     by_namespace: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Pod>>,
+    /// The labels of all of them, each once.
+    labels: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug, PartialEq)]
 struct Pod {
     /// `key=value` pairs, each ended by a zero byte.
-    labels: Box<str>,
+    labels: Arc<str>,
     ready_since: Option<Timestamp>,
 }
 
@@ -58,8 +60,8 @@ pub(super) struct Readiness {
 
 impl Pods {
     /// Takes a pod in; returns the labels it has and had, when what counts has changed.
-    pub(super) fn put(&mut self, name: &Name, wire: &WirePod) -> Option<[Box<str>; 2]> {
-        let labels = packed(wire.metadata.labels.as_ref());
+    pub(super) fn put(&mut self, name: &Name, wire: &WirePod) -> Option<[Arc<str>; 2]> {
+        let labels = self.shared(packed(wire.metadata.labels.as_ref()));
         let is_going = wire.metadata.deletion_timestamp.is_some();
         let status = wire.status.as_ref();
         let is_over = status.is_some_and(|s| s.phase == "Succeeded" || s.phase == "Failed");
@@ -71,22 +73,43 @@ impl Pods {
             }
             _ => None,
         };
-        let pod = Pod { labels: labels.clone(), ready_since };
+        let pod = Pod { labels: Arc::clone(&labels), ready_since };
         let pods = self.by_namespace.entry(Arc::clone(&name.namespace)).or_default();
         match pods.insert(Arc::clone(&name.name), pod) {
             Some(old) if old.ready_since == ready_since && old.labels == labels => None,
-            Some(old) => Some([labels, old.labels]),
-            None => Some([labels.clone(), labels]),
+            Some(old) => {
+                self.let_go(&old.labels);
+                Some([labels, old.labels])
+            }
+            None => Some([Arc::clone(&labels), labels]),
+        }
+    }
+
+    /// The same text as all others have who have it.
+    fn shared(&mut self, labels: String) -> Arc<str> {
+        if let Some(known) = self.labels.get(labels.as_str()) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = labels.into();
+        self.labels.insert(Arc::clone(&new));
+        new
+    }
+
+    /// Forgets labels that no pod has any more: then only the set and the caller hold them.
+    fn let_go(&mut self, labels: &Arc<str>) {
+        if Arc::strong_count(labels) <= 2 {
+            self.labels.remove(labels);
         }
     }
 
     /// Drops a pod; returns its labels.
-    pub(super) fn gone(&mut self, name: &Name) -> Option<Box<str>> {
+    pub(super) fn gone(&mut self, name: &Name) -> Option<Arc<str>> {
         let pods = self.by_namespace.get_mut(&name.namespace)?;
         let pod = pods.remove(&name.name)?;
         if pods.is_empty() {
             self.by_namespace.remove(&name.namespace);
         }
+        self.let_go(&pod.labels);
         Some(pod.labels)
     }
 
@@ -103,7 +126,7 @@ impl Pods {
     }
 }
 
-fn packed(labels: Option<&BTreeMap<String, String>>) -> Box<str> {
+fn packed(labels: Option<&BTreeMap<String, String>>) -> String {
     let mut text = String::new();
     for (key, value) in labels.into_iter().flatten() {
         text.push_str(key);
@@ -111,7 +134,7 @@ fn packed(labels: Option<&BTreeMap<String, String>>) -> Box<str> {
         text.push_str(value);
         text.push('\0');
     }
-    text.into_boxed_str()
+    text
 }
 
 /// A label selector as `/scale` prints it, ready to be matched.
@@ -188,7 +211,7 @@ fn expression(term: &str) -> Option<Expression> {
 mod tests {
     use super::*;
 
-    fn labels(pairs: &[(&str, &str)]) -> Box<str> {
+    fn labels(pairs: &[(&str, &str)]) -> String {
         packed(Some(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()))
     }
 
@@ -214,5 +237,31 @@ mod tests {
         for text in ["", " ", "a within (b)"] {
             assert_eq!(Selector::read(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn labels_are_kept_once_and_no_longer_than_a_pod_has_them() {
+        let pod = |app: &str| -> WirePod {
+            let labels = serde_json::json!({"app": app});
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"labels": labels}, "spec": {}, "status": {},
+            }))
+            .unwrap()
+        };
+        let name = |name: &str| Name { namespace: "shop".into(), name: name.into() };
+        let mut pods = Pods::default();
+        for number in 0..10 {
+            pods.put(&name(&number.to_string()), &pod("enrich"));
+        }
+        assert_eq!(pods.labels.len(), 1);
+        assert!(pods.put(&name("0"), &pod("enrich")).is_none(), "nothing has changed");
+        pods.put(&name("0"), &pod("sink"));
+        assert_eq!(pods.labels.len(), 2);
+        pods.gone(&name("0"));
+        assert_eq!(pods.labels.len(), 1);
+        for number in 1..10 {
+            pods.gone(&name(&number.to_string()));
+        }
+        assert!(pods.labels.is_empty() && pods.by_namespace.is_empty());
     }
 }

@@ -198,7 +198,13 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
         match event {
             Ok(watcher::Event::Init) => listed.clear(),
             Ok(watcher::Event::InitApply(object)) => {
-                let name = name_of(&object);
+                let mut name = name_of(&object);
+                // Lists go namespace by namespace, so those of one can share its name.
+                if let Some(last) =
+                    listed.last().filter(|last: &&Name| last.namespace == name.namespace)
+                {
+                    name.namespace = Arc::clone(&last.namespace);
+                }
                 (keeper.put)(&mut shelf.open(), &name, object);
                 listed.insert(name);
             }

@@ -50,3 +50,4 @@ mod targets;
 mod versions;
 mod writers;
 mod failover;
+mod crowd;
