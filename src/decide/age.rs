@@ -63,7 +63,7 @@ struct Part {
 
 impl Part {
     fn new(partition: &Partition) -> Self {
-        let Partition { topic, id, end, position, is_committed } = *partition;
+        let Partition { topic, id, end, position, is_committed, owner: _ } = *partition;
         Self { topic, id, end, position, is_committed, base: 0 }.based()
     }
 

@@ -214,6 +214,10 @@ pub struct Partition {
     pub position: i64,
     /// Had the group committed here?
     pub is_committed: bool,
+    /// Which consumer of the group holds it: an index that is the same for all partitions of one consumer, and stable while the
+    /// membership is; `None` when nobody does or nobody can tell.
+    #[serde(default)]
+    pub owner: Option<u32>,
 }
 
 impl Partition {

@@ -36,6 +36,7 @@ pub(super) fn queue(ask: &Ask, topics: &[View<'_>], silent: Option<&str>) -> (Qu
                         end,
                         position,
                         is_committed,
+                        owner: None,
                     };
                     queue.backlog = queue.backlog.saturating_add(partition.lag());
                     queue.uncommitted += u32::from(!is_committed);

@@ -124,6 +124,7 @@ fn any_observation() -> impl Strategy<Value = Option<Observation>> {
             end,
             position,
             is_committed,
+            owner: None,
         },
     );
     let counters = (any::<u64>(), prop::option::of(any::<u64>()), prop::option::of(any::<u64>()));

@@ -388,6 +388,7 @@ impl World {
                 end: self.ends[at],
                 position: self.positions[at],
                 is_committed: self.is_committed,
+                owner: None,
             };
             let partitions: Vec<_> = (0..).zip(of).map(partition).collect();
             let queue = Queue {

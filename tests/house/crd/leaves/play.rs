@@ -246,7 +246,8 @@ impl Hour {
                     OffsetReset::Earliest => end - 2_500,
                 };
                 let position = position.min(end);
-                partitions.push(Partition { topic, id, end, position, is_committed });
+                let owner = None;
+                partitions.push(Partition { topic, id, end, position, is_committed, owner });
             }
         }
         let queue = Queue {
