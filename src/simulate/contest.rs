@@ -28,8 +28,10 @@ pub struct Contest {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Its name.
+    /// Its name, as it was asked for.
     pub policy: String,
+    /// Its name with its settings, where it has any.
+    pub settings: String,
     /// Means and intervals over the seeds.
     pub summary: Summary,
     /// Seed by seed.
@@ -112,7 +114,9 @@ pub fn contest(
         }
     });
     let mut runs = locked(&results).drain(..).flatten().collect::<Vec<_>>().into_iter();
-    let entries = policies.iter().map(|_| Entry::of(runs.by_ref().take(seeds as usize).collect()));
+    let entries = policies
+        .iter()
+        .map(|policy| Entry::of(policy, runs.by_ref().take(seeds as usize).collect()));
     Ok(Contest {
         scenario: scenario.name.clone(),
         objective: scenario.objective(),
@@ -122,10 +126,10 @@ pub fn contest(
 }
 
 impl Entry {
-    fn of(runs: Vec<Run>) -> Self {
+    fn of(policy: &str, runs: Vec<Run>) -> Self {
         let scores: Vec<_> = runs.iter().map(|run| &run.score).collect();
-        let policy = runs.first().map(|run| run.policy.clone()).unwrap_or_default();
-        Self { policy, summary: Summary::of(&scores), runs }
+        let settings = runs.first().map(|run| run.policy.clone()).unwrap_or_default();
+        Self { policy: policy.to_owned(), settings, summary: Summary::of(&scores), runs }
     }
 }
 

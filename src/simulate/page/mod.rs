@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::record::{Move, Series};
-use super::{Contest, Entry, Scenario};
+use super::{Contest, Entry, Ground, Mode, Scenario, Startup};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -16,6 +16,7 @@ const SCRIPT: &str = include_str!("page.js");
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
     name: &'a str,
+    settings: &'a str,
     summary: &'a super::Summary,
     /// Of the first seed, stage by stage.
     series: Vec<Series>,
@@ -25,10 +26,11 @@ struct Shown<'a> {
 /// The page, whole.
 pub fn page(contest: &Contest, scenario: &Scenario) -> Result<String, serde_json::Error> {
     let seeds = contest.entries.first().map_or(0, |entry| entry.runs.len());
-    let stages = scenario.pipeline.stages.iter();
-    let stages = stages.map(
-        |stage| json!({"name": &*stage.name, "objective": super::scenario::objective_of(stage)}),
-    );
+    let stages = scenario.pipeline.stages.iter().zip(&scenario.stages);
+    let stages = stages.map(|(stage, world)| {
+        let objective = super::scenario::objective_of(stage);
+        json!({"name": &*stage.name, "objective": objective, "facts": facts(&world.ground)})
+    });
     let data = serde_json::to_string(&json!({
         "scenario": contest.scenario,
         "objective": contest.objective,
@@ -65,10 +67,27 @@ fn shown<'a>(entry: &'a Entry, scenario: &Scenario) -> Shown<'a> {
         .map(|stage| stage.moves.iter().filter(|it| scenario.warmup <= it.at).collect());
     Shown {
         name: &entry.policy,
+        settings: &entry.settings,
         summary: &entry.summary,
         series: stages.iter().map(|stage| rounded(&stage.series)).collect(),
         moves: moves.collect(),
     }
+}
+
+/// What a stage stands on, in a line.
+fn facts(ground: &Ground) -> String {
+    let startup = match ground.startup {
+        Startup::Fixed(span) => span.to_string(),
+        Startup::Spread(spread) => format!("{} to {}", spread.p50, spread.p90),
+    };
+    let mode = match ground.rebalance.mode {
+        Mode::Eager => "eager",
+        Mode::Cooperative => "cooperative",
+    };
+    format!(
+        "{} partitions · one replica gets through about {} a second, which nobody tells Penstock · {startup} to start · {mode} rebalances of {}",
+        ground.partitions, ground.rate, ground.rebalance.pause
+    )
 }
 
 /// Two places are more than a plot can show.

@@ -5,13 +5,17 @@ const NS = "http://www.w3.org/2000/svg";
 const colour = (at) => `var(--c${at % 10})`;
 const own = Math.max(0, data.policies.findIndex((it) => it.moves.some((moves) => moves.some((move) => move.sentence))));
 const hidden = new Set();
+// Too many lines hide each other: at first the two strongest rivals are shown, punctual before cheap.
+data.policies.map((it, at) => ({ at, late: Math.max(0.001, it.summary.lateShare.mean), cost: it.summary.replicaHours.mean }))
+  .filter((it) => it.at !== own).sort((a, b) => Math.round(Math.log10(a.late)) - Math.round(Math.log10(b.late)) || a.cost - b.cost)
+  .slice(2).forEach((it) => hidden.add(it.at));
 let stage = 0;
 let view = null;
 
 // ---- words -------------------------------------------------------------------------------------------------------------
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
 const number = (x) => x >= 1e6 ? `${(x / 1e6).toFixed(1)}M` : x >= 1e4 ? `${(x / 1e3).toFixed(0)}k` : x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1).replace(/\.0$/, "") : x.toFixed(2).replace(/\.?0+$/, "");
-const span = (s) => s < 10 ? `${s.toFixed(1).replace(/\.0$/, "")} s` : s < 120 ? `${s.toFixed(0)} s` : s < 7200 ? `${(s / 60).toFixed(s < 600 ? 1 : 0).replace(/\.0$/, "")} min` : s < 172800 ? `${(s / 3600).toFixed(1).replace(/\.0$/, "")} h` : `${(s / 86400).toFixed(1).replace(/\.0$/, "")} d`;
+const span = (s) => s < 10 ? `${s.toFixed(1).replace(/\.0$/, "")} s` : s < 120 ? `${s.toFixed(0)} s` : s < 7200 ? `${(s / 60).toFixed(s < 600 ? 1 : 0).replace(/\.0$/, "")} min` : s < 172800 && s % 86400 ? `${(s / 3600).toFixed(1).replace(/\.0$/, "")} h` : `${(s / 86400).toFixed(1).replace(/\.0$/, "")} d`;
 const share = (x) => { const p = 100 * x; return p === 0 ? "0 %" : p < 0.001 ? "< 0.001 %" : p < 0.1 ? `${p.toFixed(3)} %` : p < 10 ? `${p.toFixed(2)} %` : `${p.toFixed(1)} %`; };
 const two = (x) => String(x).padStart(2, "0");
 const clock = (s) => { s = Math.round(s); const time = `${two(Math.floor(s / 3600) % 24)}:${two(Math.floor(s / 60) % 60)}`; return data.duration > 86400 ? `day ${1 + Math.floor(s / 86400)} ${time}` : time; };
@@ -43,6 +47,7 @@ function tip(event, html) {
 function head() {
   $("name").textContent = data.scenario;
   $("terms").textContent = `${span(data.scored)} scored after ${data.warmup ? span(data.warmup) + " to warm up" : "no warm-up"} · ${plural(data.seeds, "seed")} · ${plural(data.stages.length, "stage")} · no item later than ${span(data.objective)}`;
+  if (data.stages.length === 1) $("facts").textContent = data.stages[0].facts;
   const it = data.policies[own].summary, name = data.policies[own].name;
   let text = `<b>${escape(name)}</b> kept <b>${share(1 - it.lateShare.mean).replace("100.0 %", "100 %")}</b> of the items within ${span(data.objective)}, with ${number(it.replicaHours.mean)} replica-hours, ${(100 * it.workHours.mean / it.replicaHours.mean).toFixed(0)} % of them at work.`;
   const rivals = data.policies.filter((other, at) => at !== own && other.summary.lateShare.mean <= Math.max(0.001, it.lateShare.mean * 1.5));
@@ -63,23 +68,25 @@ function scores() {
     return `<tr class="${at === own ? "own" : ""}"><td><span class="swatch" style="background:${colour(at)}"></span>${escape(policy.name)}</td>
       <td>${half(it.replicaHours, number)}<span class="bar"><i style="width:${100 * it.replicaHours.mean / most}%;background:${colour(at)}"></i></span></td>
       <td>${(100 * it.workHours.mean / Math.max(1e-9, it.replicaHours.mean)).toFixed(0)} %</td>
-      <td class="${isLate}">${half(it.lateShare, share)}</td><td>${span(it.delayP50.mean)}</td><td>${half(it.delayP99, span)}</td><td>${span(it.delayMax.mean)}</td>
+      <td class="${isLate}">${half(it.lateShare, share)}</td><td>${half(it.delayP99, span)}</td><td>${span(it.delayMax.mean)}</td>
       <td>${half(it.actionsPerDay, number)}</td><td>${number(it.undonePerDay.mean)}</td><td>${number(it.rebalancesPerDay.mean)}</td></tr>`;
   });
-  $("scores").innerHTML = `<tr><th>policy</th><th>replica-hours</th><th>at work</th><th>items late</th><th>delay, median</th><th>p99</th><th>longest</th><th>moves a day</th><th>undone</th><th>rebalances a day</th></tr>${rows.join("")}`;
+  $("scores").innerHTML = `<tr><th>policy</th><th>replica-hours</th><th>at work</th><th>items late</th><th>delay, p99</th><th>longest</th><th>moves a day</th><th>undone</th><th>rebalances a day</th></tr>${rows.join("")}`;
   $("scores-note").textContent = `Late is what was read, or never read, more than ${span(data.objective)} after it arrived, by volume; above 0.1 % it is red. Pods that are starting are paid for. Undone are moves that one the other way followed within ten minutes.${data.seeds > 1 ? ` ± is half the 95 % interval over ${data.seeds} seeds.` : ""}`;
+  const set = data.policies.filter((it) => it.settings !== it.name).map((it) => it.settings);
+  if (set.length) $("settings").textContent = `As set here: ${set.join(" · ")}.`;
 }
 
 // ---- cost against lateness ---------------------------------------------------------------------------------------------
 function frontier() {
   const holder = $("frontier");
   holder.textContent = "";
-  const width = holder.clientWidth, height = 300, left = 64, right = 110, top = 12, bottom = 40;
+  const width = holder.clientWidth, height = 300, left = 64, right = 90, top = 24, bottom = 40;
   const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "cost against lateness" }, holder);
   const points = data.policies.map((it, at) => ({ at, name: it.name, cost: it.summary.replicaHours, late: it.summary.lateShare }));
   const work = data.policies[own].summary.workHours.mean;
   const most = 1.08 * Math.max(...points.map((it) => it.cost.mean + it.cost.half), work);
-  const worst = Math.max(0.01, ...points.map((it) => it.late.mean));
+  const worst = Math.min(1, 2.5 * Math.max(0.004, ...points.map((it) => it.late.mean)));
   const least = 1e-5;
   const x = (cost) => left + (width - left - right) * cost / most;
   const y = (late) => { const up = late < least ? 0 : 0.12 + 0.88 * Math.log10(late / least) / Math.log10(worst / least); return height - bottom - (height - top - bottom) * Math.min(1, up); };
@@ -93,9 +100,9 @@ function frontier() {
     node("text", { x: x(cost), y: height - bottom + 18, "text-anchor": "middle" }, svg, number(cost));
   }
   node("text", { x: width - right, y: height - 4, "text-anchor": "end" }, svg, "replica-hours");
-  node("text", { x: left - 10, y: top - 2, "text-anchor": "end" }, svg, "late");
+  node("text", { x: left - 10, y: top - 10, "text-anchor": "end" }, svg, "late");
   node("line", { x1: x(work), x2: x(work), y1: top, y2: height - bottom, stroke: "var(--soft)", "stroke-dasharray": "4 4" }, svg);
-  node("text", { x: x(work) + 6, y: top + 12 }, svg, "the work itself");
+  node("text", { x: x(work) - 8, y: height - bottom - 10, "text-anchor": "end" }, svg, "the work itself");
   const unbeaten = points.filter((it) => !points.some((other) => other !== it && other.cost.mean <= it.cost.mean && other.late.mean <= it.late.mean));
   unbeaten.sort((a, b) => a.cost.mean - b.cost.mean);
   node("path", { d: unbeaten.map((it, i) => `${i ? "L" : "M"}${x(it.cost.mean)},${y(it.late.mean)}`).join(""), fill: "none", stroke: "var(--soft)", "stroke-opacity": .5 }, svg);
@@ -105,10 +112,14 @@ function frontier() {
     if (it.cost.half > 0) node("line", { x1: x(it.cost.mean - it.cost.half), x2: x(it.cost.mean + it.cost.half), y1: py, y2: py, stroke: fill, "stroke-width": 1.5 }, svg);
     if (it.late.half > 0) node("line", { x1: px, x2: px, y1: y(Math.max(0, it.late.mean - it.late.half)), y2: y(it.late.mean + it.late.half), stroke: fill, "stroke-width": 1.5 }, svg);
     const dot = node("circle", { cx: px, cy: py, r: it.at === own ? 7 : 5, fill, stroke: "var(--card)", "stroke-width": 1.5 }, svg);
-    let ty = py - 8;
-    while (taken.some((other) => Math.abs(other[0] - px) < 90 && Math.abs(other[1] - ty) < 14)) ty -= 14;
-    taken.push([px, ty]);
-    node("text", { x: px + 9, y: ty + 4, class: it.at === own ? "strong" : "" }, svg, it.name);
+    const label = node("text", { class: it.at === own ? "strong" : "" }, svg, it.name);
+    const wide = label.getComputedTextLength() + 4;
+    const places = [[px + 11, py - 8], [px - 11 - wide, py - 8], [px + 11, py + 16], [px - 11 - wide, py + 16], [px - wide / 2, py - 16], [px - wide / 2, py + 24]];
+    const overlap = ([lx, ly]) => [...taken, ...points.map((p) => [x(p.cost.mean) - 7, y(p.late.mean) + 5, 14])].filter(([ox, oy, ow]) => lx < ox + ow && ox < lx + wide && Math.abs(ly - oy) < 14).length + (ly < top ? 1 : 0);
+    const best = places.reduce((a, b) => overlap(b) < overlap(a) ? b : a);
+    taken.push([...best, wide]);
+    label.setAttribute("x", best[0]);
+    label.setAttribute("y", best[1]);
     dot.addEventListener("pointermove", (event) => tip(event, `<b>${escape(it.name)}</b><div class="row"><span class="soft">replica-hours</span><span>${number(it.cost.mean)}</span></div><div class="row"><span class="soft">late</span><span>${share(it.late.mean)}</span></div>`));
     dot.addEventListener("pointerleave", () => tip());
   }
@@ -160,7 +171,7 @@ function timeline() {
 
   // Time.
   const steps = [60, 300, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
-  const tick = steps.find((it) => (to - from) / it <= Math.max(4, width / 130)) || 604800;
+  const tick = steps.find((it) => (to - from) / it <= Math.max(4, width / 110)) || 604800;
   const ticks = [];
   for (let s = Math.ceil(from / tick) * tick; s <= to; s += tick) ticks.push(s);
   const panel = (top, bottom, title) => {
@@ -214,7 +225,7 @@ function timeline() {
   grid(...pods, pods_most, pods_y);
   group = panel(...pods, "replicas, those that start included");
   for (const it of own_last) node("path", { d: path(it.series, "replicas", pods_y, true), fill: "none", stroke: colour(it.at), "stroke-width": it.at === own ? 1.8 : 1.2, "stroke-opacity": it.at === own ? 1 : .8 }, group);
-  for (const s of ticks) node("text", { x: x(s), y: pods[1] + 18, "text-anchor": "middle" }, svg, clock(s));
+  for (const s of ticks) node("text", { x: x(s), y: pods[1] + 18, "text-anchor": x(s) > width - 60 ? "end" : "middle" }, svg, clock(s));
   const dots = node("g", { "clip-path": "url(#inside)" }, svg);
 
   // Reading values, and looking closer.
@@ -242,8 +253,9 @@ function timeline() {
   catcher.addEventListener("dblclick", () => { view = null; timeline(); });
   svg.appendChild(dots);
   const mine = lines.find((it) => it.at === own);
-  for (const move of mine ? mine.moves.filter((it) => from <= it.at && it.at <= to) : []) {
-    const dot = node("circle", { cx: x(move.at), cy: pods_y(move.to), r: 3.4, fill: colour(own), stroke: "var(--card)", "stroke-width": 1.2, class: "dot" }, dots);
+  const moves = mine ? mine.moves.filter((it) => from <= it.at && it.at <= to) : [];
+  for (const move of moves) {
+    const dot = node("circle", { cx: x(move.at), cy: pods_y(move.to), r: moves.length > 120 ? 2.6 : 3.6, fill: colour(own), stroke: "var(--card)", "stroke-width": 1.2, class: "dot" }, dots);
     dot.addEventListener("pointermove", (event) => tip(event, story(move)));
     dot.addEventListener("pointerleave", () => tip());
   }
