@@ -197,7 +197,7 @@ function timeline() {
   };
 
   // Load.
-  const loads = [26, 106], load_most = Math.max(1e-9, ...cut(first, "load"));
+  const loads = [26, 106], load_most = 1.05 * Math.max(1e-9, ...cut(first, "load"));
   const load_y = (v) => loads[1] - (loads[1] - loads[0]) * v / load_most;
   grid(...loads, load_most, load_y);
   let group = panel(...loads, "load, items a second");
@@ -220,7 +220,7 @@ function timeline() {
   for (const it of own_last) node("path", { d: path(it.series, "delay", delay_y), fill: "none", stroke: colour(it.at), "stroke-width": it.at === own ? 1.6 : 1.1, "stroke-opacity": it.at === own ? 1 : .75, "stroke-linejoin": "round" }, group);
 
   // Replicas, and the decisions behind them.
-  const pods = [336, 524], pods_most = Math.max(1, ...lines.flatMap((it) => cut(it.series, "replicas")));
+  const pods = [336, 524], pods_most = 1.05 * Math.max(1, ...lines.flatMap((it) => cut(it.series, "replicas")));
   const pods_y = (v) => pods[1] - (pods[1] - pods[0]) * v / pods_most;
   grid(...pods, pods_most, pods_y);
   group = panel(...pods, "replicas, those that start included");

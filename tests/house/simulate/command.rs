@@ -49,6 +49,38 @@ fn policies_stand_side_by_side_in_a_table_and_in_json() {
 }
 
 #[test]
+fn the_report_is_one_page_that_needs_nothing_else() {
+    let file = scenario();
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.html");
+    let (path, to) = (file.path().to_str().unwrap(), report.to_str().unwrap());
+    let output = penstock(&[path, "--policy", "penstock,static=5,keda", "--html", to]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = std::fs::read_to_string(&report).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    for outside in ["src=", "<link", "@import", "url(h", "fetch("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert_eq!(page.matches("http").count(), 1, "only the name of SVG's namespace");
+    assert!(["@title@", "@style@", "@data@", "@script@"].iter().all(|mark| !page.contains(mark)));
+    let data = page.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
+    let data: Value = serde_json::from_str(data).unwrap();
+    let policies = data["policies"].as_array().unwrap();
+    let names: Vec<_> = policies.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["penstock", "static=5", "keda"]);
+    for policy in policies {
+        let series = &policy["series"][0];
+        for line in ["load", "delay", "replicas", "ready"] {
+            assert_eq!(
+                series[line].as_array().unwrap().len(),
+                1200,
+                "an hour in steps of 3 s: {line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn what_is_asked_in_a_wrong_way_is_one_line_with_a_hint() {
     let file = scenario();
     let path = file.path().to_str().unwrap();
