@@ -17,21 +17,23 @@ const RIGHT: [u32; 2] = [4, 6];
 
 #[tokio::test]
 async fn a_rate_is_learned_from_commits_every_second() -> Result<()> {
-    learn(Duration::from_secs(1)).await
+    learn(Duration::from_secs(1), 4).await
 }
 
 #[tokio::test]
 async fn a_rate_is_learned_from_commits_every_5_s() -> Result<()> {
-    learn(Duration::from_secs(5)).await
+    learn(Duration::from_secs(5), 4).await
 }
 
 #[tokio::test]
 async fn a_rate_is_learned_from_commits_every_30_s() -> Result<()> {
-    learn(Duration::from_secs(30)).await
+    // A lesson takes two commits, so each is long and good.
+    learn(Duration::from_secs(30), 1).await
 }
 
-/// Two busy consumers where four are needed, until their rate is known and the count that follows from it is written.
-async fn learn(commit_interval: Duration) -> Result<()> {
+/// Two busy consumers where four are needed, observed until their rate was learned from so many stretches of work, and then let go:
+/// the count that follows from it is written.
+async fn learn(commit_interval: Duration, lessons: usize) -> Result<()> {
     let broker = shared::broker().await?;
     let scene = Scene::open("learned").await?;
     let topic = &scene.namespace;
@@ -46,20 +48,40 @@ async fn learn(commit_interval: Duration) -> Result<()> {
     let from = crew.ledger().now();
     // What arrives is to decide, not what waits, of which a slow committer seems to have more.
     let stage = json!({
-        "target": {"name": "worker"}, "replicas": {"min": 2, "max": 12}, "objective": {"maxDelay": "5m"},
+        "target": {"name": "worker"}, "replicas": {"min": 2, "max": 12}, "objective": {"maxDelay": "10m"},
         "sources": [kafka(broker, &[topic], topic, json!({"offsetReset": "Earliest"}))],
     });
     scene.pipeline("orders", stage).await?;
-    let count = scene
-        .until("a move", SOON * 4, async || Ok(scene.moves("worker", 2)?.first().copied()))
+    let mode = |mode| {
+        json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "metadata": {"name": "orders"},
+            "spec": {"mode": mode},
+        })
+    };
+    scene.change(mode("Observe")).await?;
+    let mut learned = Vec::new();
+    scene
+        .until(&format!("{lessons} lessons"), SOON * 4, async || {
+            if let Some(rate) = scene.stage("orders").await?.rate_per_replica
+                && learned.last() != Some(&rate)
+            {
+                learned.push(rate);
+            }
+            anyhow::ensure!(learned.len() >= lessons, "learned so far: {learned:?}");
+            Ok(Some(()))
+        })
         .await?;
-    // The pods that it brings need longer than this question.
-    let to = crew.ledger().now();
-    let learned = scene.stage("orders").await?.rate_per_replica.context("no rate is shown")?;
-    let real = done_between(crew.ledger(), from, to) / 2.0;
+    let real = done_between(crew.ledger(), from, crew.ledger().now()) / 2.0;
+    let last = learned.last().context("no rate is shown")?;
+    assert!((last / real - 1.0).abs() < 0.1, "learned {learned:?}, in truth {real}");
+
+    assert_eq!(scene.moves("worker", 2)?, [0_u32; 0]);
+    scene.change(mode("Enforce")).await?;
+    let count = scene
+        .until("a move", SOON, async || Ok(scene.moves("worker", 2)?.first().copied()))
+        .await?;
     producer.stop().await;
     crew.stop().await;
-    assert!((learned / real - 1.0).abs() < 0.1, "learned {learned}, in truth {real}");
     assert!(RIGHT.contains(&count), "{count} replicas");
     Ok(())
 }
