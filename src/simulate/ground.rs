@@ -36,6 +36,8 @@ pub struct Ground {
     pub rebalance: Rebalance,
     /// Time between two commits of a consumer. Default 5 s.
     pub commit_interval: Span,
+    /// Does a reading say which consumer holds which partition? Default true, as Kafka does.
+    pub tells_owners: bool,
     /// How old a reading is when it is shown. Default 0 s.
     pub metric_delay: Span,
     /// Readings that fail.
@@ -66,6 +68,7 @@ impl Default for Ground {
             nodes: Nodes::default(),
             rebalance: Rebalance::default(),
             commit_interval: Span::of(5.0),
+            tells_owners: true,
             metric_delay: Span::of(0.0),
             lost: Lost::default(),
             crashes_per_day: 0.0,

@@ -6,6 +6,7 @@
 
 use super::chance::{Tag, lot, scatter};
 use super::ground::{Ground, Mode};
+use super::policy::Offsets;
 use super::queue::Queue;
 use super::tally::Tally;
 
@@ -316,6 +317,13 @@ impl Group {
                     queue.commit(partition as usize);
                 }
             }
+        }
+    }
+
+    /// Writes down who holds each partition, as far as anyone could tell at this second.
+    pub(super) fn show(&self, now: u32, to: &mut [Offsets]) {
+        for ((shown, owner), paused) in to.iter_mut().zip(&self.owner).zip(&self.paused) {
+            shown.owner = Some(*owner).filter(|owner| *owner != NOBODY && *paused <= now);
         }
     }
 

@@ -245,7 +245,7 @@ impl Commits {
             .zip(view.partitions.iter().zip(&self.positions))
             .map(|(id, (it, &position))| {
                 let end = offset(it.end).max(position);
-                Partition { topic: 0, id, end, position, is_committed: true, owner: None }
+                Partition { topic: 0, id, end, position, is_committed: true, owner: it.owner }
             })
             .collect();
         let sum = |of: fn(&Partition) -> i64| -> u64 {

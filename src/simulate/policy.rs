@@ -42,13 +42,16 @@ pub struct QueueView<'a> {
     pub commit_interval: f64,
 }
 
-/// Where one partition ends, and where its consumer last committed. Items.
+/// Where one partition ends, where its consumer last committed, and who that is. Items.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Offsets {
     /// Items that ever arrived.
     pub end: f64,
     /// Items that are committed.
     pub committed: f64,
+    /// Which consumer holds it: a number that is the same for all partitions of one; `None` while nobody does (a rebalance) or
+    /// when the source does not tell.
+    pub owner: Option<u32>,
 }
 
 /// A rule that sizes one stage.

@@ -185,7 +185,7 @@ impl Queue {
     pub(super) fn show(&self, to: &mut [Offsets]) {
         for (partition, shown) in to.iter_mut().enumerate() {
             let committed = self.committed[partition];
-            *shown = Offsets { end: self.end(partition).max(committed), committed };
+            *shown = Offsets { end: self.end(partition).max(committed), committed, owner: None };
         }
     }
 

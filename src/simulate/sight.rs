@@ -3,6 +3,7 @@
 
 use super::chance::{Chance, Tag, lot};
 use super::ground::Ground;
+use super::group::Group;
 use super::policy::Offsets;
 use super::queue::Queue;
 
@@ -18,6 +19,7 @@ pub(super) struct Sight {
     /// The first of them that is not over.
     outage: usize,
     lost: f64,
+    tells_owners: bool,
     seed: u64,
     which: u64,
 }
@@ -36,22 +38,26 @@ impl Sight {
             outages: outages.collect(),
             outage: 0,
             lost: ground.lost.share,
+            tells_owners: ground.tells_owners,
             seed,
             which,
         }
     }
 
     /// Takes down what the queue says now, where it is shown later.
-    pub(super) fn pass(&mut self, now: u32, queue: &Queue) {
+    pub(super) fn pass(&mut self, now: u32, queue: &Queue, group: &Group) {
         if self.past.is_empty() {
             return;
         }
         let slot = now as usize % self.past.len();
         queue.show(&mut self.past[slot]);
+        if self.tells_owners {
+            group.show(now, &mut self.past[slot]);
+        }
     }
 
     /// Looks. Says whether the reading came.
-    pub(super) fn look(&mut self, now: u32, queue: &Queue) -> bool {
+    pub(super) fn look(&mut self, now: u32, queue: &Queue, group: &Group) -> bool {
         while self.outages.get(self.outage).is_some_and(|(_, until)| *until <= now) {
             self.outage += 1;
         }
@@ -61,6 +67,9 @@ impl Sight {
         }
         if self.past.is_empty() {
             queue.show(&mut self.shown);
+            if self.tells_owners {
+                group.show(now, &mut self.shown);
+            }
         } else {
             // The ring holds delay + 1 readings: the one after the newest is the oldest.
             let oldest = (now as usize + 1) % self.past.len();

@@ -110,7 +110,7 @@ impl<'a> World<'a> {
     fn look(&mut self, now: u32, pilot: &mut dyn Pilot) {
         let stages = &self.scenario.pipeline.stages;
         for scene in &mut self.scenes {
-            scene.is_shown = scene.sight.look(now, &scene.queue);
+            scene.is_shown = scene.sight.look(now, &scene.queue, &scene.group);
         }
         let views: Vec<View<'_>> =
             self.scenes.iter().zip(stages).map(|(scene, stage)| scene.view(now, stage)).collect();
@@ -192,7 +192,7 @@ impl<'a> Scene<'a> {
         if change.is_other || self.group.is_giving_up(now) {
             self.form(now);
         }
-        self.sight.pass(now, &self.queue);
+        self.sight.pass(now, &self.queue, &self.group);
     }
 
     fn form(&mut self, now: u32) {

@@ -92,3 +92,30 @@ duration: 24h
     assert!(lost.is_multiple_of(300) || is_lost[is_lost.len() - 1], "each lasts 5 min: {lost}");
     assert!(280 * begins.len() <= lost, "{lost} in {}", begins.len());
 }
+
+#[test]
+fn readings_tell_who_holds_a_partition_unless_it_changes_hands() {
+    let owners = |rest: &str| {
+        let scenario = plain(&format!(
+            "
+workload: {{steady: {{}}, peakRate: 10, dispersion: 0}}
+world: {{rate: 20, startup: 10s, replicas: 2, {rest} {STILL}}}
+duration: 200s
+"
+        ));
+        let mut policy = scripted(|at| if at < 100.0 { 2 } else { 3 });
+        run(&scenario, &mut policy, 1);
+        let held = |at: usize| {
+            let mut owners: Vec<_> = policy.seen[at].partitions.iter().map(|it| it.owner).collect();
+            owners.sort_unstable();
+            let counts = owners.chunk_by(|a, b| a == b).map(|same| (same[0], same.len()));
+            counts.collect::<Vec<_>>()
+        };
+        [held(90), held(112), held(190)]
+    };
+    let [before, during, after] = owners("");
+    assert_eq!(before, [(Some(0), 24), (Some(1), 24)]);
+    assert_eq!(during, [(None, 16), (Some(0), 16), (Some(1), 16)]);
+    assert_eq!(after, [(Some(0), 16), (Some(1), 16), (Some(2), 16)]);
+    assert_eq!(owners("tellsOwners: false,")[2], [(None, 48)]);
+}

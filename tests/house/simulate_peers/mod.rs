@@ -46,7 +46,8 @@ impl Stage {
     /// What the policy answers. Nothing changes by itself.
     fn ask(&self, policy: &mut dyn Policy) -> u32 {
         let count = f64::from(self.partitions);
-        let offsets = Offsets { end: self.arrived / count, committed: self.committed / count };
+        let offsets =
+            Offsets { end: self.arrived / count, committed: self.committed / count, owner: None };
         let partitions = vec![offsets; usize::from(self.partitions)];
         let queue = QueueView {
             partitions: &partitions,
