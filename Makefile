@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live bench crds
+.PHONY: demo test check tools live bench quality crds
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -26,6 +26,10 @@ live: tools
 # How soon the right count is asked for, and what watching 500 pipelines costs. Exits 1 when a target is missed.
 bench: tools
 	cargo bench --locked --bench loop
+
+# How well it decides: cost and lateness on real and made-up load, beside the bound and the tuned peers. Exits 1 when a must is missed.
+quality:
+	cargo bench --locked --bench quality
 
 # The definitions kept in deploy/crds, from src/crd.
 crds:

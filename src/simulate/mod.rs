@@ -113,6 +113,12 @@ pub fn run_whole(scenario: &Scenario, pilot: &mut dyn Pilot, seed: u64) -> Run {
     Run { policy: pilot.name(), seed, score, stages }
 }
 
+/// The work that comes to each stage in each second, in seconds of one replica at what a replica really does then: what a clairvoyant
+/// plans with. Stages above are taken to pass everything on at once.
+pub fn work(scenario: &Scenario, seed: u64) -> Vec<Vec<f64>> {
+    World::new(scenario, seed).work()
+}
+
 /// The least whole number that is not below this one; counts are clamped to what fits.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
 fn whole(number: f64) -> u32 {

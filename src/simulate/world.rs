@@ -76,6 +76,24 @@ impl<'a> World<'a> {
         Self { scenario, scenes }
     }
 
+    /// For each stage and second, the work that comes if stages above pass everything on at once. Seconds of one replica.
+    pub(super) fn work(self) -> Vec<Vec<f64>> {
+        let mut items: Vec<Vec<f64>> = Vec::with_capacity(self.scenes.len());
+        let mut work = Vec::with_capacity(self.scenes.len());
+        for scene in self.scenes {
+            let mut own = scene.outside;
+            own.resize(self.scenario.duration as usize, 0.0);
+            for &(from, selectivity) in scene.feeds {
+                for (own, above) in own.iter_mut().zip(&items[from]) {
+                    *own += selectivity * above;
+                }
+            }
+            work.push((0..).zip(&own).map(|(now, items)| items / scene.pace.rate(now)).collect());
+            items.push(own);
+        }
+        work
+    }
+
     /// Plays it to the end.
     pub(super) fn play(&mut self, pilot: &mut dyn Pilot) {
         for now in 0..self.scenario.duration {

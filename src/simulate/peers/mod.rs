@@ -54,7 +54,8 @@ impl std::fmt::Display for Amount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Items(items) => write!(f, "{items} items"),
-            Self::Seconds(seconds) => write!(f, "{seconds} s"),
+            // No tail of nines where it is a share of another.
+            Self::Seconds(seconds) => write!(f, "{} s", (seconds * 1000.0).round() / 1000.0),
         }
     }
 }

@@ -62,7 +62,7 @@ fn behaviors() -> [Option<Behaviour>; 3] {
 
 fn keda() -> Vec<Settings> {
     let mut settings = vec![Settings::Keda(KedaSettings::default())];
-    for seconds in [1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.5, 15.0, 20.0, 30.0] {
+    for seconds in [0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0] {
         for behavior in behaviors() {
             let hpa = HpaSettings { behavior, ..HpaSettings::default() };
             let lag = Amount::Seconds(seconds);
@@ -79,8 +79,8 @@ fn keda_rate() -> Vec<Settings> {
         Settings::Keda(KedaSettings { lag, rate, hpa, ..KedaSettings::default() })
     };
     let mut settings = vec![with(Amount::Items(10.0), 0.8, 120.0, None)];
-    for share in [0.6, 0.7, 0.8, 0.9] {
-        for seconds in [5.0, 10.0, 20.0, 40.0] {
+    for share in [0.4, 0.5, 0.6, 0.7, 0.8] {
+        for seconds in [2.0, 5.0, 10.0] {
             for behavior in behaviors() {
                 settings.push(with(Amount::Seconds(seconds), share, 60.0, behavior));
             }
@@ -91,8 +91,8 @@ fn keda_rate() -> Vec<Settings> {
 
 fn kpa() -> Vec<Settings> {
     let mut settings = Vec::new();
-    for target in [0.7, 0.5, 0.6, 0.8, 0.9] {
-        for stable in [60.0, 300.0, 600.0] {
+    for target in [0.7, 0.3, 0.4, 0.5, 0.6, 0.8] {
+        for stable in [60.0, 300.0] {
             for down_delay in [0.0, 300.0, 900.0] {
                 let usual = KpaSettings::default();
                 settings.push(Settings::Kpa(KpaSettings { target, stable, down_delay, ..usual }));
@@ -106,7 +106,7 @@ fn flink() -> Vec<Settings> {
     let mut settings = vec![Settings::Flink(FlinkSettings::default())];
     for utilization in [0.5, 0.6, 0.7, 0.8] {
         for (window, stabilization) in [(60.0, 60.0), (300.0, 60.0), (300.0, 300.0)] {
-            for down_interval in [0.0, 900.0, 3600.0] {
+            for down_interval in [0.0, 900.0] {
                 for boundary in [0.1, 0.3] {
                     settings.push(Settings::Flink(FlinkSettings {
                         utilization,
@@ -129,7 +129,7 @@ fn flink() -> Vec<Settings> {
 fn watermark() -> Vec<Settings> {
     let usual = WatermarkSettings::default();
     let mut settings = vec![Settings::Watermark(usual)];
-    for seconds in [2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0] {
+    for seconds in [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0] {
         for (up_limit, up_forbidden, down_forbidden) in
             [(0.5, 60.0, 300.0), (1.0, 15.0, 300.0), (1.0, 15.0, 60.0)]
         {

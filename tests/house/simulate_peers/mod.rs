@@ -6,6 +6,7 @@ mod hpa;
 mod keda;
 mod knative;
 mod others;
+mod played;
 
 use penstock::simulate::{Offsets, Policy, QueueView, View};
 
