@@ -7,6 +7,7 @@ use penstock::simulate::{Offsets, Policy, Scenario, View};
 mod world;
 mod readings;
 mod scenario;
+mod load;
 mod taste;
 mod command;
 
