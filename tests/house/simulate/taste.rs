@@ -1,7 +1,7 @@
 //! Scenarios with a score ceiling: the regression test of taste. A change of decide that makes it dearer, later or more restless shows
 //! here first; `make quality` has the whole picture.
 
-use penstock::simulate::{Fixed, Score, run, run_whole};
+use penstock::simulate::{Fixed, Penstock, Score, run, run_whole};
 
 use super::told;
 
@@ -83,4 +83,22 @@ duration: 2h
     let outcome = run(&scenario, &mut Fixed::new(7), 1);
     assert!(outcome.stages[0].moves.is_empty());
     assert!((outcome.score.replica_hours - 14.0).abs() < 1e-9);
+}
+
+#[test]
+fn alone_with_one_stage_penstock_is_a_policy_like_any_other() {
+    let scenario = told(
+        "
+workload: {steps: {hold: 20m}, peakReplicas: 20}
+world: {rate: 100, lost: {share: 0.02}}
+duration: 2h
+",
+    );
+    let alone = run(&scenario, &mut Penstock::new(&scenario), 3);
+    let whole = run_whole(&scenario, &mut Penstock::new(&scenario), 3);
+    let moves = |run: &penstock::simulate::Run| -> Vec<(u32, u32)> {
+        run.stages[0].moves.iter().map(|it| (it.at, it.to)).collect()
+    };
+    assert_eq!(moves(&alone), moves(&whole));
+    assert!(2 < moves(&alone).len());
 }
