@@ -114,6 +114,7 @@ fn table(contest: &Contest, seeds: u32) -> String {
         "P99",
         "MAX",
         "REPLICA-H",
+        "× BOUND",
         "AT WORK",
         "ACTIONS/D",
         "UNDONE/D",
@@ -130,6 +131,10 @@ fn table(contest: &Contest, seeds: u32) -> String {
             with(it.delay_p99, short),
             short(it.delay_max.mean),
             with(it.replica_hours, |hours| format!("{hours:.1}")),
+            figures::shown(contest.clairvoyant.map(|least| {
+                let first = entry.runs.first().map_or(0.0, |run| run.score.replica_hours);
+                format!("{:.2}", first / least)
+            })),
             format!("{:.0} %", 100.0 * busy),
             with(it.actions_per_day, |count| format!("{count:.1}")),
             with(it.undone_per_day, |count| format!("{count:.1}")),
@@ -145,7 +150,9 @@ fn table(contest: &Contest, seeds: u32) -> String {
         contest.scenario,
         short(contest.objective),
         lines.join("\n")
-    )
+    ) + &contest.clairvoyant.map_or_else(String::new, |hours| {
+        format!("\nThe cheapest plan that knows all of this beforehand and is never late pays {hours:.1} replica-hours.\n")
+    })
 }
 
 /// A mean, and what it may be off by where that is known.

@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use super::bound::{self, Rounding, Sharing};
+use super::ground::{Spread, Startup};
 use super::roster;
 use super::scenario::{Error, Scenario};
 use super::score::{Interval, Score};
@@ -20,6 +22,10 @@ pub struct Contest {
     pub objective: f64,
     /// Seconds that were scored.
     pub scored: u32,
+    /// Replica-hours that the cheapest plan pays which knows everything beforehand and is never late, with the first seed; `None` when
+    /// not even such a plan is in time. Start-up times count as their first decile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clairvoyant: Option<f64>,
     /// The policies, in the order they were asked for.
     pub entries: Vec<Entry>,
 }
@@ -95,14 +101,20 @@ pub fn contest(
         roster::pilot(policy, scenario, 1)?;
         games.extend((1..=u64::from(seeds)).map(|seed| (policy.as_str(), seed)));
     }
+    let clairvoyant = Mutex::new(None);
+    // The bound takes longest, so it comes first.
     let next = AtomicUsize::new(0);
     let results = Mutex::new(games.iter().map(|_| None).collect::<Vec<Option<Run>>>());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        for _ in 0..cores.min(games.len()) {
+        for _ in 0..cores.min(games.len() + 1) {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(at) = at.checked_sub(1) else {
+                        *locked(&clairvoyant) = least(scenario, 1);
+                        continue;
+                    };
                     let Some((policy, seed)) = games.get(at) else { return };
                     if let Ok(mut pilot) = roster::pilot(policy, scenario, *seed) {
                         let run = run_whole(scenario, &mut *pilot, *seed);
@@ -121,8 +133,31 @@ pub fn contest(
         scenario: scenario.name.clone(),
         objective: scenario.objective(),
         scored: scenario.scored(),
+        clairvoyant: *locked(&clairvoyant),
         entries: entries.collect(),
     })
+}
+
+/// What no policy can beat that is never late, in replica-hours. An item may spend all its time in any one stage, so the sum of the
+/// stages' bounds is a bound.
+fn least(scenario: &Scenario, seed: u64) -> Option<f64> {
+    let warmup = scenario.warmup as usize;
+    let mut seconds = 0.0;
+    for (at, work) in super::work(scenario, seed).iter().enumerate() {
+        let work = work.get(warmup..)?;
+        let ground = bound::Ground {
+            deadline: scenario.objective(),
+            per_start: match scenario.stages[at].ground.startup {
+                Startup::Fixed(span) => span.seconds(),
+                Startup::Spread(Spread { p50, p90 }) => p50.seconds().powi(2) / p90.seconds(),
+            },
+            most: scenario.pipeline.stages[at].max,
+            sharing: Sharing::Free,
+        };
+        let least = bound::bound(work, &ground, Rounding::Below)?;
+        seconds += least.max(work.iter().sum());
+    }
+    Some(seconds / 3600.0)
 }
 
 impl Entry {

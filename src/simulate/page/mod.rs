@@ -18,6 +18,8 @@ struct Shown<'a> {
     name: &'a str,
     settings: &'a str,
     summary: &'a super::Summary,
+    /// Replica-hours with the first seed over those of the clairvoyant.
+    over: Option<f64>,
     /// Of the first seed, stage by stage.
     series: Vec<Series>,
     moves: Vec<Vec<&'a Move>>,
@@ -35,12 +37,13 @@ pub fn page(contest: &Contest, scenario: &Scenario) -> Result<String, serde_json
         "scenario": contest.scenario,
         "objective": contest.objective,
         "scored": contest.scored,
+        "clairvoyant": contest.clairvoyant,
         "warmup": scenario.warmup,
         "duration": scenario.duration,
         "seeds": seeds,
         "version": env!("CARGO_PKG_VERSION"),
         "stages": stages.collect::<Vec<_>>(),
-        "policies": contest.entries.iter().map(|entry| shown(entry, scenario)).collect::<Vec<_>>(),
+        "policies": contest.entries.iter().map(|entry| shown(entry, scenario, contest.clairvoyant)).collect::<Vec<_>>(),
     }))?;
     // Inside a script element only `</` could end it early.
     let data = data.replace("</", "<\\/");
@@ -59,7 +62,7 @@ pub fn page(contest: &Contest, scenario: &Scenario) -> Result<String, serde_json
     Ok(page)
 }
 
-fn shown<'a>(entry: &'a Entry, scenario: &Scenario) -> Shown<'a> {
+fn shown<'a>(entry: &'a Entry, scenario: &Scenario, clairvoyant: Option<f64>) -> Shown<'a> {
     let first = entry.runs.first();
     let stages = first.map(|run| run.stages.as_slice()).unwrap_or_default();
     let moves = stages
@@ -69,6 +72,7 @@ fn shown<'a>(entry: &'a Entry, scenario: &Scenario) -> Shown<'a> {
         name: &entry.policy,
         settings: &entry.settings,
         summary: &entry.summary,
+        over: clairvoyant.and_then(|least| Some(first?.score.replica_hours / least)),
         series: stages.iter().map(|stage| rounded(&stage.series)).collect(),
         moves: moves.collect(),
     }

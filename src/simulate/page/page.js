@@ -3,7 +3,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const NS = "http://www.w3.org/2000/svg";
 const colour = (at) => `var(--c${at % 10})`;
-const own = Math.max(0, data.policies.findIndex((it) => it.moves.some((moves) => moves.some((move) => move.sentence))));
+const own = Math.max(0, data.policies.findIndex((it) => it.name === "penstock"));
 const hidden = new Set();
 // Too many lines hide each other: at first the two strongest rivals are shown, punctual before cheap.
 data.policies.map((it, at) => ({ at, late: Math.max(0.001, it.summary.lateShare.mean), cost: it.summary.replicaHours.mean }))
@@ -67,12 +67,13 @@ function scores() {
     const isLate = it.lateShare.mean > 0.001 ? "late" : "";
     return `<tr class="${at === own ? "own" : ""}"><td><span class="swatch" style="background:${colour(at)}"></span>${escape(policy.name)}</td>
       <td>${half(it.replicaHours, number)}<span class="bar"><i style="width:${100 * it.replicaHours.mean / most}%;background:${colour(at)}"></i></span></td>
-      <td>${(100 * it.workHours.mean / Math.max(1e-9, it.replicaHours.mean)).toFixed(0)} %</td>
+      <td>${data.clairvoyant ? `${policy.over.toFixed(2)} ×` : `${(100 * it.workHours.mean / Math.max(1e-9, it.replicaHours.mean)).toFixed(0)} %`}</td>
       <td class="${isLate}">${half(it.lateShare, share)}</td><td>${half(it.delayP99, span)}</td><td>${span(it.delayMax.mean)}</td>
       <td>${half(it.actionsPerDay, number)}</td><td>${number(it.undonePerDay.mean)}</td><td>${number(it.rebalancesPerDay.mean)}</td></tr>`;
   });
-  $("scores").innerHTML = `<tr><th>policy</th><th>replica-hours</th><th>at work</th><th>items late</th><th>delay, p99</th><th>longest</th><th>moves a day</th><th>undone</th><th>rebalances a day</th></tr>${rows.join("")}`;
+  $("scores").innerHTML = `<tr><th>policy</th><th>replica-hours</th><th>${data.clairvoyant ? "× bound" : "at work"}</th><th>items late</th><th>delay, p99</th><th>longest</th><th>moves a day</th><th>undone</th><th>rebalances</th></tr>${rows.join("")}`;
   $("scores-note").textContent = `Late is what was read, or never read, more than ${span(data.objective)} after it arrived, by volume; above 0.1 % it is red. Pods that are starting are paid for. Undone are moves that one the other way followed within ten minutes.${data.seeds > 1 ? ` ± is half the 95 % interval over ${data.seeds} seeds.` : ""}`;
+  if (data.clairvoyant) $("scores-note").textContent += ` The bound is what the cheapest plan would pay that knows all of this beforehand and is never late: ${number(data.clairvoyant)} replica-hours.`;
   const set = data.policies.filter((it) => it.settings !== it.name).map((it) => it.settings);
   if (set.length) $("settings").textContent = `As set here: ${set.join(" · ")}.`;
 }
@@ -87,9 +88,9 @@ function frontier() {
   const work = data.policies[own].summary.workHours.mean;
   const most = 1.08 * Math.max(...points.map((it) => it.cost.mean + it.cost.half), work);
   const worst = Math.min(1, 2.5 * Math.max(0.004, ...points.map((it) => it.late.mean)));
-  const least = 1e-5;
+  const floor = 1e-5;
   const x = (cost) => left + (width - left - right) * cost / most;
-  const y = (late) => { const up = late < least ? 0 : 0.12 + 0.88 * Math.log10(late / least) / Math.log10(worst / least); return height - bottom - (height - top - bottom) * Math.min(1, up); };
+  const y = (late) => { const up = late < floor ? 0 : 0.12 + 0.88 * Math.log10(late / floor) / Math.log10(worst / floor); return height - bottom - (height - top - bottom) * Math.min(1, up); };
   for (const late of [0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1].filter((it) => it <= worst)) {
     node("line", { x1: left, x2: width - right, y1: y(late), y2: y(late), stroke: "var(--grid)" }, svg);
     node("text", { x: left - 10, y: y(late) + 4, "text-anchor": "end" }, svg, late === 0 ? "0" : `${+(100 * late).toPrecision(2)} %`);
@@ -101,8 +102,10 @@ function frontier() {
   }
   node("text", { x: width - right, y: height - 4, "text-anchor": "end" }, svg, "replica-hours");
   node("text", { x: left - 10, y: top - 10, "text-anchor": "end" }, svg, "late");
-  node("line", { x1: x(work), x2: x(work), y1: top, y2: height - bottom, stroke: "var(--soft)", "stroke-dasharray": "4 4" }, svg);
-  node("text", { x: x(work) - 8, y: height - bottom - 10, "text-anchor": "end" }, svg, "the work itself");
+  const least = data.clairvoyant || work;
+  node("rect", { x: left, y: top, width: x(least) - left, height: height - bottom - top, fill: "var(--load-fill)" }, svg);
+  node("line", { x1: x(least), x2: x(least), y1: top, y2: height - bottom, stroke: "var(--soft)", "stroke-dasharray": "4 4" }, svg);
+  node("text", { x: x(least) - 8, y: height - bottom - 10, "text-anchor": "end" }, svg, data.clairvoyant ? "the clairvoyant" : "the work itself");
   const unbeaten = points.filter((it) => !points.some((other) => other !== it && other.cost.mean <= it.cost.mean && other.late.mean <= it.late.mean));
   unbeaten.sort((a, b) => a.cost.mean - b.cost.mean);
   node("path", { d: unbeaten.map((it, i) => `${i ? "L" : "M"}${x(it.cost.mean)},${y(it.late.mean)}`).join(""), fill: "none", stroke: "var(--soft)", "stroke-opacity": .5 }, svg);

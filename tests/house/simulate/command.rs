@@ -40,7 +40,7 @@ fn policies_stand_side_by_side_in_a_table_and_in_json() {
     );
     let first: Vec<_> =
         text.lines().map(|line| line.split_whitespace().next().unwrap_or("")).collect();
-    assert_eq!(first, ["plain:", "", "POLICY", "penstock", "static=5"], "{text}");
+    assert_eq!(first, ["plain:", "", "POLICY", "penstock", "static=5", "", "The"], "{text}");
     let output = penstock(&[path, "--policy", "static=5", "-o", "json"]);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["entries"][0]["policy"], "static=5");

@@ -14,7 +14,7 @@ fn rates(written: &str) -> Vec<f64> {
 }
 
 fn mean(rates: &[f64]) -> f64 {
-    rates.iter().sum::<f64>() / rates.len() as f64
+    rates.iter().sum::<f64>() / f64::from(u32::try_from(rates.len()).unwrap())
 }
 
 #[test]
