@@ -23,9 +23,12 @@ tools:
 live: tools
 	cargo test --locked --test live
 
-# How soon the right count is asked for, and what watching 500 pipelines costs. Exits 1 when a target is missed.
+# What deciding takes, how soon the right count is asked for, and what watching 500 pipelines costs; `make bench PEER=keda` beside
+# KEDA in the same run. Exits 1 when a target is missed.
 bench: tools
-	cargo bench --locked --bench loop
+	$(if $(PEER),tests/live/tools/build $(PEER))
+	cargo bench --locked --bench decide
+	cargo bench --locked --bench loop -- $(if $(PEER),--peer $(PEER))
 
 # How well it decides: cost and lateness on real and made-up load, beside the bound and the tuned peers. Exits 1 when a must is missed.
 quality:

@@ -67,8 +67,8 @@ struct Asked {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Done {
     to: u32,
-    /// From zero.
-    is_wake: bool,
+    /// Did it change a count above zero? Claims and waking start no rest.
+    starts_rest: bool,
     why: Reason,
     version: Arc<str>,
     at: Timestamp,
@@ -127,7 +127,7 @@ impl Writes {
             Ending::Done { resource_version } => {
                 self.done = Some(Done {
                     to: scale.to,
-                    is_wake: scale.from == 0 && 0 < scale.to,
+                    starts_rest: 0 < scale.from && scale.from != scale.to,
                     why: scale.why.clone(),
                     version: Arc::clone(resource_version),
                     at: outcome.at,
@@ -246,9 +246,10 @@ impl Writes {
         self.blocked.as_ref().map(|(_, reason)| reason.clone())
     }
 
-    /// When the shortest gap after the last accepted write ends. Waking starts none: the first poll after it may tell more.
+    /// When the shortest gap after the last accepted move ends. Waking starts none: the first poll after it may tell more; nor does a
+    /// claim, which changes nothing.
     pub(super) fn rests_until(&self, gap: Duration, at: Timestamp) -> Option<Timestamp> {
-        let done = self.done.as_ref().filter(|done| !done.is_wake)?;
+        let done = self.done.as_ref().filter(|done| done.starts_rest)?;
         Some(later(done.at, gap)).filter(|&until| at < until)
     }
 

@@ -73,7 +73,7 @@ impl Authority {
 
 impl Pair {
     /// Writes `NAME.crt` and `NAME.key` into a folder.
-    pub(super) fn write(&self, folder: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
+    pub(crate) fn write(&self, folder: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
         Ok((
             write(folder, &format!("{name}.crt"), &self.certificate)?,
             write(folder, &format!("{name}.key"), &self.key)?,

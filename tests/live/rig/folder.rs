@@ -19,7 +19,7 @@ struct Run {
 }
 
 /// A fresh folder below this run's, named after what it is for.
-pub(super) fn fresh(name: &str) -> Result<PathBuf> {
+pub(crate) fn fresh(name: &str) -> Result<PathBuf> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let folder = run()?.folder.join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;

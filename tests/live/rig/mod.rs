@@ -34,14 +34,16 @@ pub(crate) use self::{
     certs::{Authority, Pair},
     cluster::{Cluster, ClusterOptions, Kubernetes, client, kubectl, plain_client},
     daemon::Penstock,
+    folder::fresh as fresh_folder,
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},
+    ports::free as free_port,
     process::{Process, Program, Usage, connections_to},
     recorder::{Proxy, Recorder, Shape},
     requests::{Request, RequestLog},
 };
 
 /// A file of `target/tools`, or an error that says how to get it.
-fn tool(path: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn tool(path: &str) -> anyhow::Result<PathBuf> {
     let full = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools").join(path);
     anyhow::ensure!(
         full.exists(),

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 const FIRST: u16 = 15_000;
 
 /// A port on 127.0.0.1 where nothing listens, and that no other process of the rig will take.
-pub(super) fn free() -> Result<u16> {
+pub(crate) fn free() -> Result<u16> {
     static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
     let claims = std::env::temp_dir().join("penstock-rig-ports");
     fs::create_dir_all(&claims).with_context(|| format!("create {}", claims.display()))?;

@@ -1,0 +1,158 @@
+//! KEDA's operator and metrics adapter as child processes, served to the HPA through the API server as in a cluster. Called by
+//! `contender`; the binaries come from `tests/live/tools/build keda`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::ground::PER_REPLICA;
+use crate::rig::{Authority, Cluster, Process, Program, free_port, fresh_folder, tool, until};
+
+/// KEDA on a cluster.
+pub(crate) struct Keda {
+    pub(crate) operator: Process,
+    pub(crate) adapter: Process,
+    polling: Option<u32>,
+}
+
+const START: Duration = Duration::from_mins(2);
+
+impl Keda {
+    /// Installs its kinds, starts both processes and waits until the API server reaches its metrics.
+    pub(crate) async fn start(cluster: &Cluster, polling: Option<u32>) -> Result<Self> {
+        let hint = "hint: tests/live/tools/build keda";
+        let (operator, adapter) =
+            (tool("keda/operator").context(hint)?, tool("keda/adapter").context(hint)?);
+        let kinds = tool("keda/config/crd/bases")?.display().to_string();
+        cluster.kubectl(&["apply", "--server-side", "-f", &kinds]).await?;
+        cluster
+            .kubectl(&["wait", "--for=condition=Established", "crd/scaledobjects.keda.sh"])
+            .await?;
+        cluster.kubectl(&["create", "namespace", "keda"]).await?;
+
+        let folder = fresh_folder("keda")?;
+        // The link between the two is secured on both sides, by one certificate.
+        let authority = Authority::new("keda")?;
+        std::fs::write(folder.join("ca.crt"), authority.certificate())?;
+        authority.server("keda-operator")?.write(&folder, "tls")?;
+        let certs = folder.display().to_string();
+        let [metrics, probes, link, adapter_metrics, secure] =
+            [free_port()?, free_port()?, free_port()?, free_port()?, free_port()?];
+        let kubeconfig = cluster.kubeconfig().display().to_string();
+        let program = |path: &Path| {
+            Program::new("env").args([
+                "WATCH_NAMESPACE=".to_owned(),
+                "POD_NAMESPACE=keda".to_owned(),
+                format!("KUBECONFIG={kubeconfig}"),
+                path.display().to_string(),
+            ])
+        };
+        let operator = program(&operator).args([
+            "--leader-elect=false".to_owned(),
+            format!("--cert-dir={certs}"),
+            format!("--metrics-bind-address=127.0.0.1:{metrics}"),
+            format!("--health-probe-bind-address=127.0.0.1:{probes}"),
+            format!("--metrics-service-bind-address=127.0.0.1:{link}"),
+        ]);
+        let adapter = program(&adapter).args([
+            format!("--port={adapter_metrics}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={secure}"),
+            format!("--cert-dir={certs}"),
+            format!("--tls-cert-file={certs}/tls.crt"),
+            format!("--tls-private-key-file={certs}/tls.key"),
+            format!("--client-ca-file={certs}/ca.crt"),
+            format!("--metrics-service-address=127.0.0.1:{link}"),
+            format!("--authentication-kubeconfig={kubeconfig}"),
+            format!("--authorization-kubeconfig={kubeconfig}"),
+            format!("--lister-kubeconfig={kubeconfig}"),
+        ]);
+        let operator = Process::start("keda-operator", operator, &folder)?;
+        let adapter = Process::start("keda-adapter", adapter, &folder)?;
+        cluster.apply("keda", &served(secure)).await?;
+        let client = cluster.client().await?;
+        adapter
+            .ready(START, async || {
+                let path = "/apis/external.metrics.k8s.io/v1beta1";
+                client.request_text(http::Request::get(path).body(Vec::new())?).await?;
+                Ok(())
+            })
+            .await?;
+        Ok(Self { operator, adapter, polling })
+    }
+
+    pub(crate) fn name(&self) -> String {
+        match self.polling {
+            None => "KEDA, defaults".into(),
+            Some(seconds) => format!("KEDA, pollingInterval {seconds}"),
+        }
+    }
+
+    pub(crate) fn scaled_object(&self, name: &str, least: u32, bootstrap: &str) -> Value {
+        let mut spec = json!({
+            "scaleTargetRef": {"name": name}, "minReplicaCount": least, "maxReplicaCount": 48,
+            "triggers": [{"type": "kafka", "metadata": {
+                "bootstrapServers": bootstrap, "topic": name, "consumerGroup": name,
+                "lagThreshold": PER_REPLICA.to_string(), "offsetResetPolicy": "earliest",
+            }}],
+        });
+        if let Some(seconds) = self.polling {
+            spec["pollingInterval"] = json!(seconds);
+        }
+        json!({
+            "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
+            "metadata": {"name": name}, "spec": spec,
+        })
+    }
+
+    /// Waits until it calls all of these ready.
+    pub(crate) async fn ready(client: &Client, names: &[String]) -> Result<()> {
+        let resource = ApiResource::from_gvk(&kube::api::GroupVersionKind::gvk(
+            "keda.sh",
+            "v1alpha1",
+            "ScaledObject",
+        ));
+        let objects: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), "default", &resource);
+        until("KEDA to be ready", Duration::from_mins(15), async || {
+            // Every two seconds: the question itself is not for free.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let found = objects.list(&ListParams::default()).await?;
+            let ready = found.iter().filter(|object| {
+                let conditions = object.data["status"]["conditions"].as_array();
+                let is_ready = conditions
+                    .into_iter()
+                    .flatten()
+                    .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+                is_ready && object.metadata.name.as_ref().is_some_and(|name| names.contains(name))
+            });
+            Ok((ready.count() == names.len()).then_some(()))
+        })
+        .await
+    }
+}
+
+/// How the API server reaches the adapter, which runs outside the cluster.
+fn served(port: u16) -> String {
+    let objects = [
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "keda-metrics-apiserver", "namespace": "keda"},
+            "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port}]},
+        }),
+        json!({
+            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": "v1beta1.external.metrics.k8s.io"},
+            "spec": {
+                "service": {"name": "keda-metrics-apiserver", "namespace": "keda", "port": port},
+                "group": "external.metrics.k8s.io", "version": "v1beta1", "insecureSkipTLSVerify": true,
+                "groupPriorityMinimum": 100, "versionPriority": 100,
+            },
+        }),
+    ];
+    objects.map(|object| object.to_string()).join("\n---\n")
+}
