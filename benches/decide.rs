@@ -88,6 +88,7 @@ impl Scene {
             end: come(self.turn, id),
             position: come(self.turn - 10, id),
             is_committed: true,
+            owner: u32::try_from(id % 12).ok(),
         };
         let queue = Queue {
             served_at: Some(at),

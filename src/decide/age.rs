@@ -13,6 +13,11 @@ use super::arrivals::{Arrivals, Point};
 use super::snapshot::{Partition, Queue, Reading};
 use super::writes::span;
 
+/// The owner of a partition that nobody holds, or nobody can tell.
+const NOBODY: u16 = 0x7FFF;
+const COMMITTED: u16 = 0x8000;
+/// Spreads numbers over 64 bits (the golden ratio, as in Fibonacci hashing).
+const SPREADING: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Instants kept.
 const SLOTS: usize = 16;
 /// The newest instants are always kept: the speed of the last two polls rests on them.
@@ -54,7 +59,8 @@ pub(super) struct Trace {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Part {
     topic: u16,
-    is_committed: bool,
+    /// Who holds it, `NOBODY` when nobody can tell; and whether the group has committed here, in the highest bit.
+    holder: u16,
     id: i32,
     base: i64,
     end: i64,
@@ -63,8 +69,17 @@ struct Part {
 
 impl Part {
     fn new(partition: &Partition) -> Self {
-        let Partition { topic, id, end, position, is_committed, owner: _ } = *partition;
-        Self { topic, id, end, position, is_committed, base: 0 }.based()
+        let Partition { topic, id, end, position, is_committed, owner } = *partition;
+        let holder = holder(owner, is_committed);
+        Self { topic, holder, id, end, position, base: 0 }.based()
+    }
+
+    fn is_committed(&self) -> bool {
+        COMMITTED <= self.holder
+    }
+
+    fn owner(&self) -> Option<u16> {
+        Some(self.holder & NOBODY).filter(|&owner| owner != NOBODY)
     }
 
     /// Counts from where the consumers stand, so that what waits when a partition is first seen counts as come since the reading
@@ -81,6 +96,18 @@ impl Part {
     fn is_waiting(&self) -> bool {
         self.position < self.end
     }
+}
+
+/// One consumer of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Consumer {
+    pub(super) owner: u16,
+    /// Does something wait for it that should long have been taken?
+    pub(super) is_busy: bool,
+    /// What it holds, as a number that another set of partitions hardly has.
+    pub(super) holds: u32,
+    /// Sum of the positions of its partitions: grows by what it takes as long as it holds the same.
+    pub(super) taken: i64,
 }
 
 /// How old the oldest item is.
@@ -128,13 +155,13 @@ impl Trace {
             arrived = arrived.saturating_add(came);
             // Before its first commit a partition stands where the group will begin, if that lies before its end: what the
             // first commit leaps over was worked off. One that stands at its end only follows it.
-            let was_known = part.is_committed || part.position < part.end;
-            if was_known && new.is_committed {
+            let was_known = part.is_committed() || part.position < part.end;
+            if was_known && new.is_committed() {
                 served = served.saturating_add(distance(part.position, new.position));
                 if new.position < part.position {
                     went_back = true;
                 }
-            } else if !new.is_committed {
+            } else if !new.is_committed() {
                 unclaimed = unclaimed.saturating_add(came);
             }
             if new.end < part.end {
@@ -308,6 +335,30 @@ impl Trace {
         (size(self.parts.len()), size(old))
     }
 
+    /// What each consumer has taken so far, and whether any of its partitions has an item at least this old waiting; by consumer,
+    /// ascending. Nothing when it is not known who holds every partition.
+    pub(super) fn consumers(&self, now: Timestamp, at_least: Duration) -> Vec<Consumer> {
+        let now = now.as_millisecond();
+        let mut consumers: Vec<Consumer> = Vec::new();
+        for (at, part) in self.parts.iter().enumerate() {
+            let Some(owner) = part.owner() else { return Vec::new() };
+            let is_busy =
+                part.is_waiting() && at_least.as_secs_f64() <= self.age_of(at, now).seconds;
+            let known = consumers.binary_search_by_key(&owner, |known| known.owner);
+            let place = known.unwrap_or_else(|place| {
+                consumers.insert(place, Consumer { owner, is_busy: false, holds: 0, taken: 0 });
+                place
+            });
+            if let Some(consumer) = consumers.get_mut(place) {
+                let spread = (at as u64 + 1).wrapping_mul(SPREADING) >> 32;
+                consumer.holds ^= u32::try_from(spread).unwrap_or_default();
+                consumer.taken = consumer.taken.saturating_add(part.position);
+                consumer.is_busy |= is_busy;
+            }
+        }
+        consumers
+    }
+
     /// Age of the item that the consumers of partition `at` take next.
     fn age_of(&self, at: usize, now: i64) -> Age {
         let Some(part) = self.parts.get(at) else {
@@ -412,11 +463,19 @@ fn partitions(queue: &Queue) -> Vec<Part> {
     if let (true, Some(arrived), Some(served)) = (parts.is_empty(), queue.arrived, queue.served) {
         let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let (end, position, is_committed) = (whole(arrived), whole(served), true);
-        parts.push(Part { topic: 0, id: -1, end, position, is_committed, base: 0 }.based());
+        let holder = holder(None, is_committed);
+        parts.push(Part { topic: 0, holder, id: -1, end, position, base: 0 }.based());
     }
     parts.sort_by_key(Part::key);
     parts.dedup_by_key(|part| part.key());
     parts
+}
+
+/// What is kept of who holds a partition.
+fn holder(owner: Option<u32>, is_committed: bool) -> u16 {
+    let owner =
+        owner.and_then(|owner| u16::try_from(owner).ok()).map_or(NOBODY, |it| it.min(NOBODY));
+    if is_committed { owner | COMMITTED } else { owner }
 }
 
 /// How far on `to` is from `from`; none when it went back.

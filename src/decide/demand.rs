@@ -13,6 +13,9 @@ use super::reason::Reason;
 const GOAL: f64 = 0.8;
 /// What cannot be served in time because pods start too slowly is worked off within this share of the goal once they are up.
 const LATE: f64 = 0.25;
+/// A lower count that is tried is seen to be too low within so many seconds, and may use up so much of the objective until mended.
+const NOTICED: f64 = 15.0;
+const RISKED: f64 = 0.5;
 /// A lower count must carry this much more than there is, so that noise does not move it.
 const SLACK: f64 = 1.1;
 
@@ -271,12 +274,19 @@ fn unknown(stage: &Stage, objective: f64, load: &Load, means: &Means) -> Bid {
         };
     }
     match (means.may_probe, fewer(desired, load.partitions), means.shown) {
-        (true, Some(replicas), at_least) if means.startup + means.rebalance + 15.0 <= objective => {
+        (true, Some(replicas), at_least) if is_bearable(means, replicas, objective) => {
             let at_least = at_least.unwrap_or(0.0);
             Bid::new(replicas, Reason::Probing { replicas, at_least })
         }
         _ => Bid::new(desired, Reason::Steady { delay, objective }),
     }
+}
+
+/// Would a lower count that turns out too low be noticed and mended before much of the objective is used up? The present one is
+/// enough, so the lower one lacks no more than the difference.
+fn is_bearable(means: &Means, fewer: u32, objective: f64) -> bool {
+    let lacks = 1.0 - f64::from(fewer) / f64::from(means.desired.max(1));
+    (means.startup + means.rebalance + NOTICED) * lacks <= RISKED * objective
 }
 
 fn learning(replicas: u32) -> Bid {

@@ -232,6 +232,14 @@ impl StageMemory {
             let (more, of_those) = trace.waiting(turn.at, standing);
             (all.saturating_add(more), waiting.saturating_add(of_those))
         });
+        let mut consumers = match traces().collect::<Vec<_>>()[..] {
+            [only] => only.consumers(turn.at, standing),
+            // The same pod has another number in each group.
+            _ => Vec::new(),
+        };
+        if u32::try_from(consumers.len()).ok() != Some(workload.ready.min(all)) {
+            consumers.clear();
+        }
         let pods = if evidence.is_partitioned() { workload.ready.min(all) } else { workload.ready };
         let (reads, moves): (Vec<_>, Vec<_>) = traces().map(Trace::commits).unzip();
         rate::Work {
@@ -244,6 +252,7 @@ impl StageMemory {
             poll: evidence.poll(),
             // A pod is without work only if all its partitions are: with fewer idle ones than that, every pod is busy.
             is_busy: 0 < pods && all - waiting < all / pods,
+            consumers,
         }
     }
 

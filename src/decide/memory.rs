@@ -140,7 +140,10 @@ impl Memory {
 impl PipelineMemory {
     fn weight(&self) -> usize {
         let stage = |stage: &StageMemory| {
-            stage.traces.weight(Trace::weight) + stage.calm.weight() + stage.writes.weight()
+            stage.traces.weight(Trace::weight)
+                + stage.rate.weight()
+                + stage.calm.weight()
+                + stage.writes.weight()
         };
         size_of::<Self>() + self.stages.weight(stage)
     }

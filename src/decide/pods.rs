@@ -15,6 +15,8 @@ const STARTUP: f64 = 45.0;
 const REBALANCE: f64 = 5.0;
 /// A start or pause longer than this is a fault, not a sample.
 const LONGEST: Duration = Duration::from_hours(1);
+/// A pause counts as this many times what was thought at most.
+const SURPRISE: f64 = 3.0;
 /// Share of a new sample.
 const GAIN: f64 = 0.3;
 
@@ -70,7 +72,9 @@ impl Pods {
     ) {
         if self.ready != workload.ready {
             let worked = 0 < self.ready && 0 < workload.ready;
-            self.pausing = worked.then(|| workload.ready_since.unwrap_or(at).min(at));
+            // Fewer are ready since this turn: the youngest of those left may have been so for hours.
+            let since = workload.ready_since.filter(|_| self.ready < workload.ready);
+            self.pausing = worked.then(|| since.unwrap_or(at).min(at));
             self.ready = workload.ready;
         }
         let (Some(since), Some(moved)) = (self.pausing, commits) else { return };
@@ -79,7 +83,10 @@ impl Pods {
         }
         self.pausing = None;
         if let Some(often) = often {
-            learn(&mut self.rebalance, span(since, moved).saturating_sub(often / 2));
+            // Commits may stand still for other reasons, too: one sample does not change the picture.
+            let most = self.rebalance().max(REBALANCE) * SURPRISE;
+            let pause = span(since, moved).saturating_sub(often / 2).as_secs_f64().min(most);
+            learn(&mut self.rebalance, Duration::try_from_secs_f64(pause).unwrap_or(LONGEST));
         }
     }
 
@@ -123,4 +130,49 @@ fn learn(known: &mut Option<f64>, sample: Duration) {
     let sample = sample.as_secs_f64();
     let before = known.unwrap_or(sample);
     *known = Some(before + GAIN * (sample - before));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Writing;
+
+    fn workload(ready: u32, ready_since: i64) -> Workload {
+        Workload {
+            uid: "a".into(),
+            resource_version: "1".into(),
+            desired: ready,
+            current: ready,
+            ready,
+            ready_since: Some(second(ready_since)),
+            writing: Writing::Apply,
+            read_at: second(0),
+            is_ours: true,
+            hpa: None,
+        }
+    }
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_pause_after_a_move_down_is_counted_from_the_move() {
+        let mut pods = Pods::default();
+        let often = Some(Duration::from_secs(2));
+        pods.watch_group(&workload(8, 0), Some(second(0)), often, second(2));
+        pods.watch_group(&workload(5, 0), Some(second(7200)), often, second(7200));
+        pods.watch_group(&workload(5, 0), Some(second(7204)), often, second(7204));
+        assert_eq!(pods.known_rebalance(), Some(3.0));
+    }
+
+    #[test]
+    fn one_long_standstill_is_not_believed_whole() {
+        let mut pods = Pods::default();
+        let often = Some(Duration::from_secs(2));
+        pods.watch_group(&workload(8, 0), Some(second(0)), often, second(2));
+        pods.watch_group(&workload(9, 100), Some(second(99)), often, second(100));
+        pods.watch_group(&workload(9, 100), Some(second(900)), often, second(900));
+        assert_eq!(pods.known_rebalance(), Some(15.0));
+    }
 }

@@ -1,12 +1,14 @@
 //! How much one replica gets through, learned from commits. Everything that sizes a stage divides by it, so it learns only where it
-//! can be sure: between two moments at which commits moved, with the same pods at both, and with work waiting for all of them.
-//! A stage that was never that busy shows only the least a replica can do.
+//! can be sure: between two moments at which commits moved, with the same pods at both, from consumers for which work was waiting
+//! all the while. Where nobody can tell who holds which partition, work must wait for all of them. Consumers that were never that
+//! busy show only the least a replica can do.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::age::Consumer;
 use super::writes::{later, span};
 
 /// After a change of pods nothing is learned for this long: caches are cold and the group is still sorting itself out.
@@ -17,6 +19,13 @@ const FIRST_WARM_UP: Duration = Duration::from_secs(8);
 const SHORTEST: Duration = Duration::from_secs(10);
 /// Time between two commits until it is measured: what most clients ship with.
 pub(super) const COMMITS: Duration = Duration::from_secs(5);
+/// How fast the least that was shown is believed, and forgotten again in a second.
+const FLOOR: f64 = 0.3;
+const FORGOTTEN: f64 = 5e-6;
+/// The best of several consumers in one short sample owes a part of that to chance.
+const CHANCE: f64 = 0.9;
+/// Consumers are near the middle one within this factor.
+const NEAR: f64 = 0.4;
 /// Samples until the rate is moved gently.
 const YOUNG: u32 = 20;
 
@@ -33,6 +42,8 @@ pub(super) struct Rate {
     shown: Option<f64>,
     /// Start of the present sample.
     since: Option<Start>,
+    /// The least a replica has shown lately, forgotten slowly.
+    floor: f64,
     /// Pods that worked at the last turn, and since when it has been these.
     pods: u32,
     pods_since: Option<Timestamp>,
@@ -40,15 +51,17 @@ pub(super) struct Rate {
     looked: Option<Timestamp>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Start {
     at: Timestamp,
     served: u64,
     is_busy: bool,
+    /// Who held partitions then; empty when nobody could tell.
+    consumers: Vec<Consumer>,
 }
 
 /// What a turn shows of the work done.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Work {
     pub(super) at: Timestamp,
     /// Pods that are Ready and serve something: never more than there are partitions.
@@ -65,6 +78,8 @@ pub(super) struct Work {
     pub(super) poll: Duration,
     /// Had every pod work waiting the moment commits moved?
     pub(super) is_busy: bool,
+    /// Who holds partitions, if that is known of all.
+    pub(super) consumers: Vec<Consumer>,
 }
 
 impl Rate {
@@ -98,32 +113,43 @@ impl Rate {
         if moved != read || self.pods_since.is_none_or(|since| read < later(since, warm_up)) {
             return;
         }
-        let now = Start { at: read, served: work.served, is_busy: work.is_busy };
+        let consumers = work.consumers.clone();
+        let now = Start { at: read, served: work.served, is_busy: work.is_busy, consumers };
         let Some(start) = &mut self.since else {
             self.since = Some(now);
             return;
         };
+        if !start.has_same_owners(&now) {
+            self.since = Some(now);
+            return;
+        }
         start.is_busy &= now.is_busy;
+        for (old, new) in start.consumers.iter_mut().zip(&now.consumers) {
+            old.is_busy &= new.is_busy;
+        }
         let wide = span(start.at, now.at);
         if wide < window(work.interval, work.poll) {
             return;
         }
-        let items = work.served.saturating_sub(start.served);
         let seconds = wide.as_secs_f64();
-        let each = super::evidence::float(items) / seconds / f64::from(work.pods);
-        if start.is_busy {
-            self.learn(each, seconds);
-        } else {
-            self.show(each, seconds);
+        let items = work.served.saturating_sub(start.served);
+        let mean = super::evidence::float(items) / seconds / f64::from(work.pods);
+        let (busy, rest) = start.rates(&now, seconds);
+        self.floor *= 1.0 - FORGOTTEN * seconds;
+        match (typical(busy), start.consumers.is_empty() && start.is_busy) {
+            (Some((each, count)), _) => self.learn(each, count, seconds),
+            (None, true) => self.learn(mean, f64::from(work.pods), seconds),
+            (None, false) => self.show(high(rest).map_or(mean, |high| high * CHANCE), seconds),
         }
         self.since = Some(now);
     }
 
-    /// A busy sample says what a replica gets through.
-    fn learn(&mut self, each: f64, seconds: f64) {
+    /// A busy sample of so many consumers says what one gets through.
+    fn learn(&mut self, each: f64, count: f64, seconds: f64) {
         if !each.is_finite() || each <= 0.0 {
             return;
         }
+        self.floor = self.floor.min(each);
         let Some(learned) = &mut self.learned else {
             self.learned = Some(each);
             self.variance = 0.04;
@@ -131,6 +157,8 @@ impl Rate {
             return;
         };
         let gain = if self.samples < YOUNG { 0.3 } else { (0.05 * seconds / 10.0).min(0.3) };
+        // Few consumers say less than many.
+        let gain = gain * count / (count + 2.0);
         let off = (each / *learned).ln().clamp(-0.5, 0.5);
         *learned *= (gain * off).exp();
         self.variance = (1.0 - gain) * (self.variance + gain * off * off);
@@ -142,6 +170,7 @@ impl Rate {
         if !each.is_finite() || each <= 0.0 {
             return;
         }
+        self.floor += FLOOR * (each - self.floor).max(0.0);
         match &mut self.learned {
             Some(learned) if 1.05 * *learned < each => {
                 *learned += (0.05 * seconds / 10.0).min(0.3) * (each - *learned);
@@ -161,12 +190,20 @@ impl Rate {
 
     /// What to divide by: a little less than the mean while samples scatter.
     pub(super) fn cautious(&self) -> Option<f64> {
-        self.learned.map(|rate| rate * (-0.5 * self.variance.sqrt().min(0.2)).exp())
+        self.learned.map(|rate| {
+            let cautious = rate * (-0.5 * self.variance.sqrt().min(0.2)).exp();
+            cautious.max(self.floor.min(rate))
+        })
     }
 
     /// What one replica has shown without being busy; meaningless once the rate is known.
     pub(super) fn shown(&self) -> Option<f64> {
         self.shown
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn weight(&self) -> usize {
+        self.since.as_ref().map_or(0, |start| start.consumers.capacity() * size_of::<Consumer>())
     }
 
     /// Since when the present pods have been at work.
@@ -175,8 +212,101 @@ impl Rate {
     }
 }
 
+impl Start {
+    fn has_same_owners(&self, other: &Self) -> bool {
+        let same =
+            |(old, new): (&Consumer, &Consumer)| (old.owner, old.holds) == (new.owner, new.holds);
+        self.consumers.len() == other.consumers.len()
+            && self.consumers.iter().zip(&other.consumers).all(same)
+    }
+
+    /// What each consumer got through by the end of the sample, items a second: those that were busy throughout, and the others.
+    fn rates(&self, end: &Self, seconds: f64) -> (Vec<f64>, Vec<f64>) {
+        let (mut busy, mut rest) = (Vec::new(), Vec::new());
+        for (old, new) in self.consumers.iter().zip(&end.consumers) {
+            let taken = u64::try_from(new.taken.saturating_sub(old.taken)).unwrap_or(0);
+            let rate = super::evidence::float(taken) / seconds;
+            if old.is_busy { busy.push(rate) } else { rest.push(rate) }
+        }
+        (busy, rest)
+    }
+}
+
+/// The mean of those near the middle one: a slow consumer among several is sick, not the measure. No median, since commits come in
+/// steps and half of the consumers show one too few.
+fn typical(mut rates: Vec<f64>) -> Option<(f64, f64)> {
+    rates.sort_by(f64::total_cmp);
+    let middle = *rates.get(rates.len() / 2)?;
+    let near: Vec<_> =
+        rates.iter().filter(|&&rate| NEAR * middle <= rate && NEAR * rate <= middle).collect();
+    let count = f64::from(u32::try_from(near.len()).ok()?);
+    (0.0 < count).then(|| (near.into_iter().sum::<f64>() / count, count))
+}
+
+/// One that nine of ten do not exceed.
+fn high(mut rates: Vec<f64>) -> Option<f64> {
+    rates.sort_by(f64::total_cmp);
+    rates.get((rates.len() * 9 / 10).min(rates.len().saturating_sub(1))).copied()
+}
+
 /// How long a sample must be: two commits, and long against the gaps between readings, but no longer than a minute for that.
 pub(super) fn window(interval: Duration, poll: Duration) -> Duration {
     let polls = poll.saturating_mul(5).min(Duration::from_mins(1));
     interval.saturating_mul(2).max(SHORTEST).max(polls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten minutes of two consumers, of which one has 100 items a second to take and work waiting, and the other 20 and none.
+    fn learned(owners: [u16; 2]) -> Rate {
+        let mut rate = Rate::default();
+        for turn in 0..300_i64 {
+            let at = Timestamp::from_second(2 * turn).unwrap();
+            let consumer = |at: usize, each: i64| Consumer {
+                owner: owners[at],
+                is_busy: at == 0,
+                holds: 7,
+                taken: each * 2 * turn,
+            };
+            let consumers = if owners[0] == owners[1] {
+                Vec::new()
+            } else {
+                vec![consumer(0, 100), consumer(1, 20)]
+            };
+            rate.observe(&Work {
+                at,
+                pods: 2,
+                is_settled: true,
+                commits: (Some(at), Some(at)),
+                served: u64::try_from(120 * 2 * turn).unwrap(),
+                interval: Duration::from_secs(2),
+                poll: Duration::from_secs(2),
+                is_busy: false,
+                consumers,
+            });
+        }
+        rate
+    }
+
+    #[test]
+    fn one_busy_consumer_among_idle_ones_teaches() {
+        let rate = learned([3, 4]).known().unwrap();
+        assert!((rate - 100.0).abs() < 1.0, "{rate}");
+    }
+
+    #[test]
+    fn where_nobody_can_tell_who_holds_what_all_must_be_busy() {
+        let rate = learned([0, 0]);
+        assert_eq!(rate.known(), None);
+        assert!((rate.shown().unwrap() - 60.0).abs() < 1.0, "{rate:?}");
+    }
+
+    #[test]
+    fn a_sick_consumer_is_not_the_measure() {
+        let (rate, count) = typical(vec![100.0, 3.0, 110.0, 90.0]).unwrap();
+        assert!((rate - 100.0).abs() < 1e-9 && (count - 3.0).abs() < 1e-9);
+        assert!(typical(Vec::new()).is_none());
+    }
 }
