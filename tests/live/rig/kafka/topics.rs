@@ -41,6 +41,9 @@ impl Broker {
 
     /// Many topics in one call.
     pub(crate) async fn topics(&self, names: &[String], partitions: i32) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
         let topics: Vec<_> = names
             .iter()
             .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(1)))
