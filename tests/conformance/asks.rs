@@ -203,14 +203,28 @@ pub(crate) async fn kubectl_applies_and_edits_by_four_kinds_of_patch(g: Ground) 
         (&forced.body["spec"]["replicas"], managers(&forced.body)[0].as_str()),
         (&json!(5), "kubectl/Apply/")
     );
-    let steps = json!([
-        {"op": "replace", "path": "/metadata/managedFields", "value": forced.body["metadata"]["managedFields"]},
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": forced.revision()},
-    ]);
-    g.json_patch(&one(server_side), &steps).await.expect(200);
+    let steps = |seen: &Answer| {
+        json!([
+            {"op": "replace", "path": "/metadata/managedFields", "value": seen.body["metadata"]["managedFields"]},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": seen.revision()},
+        ])
+    };
+    // A controller may write the status at any moment; then kubectl reads again, too.
+    let mut seen = forced;
+    for tries in 0.. {
+        let answer = g.json_patch(&one(server_side), &steps(&seen)).await;
+        if answer.code == 200 {
+            break;
+        }
+        answer.expect(409);
+        assert!(tries < 20, "the deployment never stood still");
+        seen = g.get(&g.deployment("web")).await.expect(200);
+    }
     let scaled =
         g.merge(&g.deployment("web/scale"), &json!({"spec": {"replicas": 3}})).await.expect(200);
     assert_eq!(scaled.body["spec"]["replicas"], 3);
+    let late = g.json_patch(&one(server_side), &steps(&seen)).await;
+    late.refused(409, "Conflict", "Operation cannot be fulfilled on deployments.apps \"web\": the object has been modified; please apply your changes to the latest version and try again");
 
     let version = g.define("applied").await;
     let all = g.path(&version, "rollouts", &format!("?{APPLIES}"));
