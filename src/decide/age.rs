@@ -10,12 +10,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::arrivals::{Arrivals, Point};
-use super::snapshot::{Partition, Queue, Reading};
+use super::part::{Part, partitions};
+use super::snapshot::{Queue, Reading};
 use super::writes::span;
 
-/// The owner of a partition that nobody holds, or nobody can tell.
-const NOBODY: u16 = 0x7FFF;
-const COMMITTED: u16 = 0x8000;
 /// Spreads numbers over 64 bits (the golden ratio, as in Fibonacci hashing).
 const SPREADING: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Instants kept.
@@ -53,49 +51,6 @@ pub(super) struct Trace {
     recreated: Option<Timestamp>,
     /// A reading in which offsets went backwards; until a second one agrees nothing is concluded from it.
     suspect: Option<Timestamp>,
-}
-
-/// What is remembered of one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Part {
-    topic: u16,
-    /// Who holds it, `NOBODY` when nobody can tell; and whether the group has committed here, in the highest bit.
-    holder: u16,
-    id: i32,
-    base: i64,
-    end: i64,
-    position: i64,
-}
-
-impl Part {
-    fn new(partition: &Partition) -> Self {
-        let Partition { topic, id, end, position, is_committed, owner } = *partition;
-        let holder = holder(owner, is_committed);
-        Self { topic, holder, id, end, position, base: 0 }.based()
-    }
-
-    fn is_committed(&self) -> bool {
-        COMMITTED <= self.holder
-    }
-
-    fn owner(&self) -> Option<u16> {
-        Some(self.holder & NOBODY).filter(|&owner| owner != NOBODY)
-    }
-
-    /// Counts from where the consumers stand, so that what waits when a partition is first seen counts as come since the reading
-    /// before; from as far back as 32 bits reach when more waits.
-    fn based(self) -> Self {
-        let farthest = self.end.saturating_sub(i64::from(u32::MAX));
-        Self { base: self.position.min(self.end).max(farthest), ..self }
-    }
-
-    fn key(&self) -> (u16, i32) {
-        (self.topic, self.id)
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.position < self.end
-    }
 }
 
 /// One consumer of a group.
@@ -237,7 +192,7 @@ impl Trace {
             self.rebase();
         }
         self.times.push(now);
-        self.ends.extend(self.parts.iter().map(|part| offset(part, part.end)));
+        self.ends.extend(self.parts.iter().map(|part| part.offset()));
         // After `forget` the total stands for an instant that is gone.
         let extra = self.arrived.len().saturating_sub(self.times.len());
         self.arrived.drain(..extra);
@@ -457,34 +412,9 @@ fn agrees(since: Timestamp, at: Timestamp, queue: &Queue) -> bool {
         || Duration::from_secs(30) <= span(since, at)
 }
 
-/// The partitions of a queue in order; a queue that only counts in and out is one of them.
-fn partitions(queue: &Queue) -> Vec<Part> {
-    let mut parts: Vec<_> = queue.partitions.iter().map(Part::new).collect();
-    if let (true, Some(arrived), Some(served)) = (parts.is_empty(), queue.arrived, queue.served) {
-        let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let (end, position, is_committed) = (whole(arrived), whole(served), true);
-        let holder = holder(None, is_committed);
-        parts.push(Part { topic: 0, holder, id: -1, end, position, base: 0 }.based());
-    }
-    parts.sort_by_key(Part::key);
-    parts.dedup_by_key(|part| part.key());
-    parts
-}
-
-/// What is kept of who holds a partition.
-fn holder(owner: Option<u32>, is_committed: bool) -> u16 {
-    let owner =
-        owner.and_then(|owner| u16::try_from(owner).ok()).map_or(NOBODY, |it| it.min(NOBODY));
-    if is_committed { owner | COMMITTED } else { owner }
-}
-
 /// How far on `to` is from `from`; none when it went back.
 fn distance(from: i64, to: i64) -> u64 {
     u64::try_from(to.saturating_sub(from)).unwrap_or(0)
-}
-
-fn offset(part: &Part, end: i64) -> u32 {
-    u32::try_from(end.saturating_sub(part.base).max(0)).unwrap_or(u32::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a double exactly")]

@@ -15,6 +15,7 @@ mod words;
 mod memory;
 mod stage;
 mod evidence;
+mod part;
 mod age;
 mod arrivals;
 mod rate;
