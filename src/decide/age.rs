@@ -348,6 +348,14 @@ impl Trace {
         Arrivals::of(&points, poll.as_secs_f64() * 1000.0)
     }
 
+    /// Items that came to each partition while the record goes back.
+    pub(super) fn came_each(&self) -> Vec<f64> {
+        let count = self.parts.len();
+        let last = self.ends.len().saturating_sub(count);
+        let pairs = self.ends.iter().take(count).zip(self.ends.iter().skip(last));
+        pairs.map(|(first, last)| f64::from(last.saturating_sub(*first))).collect()
+    }
+
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
         8 * (self.times.capacity() + self.arrived.capacity())

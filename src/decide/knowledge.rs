@@ -11,10 +11,11 @@ use super::arrivals::{Arrivals, is_above};
 use super::demand::{Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
 use super::idle::{self, Work};
-use super::memory::StageMemory;
+use super::memory::{ByName, StageMemory};
 use super::pipeline::{OnSilence, Stage};
 use super::plan::Signals;
 use super::rate::{self, COMMITS};
+use super::skew::Skew;
 use super::snapshot::{Recalled, Workload};
 use super::stage::Turn;
 use super::steady;
@@ -35,6 +36,7 @@ pub(super) struct Known {
     age: Option<Age>,
     arrivals: Option<Arrivals>,
     backlog: Option<f64>,
+    skew: Skew,
     commits: Option<Duration>,
     poll: Duration,
     rate: Option<f64>,
@@ -84,6 +86,7 @@ impl Known {
             age: memory.age(evidence, at),
             arrivals,
             backlog: memory.backlog(evidence, means, arrivals, at),
+            skew: memory.skew.clone(),
             commits,
             poll,
             rate: memory.rate.known(),
@@ -119,6 +122,7 @@ impl Known {
             delay: self.delay().unwrap_or(0.0),
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
             partitions: self.partitions,
+            skew: self.skew.clone(),
         })
     }
 
@@ -164,6 +168,14 @@ impl Known {
             blind_since: self.blind_since,
         }
     }
+}
+
+/// What came to each partition of all queues lately; nothing where work splits at will.
+fn came_each(traces: &ByName<Trace>, evidence: &Evidence<'_>) -> Vec<f64> {
+    if !evidence.is_partitioned() {
+        return Vec::new();
+    }
+    traces.values().flat_map(Trace::came_each).collect()
 }
 
 impl StageMemory {
@@ -216,6 +228,7 @@ impl StageMemory {
         if let Some(arrivals) = self.arrivals(evidence) {
             self.calm.listen(arrivals, at);
         }
+        self.skew.observe(|| came_each(&self.traces, evidence), at);
         let window = steady::window(self.pods.startup(), self.pods.rebalance());
         for moved in moves {
             self.calm.moved(*moved, window, &turn.stage.behaviour);

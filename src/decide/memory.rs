@@ -13,6 +13,7 @@ use super::idle::Quiet;
 use super::pipeline::PipelineId;
 use super::pods::Pods;
 use super::rate::Rate;
+use super::skew::Skew;
 use super::steady::Calm;
 use super::writes::Writes;
 
@@ -45,6 +46,8 @@ pub(super) struct StageMemory {
     pub(super) traces: ByName<Trace>,
     /// What one replica gets through.
     pub(super) rate: Rate,
+    /// How unevenly the work falls on partitions.
+    pub(super) skew: Skew,
     /// How long pods take.
     pub(super) pods: Pods,
     /// How long nothing has happened.
@@ -142,6 +145,7 @@ impl PipelineMemory {
         let stage = |stage: &StageMemory| {
             stage.traces.weight(Trace::weight)
                 + stage.rate.weight()
+                + stage.skew.weight()
                 + stage.calm.weight()
                 + stage.writes.weight()
         };

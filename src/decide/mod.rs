@@ -19,6 +19,7 @@ mod part;
 mod age;
 mod arrivals;
 mod rate;
+mod skew;
 mod pods;
 mod knowledge;
 mod partitions;

@@ -49,16 +49,14 @@ then:
 - {at: 30, arrive: 850, take: 850}
 until: 120
 ";
-    assert_snapshot!(told(story), @r"
-         0 s  12 HeldSinceStart | claims 12
-              kept at 12: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
-         4 s  12 Steady
-              the present count fits: nothing waits, and 60 s are allowed
-        34 s  24 KeepUp | writes 24 for 12
-              24 replicas: 850/s arrive, and one gets through 50/s
-        36 s  24 Steady
-              the present count fits: nothing waits, and 60 s are allowed
-        ");
+    assert_snapshot!(told(story), @"
+     0 s  12 HeldSinceStart | claims 12
+          kept at 12: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
+    34 s  24 KeepUp | writes 24 for 12
+          24 replicas: 850/s arrive, and one gets through 50/s
+    36 s  24 Steady
+          the present count fits: nothing waits, and 60 s are allowed
+    ");
 }
 
 #[test]

@@ -176,18 +176,18 @@ then:
 - {at: 240, arrive: 0, take: 180}
 until: 900
 ";
-    assert_snapshot!(told(story), @r"
-          0 s  4 HeldSinceStart
-               kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
-          4 s  4 Steady
-               the present count fits: nothing waits, and 60 s are allowed
-        256 s  4 HeldByWindow
-               kept at 4: 3 would do now, but 4 were needed within the last 60 s
-        314 s  4 HeldBySilence
-               kept: arrivals stopped all at once, and a dead producer returns with its backlog; 3 would do now; until 00:14:00 UTC
-        720 s  0 Idle | writes 0 for 4
-               0 replicas: nothing has waited or arrived since 00:04:02 UTC
-        ");
+    assert_snapshot!(told(story), @"
+      0 s  4 HeldSinceStart
+           kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
+      4 s  4 Steady
+           the present count fits: nothing waits, and 60 s are allowed
+    254 s  4 HeldByWindow
+           kept at 4: 3 would do now, but 4 were needed within the last 60 s
+    312 s  4 HeldBySilence
+           kept: arrivals stopped all at once, and a dead producer returns with its backlog; 3 would do now; until 00:14:00 UTC
+    720 s  0 Idle | writes 0 for 4
+           0 replicas: nothing has waited or arrived since 00:04:02 UTC
+    ");
 }
 
 #[test]
@@ -199,14 +199,14 @@ then:
 - {at: 240, arrive: 0, take: 180}
 until: 900
 ";
-    assert_snapshot!(told(story), @r"
-          0 s  4 HeldSinceStart
-               kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
-          4 s  4 Steady
-               the present count fits: nothing waits, and 60 s are allowed
-        256 s  4 HeldByWindow
-               kept at 4: 3 would do now, but 4 were needed within the last 60 s
-        302 s  0 Idle | writes 0 for 4
-               0 replicas: nothing has waited or arrived since 00:04:02 UTC
-        ");
+    assert_snapshot!(told(story), @"
+      0 s  4 HeldSinceStart
+           kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
+      4 s  4 Steady
+           the present count fits: nothing waits, and 60 s are allowed
+    254 s  4 HeldByWindow
+           kept at 4: 3 would do now, but 4 were needed within the last 60 s
+    302 s  0 Idle | writes 0 for 4
+           0 replicas: nothing has waited or arrived since 00:04:02 UTC
+    ");
 }
