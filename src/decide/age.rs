@@ -192,7 +192,7 @@ impl Trace {
             self.rebase();
         }
         self.times.push(now);
-        self.ends.extend(self.parts.iter().map(|part| part.offset()));
+        self.ends.extend(self.parts.iter().map(Part::offset));
         // After `forget` the total stands for an instant that is gone.
         let extra = self.arrived.len().saturating_sub(self.times.len());
         self.arrived.drain(..extra);

@@ -96,16 +96,16 @@ fn without_chance(counts: &mut [f64]) {
 fn busiest(loads: &[f64], consumers: &[u32]) -> Vec<f64> {
     let deals = if loads.len() < MANY { DEALS } else { 1 };
     let mut found = vec![[0.0; DEALS]; consumers.len()];
-    let mut dealt = loads.to_vec();
+    let mut cards = loads.to_vec();
     let mut hands = vec![0.0; loads.len()];
     let mut chance = SEED;
     for deal in 0..deals {
-        shuffle(&mut dealt, &mut chance);
+        shuffle(&mut cards, &mut chance);
         for (&n, found) in consumers.iter().zip(&mut found) {
             let n = usize::try_from(n).unwrap_or(usize::MAX).clamp(1, loads.len().max(1));
             let hands = hands.get_mut(..n).unwrap_or_default();
             hands.fill(0.0);
-            for some in dealt.chunks(n) {
+            for some in cards.chunks(n) {
                 hands.iter_mut().zip(some).for_each(|(hand, load)| *hand += load);
             }
             found[deal] = hands.iter().copied().fold(0.0, f64::max);
@@ -114,7 +114,7 @@ fn busiest(loads: &[f64], consumers: &[u32]) -> Vec<f64> {
     let counted = |mut found: [f64; DEALS]| {
         let found = found.get_mut(..deals).unwrap_or_default();
         found.sort_by(f64::total_cmp);
-        found.get(COUNTS).or(found.first()).copied().unwrap_or(0.0)
+        found.get(COUNTS).or_else(|| found.first()).copied().unwrap_or(0.0)
     };
     found.into_iter().map(counted).collect()
 }
@@ -144,7 +144,9 @@ mod tests {
     fn equal_partitions_are_shared_by_their_number() {
         let found = busiest(&[1.0; 48], &[0, 1, 10, 47, 48, 60]);
         let expected = [48.0, 48.0, 5.0, 2.0, 1.0, 1.0];
-        found.iter().zip(expected).for_each(|(&a, b)| assert_near(a, b));
+        for (&a, b) in found.iter().zip(expected) {
+            assert_near(a, b);
+        }
         assert_near(busiest(&[], &[3])[0], 0.0);
     }
 
@@ -153,7 +155,9 @@ mod tests {
         let mut loads = [1.0; 12];
         loads[3] = 12.0;
         let found = busiest(&loads, &[12, 6, 1]);
-        found.iter().zip([12.0, 13.0, 23.0]).for_each(|(&a, b)| assert_near(a, b));
+        for (&a, b) in found.iter().zip([12.0, 13.0, 23.0]) {
+            assert_near(a, b);
+        }
     }
 
     #[test]
@@ -169,7 +173,9 @@ mod tests {
     fn what_is_chance_is_no_skew() {
         let mut counts = [9.0, 11.0, 10.0, 12.0, 8.0];
         without_chance(&mut counts);
-        counts.iter().for_each(|&count| assert_near(count, 10.0));
+        for count in counts {
+            assert_near(count, 10.0);
+        }
         let mut counts = [900.0, 1100.0];
         without_chance(&mut counts);
         assert_near(counts[0], 1000.0 - 0.9 * 100.0);
