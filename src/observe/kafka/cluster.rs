@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::link::{Fault, Link, resolve};
 use super::login::Login;
+use super::members::{self, Kind};
 use super::protocol::{self, Api, Call, GroupAsked, Metadata, Spec};
 use super::{Address, tail, wire};
 use crate::observe::{Credentials, Error};
@@ -53,6 +54,7 @@ pub(super) enum Want<'a> {
     Offsets(Spec, Vec<(&'a str, Vec<i32>)>),
     Commits(Vec<GroupAsked<'a>>),
     Coordinators(Vec<&'a str>),
+    Members(Kind, Vec<&'a str>),
     Tails { is_committed_only: bool, from: Vec<(&'a str, i32, i64)> },
 }
 
@@ -88,6 +90,16 @@ impl Want<'_> {
                 let calls = groups.chunks(many).enumerate();
                 calls
                     .map(|(n, groups)| (n * many, protocol::find_coordinator(version, groups)))
+                    .collect()
+            }
+            Self::Members(kind, groups) => {
+                // Not to be had everywhere, and nobody's fault: no request, no answer.
+                let Ok(version) = link.version(kind.api()) else { return Ok(Vec::new()) };
+                let calls = groups.chunks(GROUPS_A_CALL).enumerate();
+                calls
+                    .map(|(n, groups)| {
+                        (n * GROUPS_A_CALL, members::describe(*kind, version, groups))
+                    })
                     .collect()
             }
             Self::Tails { is_committed_only, from } => {

@@ -12,15 +12,19 @@ use super::read::Kafka;
 use crate::observe::{Asked, Error};
 
 impl Kafka {
-    /// Reads the commits of the groups for which it is time.
-    pub(super) async fn read_commits(&mut self, asks: &[Asked<'_, Ask>], deadline: Instant) {
+    /// Reads the commits of the groups for which it is time, and tells which these are.
+    pub(super) async fn read_commits(
+        &mut self,
+        asks: &[Asked<'_, Ask>],
+        deadline: Instant,
+    ) -> BTreeSet<Arc<str>> {
         let due = self.due_groups(asks);
         for name in &due {
             if let Some(group) = self.groups.get_mut(name) {
                 group.begin();
             }
         }
-        let mut open = due;
+        let mut open = due.clone();
         for _ in 0..2 {
             self.find_coordinators(&open, deadline).await;
             self.ask_commits(&open, deadline).await;
@@ -34,6 +38,7 @@ impl Kafka {
                 break;
             }
         }
+        due
     }
 
     fn due_groups(&mut self, asks: &[Asked<'_, Ask>]) -> BTreeSet<Arc<str>> {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Isolation;
+use super::holders::Holders;
 use super::pace::{Due, Pace};
 use super::protocol::code;
 use super::tail::Tail;
@@ -37,6 +38,8 @@ pub(super) struct Group {
     pub(super) pace: Pace,
     /// What lies behind commits that stand still, by topic and reading, then by partition number.
     pub(super) tails: BTreeMap<(Arc<str>, Isolation), BTreeMap<usize, Tail>>,
+    /// Who holds which partition.
+    pub(super) holders: Holders,
     /// Time that the gaps between commits are counted from.
     epoch: Instant,
 }
@@ -88,6 +91,7 @@ impl Group {
             fault: None,
             pace: Pace::default(),
             tails: BTreeMap::new(),
+            holders: Holders::default(),
             epoch: now,
         }
     }
@@ -98,6 +102,7 @@ impl Group {
         if commits.len() != partitions {
             commits.resize_with(partitions, Commit::new);
             self.read = None;
+            self.holders.renew();
         }
     }
 

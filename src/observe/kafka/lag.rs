@@ -18,6 +18,8 @@ pub(super) struct View<'a> {
     pub(super) commits: &'a [Commit],
     /// What lies behind commits that stand still, by partition number.
     pub(super) tails: Option<&'a BTreeMap<usize, Tail>>,
+    /// Who holds what, by partition number; empty when nobody can tell.
+    pub(super) owners: &'a [Option<u32>],
 }
 
 /// The queue that an ask stands for, and what it lacks. `topics` are in the ask's order; `silent` is what to say of partitions that nobody said anything of.
@@ -36,7 +38,7 @@ pub(super) fn queue(ask: &Ask, topics: &[View<'_>], silent: Option<&str>) -> (Qu
                         end,
                         position,
                         is_committed,
-                        owner: None,
+                        owner: view.owners.get(number).copied().flatten(),
                     };
                     queue.backlog = queue.backlog.saturating_add(partition.lag());
                     queue.uncommitted += u32::from(!is_committed);

@@ -4,17 +4,20 @@
 
 mod wire;
 mod protocol;
+mod members;
 mod scram;
 mod login;
 mod link;
 mod cluster;
 mod topic;
+mod holders;
 mod group;
 mod pace;
 mod tail;
 mod lag;
 mod ends;
 mod commits;
+mod owners;
 mod read;
 
 pub(crate) use read::Kafka;

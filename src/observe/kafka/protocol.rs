@@ -1,4 +1,4 @@
-//! The eight requests we make of a Kafka broker and what comes back, in the versions that Kafka 0.11 to 4.x and librdkafka's mock
+//! The requests we make of a Kafka broker, but for those of `members.rs`, and what comes back, in the versions that Kafka 0.11 to 4.x and librdkafka's mock
 //! share. Pure; called by `link.rs` (versions, login) and `cluster.rs`.
 
 use super::wire::{Malformed, Reader, Writer};
@@ -13,9 +13,11 @@ pub(super) enum Api {
     Metadata = 3,
     OffsetFetch = 9,
     FindCoordinator = 10,
+    DescribeGroups = 15,
     SaslHandshake = 17,
     ApiVersions = 18,
     SaslAuthenticate = 36,
+    ConsumerGroupDescribe = 69,
 }
 
 /// A request, ready for the header.
@@ -33,6 +35,8 @@ pub(super) fn is_flexible(api: Api, version: i16) -> bool {
         Api::ListOffsets | Api::OffsetFetch => version >= 6,
         Api::Metadata => version >= 9,
         Api::FindCoordinator => version >= 3,
+        Api::DescribeGroups => version >= 5,
+        Api::ConsumerGroupDescribe => true,
     }
 }
 
@@ -44,13 +48,14 @@ pub(super) fn spoken(api: Api) -> &'static [i16] {
         Api::Metadata => &[12, 11, 10, 9, 4],
         Api::OffsetFetch => &[8, 3],
         Api::FindCoordinator => &[4, 1],
+        Api::DescribeGroups => &[5, 1],
         Api::SaslHandshake => &[1],
         Api::ApiVersions => &[0],
-        Api::SaslAuthenticate => &[1, 0],
+        Api::SaslAuthenticate | Api::ConsumerGroupDescribe => &[1, 0],
     }
 }
 
-fn call(api: Api, version: i16, write: impl FnOnce(&mut Writer)) -> Call {
+pub(super) fn call(api: Api, version: i16, write: impl FnOnce(&mut Writer)) -> Call {
     let mut writer = Writer::new(is_flexible(api, version));
     write(&mut writer);
     Call { api, version, body: writer.into_bytes() }
@@ -70,6 +75,8 @@ pub(super) mod code {
     pub(in super::super) const TOPIC_DENIED: i16 = 29;
     pub(in super::super) const GROUP_DENIED: i16 = 30;
     pub(in super::super) const UNSUPPORTED_MECHANISM: i16 = 33;
+    pub(in super::super) const UNSUPPORTED_VERSION: i16 = 35;
+    pub(in super::super) const UNKNOWN_GROUP: i16 = 69;
     /// Not the broker's: it said nothing of a partition that was asked for.
     pub(in super::super) const SILENT: i16 = i16::MIN;
 }
@@ -92,7 +99,7 @@ pub(super) fn code_text(number: i16) -> String {
         code::GROUP_DENIED => "access to the group is denied (Describe is needed)".into(),
         34 => "the listener wants no login".into(),
         31 => "access to the cluster is denied".into(),
-        35 => "unsupported version".into(),
+        code::UNSUPPORTED_VERSION => "unsupported version".into(),
         56 => "storage error on the broker's disk".into(),
         74 | 76 => "leader election under way".into(),
         78 => "the new leader does not know the offset yet".into(),

@@ -76,9 +76,10 @@ impl Source for Kafka {
         let now = Instant::now();
         let ends_until = now + deadline.saturating_duration_since(now).mul_f64(ENDS_SHARE);
         let silent = self.read_ends(asks, ends_until).await;
-        self.read_commits(asks, deadline).await;
+        let read = self.read_commits(asks, deadline).await;
         self.recheck_ends(asks, deadline).await;
         self.read_tails(asks, deadline).await;
+        self.read_owners(asks, &read, deadline).await;
         asks.iter().map(|asked| self.answer(asked.ask, silent.as_ref())).collect()
     }
 
@@ -104,6 +105,7 @@ impl Source for Kafka {
             let is_wanted = |topic: &str| wanted.is_some_and(|topics| topics.contains(topic));
             group.commits.retain(|topic, _| is_wanted(topic));
             group.tails.retain(|(topic, _), _| is_wanted(topic));
+            group.holders.retain(is_wanted);
             wanted.is_some()
         });
     }
@@ -137,7 +139,8 @@ impl Kafka {
         let commits = group.and_then(|group| group.commits.get(name));
         let key = (Arc::clone(name), ask.isolation);
         let tails = group.and_then(|group| group.tails.get(&key));
-        Some(View { topic, commits: commits.map_or(&[][..], Vec::as_slice), tails })
+        let owners = group.map_or(&[][..], |group| group.holders.of(name));
+        Some(View { topic, commits: commits.map_or(&[][..], Vec::as_slice), tails, owners })
     }
 
     /// Makes room for what is asked.

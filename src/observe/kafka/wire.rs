@@ -66,7 +66,7 @@ impl Writer {
         self.bytes.extend(bytes);
     }
 
-    /// Raw bytes with a length of four bytes (no flexible message of ours has any).
+    /// Raw bytes with a length of four bytes (no flexible request of ours has any).
     pub(super) fn blob(&mut self, value: &[u8]) {
         self.i32(i32::try_from(value.len()).unwrap_or(0));
         self.bytes.extend(value);
@@ -171,12 +171,14 @@ impl<'a> Reader<'a> {
         self.nullable()?.ok_or(Malformed)
     }
 
-    /// Raw bytes with a length of four bytes; null is empty.
+    /// Raw bytes; null is empty.
     pub(super) fn blob(&mut self) -> Result<&'a [u8], Malformed> {
-        match usize::try_from(self.i32()?) {
-            Ok(length) => self.take(length),
-            Err(_) => Ok(&[]),
-        }
+        let length = if self.is_flexible {
+            self.compact_length()?
+        } else {
+            usize::try_from(self.i32()?).ok()
+        };
+        self.take(length.unwrap_or(0))
     }
 
     /// The length of an array; null is empty. Each element takes at least a byte, so a longer claim is a lie.

@@ -24,8 +24,34 @@ pub(super) struct State {
     pub(super) requests: BTreeMap<i16, usize>,
     /// Questions for the commits of each group.
     pub(super) fetches: BTreeMap<String, usize>,
+    /// Who is in each group; `None` as a whole: it does not know how to describe groups.
+    pub(super) crews: Option<BTreeMap<String, Crew>>,
+    /// The groups of each request to describe some.
+    pub(super) described: Vec<Vec<String>>,
+    /// What becomes of such requests.
+    pub(super) manners: Manners,
     pub(super) connections: usize,
     pub(super) logins_refused: usize,
+}
+
+/// A group's members.
+#[derive(Clone)]
+pub(super) struct Crew {
+    pub(super) error: i16,
+    pub(super) state: &'static str,
+    /// Id and assignment of each.
+    pub(super) members: Vec<(String, Vec<u8>)>,
+}
+
+/// How requests to describe groups are met.
+#[derive(Default, Clone, Copy)]
+pub(super) enum Manners {
+    #[default]
+    Answers,
+    /// With the first half of an answer.
+    HalfAnswers,
+    NeverAnswers,
+    HangsUp,
 }
 
 pub(super) struct Broker {
@@ -121,7 +147,9 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>, port: i32) -> std::i
             match api {
                 18 => {
                     out.i16(0);
-                    let known = [(2, 2), (3, 4), (9, 3), (10, 1), (17, 1), (18, 0), (36, 0)];
+                    let mut known =
+                        vec![(2, 2), (3, 4), (9, 3), (10, 1), (17, 1), (18, 0), (36, 0)];
+                    known.extend(state.crews.is_some().then_some((15, 1)));
                     out.array(&known, |out, (api, version)| {
                         [*api, *version, *version].map(|n| out.i16(n))
                     });
@@ -152,6 +180,15 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>, port: i32) -> std::i
                     out.i32(port);
                 }
                 9 => offset_fetch(&mut state, &mut said, &mut out),
+                15 => {
+                    describe_groups(&mut state, &mut said, &mut out);
+                    match state.manners {
+                        Manners::Answers => {}
+                        Manners::HalfAnswers => out.0.truncate(out.0.len() / 2),
+                        Manners::NeverAnswers => continue,
+                        Manners::HangsUp => return Ok(()),
+                    }
+                }
                 _ => return Ok(()),
             }
         }
@@ -229,6 +266,39 @@ fn offset_fetch(state: &mut State, said: &mut In<'_>, out: &mut Out) {
     out.i16(0);
 }
 
+fn describe_groups(state: &mut State, said: &mut In<'_>, out: &mut Out) {
+    let groups: Vec<String> = (0..said.i32()).map(|_| said.string()).collect();
+    state.described.push(groups.clone());
+    let nobody = Crew { error: 0, state: "Dead", members: Vec::new() };
+    out.i32(0);
+    out.array(&groups, |out, name| {
+        let crew = state.crews.as_ref().and_then(|all| all.get(name)).unwrap_or(&nobody);
+        out.i16(crew.error);
+        for word in [name, crew.state, "consumer", "range"] {
+            out.string(word);
+        }
+        out.array(&crew.members, |out, (id, assignment)| {
+            for word in [id, "client", "/127.0.0.1"] {
+                out.string(word);
+            }
+            out.blob(b"subscription");
+            out.blob(assignment);
+        });
+    });
+}
+
+/// What a member is given, as the leader of its group writes it.
+pub(super) fn assignment(topic: &str, numbers: &[i32]) -> Vec<u8> {
+    let mut out = Out::default();
+    out.i16(1);
+    out.array(&[topic], |out, topic| {
+        out.string(topic);
+        out.array(numbers, |out, number| out.i32(*number));
+    });
+    out.blob(b"");
+    out.0
+}
+
 /// A request, read from its start.
 struct In<'a>(&'a [u8]);
 
@@ -282,6 +352,11 @@ impl Out {
     fn string(&mut self, value: &str) {
         self.i16(i16::try_from(value.len()).unwrap());
         self.0.extend(value.as_bytes());
+    }
+
+    fn blob(&mut self, value: &[u8]) {
+        self.i32(i32::try_from(value.len()).unwrap());
+        self.0.extend(value);
     }
 
     fn array<T, R>(&mut self, all: &[T], mut write: impl FnMut(&mut Self, &T) -> R) {

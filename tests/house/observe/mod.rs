@@ -8,4 +8,5 @@ mod answers;
 mod faults;
 mod sharing;
 mod scripted;
+mod owners;
 mod pressed;
