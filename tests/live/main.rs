@@ -44,6 +44,7 @@ mod aloud;
 mod first;
 mod scaling;
 mod learning;
+mod owners;
 mod sources;
 mod logins;
 mod targets;
