@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use tokio_util::sync::CancellationToken;
 
 use contender::Contender;
-use figures::{Board, Cost, Missed};
+use figures::{Board, Missed};
 use ground::{Ground, QUIET, Sizing};
 
 /// Runs of each kind, unless `-- --runs N` says another number.
@@ -77,7 +77,7 @@ async fn penstock(board: &mut Board, runs: usize) -> Result<()> {
     }
     ground.crowd(&penstock).await?;
     let cost = ground.cost("nothing moves", &penstock).await?;
-    board.cost(cost, Some(Cost::most(0.0)));
+    board.cost(cost, Some(0.0));
     for (sizing, from) in kinds {
         let company = "499 others idle";
         board.reaction(company, ground.reactions("idle", &penstock, sizing, from, runs).await?);
@@ -87,7 +87,7 @@ async fn penstock(board: &mut Board, runs: usize) -> Result<()> {
         // The first rates are learned, and told, before anything is counted.
         tokio::time::sleep(QUIET).await;
         let cost = ground.cost("every lag moves", &penstock).await?;
-        board.cost(cost, Some(Cost::most(0.2)));
+        board.cost(cost, Some(0.2));
         for (sizing, from) in kinds {
             let company = "499 others moving";
             board.reaction(

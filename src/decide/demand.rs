@@ -43,8 +43,8 @@ impl Bid {
 }
 
 /// What a stage has to do, over all its queues. Items and seconds.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Load {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load<'a> {
     /// Items waiting, as read.
     pub(super) lag: u64,
     /// Of those, the ones not yet taken: commits lag behind the work.
@@ -60,7 +60,7 @@ pub(super) struct Load {
     /// Partitions, if every queue has them: they bound the useful replicas.
     pub(super) partitions: Option<u32>,
     /// How unevenly what arrives falls on them.
-    pub(super) skew: Skew,
+    pub(super) skew: &'a Skew,
 }
 
 /// What a stage can do. Items and seconds.
@@ -92,7 +92,7 @@ pub(super) struct Means {
 pub(super) fn wish(
     stage: &Stage,
     evidence: &Evidence<'_>,
-    load: Option<&Load>,
+    load: Option<&Load<'_>>,
     means: &Means,
 ) -> Option<Bid> {
     let mut wishes = thresholds(evidence);
@@ -128,7 +128,7 @@ fn thresholds(evidence: &Evidence<'_>) -> Vec<Bid> {
 }
 
 /// What the objective asks for; `None` without one. While the rate is not known, thresholds speak alone if there are any.
-fn objective(stage: &Stage, load: &Load, means: &Means, is_alone: bool) -> Option<Bid> {
+fn objective(stage: &Stage, load: &Load<'_>, means: &Means, is_alone: bool) -> Option<Bid> {
     let objective = stage.max_delay?.as_secs_f64();
     let known = means.rate.filter(|rate| rate.is_finite() && 0.0 < *rate);
     let Some(rate) = known else {
@@ -137,7 +137,7 @@ fn objective(stage: &Stage, load: &Load, means: &Means, is_alone: bool) -> Optio
     Some(size(stage, objective, load, means, rate))
 }
 
-fn size(stage: &Stage, objective: f64, load: &Load, means: &Means, rate: f64) -> Bid {
+fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64) -> Bid {
     let mut need = Need::new(objective, load, means, rate);
     let partitions = load.partitions.filter(|&partitions| 0 < partitions);
     let most = partitions.unwrap_or(u32::MAX).min(stage.max).max(1);
@@ -189,13 +189,13 @@ struct Need<'a> {
 }
 
 impl<'a> Need<'a> {
-    fn new(objective: f64, load: &'a Load, means: &'a Means, rate: f64) -> Self {
+    fn new(objective: f64, load: &Load<'a>, means: &'a Means, rate: f64) -> Self {
         let goal = (GOAL * objective - load.commits).max(LATE * objective).max(1.0);
         // The later it is already, the sooner it is to be over: at twice the objective, in half the time.
         let lateness = (load.delay / objective.max(1.0) - 1.0).clamp(0.0, 1.0);
         Self {
             means,
-            skew: &load.skew,
+            skew: load.skew,
             arrivals: load.arrivals.max(0.0) / rate,
             backlog: load.backlog.max(0.0) / rate,
             goal: goal * (1.0 - 0.5 * lateness),
@@ -263,7 +263,7 @@ impl<'a> Need<'a> {
 }
 
 /// No rate is known: run a few, watch them work, then jump.
-fn unknown(stage: &Stage, objective: f64, load: &Load, means: &Means) -> Bid {
+fn unknown(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means) -> Bid {
     let Means { desired, ready, .. } = *means;
     if desired == 0 {
         let few = load.partitions.map_or(1, |partitions| partitions / 8);

@@ -112,7 +112,7 @@ impl Known {
     }
 
     /// What there is to do; `None` when no queue says.
-    pub(super) fn load(&self) -> Option<Load> {
+    pub(super) fn load(&self) -> Option<Load<'_>> {
         let (arrivals, is_jump) = self.arrivals.map_or((0.0, false), |it| self.level(it));
         Some(Load {
             lag: self.lag.unwrap_or(0),
@@ -122,7 +122,7 @@ impl Known {
             delay: self.delay().unwrap_or(0.0),
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
             partitions: self.partitions,
-            skew: self.skew.clone(),
+            skew: &self.skew,
         })
     }
 

@@ -8,6 +8,7 @@ use super::snapshot::{Partition, Queue};
 /// The owner of a partition that nobody holds, or nobody can tell.
 const NOBODY: u16 = 0x7FFF;
 const COMMITTED: u16 = 0x8000;
+
 /// What is remembered of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Part {
