@@ -29,9 +29,12 @@ impl Keda {
             (tool("keda/operator").context(hint)?, tool("keda/adapter").context(hint)?);
         let kinds = tool("keda/config/crd/bases")?.display().to_string();
         cluster.kubectl(&["apply", "--server-side", "-f", &kinds]).await?;
-        cluster
-            .kubectl(&["wait", "--for=condition=Established", "crd/scaledobjects.keda.sh"])
-            .await?;
+        // Asked before the API server has looked at a new kind, kubectl finds no conditions, and gives up.
+        until("KEDA's kinds to be established", START, async || {
+            let wait = ["wait", "--for=condition=Established", "crd/scaledobjects.keda.sh"];
+            Ok(cluster.kubectl(&wait).await.ok().map(drop))
+        })
+        .await?;
         cluster.kubectl(&["create", "namespace", "keda"]).await?;
 
         let folder = fresh_folder("keda")?;
