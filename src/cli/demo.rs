@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use super::run::goodbye;
 use crate::crd::duration;
+use crate::daemon::Destination;
 use crate::demo::view::Screen;
 use crate::demo::{self, Options};
 
@@ -22,6 +23,9 @@ pub(super) struct Demo {
     /// Another seed, other numbers
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
+    /// Record every turn of the daemon into this folder, for `penstock replay`
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Print lines instead of a picture; so is done where standard output is no terminal
     #[arg(long)]
     plain: bool,
@@ -30,6 +34,8 @@ pub(super) struct Demo {
     log: String,
 }
 
+/// Bytes that the recording of a demo may fill.
+const RECORD_LIMIT: u64 = 256 << 20;
 /// How long the end may take after all was stopped.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -69,7 +75,9 @@ impl Demo {
         } else {
             Screen::painted(out)?
         };
-        let options = Options { length: self.duration, seed: self.seed, folder: folder.0.clone() };
+        let record = self.record.clone().map(|folder| Destination { folder, limit: RECORD_LIMIT });
+        let folder = folder.0.clone();
+        let options = Options { length: self.duration, seed: self.seed, folder, record };
         demo::run(&options, &mut screen, &goodbye).await?;
         Ok(())
     }

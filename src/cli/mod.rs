@@ -12,6 +12,7 @@ mod demo;
 mod explain;
 mod top;
 mod simulate;
+mod replay;
 mod figures;
 mod reach;
 mod validate;
@@ -40,6 +41,8 @@ enum Command {
     Top(top::Top),
     /// Try a pipeline against a workload in a made-up world, beside other policies
     Simulate(simulate::Simulate),
+    /// Decide recorded turns again: the same plan, or what differs
+    Replay(replay::Replay),
     /// Check manifests offline: the schema and the CEL rules, in the API server's words
     Validate(validate::Validate),
     /// Print the custom resource definitions
@@ -107,6 +110,7 @@ impl Command {
             Self::Explain(command) => command.run(),
             Self::Top(command) => command.run(),
             Self::Simulate(command) => command.run(),
+            Self::Replay(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -9,8 +9,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, reach};
 use crate::answer;
+use crate::crd::quantity::Quantity;
 use crate::daemon::lease::{Seat, identity};
 use crate::daemon::{self, Clients, Options};
+use crate::report::Destination;
 use crate::watch;
 
 /// Run the daemon
@@ -46,6 +48,9 @@ pub(super) struct Run {
     /// Record every turn into this folder, for `penstock replay`
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
+    /// How much of the disk the recording may fill; the oldest turns make room
+    #[arg(long, value_name = "BYTES", default_value = "256Mi", value_parser = bytes, requires = "record")]
+    record_limit: u64,
     /// Log as JSON, one object a line, or as text
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
@@ -102,7 +107,7 @@ impl Run {
             },
             probes: Some(answer::listen(self.listen).await?),
             page: Some(answer::listen(self.page_listen).await?),
-            record: self.record,
+            record: self.record.map(|folder| Destination { folder, limit: self.record_limit }),
             seat: Seat { namespace, name: self.lease_name, identity: identity(host.trim()) },
         };
         Box::pin(daemon::run(clients, options, goodbye()?)).await?;
@@ -135,4 +140,16 @@ pub(super) fn goodbye() -> anyhow::Result<CancellationToken> {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
     whole.parse().map_err(|_| format!("{text} is no address; hint: :8080 or 127.0.0.1:8080"))
+}
+
+/// Reads an amount as Kubernetes writes it: `256Mi`, `2G`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be at least a mebibyte, and a cast of more than u64 saturates"
+)]
+fn bytes(text: &str) -> Result<u64, String> {
+    let read = Quantity::Text(text.to_owned()).read();
+    let read = read.ok_or_else(|| format!("{text} is no amount; hint: 256Mi or 2Gi"))?;
+    if read < 1_048_576.0 { Err("at least 1Mi".to_owned()) } else { Ok(read as u64) }
 }

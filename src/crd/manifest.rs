@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::meaning::{self, Code, Surroundings};
 use super::schema::Schema;
+use crate::decide::Pipeline;
+
 use super::{ClusterConnection, Connection, GROUP, ScaledPipeline, VERSION};
 
 /// The schemas of all kinds, made ready once.
@@ -232,6 +234,32 @@ fn warnings(document: &Value, neighbours: &Neighbours) -> Vec<String> {
             .map(|(_, fault)| fault.to_string())
             .collect(),
     }
+}
+
+/// The pipelines of a text of one or many documents, as decide takes them, whatever the rest of it is. What they refer to may be
+/// elsewhere: it is not needed to decide.
+///
+/// # Errors
+/// The text is no YAML, or a pipeline of it cannot be understood; the words are for people.
+pub fn pipelines(text: &str) -> Result<Vec<Pipeline>, String> {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| format!("is no YAML: {error}"))?;
+    let neighbours = Neighbours::of(&documents);
+    let is_ours = |document: &&Value| {
+        self::text(document, "/apiVersion") == api_version()
+            && self::text(document, "/kind") == "ScaledPipeline"
+    };
+    let mut found = Vec::new();
+    for document in documents.iter().filter(is_ours) {
+        let mut object: ScaledPipeline =
+            serde_json::from_value(document.clone()).map_err(|error| error.to_string())?;
+        object.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+        let meant = meaning::read(&object, &neighbours).map_err(|faults| {
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        })?;
+        found.push(meant.pipeline);
+    }
+    Ok(found)
 }
 
 /// `penstock.dev/v1alpha1`.

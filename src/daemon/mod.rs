@@ -25,6 +25,7 @@ pub mod lease;
 mod options;
 mod wake;
 
+pub use crate::report::Destination;
 pub use options::{Clients, Error, Options, run};
 
 use wake::{Agenda, RESYNC, SHORTEST_GAP, Wake};

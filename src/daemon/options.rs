@@ -1,6 +1,5 @@
 //! How a daemon is set up, and the one function that runs it to its end.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::{HeaderValue, USER_AGENT};
@@ -36,7 +35,7 @@ pub struct Options {
     /// Where the Lease is and who asks for it.
     pub seat: Seat,
     /// Where turns are recorded, if anywhere.
-    pub record: Option<PathBuf>,
+    pub record: Option<report::Destination>,
     /// Where probes and Prometheus ask, if anywhere.
     pub probes: Option<TcpListener>,
     /// Where people ask, if anywhere.

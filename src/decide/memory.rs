@@ -121,6 +121,15 @@ impl Memory {
         self.pipelines.extend(changed.pipelines);
     }
 
+    /// What is remembered of one pipeline.
+    #[must_use]
+    pub fn only(&self, pipeline: &PipelineId) -> Self {
+        let known = self.pipelines.get_key_value(pipeline);
+        Self {
+            pipelines: known.map(|(id, known)| (id.clone(), known.clone())).into_iter().collect(),
+        }
+    }
+
     /// Forgets a deleted pipeline.
     pub fn forget(&mut self, pipeline: &PipelineId) {
         self.pipelines.remove(pipeline);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod pipeline;
 mod snapshot;
+mod number;
 mod plan;
 mod reason;
 mod words;

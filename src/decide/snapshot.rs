@@ -179,7 +179,7 @@ pub enum Value {
     /// Items wait in a queue.
     Queue(Queue),
     /// A bare number, for thresholds.
-    Gauge(f64),
+    Gauge(#[serde(with = "super::number")] f64),
 }
 
 /// A queue. Where it has partitions, they say everything; the sums are theirs.

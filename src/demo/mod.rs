@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::lease::{Seat, identity};
-use crate::daemon::{self, Clients};
+use crate::daemon::{self, Clients, Destination};
 use crate::watch;
 
 pub mod cluster;
@@ -46,6 +46,8 @@ pub struct Options {
     pub seed: u64,
     /// A folder that exists, for the kubeconfig.
     pub folder: PathBuf,
+    /// Where the daemon records its turns, if anywhere.
+    pub record: Option<Destination>,
 }
 
 /// Why a demo could not be given.
@@ -120,7 +122,11 @@ pub async fn run<W: Write>(
         ],
         ledger,
     };
-    let daemon = daemon::run(clients(&kubeconfig).await?, daemon_options(page), play.stop.clone());
+    let daemon = daemon::run(
+        clients(&kubeconfig).await?,
+        daemon_options(page, options.record.clone()),
+        play.stop.clone(),
+    );
     play.daemon.spawn(daemon);
     let told = play.tell(options, screen, goodbye).await;
     let told = told.and_then(|()| play.sum_up(options, screen));
@@ -305,7 +311,7 @@ async fn clients(kubeconfig: &str) -> Result<Clients, Error> {
 }
 
 /// As `penstock run` would have it; probes have nobody who asks.
-fn daemon_options(page: TcpListener) -> daemon::Options {
+fn daemon_options(page: TcpListener, record: Option<Destination>) -> daemon::Options {
     daemon::Options {
         watch: watch::Options {
             namespaces: Vec::new(),
@@ -318,7 +324,7 @@ fn daemon_options(page: TcpListener) -> daemon::Options {
             name: "penstock".to_owned(),
             identity: identity("demo"),
         },
-        record: None,
+        record,
         probes: None,
         page: Some(page),
     }

@@ -183,5 +183,12 @@ fn encode_process(to: &mut DescriptorEncoder<'_>, counts: &Counts, leads: bool) 
         .encode_gauge(&counts.lateness)?;
     let help = "Decisions that broke a promise of Penstock's own; always 0.";
     to.encode_descriptor("invariant_violations", help, None, MetricType::Counter)?
-        .encode_counter::<Labels<'_>, u64, f64>(&counts.violations, None)
+        .encode_counter::<Labels<'_>, u64, f64>(&counts.violations, None)?;
+    let Some((written, lost)) = counts.recorded else { return Ok(()) };
+    let help = "Turns for the recording: written to disk, or lost.";
+    let mut family = to.encode_descriptor("recorded_turns", help, None, MetricType::Counter)?;
+    for (result, count) in [("written", written), ("lost", lost)] {
+        encode_count(&mut family, &vec![("result", result)], count)?;
+    }
+    Ok(())
 }

@@ -37,6 +37,8 @@ pub(super) struct Counts {
     pub(super) visits: Histogram,
     pub(super) lateness: f64,
     pub(super) violations: u64,
+    /// Turns recorded and turns lost; `None` when nothing is recorded.
+    pub(super) recorded: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +104,13 @@ impl Metrics {
         counts.turns.take(tick.took.as_secs_f64());
         counts.lateness = tick.lateness.as_secs_f64();
         counts.violations += u64::from(tick.step.plan.violations);
+    }
+
+    /// Counts turns that were recorded, and turns that could not be.
+    pub(super) fn count_recorded(&self, written: u64, lost: u64) {
+        let mut counts = self.sheet.counts();
+        let (before, lost_before) = counts.recorded.unwrap_or_default();
+        counts.recorded = Some((before + written, lost_before + lost));
     }
 
     pub(super) fn take(&self, picture: &Picture) {

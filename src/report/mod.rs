@@ -4,7 +4,6 @@
 //! Moves and conditions are queued and never dropped; of pictures the latest wins. `answer` reads the [`Standing`] picture.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ mod journal;
 pub use crate::crd::meaning::Fault;
 pub use conditions::REASONS;
 pub use metrics::Metrics;
-pub use record::Record;
+pub use record::{Destination, FORMAT, Record, Recording, Unreadable};
 pub use requests::{Counted, Requests};
 pub use standing::{Picture, Standing};
 
@@ -99,7 +98,7 @@ pub struct Options {
     /// Who reports, for events: the name of this replica.
     pub instance: String,
     /// Where turns are recorded, if anywhere.
-    pub record: Option<PathBuf>,
+    pub record: Option<Destination>,
     /// The count of requests that the daemon's clients share.
     pub requests: Requests,
 }
@@ -120,7 +119,7 @@ pub struct Teller {
     metrics: Metrics,
     status: status::Desk,
     events: events::Desk,
-    record: Option<record::Recorder>,
+    record: Arc<record::Desk>,
 }
 
 impl Report {
@@ -141,7 +140,7 @@ impl Report {
             metrics: metrics.clone(),
             status: status::Desk::new(client.clone(), licence.clone(), clock),
             events: events::Desk::new(client, licence, clock, &options.instance),
-            record: options.record.clone().map(record::Recorder::new),
+            record: record::Desk::new(options.record.clone(), metrics.clone()),
         };
         (Self { news: sender, standing, metrics }, teller)
     }
@@ -171,16 +170,14 @@ impl Report {
 impl Teller {
     /// Tells until every [`Report`] is dropped and what was queued is out.
     pub async fn run(self) {
-        let Self { mut news, standing, metrics, status, events, mut record } = self;
+        let Self { mut news, standing, metrics, status, events, record } = self;
         let mut alarm = record::Alarm::default();
         let listening = async {
             while let Some(item) = news.recv().await {
                 match item {
                     News::Turn(tick) => {
-                        if let Some(record) = &mut record {
-                            record.take(&tick);
-                        }
-                        alarm.take(&tick, record.as_ref());
+                        record.take(&tick);
+                        alarm.take(&tick, &record);
                         metrics.take_turn(&tick);
                         for picture in standing::pictures(*tick) {
                             let picture = Arc::new(picture);
@@ -196,15 +193,14 @@ impl Teller {
                         status.forget(&pipeline);
                         metrics.forget(&pipeline);
                         alarm.forget(&pipeline);
-                        if let Some(record) = &mut record {
-                            record.forget(&pipeline);
-                        }
+                        record.forget(&pipeline);
                     }
                 }
             }
             status.close();
             events.close();
+            record.close();
         };
-        tokio::join!(listening, status.write(), events.write());
+        tokio::join!(listening, status.write(), events.write(), record.write());
     }
 }

@@ -12,7 +12,7 @@ use penstock::decide::{
     Ending, FallbackPolicy, Memory, Missing, Observation, Plan, Reason, Snapshot, Target,
 };
 use penstock::demo::cluster::{Fault as Trouble, Match};
-use penstock::report::{Fault, Polls, REASONS, Record};
+use penstock::report::{Destination, Fault, Polls, REASONS, Record};
 use serde_json::json;
 
 use crate::turns::{Bench, Told, Turn, done, id, moved, stage, turn};
@@ -849,7 +849,8 @@ async fn turns_are_recorded_so_that_they_can_be_read_back() {
     let Record::Turn { snapshot, plan, .. } = &records[2] else { panic!("a turn") };
     assert_eq!(plan.verdicts[0].replicas, Some(9));
     assert_eq!(snapshot.due[0].pipeline.id, id("orders"));
-    let again = Bench::over(bench.end().await, Some(folder.path().to_owned()));
+    let to = Destination { folder: folder.path().to_owned(), limit: 1 << 20 };
+    let again = Bench::over(bench.end().await, Some(to));
     again.tell(&Turn::of(|_| {})).await;
     assert!(folder.path().join("turns-000002.jsonl").exists(), "a new process, a new file");
 }
@@ -857,7 +858,7 @@ async fn turns_are_recorded_so_that_they_can_be_read_back() {
 #[tokio::test(start_paused = true)]
 async fn the_record_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
-    for number in 1..=20 {
+    for number in 1..=40 {
         std::fs::write(folder.path().join(format!("turns-{number:06}.jsonl")), "{}").unwrap();
     }
     std::fs::write(folder.path().join("notes.txt"), "mine").unwrap();
@@ -868,7 +869,7 @@ async fn the_record_is_bounded() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let kept: Vec<String> = (14..=21).map(|number| format!("turns-{number:06}.jsonl")).collect();
+    let kept: Vec<String> = (10..=41).map(|number| format!("turns-{number:06}.jsonl")).collect();
     assert_eq!(names[1..], kept);
     assert_eq!(names[0], "notes.txt");
 }
@@ -880,8 +881,13 @@ async fn the_input_of_a_panic_is_kept() {
     let boom =
         Turn::of(|told| told.verdict.why = vec![Reason::InternalError { message: "boom".into() }]);
     bench.tell(&boom).await;
-    let text = std::fs::read(folder.path().join("panic-default-orders.json")).unwrap();
-    let (snapshot, _): (Snapshot, Memory) = serde_json::from_slice(&text).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("panic-default.orders.jsonl")).unwrap();
+    let records: Vec<Record<Snapshot, Plan, Memory>> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [Record::Start { .. }, Record::Turn { snapshot, plan, .. }] = &records[..] else {
+        panic!("a recording of one turn: {text}")
+    };
+    assert_eq!(plan.verdicts.len(), 1);
     assert_eq!(snapshot.due[0].pipeline.id, id("orders"));
     assert_eq!(snapshot.observations.len(), 1);
 }
@@ -889,6 +895,17 @@ async fn the_input_of_a_panic_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_folder_that_cannot_be_written_costs_nothing_but_the_record() {
     let bench = Bench::recording(Some("/proc/nowhere".into())).await;
-    bench.tell(&Turn::of(|_| {})).await;
+    for _ in 0..3 {
+        bench.tell(&Turn::of(|_| {})).await;
+    }
     assert_eq!(bench.writes().len(), 1);
+    let text = bench.report.metrics().text().unwrap();
+    let counted = series(&text, "penstock_recorded_turns_total");
+    assert_eq!(
+        counted,
+        [
+            r#"penstock_recorded_turns_total{result="written"} 0"#,
+            r#"penstock_recorded_turns_total{result="lost"} 3"#,
+        ]
+    );
 }

@@ -1,7 +1,7 @@
 //! Turns made by hand, told to the real tellers over the in-memory cluster: for the tests of report and answer.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use penstock::decide::{
     Workload, Writing,
 };
 use penstock::demo::cluster::{Cluster, Logged, Options};
-use penstock::report::{self, Fault, Glance, Polls, Report, Requests, Tick};
+use penstock::report::{self, Destination, Fault, Glance, Polls, Report, Requests, Tick};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -175,6 +175,16 @@ impl Bench {
     }
 
     pub(crate) async fn recording(record: Option<PathBuf>) -> Self {
+        let record = record.map(|folder| Destination { folder, limit: 256 << 20 });
+        Self::with(record).await
+    }
+
+    /// Recording into a folder, no more than so many bytes.
+    pub(crate) async fn recording_within(folder: &Path, limit: u64) -> Self {
+        Self::with(Some(Destination { folder: folder.to_owned(), limit })).await
+    }
+
+    async fn with(record: Option<Destination>) -> Self {
         let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
         for definition in crd::all() {
             cluster.define(serde_json::to_value(definition).unwrap()).unwrap();
@@ -186,7 +196,7 @@ impl Bench {
     }
 
     /// Fresh tellers over a cluster that is there: a restart.
-    pub(crate) fn over(cluster: Cluster, record: Option<PathBuf>) -> Self {
+    pub(crate) fn over(cluster: Cluster, record: Option<Destination>) -> Self {
         let clock = cluster.clock();
         let (grant, licence) = Licence::new();
         let (leads, is_leading) = watch::channel(true);

@@ -1,6 +1,6 @@
 //! decide, through its one door: stories in, told plans out; laws that hold for any input; and tales of a queue that flows.
 
-mod story;
+pub(crate) mod story;
 
 mod thresholds;
 mod objective;

@@ -19,7 +19,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "a story says what is so")]
-pub(super) struct Given {
+pub(crate) struct Given {
     pub min: Option<u32>,
     pub max: Option<u32>,
     /// Seconds.
@@ -54,11 +54,13 @@ pub(super) struct Given {
     pub desired: Option<u32>,
     /// Has the group committed? Left out: yes.
     pub uncommitted: bool,
+    /// So many consumers hold the partitions by turns, and it is known who holds which.
+    pub consumers: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Side {
+pub(crate) struct Side {
     pub window: Option<u64>,
     pub select: Option<String>,
     /// Unit, value, period.
@@ -72,7 +74,7 @@ type Remembered = (Option<f64>, Option<u64>, Option<(u32, i64)>);
 /// What befalls it. Each event happens at its time; turns are taken at each poll in between.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// Seconds since the story began.
     pub at: i64,
     /// Items waiting from now on (spread evenly); arrivals make up the difference.
@@ -107,6 +109,10 @@ pub(super) struct Event {
     pub partitions: Option<usize>,
     /// A new object of the same name.
     pub uid: Option<String>,
+    /// From now on nobody takes anything from this partition; one that is not there frees them all.
+    pub stuck: Option<usize>,
+    /// So many partitions, the last ones, are missing in a partial reading.
+    pub missing: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -120,7 +126,7 @@ struct Script {
 
 /// The world of a story.
 #[derive(Debug, Clone)]
-pub(super) struct World {
+pub(crate) struct World {
     pub given: Given,
     pub at: i64,
     pub ends: Vec<i64>,
@@ -142,17 +148,19 @@ pub(super) struct World {
     pub is_committed: bool,
     /// When commits were last read, where they are read less often than ends.
     pub commits_at: i64,
+    pub stuck: usize,
+    pub missing: usize,
 }
 
 /// 2026-01-01T00:00:00Z, when all stories begin.
-pub(super) const DAWN: i64 = 1_767_225_600;
+pub(crate) const DAWN: i64 = 1_767_225_600;
 
-pub(super) fn time(seconds: i64) -> Timestamp {
+pub(crate) fn time(seconds: i64) -> Timestamp {
     Timestamp::from_second(DAWN + seconds).unwrap()
 }
 
 /// Tells the story.
-pub(super) fn told(story: &str) -> String {
+pub(crate) fn told(story: &str) -> String {
     let script: Script = serde_saphyr::from_str(story).unwrap();
     let mut world = World::new(script.stage);
     let mut events = script.then.into_iter().peekable();
@@ -198,13 +206,13 @@ fn line(step: &Step) -> (String, String) {
 }
 
 /// The verdict of the only stage.
-pub(super) fn verdict(step: &Step) -> &Verdict {
+pub(crate) fn verdict(step: &Step) -> &Verdict {
     assert_eq!(step.plan.verdicts.len(), 1);
     &step.plan.verdicts[0]
 }
 
 impl World {
-    pub(super) fn new(given: Given) -> Self {
+    pub(crate) fn new(given: Given) -> Self {
         let partitions = given.partitions.unwrap_or(24) * given.sources.unwrap_or(1);
         let desired = given.desired.unwrap_or(1);
         Self {
@@ -237,6 +245,8 @@ impl World {
             memory: Memory::default(),
             version: 100,
             commits_at: 0,
+            stuck: usize::MAX,
+            missing: 0,
             is_committed: !given.uncommitted,
             given,
         }
@@ -286,6 +296,8 @@ impl World {
             let each = items / i64::try_from(self.positions.len()).unwrap();
             self.positions.iter_mut().for_each(|position| *position -= each);
         }
+        self.stuck = event.stuck.unwrap_or(self.stuck);
+        self.missing = event.missing.unwrap_or(self.missing);
         self.is_committed |= event.committed;
         self.given.max = event.max.or(self.given.max);
         self.given.paused = event.paused.unwrap_or(self.given.paused);
@@ -303,13 +315,13 @@ impl World {
     }
 
     /// Time passes: items come and go.
-    pub(super) fn pass(&mut self, seconds: i64) {
+    pub(crate) fn pass(&mut self, seconds: i64) {
         self.at += seconds;
         self.bring(self.arrive * seconds);
         self.serve(self.take * seconds);
     }
 
-    pub(super) fn bring(&mut self, items: i64) {
+    pub(crate) fn bring(&mut self, items: i64) {
         let count = i64::try_from(self.ends.len()).unwrap();
         if count == 0 {
             return;
@@ -323,13 +335,16 @@ impl World {
     }
 
     /// Every partition gives the same, as far as it has it; the rest comes from those that have more.
-    pub(super) fn serve(&mut self, items: i64) {
+    pub(crate) fn serve(&mut self, items: i64) {
         let mut left = items;
         while 0 < left {
-            let waiting = self.ends.iter().zip(&self.positions).filter(|(end, at)| at < end);
+            let served = |(at, _): &(usize, _)| *at != self.stuck;
+            let waiting = self.ends.iter().zip(&self.positions).enumerate().filter(served);
+            let waiting = waiting.filter(|(_, (end, at))| at < end);
             let Ok(count @ 1..) = i64::try_from(waiting.count()) else { return };
             let each = (left / count).max(1);
-            for (end, position) in self.ends.iter().zip(self.positions.iter_mut()) {
+            let all = self.ends.iter().zip(self.positions.iter_mut()).enumerate();
+            for (_, (end, position)) in all.filter(|(at, _)| *at != self.stuck) {
                 let taken = each.min(end - *position).min(left);
                 *position += taken;
                 left -= taken;
@@ -338,7 +353,7 @@ impl World {
     }
 
     /// The cluster takes a new count; pods are Ready at once.
-    pub(super) fn scale(&mut self, desired: u32, is_ours: bool) {
+    pub(crate) fn scale(&mut self, desired: u32, is_ours: bool) {
         self.version += 1;
         let workload = &mut self.workload;
         workload.resource_version = self.version.to_string().into();
@@ -351,14 +366,18 @@ impl World {
         workload.is_ours = is_ours && workload.writing == Writing::Apply;
     }
 
-    pub(super) fn observations(&self) -> BTreeMap<QuestionId, Observation> {
+    pub(crate) fn observations(&self) -> BTreeMap<QuestionId, Observation> {
         let missing = || Missing {
             label: "BrokerDown".into(),
             message: "no broker of kafka:9092 answers".into(),
             is_lasting: false,
             since: time(self.blind_since),
         };
-        let lost = || Lost { partitions: 1, of: 24, error: "leader not available".into() };
+        let lost = || Lost {
+            partitions: u32::try_from(self.missing.max(1)).unwrap(),
+            of: u32::try_from(self.ends.len()).unwrap(),
+            error: "leader not available".into(),
+        };
         let mut observations = BTreeMap::new();
         for (question, reading) in self.readings() {
             let frozen = self.frozen.get(&question).and_then(|old| old.reading().map(Arc::clone));
@@ -388,9 +407,12 @@ impl World {
                 end: self.ends[at],
                 position: self.positions[at],
                 is_committed: self.is_committed,
-                owner: None,
+                owner: self.given.consumers.map(|count| u32::try_from(id).unwrap() % count),
             };
-            let partitions: Vec<_> = (0..).zip(of).map(partition).collect();
+            let mut partitions: Vec<_> = (0..).zip(of).map(partition).collect();
+            if self.sight == "Partial" {
+                partitions.truncate(partitions.len() - self.missing);
+            }
             let queue = Queue {
                 backlog: partitions.iter().map(Partition::lag).sum(),
                 served_at: (0 < self.commits_at).then(|| time(self.commits_at)),
@@ -409,7 +431,7 @@ impl World {
         readings
     }
 
-    pub(super) fn pipeline(&self) -> Pipeline {
+    pub(crate) fn pipeline(&self) -> Pipeline {
         let given = &self.given;
         let id = pipeline_id();
         let source = |name: String, per_replica: Option<f64>| Source {
@@ -473,7 +495,7 @@ impl World {
         }
     }
 
-    pub(super) fn snapshot(&mut self) -> Snapshot {
+    pub(crate) fn snapshot(&mut self) -> Snapshot {
         self.workload.read_at = time(self.at);
         let target = match (&self.target, self.is_unseen) {
             (_, true) => Target::Unseen,
@@ -500,9 +522,14 @@ impl World {
     }
 
     /// One turn, its actions carried out as the story says.
-    pub(super) fn turn(&mut self) -> Step {
+    pub(crate) fn turn(&mut self) -> Step {
         let snapshot = self.snapshot();
-        let step = decide(&snapshot, &self.memory);
+        self.decide(&snapshot)
+    }
+
+    /// The same, of a snapshot taken before.
+    pub(crate) fn decide(&mut self, snapshot: &Snapshot) -> Step {
+        let step = decide(snapshot, &self.memory);
         self.memory.merge(step.memory.clone());
         for action in &step.plan.actions {
             self.carry_out(action);
@@ -579,6 +606,6 @@ fn name(source: usize) -> String {
     if source == 0 { "orders".into() } else { format!("orders{source}") }
 }
 
-pub(super) fn pipeline_id() -> PipelineId {
+pub(crate) fn pipeline_id() -> PipelineId {
     PipelineId { namespace: "shop".into(), name: "orders".into() }
 }

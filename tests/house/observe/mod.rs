@@ -10,3 +10,4 @@ mod sharing;
 mod scripted;
 mod owners;
 mod pressed;
+mod recorded;
