@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod tasks;
+pub mod proto;
 pub mod crd;
 pub mod watch;
 pub mod observe;

@@ -46,6 +46,8 @@ const HTTP: &[&str] = &[
     "usernameSecretRef",
     "passwordSecretRef",
     "tokenSecretRef",
+    "oauth2.clientIdSecretRef",
+    "oauth2.clientSecretSecretRef",
 ];
 /// Those of a Redis.
 const REDIS: &[&str] = &[
@@ -185,6 +187,13 @@ pub struct Endpoint {
 /// An HTTP server.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rules::rule("has(self.usernameSecretRef) == has(self.passwordSecretRef)", rules::NAME_WITH_PASSWORD),
+    rules::rule(
+        "[has(self.usernameSecretRef), has(self.tokenSecretRef), has(self.oauth2)].filter(x, x).size() <= 1",
+        rules::ONE_LOGIN
+    ),
+]))]
 pub struct HttpLogin {
     /// For example `http://prometheus:9090`. Without user and password.
     #[schemars(length(min = 1, max = 2048))]
@@ -201,10 +210,34 @@ pub struct HttpLogin {
     /// A bearer token instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<SecretRef>,
-    /// Headers to send, without secrets.
+    /// A token bought with client credentials instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2>,
+    /// Headers to send, without secrets: no Authorization, no Cookie.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = rules::texts, extend("maxProperties" = 16))]
     pub headers: BTreeMap<String, String>,
+}
+
+/// OAuth 2.0 client credentials: a token is bought when the last one is about to end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuth2 {
+    /// Where tokens are to be had.
+    #[schemars(length(min = 1, max = 2048))]
+    pub token_url: String,
+    /// Who.
+    pub client_id_secret_ref: SecretRef,
+    /// The client's secret.
+    pub client_secret_secret_ref: SecretRef,
+    /// What the token is for. Default: as the server says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 255)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub scopes: Vec<String>,
 }
 
 /// A Redis.

@@ -29,6 +29,11 @@ pub(super) const ONE_CONNECTION: &str = "exactly one of kafka, prometheus, rabbi
 pub(super) const ONE_CLUSTER: &str = "exactly one of bootstrapServers, strimzi must be set";
 /// Message of the rule on client certificates.
 pub(super) const CERT_WITH_KEY: &str = "certSecretRef and keySecretRef go together";
+/// Message of the rule on names and passwords.
+pub(super) const NAME_WITH_PASSWORD: &str = "usernameSecretRef and passwordSecretRef go together";
+/// Message of the rule on the ways to log in to an HTTP server.
+pub(super) const ONE_LOGIN: &str =
+    "at most one of usernameSecretRef, tokenSecretRef, oauth2 may be set";
 /// Message of the rule on SASL.
 pub(super) const SASL_LOGIN: &str = "this mechanism needs usernameSecretRef and passwordSecretRef";
 /// Message of the rule on a cluster-wide connection's Secrets.

@@ -248,7 +248,8 @@ pub struct Prometheus {
     /// What an empty answer means. Default Error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_empty: Option<OnEmpty>,
-    /// Threshold: the value that one replica serves, above 0, for example "0.5".
+    /// Threshold: the value that one replica serves, above 0, for example "0.5". Left out: the value is a number of items that wait,
+    /// and the objective sizes the stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
@@ -327,10 +328,11 @@ pub struct Http {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub path: Option<String>,
-    /// Where the number stands, for example $.queue.depth.
+    /// Where the number stands, for example $.queue.depth (RFC 9535). A text that is a time (RFC 3339) counts as its age in seconds.
     #[schemars(length(min = 1, max = 1024))]
     pub json_path: String,
-    /// Threshold: the value that one replica serves, above 0.
+    /// Threshold: the value that one replica serves, above 0. Left out: the value is a number of items that wait, and the objective
+    /// sizes the stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,

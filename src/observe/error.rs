@@ -15,17 +15,27 @@ pub enum Error {
         "no broker of {at} can be reached: {detail}; hint: check bootstrapServers, DNS and network policies"
     )]
     BrokerUnreachable {
-        /// Bootstrap address.
+        /// Where.
+        at: Arc<str>,
+        /// What the network said.
+        detail: String,
+    },
+    /// The server cannot be reached.
+    #[error(
+        "{at} cannot be reached: {detail}; hint: check the address in the Connection, DNS and network policies"
+    )]
+    Unreachable {
+        /// Where it should be.
         at: Arc<str>,
         /// What the network said.
         detail: String,
     },
     /// The server refused the login.
     #[error(
-        "{at} refuses the login: {detail}; hint: check the Secrets that the Connection names and its sasl.mechanism"
+        "{at} refuses the login: {detail}; hint: check the Secrets that the Connection names and the way it logs in"
     )]
     AuthenticationFailed {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// What the server said.
         detail: String,
@@ -35,7 +45,7 @@ pub enum Error {
         "no TLS with {at}: {detail}; hint: check that the listener speaks TLS and that its certificate is signed by the given CA for this name"
     )]
     TlsFailed {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// What failed.
         detail: String,
@@ -43,7 +53,7 @@ pub enum Error {
     /// A Secret's bytes are not what they should be.
     #[error("the {usage} for {at} cannot be used: {detail}; hint: PEM text is expected")]
     CredentialsInvalid {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// Which of them.
         usage: &'static str,
@@ -55,7 +65,7 @@ pub enum Error {
         "{at} has no topic {topic}; hint: create it or mend the name (a missing Describe permission looks the same)"
     )]
     UnknownTopic {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// Name of the topic.
         topic: String,
@@ -63,7 +73,7 @@ pub enum Error {
     /// We may not see the topic.
     #[error("{at} denies access to topic {topic}; hint: allow the operation Describe on it")]
     TopicDenied {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// Name of the topic.
         topic: String,
@@ -73,15 +83,83 @@ pub enum Error {
         "{at} denies access to consumer group {group}; hint: allow the operation Describe on it"
     )]
     GroupDenied {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// Name of the group.
         group: String,
     },
+    /// The server answers, but what is asked for is not there.
+    #[error("{at} has no {what}; hint: create it or mend the name")]
+    NotFound {
+        /// Where.
+        at: Arc<str>,
+        /// What is missing, and of what kind: `queue orders`.
+        what: String,
+    },
+    /// We may not see what is asked for.
+    #[error("{at} denies access to {what}: {detail}; hint: grant the login the right to read it")]
+    AccessDenied {
+        /// Where.
+        at: Arc<str>,
+        /// What it is.
+        what: String,
+        /// What the server said.
+        detail: String,
+    },
+    /// The server says that the question itself is wrong.
+    #[error("{at} refuses the query: {detail}")]
+    QueryRefused {
+        /// Where.
+        at: Arc<str>,
+        /// What the server said.
+        detail: String,
+    },
+    /// There is an answer, with nothing in it.
+    #[error(
+        "{at} answers {about} with nothing; hint: does it exist yet? where nothing means none, say so"
+    )]
+    EmptyAnswer {
+        /// Where.
+        at: Arc<str>,
+        /// What was asked.
+        about: String,
+    },
+    /// There are several answers where one was asked for.
+    #[error("{at} answers {about} with {count} values; hint: one is wanted, as sum(...) gives")]
+    ManyValues {
+        /// Where.
+        at: Arc<str>,
+        /// What was asked.
+        about: String,
+        /// How many came.
+        count: usize,
+    },
+    /// The answer is no number that can be used: NaN, infinite, negative, beyond reckoning, or no number at all.
+    #[error("{at} answers {about} with {value}, which is no count")]
+    BadValue {
+        /// Where.
+        at: Arc<str>,
+        /// What was asked.
+        about: String,
+        /// What came, cut short.
+        value: String,
+    },
+    /// The answer rests on data that is too old.
+    #[error(
+        "{at} answers {about} with a sample that is {age} s old; hint: is its exporter still scraped?"
+    )]
+    StaleSample {
+        /// Where.
+        at: Arc<str>,
+        /// What was asked.
+        about: String,
+        /// How old it is, in seconds.
+        age: u64,
+    },
     /// No answer came in time.
     #[error("no answer from {at} in time: {detail}")]
     Timeout {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// What we waited for.
         detail: String,
@@ -91,7 +169,7 @@ pub enum Error {
         "{at} now leads to cluster {is}, before it was {was}; hint: if that is meant, rename the Connection or restart"
     )]
     ClusterChanged {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// Id that we knew.
         was: Arc<str>,
@@ -103,7 +181,7 @@ pub enum Error {
         "topic {topic} of {at} ends before what group {group} committed: it was recreated or truncated; waiting for a second reading that agrees"
     )]
     OffsetWentBack {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// Name of the topic.
         topic: String,
@@ -113,7 +191,7 @@ pub enum Error {
     /// The server answered something else.
     #[error("{at} cannot answer {about}: {detail}")]
     SourceFailed {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
         /// Topic or group.
         about: String,
@@ -123,7 +201,7 @@ pub enum Error {
     /// The visit itself broke; a bug of ours.
     #[error("observing {at} failed inside Penstock; please report it")]
     InternalError {
-        /// Bootstrap address.
+        /// Where.
         at: Arc<str>,
     },
 }
@@ -133,12 +211,20 @@ impl Error {
     pub fn label(&self) -> &'static str {
         match self {
             Self::BrokerUnreachable { .. } => "BrokerUnreachable",
+            Self::Unreachable { .. } => "Unreachable",
             Self::AuthenticationFailed { .. } => "AuthenticationFailed",
             Self::TlsFailed { .. } => "TlsFailed",
             Self::CredentialsInvalid { .. } => "CredentialsInvalid",
             Self::UnknownTopic { .. } => "UnknownTopic",
             Self::TopicDenied { .. } => "TopicDenied",
             Self::GroupDenied { .. } => "GroupDenied",
+            Self::NotFound { .. } => "NotFound",
+            Self::AccessDenied { .. } => "AccessDenied",
+            Self::QueryRefused { .. } => "QueryRefused",
+            Self::EmptyAnswer { .. } => "EmptyAnswer",
+            Self::ManyValues { .. } => "ManyValues",
+            Self::BadValue { .. } => "BadValue",
+            Self::StaleSample { .. } => "StaleSample",
             Self::Timeout { .. } => "Timeout",
             Self::ClusterChanged { .. } => "ClusterChanged",
             Self::OffsetWentBack { .. } => "OffsetWentBack",
@@ -156,8 +242,16 @@ impl Error {
             | Self::UnknownTopic { .. }
             | Self::TopicDenied { .. }
             | Self::GroupDenied { .. }
+            | Self::NotFound { .. }
+            | Self::AccessDenied { .. }
+            | Self::QueryRefused { .. }
+            | Self::ManyValues { .. }
             | Self::ClusterChanged { .. } => true,
             Self::BrokerUnreachable { .. }
+            | Self::Unreachable { .. }
+            | Self::EmptyAnswer { .. }
+            | Self::BadValue { .. }
+            | Self::StaleSample { .. }
             | Self::Timeout { .. }
             | Self::OffsetWentBack { .. }
             | Self::SourceFailed { .. }
@@ -170,6 +264,7 @@ impl Error {
         matches!(
             self,
             Self::BrokerUnreachable { .. }
+                | Self::Unreachable { .. }
                 | Self::AuthenticationFailed { .. }
                 | Self::TlsFailed { .. }
                 | Self::CredentialsInvalid { .. }

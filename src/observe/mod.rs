@@ -16,10 +16,16 @@ mod error;
 mod office;
 mod visit;
 mod board;
+mod figure;
+mod tls;
+pub mod web;
 pub mod kafka;
+pub mod prometheus;
+pub mod http;
 
 pub use board::Polls;
 pub use error::Error;
+pub use figure::Unit;
 pub use office::Observe;
 
 /// What to read, where, how often.
@@ -42,6 +48,10 @@ pub struct Question {
 pub enum Address {
     /// A Kafka cluster.
     Kafka(kafka::Address),
+    /// A Prometheus.
+    Prometheus(prometheus::Address),
+    /// An HTTP server.
+    Http(http::Address),
 }
 
 /// The closed list of what can be asked.
@@ -49,9 +59,14 @@ pub enum Address {
 pub enum Ask {
     /// The lag of a consumer group.
     Kafka(kafka::Ask),
+    /// The value of a query.
+    Prometheus(prometheus::Ask),
+    /// A number in a JSON document.
+    Http(http::Ask),
 }
 
-/// Secret bytes by the name of their use (`username`, `password`, `ca`, `cert`, `key`), read by `watch::secrets`. Never printed.
+/// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `ca`, `cert`, `key`), read by
+/// `watch::secrets`. Never printed.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Credentials(BTreeMap<&'static str, Vec<u8>>);
 
@@ -96,6 +111,12 @@ pub trait Source: Sized + Send + 'static {
         asks: &[Asked<'_, Self::Ask>],
         deadline: Instant,
     ) -> impl Future<Output = Vec<Answer>> + Send;
+
+    /// Comes back when the server says by itself that something has happened: then all questions are asked soon. Never, for a source
+    /// that does not push. Dropped and called again at any time.
+    fn stir(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 
     /// Goes on with what an earlier client of the same address remembers.
     fn inherit(&mut self, old: &mut Self);

@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::board::{Board, Polls};
+use super::http::Http;
 use super::kafka::Kafka;
+use super::prometheus::Prometheus;
 use super::visit::{Errand, Orders, Visitor, locked};
-use super::{Address, Question};
+use super::{Address, Question, Source};
 use crate::clock::Clock;
 use crate::decide::{Missing, Observation, QuestionId};
 
@@ -156,11 +158,15 @@ impl Observe {
             first: Instant::now() + spread.mul_f64(fastrand::f64()),
         };
         match address {
-            Address::Kafka(to) => {
-                self.tasks.spawn_on(Visitor::<Kafka>::new(to.clone(), errand).run(), &self.runtime);
-            }
+            Address::Kafka(to) => self.send_out::<Kafka>(to, errand),
+            Address::Prometheus(to) => self.send_out::<Prometheus>(to, errand),
+            Address::Http(to) => self.send_out::<Http>(to, errand),
         }
         desk
+    }
+
+    fn send_out<S: Source>(&self, to: &S::Address, errand: Errand) {
+        self.tasks.spawn_on(Visitor::<S>::new(to.clone(), errand).run(), &self.runtime);
     }
 
     /// How often a question was asked since it came in force; `None` when it is not.

@@ -29,6 +29,8 @@ const PATIENCE_WHEN_REFUSED: u32 = 5;
 const PATIENCE_WHEN_AWAY: Duration = Duration::from_mins(2);
 /// One line for each server in this time, however it comes and goes.
 const COMPLAINT_EVERY: Duration = Duration::from_mins(1);
+/// A server that stirs is asked out of turn at most once in this time.
+const STIR: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two tries.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -80,6 +82,8 @@ pub(super) struct Visitor<S: Source> {
     /// Visits in a row in which the server gave no answer at all.
     silences: u32,
     not_before: Instant,
+    /// When the server's stirring last had it asked out of turn.
+    stirred: Instant,
     /// When the log was last told of a silence, while it lasts or since.
     complained: Option<Instant>,
 }
@@ -91,6 +95,14 @@ struct Candidate<S> {
     /// A login that was refused is tried ever more rarely: it costs the server more than us, and may lock the account.
     not_before: Instant,
     pause: Duration,
+}
+
+/// When the server stirs; never while there is no client.
+async fn stirred<S: Source>(client: Option<&mut S>) {
+    match client {
+        Some(client) => client.stir().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl<S: Source> Visitor<S> {
@@ -106,6 +118,7 @@ impl<S: Source> Visitor<S> {
             due: BTreeMap::new(),
             silences: 0,
             not_before: first,
+            stirred: first,
             complained: None,
         }
     }
@@ -121,6 +134,11 @@ impl<S: Source> Visitor<S> {
                         break;
                     }
                     self.take_orders();
+                }
+                () = stirred(self.client.as_mut()), if !self.due.is_empty() => {
+                    let soon = Instant::now().max(self.stirred + STIR);
+                    self.stirred = soon;
+                    self.due.values_mut().for_each(|due| *due = soon.min(*due));
                 }
                 () = tokio::time::sleep_until(next.max(self.not_before)), if !self.due.is_empty() => {
                     let stop = self.errand.stop.clone();

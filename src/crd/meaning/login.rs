@@ -1,22 +1,23 @@
-//! The connection that a source names: found, open to this namespace, and read into an address and the Secrets to log in with.
+//! The connection that a source names: found, open to this namespace, and what all kinds of connection have in common. The address is
+//! for the file of its kind.
 
 use std::sync::Arc;
 
-use super::source::{BROKERS, brokers};
-use super::{Code, Fault, Reader, SecretWanted, not_yet};
+use ::http::Uri;
+
+use super::{Code, Fault, Reader, SecretWanted};
 use crate::crd::connection;
-use crate::crd::login::{Kafka as Login, Mechanism as WrittenMechanism, SecretRef};
+use crate::crd::login::{SECRETS, SecretRef, Tls};
 use crate::crd::rules;
 use crate::crd::source::{ConnectionKind, ConnectionRef};
-use crate::observe::kafka;
 
 /// A connection, found and opened to us: what it says, and where its Secrets lie.
 pub(super) struct Found {
     /// How the address calls it.
-    id: String,
+    pub(super) id: String,
     /// How faults call it.
     title: String,
-    kind: connection::Kinds,
+    pub(super) kind: connection::Kinds,
     secret_namespace: String,
 }
 
@@ -101,83 +102,86 @@ impl Reader<'_> {
     }
 }
 
-/// Does this connection name any Secret that works today?
+/// Does this connection name any Secret, or what leads to one?
 fn names_secrets(kind: &connection::Kinds) -> bool {
-    kind.kafka.as_ref().is_some_and(|kafka| {
-        let tls = kafka.tls.clone().unwrap_or_default();
-        kafka.strimzi.is_some()
-            || kafka.sasl.is_some()
-            || tls.ca_secret_ref.is_some()
-            || tls.cert_secret_ref.is_some()
-            || tls.key_secret_ref.is_some()
+    let written = serde_json::to_value(kind).unwrap_or_default();
+    SECRETS.iter().any(|(kind, paths)| {
+        paths.iter().any(|path| {
+            let pointer = format!("/{kind}/{}", path.replace('.', "/"));
+            written.pointer(&pointer).is_some_and(|value| !value.is_null())
+        })
     })
 }
 
-/// The address of a Kafka connection, and the Secrets to log in with.
-pub(super) fn log_in(found: &Found) -> Result<(kafka::Address, Vec<SecretWanted>), Fault> {
-    let fault = |code, field: &str, message: &str| Fault {
-        path: format!("{} {field}", found.title),
-        code,
-        message: message.to_owned(),
-        hint: None,
-    };
-    let invalid = |field: &str, message: &str| fault(Code::InvalidConnection, field, message);
-    let Some(login) = &found.kind.kafka else {
-        return Err(fault(Code::ConnectionMismatch, "spec", "is no connection to kafka"));
-    };
-    if login.strimzi.is_some() {
-        return Err(not_yet(format!("{} spec.kafka.strimzi", found.title)));
+impl Found {
+    /// A fault of the connection's, at a field.
+    pub(super) fn invalid(&self, field: &str, message: impl Into<String>) -> Fault {
+        self.fault(Code::InvalidConnection, field, message)
     }
-    let Some(servers) = &login.bootstrap_servers else {
-        return Err(invalid("spec.kafka", rules::ONE_CLUSTER));
-    };
-    let bootstrap_servers =
-        brokers(servers).ok_or_else(|| invalid("spec.kafka.bootstrapServers", BROKERS))?;
-    let mut secrets = Vec::new();
-    if let Some(tls) = &login.tls {
+
+    /// The fault that it is of another kind.
+    pub(super) fn mismatch(&self, kind: &str) -> Fault {
+        self.fault(Code::ConnectionMismatch, "spec", format!("is no connection to {kind}"))
+    }
+
+    /// How faults call one of its fields.
+    pub(super) fn path(&self, field: &str) -> String {
+        format!("{} {field}", self.title)
+    }
+
+    fn fault(&self, code: Code, field: &str, message: impl Into<String>) -> Fault {
+        Fault { path: self.path(field), code, message: message.into(), hint: None }
+    }
+
+    /// A key to be read for this use.
+    pub(super) fn secret(
+        &self,
+        written: Option<&SecretRef>,
+        usage: &'static str,
+    ) -> Option<SecretWanted> {
+        written.map(|secret| SecretWanted {
+            namespace: self.secret_namespace.clone(),
+            name: secret.name.clone(),
+            key: secret.key.clone(),
+            usage,
+        })
+    }
+
+    /// What TLS needs.
+    pub(super) fn tls(&self, at: &str, tls: Option<&Tls>) -> Result<Vec<SecretWanted>, Fault> {
+        let Some(tls) = tls else { return Ok(Vec::new()) };
         if tls.cert_secret_ref.is_some() != tls.key_secret_ref.is_some() {
-            return Err(invalid("spec.kafka.tls", rules::CERT_WITH_KEY));
+            return Err(self.invalid(&format!("{at}.tls"), rules::CERT_WITH_KEY));
         }
-        secrets.extend(wanted(found, tls.ca_secret_ref.as_ref(), "ca"));
-        secrets.extend(wanted(found, tls.cert_secret_ref.as_ref(), "cert"));
-        secrets.extend(wanted(found, tls.key_secret_ref.as_ref(), "key"));
+        let wanted = [
+            self.secret(tls.ca_secret_ref.as_ref(), "ca"),
+            self.secret(tls.cert_secret_ref.as_ref(), "cert"),
+            self.secret(tls.key_secret_ref.as_ref(), "key"),
+        ];
+        Ok(wanted.into_iter().flatten().collect())
     }
-    let sasl = mechanism(found, login)?;
-    if let Some(written) = &login.sasl {
-        if written.username_secret_ref.is_none() || written.password_secret_ref.is_none() {
-            return Err(invalid("spec.kafka.sasl", rules::SASL_LOGIN));
-        }
-        secrets.extend(wanted(found, written.username_secret_ref.as_ref(), "username"));
-        secrets.extend(wanted(found, written.password_secret_ref.as_ref(), "password"));
-    }
-    let address = kafka::Address {
-        connection: found.id.clone(),
-        bootstrap_servers,
-        tls: login.tls.is_some(),
-        sasl,
-    };
-    Ok((address, secrets))
-}
 
-/// How to log in, if at all.
-fn mechanism(found: &Found, login: &Login) -> Result<Option<kafka::Mechanism>, Fault> {
-    match login.sasl.as_ref().map(|sasl| sasl.mechanism) {
-        None => Ok(None),
-        Some(WrittenMechanism::Plain) => Ok(Some(kafka::Mechanism::Plain)),
-        Some(WrittenMechanism::ScramSha256) => Ok(Some(kafka::Mechanism::ScramSha256)),
-        Some(WrittenMechanism::ScramSha512) => Ok(Some(kafka::Mechanism::ScramSha512)),
-        Some(WrittenMechanism::OauthBearer) => {
-            Err(not_yet(format!("{} spec.kafka.sasl.mechanism OAUTHBEARER", found.title)))
+    /// A URL of one of these schemes, without user, password, query and the slash at its end.
+    pub(super) fn url(
+        &self,
+        field: &str,
+        written: &str,
+        schemes: &[&str],
+    ) -> Result<String, Fault> {
+        let is_good = |uri: &Uri| {
+            let authority = uri.authority();
+            uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme))
+                && authority.is_some_and(|it| !it.host().is_empty() && !it.as_str().contains('@'))
+                && uri.query().is_none()
+        };
+        let is_url = written.len() <= 2048 && written.parse::<Uri>().is_ok_and(|uri| is_good(&uri));
+        if is_url {
+            return Ok(written.trim_end_matches('/').to_owned());
         }
+        let schemes = schemes.join(":// or ");
+        let message = format!(
+            "must be a URL that begins with {schemes}://, without user, password and query"
+        );
+        Err(self.invalid(field, message))
     }
-}
-
-/// A key to be read for this use.
-fn wanted(found: &Found, written: Option<&SecretRef>, usage: &'static str) -> Option<SecretWanted> {
-    written.map(|secret| SecretWanted {
-        namespace: found.secret_namespace.clone(),
-        name: secret.name.clone(),
-        key: secret.key.clone(),
-        usage,
-    })
 }

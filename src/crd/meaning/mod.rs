@@ -18,6 +18,9 @@ use crate::observe::{Address, Ask, Credentials, Question};
 
 mod stage;
 mod source;
+mod kafka;
+mod prometheus;
+mod http;
 mod login;
 mod objective;
 mod pause;
@@ -82,7 +85,7 @@ pub struct SecretWanted {
     pub name: String,
     /// Key in it.
     pub key: String,
-    /// Its use, as `Credentials` calls it: `username`, `password`, `ca`, `cert`, `key`.
+    /// Its use, as `Credentials` calls it: `username`, `password`, `token`, `ca`, `cert`, `key` and so on.
     pub usage: &'static str,
 }
 

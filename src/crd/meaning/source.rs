@@ -1,22 +1,39 @@
-//! The sources of a stage: what each is asked and at what pace. Where, and as whom, is `login`'s to say.
+//! The sources of a stage: what all kinds have in common. What each kind asks is for the file of its name, where and as whom is for
+//! `login`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::login::log_in;
-use super::{QuestionDraft, Reader, not_yet};
+use super::{Fault, QuestionDraft, Reader, SecretWanted, not_yet};
 use crate::crd::pipeline::Stage as WrittenStage;
 use crate::crd::quantity::{ABOVE_ZERO, NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
-use crate::crd::source::{
-    Isolation as WrittenIsolation, KINDS, Kafka, Kinds, OffsetReset as WrittenReset,
-    Source as Written,
-};
+use crate::crd::source::{KINDS, Kinds, Source as Written};
 use crate::decide::{QuestionId, Source};
-use crate::observe::{Address, Ask, kafka};
+use crate::observe::{Address, Ask, Unit};
 
-/// How often Kafka is asked when nobody says.
-const KAFKA_POLL: Duration = Duration::from_secs(2);
+/// How often a kind is asked when nobody says, where each question costs the server some work.
+pub(super) const SLOW_POLL: Duration = Duration::from_secs(15);
+
+/// Where to ask, and the Secrets to log in with.
+pub(super) type Place = (Address, Vec<SecretWanted>);
+
+/// What a kind makes of its own words.
+pub(super) struct Draft {
+    /// How often it is asked when nobody says.
+    pub(super) default_poll: Duration,
+    /// The threshold.
+    pub(super) per_replica: Option<f64>,
+    /// The question.
+    pub(super) ask: Ask,
+    /// Where it goes, or why it cannot be asked: then the stage is held, and the others go on.
+    pub(super) place: Result<Place, Fault>,
+}
+
+/// What a bare number counts as: with a threshold itself, without one a backlog.
+pub(super) fn unit(per_replica: Option<f64>) -> Unit {
+    if per_replica.is_some() { Unit::Gauge } else { Unit::Backlog }
+}
 
 impl Reader<'_> {
     /// Reads all sources of a stage.
@@ -59,66 +76,46 @@ impl Reader<'_> {
         if kinds.len() != 1 {
             self.refuse(at, rules::ONE_SOURCE);
         }
-        for kind in kinds.iter().filter(|kind| **kind != "kafka") {
-            self.faults.push(not_yet(format!("{at}.{kind}")));
-        }
-        let ask = written.kind.kafka.as_ref()?;
-        let source = Source {
-            name: written.name.as_str().into(),
-            question: QuestionId::new(&self.id, stage, &written.name),
-            poll_interval: own.or(poll).unwrap_or(KAFKA_POLL),
-            activation: activation.unwrap_or(0.0),
-            per_replica: self.threshold(format!("{at}.kafka.perReplica"), ask.per_replica.as_ref()),
-        };
-        self.kafka(&format!("{at}.kafka"), ask, &source);
-        Some(source)
-    }
-
-    /// Puts the question of a Kafka source, or says why it cannot be put.
-    fn kafka(&mut self, at: &str, written: &Kafka, source: &Source) {
-        let mut topics = BTreeSet::new();
-        if written.topics.is_empty() || written.topics.len() > 100 {
-            self.refuse(format!("{at}.topics"), "must have 1 to 100 items");
-        }
-        for (index, topic) in written.topics.iter().enumerate() {
-            self.text(format!("{at}.topics[{index}]"), topic, 249);
-            if !topics.insert(topic) {
-                self.refuse(format!("{at}.topics[{index}]"), "is named twice");
-            }
-        }
-        self.text(format!("{at}.group"), &written.group, 255);
-        let ask = Ask::Kafka(kafka::Ask {
-            topics: written.topics.clone(),
-            group: written.group.clone(),
-            offset_reset: match written.offset_reset {
-                Some(WrittenReset::Earliest) => kafka::OffsetReset::Earliest,
-                Some(WrittenReset::Latest) | None => kafka::OffsetReset::Latest,
-            },
-            isolation: match written.isolation {
-                Some(WrittenIsolation::ReadCommitted) => kafka::Isolation::ReadCommitted,
-                Some(WrittenIsolation::ReadUncommitted) | None => kafka::Isolation::ReadUncommitted,
-            },
-        });
-        let place = match (&written.connection_ref, &written.bootstrap_servers) {
-            (Some(reference), None) => self.found(at, reference).and_then(|found| log_in(&found)),
-            (None, Some(servers)) => match brokers(servers) {
-                Some(bootstrap_servers) => Ok((bare(bootstrap_servers), Vec::new())),
-                None => {
-                    return self.refuse(format!("{at}.bootstrapServers"), BROKERS);
-                }
-            },
-            (Some(_), Some(_)) | (None, None) => return self.refuse(at, rules::ONE_BROKER),
-        };
+        let Draft { default_poll, per_replica, ask, place } =
+            self.kind(at, &kinds, &written.kind)?;
+        let question = QuestionId::new(&self.id, stage, &written.name);
+        let poll_interval = own.or(poll).unwrap_or(default_poll);
         match place {
             Ok((address, secrets)) => self.questions.push(QuestionDraft {
-                id: source.question.clone(),
-                poll_interval: source.poll_interval,
-                address: Address::Kafka(address),
+                id: question.clone(),
+                poll_interval,
+                address,
                 ask,
                 secrets,
             }),
-            Err(fault) => self.unanswerable.push((source.question.clone(), fault)),
+            Err(fault) => self.unanswerable.push((question.clone(), fault)),
         }
+        Some(Source {
+            name: written.name.as_str().into(),
+            question,
+            poll_interval,
+            activation: activation.unwrap_or(0.0),
+            per_replica,
+        })
+    }
+
+    /// Reads what is particular to its kind; each has a file of its own.
+    fn kind(&mut self, at: &str, kinds: &[&str], written: &Kinds) -> Option<Draft> {
+        let mut draft = None;
+        for kind in kinds {
+            let at = format!("{at}.{kind}");
+            let read = match *kind {
+                "kafka" => written.kafka.as_ref().and_then(|kafka| self.kafka(&at, kafka)),
+                "prometheus" => written.prometheus.as_ref().map(|it| self.prometheus(&at, it)),
+                "http" => written.http.as_ref().map(|http| self.http(&at, http)),
+                _ => {
+                    self.faults.push(not_yet(at));
+                    None
+                }
+            };
+            draft = draft.or(read);
+        }
+        draft
     }
 
     /// Reads a quantity of 0 or more.
@@ -131,7 +128,7 @@ impl Reader<'_> {
     }
 
     /// Reads a threshold: a quantity above 0.
-    fn threshold(&mut self, path: String, written: Option<&Quantity>) -> Option<f64> {
+    pub(super) fn threshold(&mut self, path: String, written: Option<&Quantity>) -> Option<f64> {
         let read = written?.read().filter(|value| *value > 0.0);
         if read.is_none() {
             self.refuse(path, ABOVE_ZERO);
@@ -139,9 +136,6 @@ impl Reader<'_> {
         read
     }
 }
-
-/// What a list of brokers must look like.
-pub(super) const BROKERS: &str = "must be host:port, or several of them with commas between";
 
 /// The kinds that a source sets.
 fn written_kinds(kind: &Kinds) -> Vec<&'static str> {
@@ -164,23 +158,4 @@ fn written_kinds(kind: &Kinds) -> Vec<&'static str> {
         kind.dagster.is_some(),
     ];
     KINDS.into_iter().zip(is_set).filter(|(_, is_set)| *is_set).map(|(kind, _)| kind).collect()
-}
-
-/// An address without a login.
-fn bare(bootstrap_servers: String) -> kafka::Address {
-    kafka::Address { connection: String::new(), bootstrap_servers, tls: false, sasl: None }
-}
-
-/// `host:port` pairs without blanks, in the order written; `None` when one is no such pair.
-pub(super) fn brokers(written: &str) -> Option<String> {
-    let pairs: Vec<&str> = written.split(',').map(str::trim).collect();
-    let is_pair = |pair: &str| {
-        pair.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty()
-                && !host.contains(char::is_whitespace)
-                && port.bytes().all(|b| b.is_ascii_digit())
-                && port.parse::<u16>().is_ok_and(|port| port > 0)
-        })
-    };
-    (written.len() <= 2048 && pairs.iter().all(|pair| is_pair(pair))).then(|| pairs.join(","))
 }

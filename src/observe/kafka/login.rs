@@ -5,13 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{Address, Mechanism};
-use crate::observe::{Credentials, Error};
+use crate::observe::{Credentials, Error, tls};
 
 /// What every connection of a client needs.
 pub(super) struct Login {
@@ -41,7 +37,8 @@ impl Login {
             usage,
             detail: detail.to_owned(),
         };
-        let tls = if to.tls { Some(connector(keys, &invalid)?) } else { None };
+        let tls =
+            if to.tls { Some(TlsConnector::from(Arc::new(tls::config(&at, keys)?))) } else { None };
         let sasl = match to.sasl {
             None => None,
             Some(mechanism) => {
@@ -55,50 +52,5 @@ impl Login {
             }
         };
         Ok(Self { tls, sasl })
-    }
-}
-
-fn connector(
-    keys: &Credentials,
-    invalid: &impl Fn(&'static str, &str) -> Error,
-) -> Result<TlsConnector, Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| invalid("ca", &error.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    match keys.bytes("ca") {
-        Some(pem) => {
-            for certificate in certificates(pem).map_err(|detail| invalid("ca", detail))? {
-                roots.add(certificate).map_err(|error| invalid("ca", &error.to_string()))?;
-            }
-        }
-        None => {
-            // A system has a hundred and some roots; one that cannot be parsed harms nobody.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let builder = builder.with_root_certificates(roots);
-    let config = match (keys.bytes("cert"), keys.bytes("key")) {
-        (None, None) => builder.with_no_client_auth(),
-        (Some(cert), Some(key)) => {
-            let chain = certificates(cert).map_err(|detail| invalid("cert", detail))?;
-            let key = PrivateKeyDer::from_pem_slice(key)
-                .map_err(|_| invalid("key", "it holds no private key that is not encrypted"))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| invalid("key", &error.to_string()))?
-        }
-        (Some(_), None) => return Err(invalid("key", "there is a cert, but no key")),
-        (None, Some(_)) => return Err(invalid("cert", "there is a key, but no cert")),
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
-    let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    match all {
-        Ok(all) if all.is_empty() => Err("it holds no certificate"),
-        Ok(all) => Ok(all),
-        Err(_) => Err("it is not well-formed PEM"),
     }
 }

@@ -42,9 +42,8 @@ impl Source for Kafka {
     type Ask = Ask;
 
     fn ask_of(ask: &crate::observe::Ask) -> Option<&Ask> {
-        match ask {
-            crate::observe::Ask::Kafka(ask) => Some(ask),
-        }
+        let crate::observe::Ask::Kafka(ask) = ask else { return None };
+        Some(ask)
     }
 
     fn connect(to: &Address, keys: &Credentials, clock: Clock) -> Result<Self, Error> {

@@ -46,7 +46,7 @@ fn the_shortest_pipeline_means_one_stage_and_one_question() {
             sasl: None,
         })
     );
-    let Ask::Kafka(ask) = &question.ask;
+    let Ask::Kafka(ask) = &question.ask else { panic!("no Kafka") };
     assert_eq!((ask.topics.as_slice(), ask.group.as_str()), (&["orders".to_owned()][..], "enrich"));
     assert_eq!(ask.offset_reset, kafka::OffsetReset::Latest);
     assert_eq!(ask.isolation, kafka::Isolation::ReadUncommitted);
@@ -115,7 +115,8 @@ fn idle_keeps_nothing_for_five_minutes_unless_it_says_so() {
 #[test]
 fn brokers_are_read_with_blanks_and_refused_without_a_port() {
     let servers = |text: &str| [("/spec/stages/0/sources/0/kafka/bootstrapServers", json!(text))];
-    let Address::Kafka(address) = &meaning(&servers("a:1, b:2 ,c:3")).questions[0].address;
+    let spaced = meaning(&servers("a:1, b:2 ,c:3"));
+    let Address::Kafka(address) = &spaced.questions[0].address else { panic!("no Kafka") };
     assert_eq!(address.bootstrap_servers, "a:1,b:2,c:3");
     for bad in ["kafka", "kafka:", "kafka:0", "kafka:99999", ":9092", "a:1,", "a b:1", "a:+1"] {
         let said = faults(&servers(bad));
@@ -305,7 +306,7 @@ fn a_cluster_connection_is_open_to_the_namespaces_it_allows_with_secrets_that_ma
     let written = through("ClusterConnection");
     let around = Around::with(std::slice::from_ref(&open));
     let meaning = read(&written, &around).unwrap();
-    let Address::Kafka(address) = &meaning.questions[0].address;
+    let Address::Kafka(address) = &meaning.questions[0].address else { panic!("no Kafka") };
     assert_eq!(address.connection, "/events");
     assert!(meaning.questions[0].secrets.iter().all(|secret| secret.namespace == "kafka"));
 

@@ -1,29 +1,34 @@
-//! What every source must do, told once: answers in order, errors that are not zero, silence when nothing is asked, and coming back after
-//! the line was cut. A new source gives a [`Server`] and passes the same tale.
+//! What every source must do, told once: answers in order, errors that are not zero, silence when nothing is asked, coming back after
+//! the line was cut, and no number out of nonsense. A new source gives a [`Server`] and passes the same tale.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use penstock::decide::Observation;
-use penstock::observe::{Address, Ask, Credentials, Question};
+use penstock::observe::web::{self, Login};
+use penstock::observe::{Address, Ask, Credentials, Question, Unit, http, prometheus};
 use tokio::time::Instant;
 
 use super::broker::Broker;
+use super::line::Line;
 use super::rig::*;
+use super::webs::Web;
 
 /// A server of some kind, in the hands of the test.
-trait Server {
+pub(super) trait Server {
     async fn start() -> Self;
     fn address(&self) -> Address;
     /// How to ask for the backlog of a queue.
     fn ask(&self, queue: &str) -> Ask;
     /// Makes the queue if need be, and its backlog this large.
-    fn fill(&self, queue: &str, backlog: i64);
+    fn fill(&self, queue: &str, backlog: i32);
     /// Hangs up on everybody, until mended.
     fn cut(&self);
     fn mend(&self);
     /// Connections and requests ever made.
     fn traffic(&self) -> (usize, usize);
+    /// Talks nonsense to whatever is asked, in the way of this number, until mended; false when there is no such way.
+    fn rave(&self, way: usize) -> bool;
 }
 
 impl Server for Broker {
@@ -39,8 +44,8 @@ impl Server for Broker {
         Ask::Kafka(ask(&[queue], "group"))
     }
 
-    fn fill(&self, queue: &str, backlog: i64) {
-        self.topic(queue, &[(0, backlog)]);
+    fn fill(&self, queue: &str, backlog: i32) {
+        self.topic(queue, &[(0, backlog.into())]);
     }
 
     fn cut(&self) {
@@ -54,6 +59,218 @@ impl Server for Broker {
     fn traffic(&self) -> (usize, usize) {
         let state = self.state();
         (state.connections, state.requests.values().sum())
+    }
+
+    /// What Kafka makes of nonsense is told in `scripted` and, byte by byte, at the foot of `wire`.
+    fn rave(&self, _: usize) -> bool {
+        false
+    }
+}
+
+/// A server of ours behind a line.
+pub(super) struct Behind {
+    pub(super) web: Web,
+    pub(super) line: Line,
+}
+
+impl Behind {
+    pub(super) async fn start() -> Self {
+        let web = Web::start().await;
+        let line = Line::to(web.address, None).await;
+        Self { web, line }
+    }
+
+    pub(super) fn address(&self) -> web::Address {
+        web::Address {
+            connection: "shop/web".to_owned(),
+            url: format!("http://{}", self.line.address),
+            headers: Vec::new(),
+            login: Login::Nobody,
+        }
+    }
+
+    fn fill(&self, queue: &str, backlog: i32) {
+        let mut desk = self.web.desk();
+        desk.queues.insert(queue.to_owned(), backlog);
+        desk.nonsense = None;
+    }
+
+    fn traffic(&self) -> (usize, usize) {
+        (self.line.calls(), self.web.desk().requests)
+    }
+
+    fn rave(&self, ways: &[(u16, String)], way: usize) -> bool {
+        self.web.desk().nonsense = ways.get(way).cloned();
+        way < ways.len()
+    }
+}
+
+/// Nonsense that any HTTP server may talk.
+fn web_nonsense() -> Vec<(u16, String)> {
+    let huge = format!(r#"{{"queue": {{"depth": 1}}, "x": "{}"}}"#, "x".repeat(2 << 20));
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    [
+        (200, ""),
+        (200, "<html>0</html>"),
+        (200, "0"),
+        (200, "null"),
+        (200, "[]"),
+        (200, "{}"),
+        (200, r#"{"queue": {"depth": "#),
+        (200, &huge),
+        (200, &deep),
+        (204, ""),
+        (302, r#"{"queue": {"depth": 0}}"#),
+        (400, r#"{"queue": {"depth": 0}}"#),
+        (401, r#"{"queue": {"depth": 0}}"#),
+        (403, r#"{"queue": {"depth": 0}}"#),
+        (429, r#"{"queue": {"depth": 0}}"#),
+        (500, r#"{"queue": {"depth": 0}}"#),
+        (503, "Service Unavailable"),
+    ]
+    .map(|(status, said)| (status, said.to_owned()))
+    .to_vec()
+}
+
+/// A Prometheus.
+struct Prometheus(Behind);
+
+impl Server for Prometheus {
+    async fn start() -> Self {
+        Self(Behind::start().await)
+    }
+
+    fn address(&self) -> Address {
+        Address::Prometheus(self.0.address())
+    }
+
+    fn ask(&self, queue: &str) -> Ask {
+        let query = format!("sum(queue_{queue})");
+        let on_empty = prometheus::OnEmpty::Error;
+        Ask::Prometheus(prometheus::Ask { query, on_empty, unit: Unit::Gauge })
+    }
+
+    fn fill(&self, queue: &str, backlog: i32) {
+        self.0.fill(queue, backlog);
+    }
+
+    fn cut(&self) {
+        self.0.line.cut();
+    }
+
+    fn mend(&self) {
+        self.0.line.mend();
+    }
+
+    fn traffic(&self) -> (usize, usize) {
+        self.0.traffic()
+    }
+
+    fn rave(&self, way: usize) -> bool {
+        let vector = |values: &[&str]| {
+            let one = |value: &&str| format!(r#"{{"metric": {{}}, "value": [1, {value}]}}"#);
+            let all: Vec<String> = values.iter().map(one).collect();
+            let all = all.join(", ");
+            format!(
+                r#"{{"status": "success", "data": {{"resultType": "vector", "result": [{all}]}}}}"#
+            )
+        };
+        let mut ways = web_nonsense();
+        let values = [
+            "\"NaN\"",
+            "\"+Inf\"",
+            "\"-Inf\"",
+            "\"-1\"",
+            "\"1e300\"",
+            "\"\"",
+            "\"x\"",
+            "1",
+            "null",
+        ];
+        ways.extend(values.map(|value| (200, vector(&[value]))));
+        ways.push((200, vector(&[])));
+        ways.push((200, vector(&["\"0\"", "\"0\""])));
+        ways.push((500, vector(&["\"0\""])));
+        ways.push((
+            200,
+            r#"{"status": "success", "data": {"resultType": "matrix", "result": []}}"#.to_owned(),
+        ));
+        ways.push((
+            200,
+            r#"{"status": "success", "data": {"resultType": "string", "result": [1, "0"]}}"#
+                .to_owned(),
+        ));
+        ways.push((
+            200,
+            r#"{"status": "error", "data": {"resultType": "scalar", "result": [1, "0"]}}"#
+                .to_owned(),
+        ));
+        ways.push((200, r#"{"status": "success"}"#.to_owned()));
+        ways.push((
+            200,
+            vector(&["\"0\""]).replacen('{', r#"{"warnings": ["a store is away"], "#, 1),
+        ));
+        ways.push((
+            422,
+            r#"{"status": "error", "errorType": "execution", "error": "too many samples"}"#
+                .to_owned(),
+        ));
+        self.0.rave(&ways, way)
+    }
+}
+
+/// A document on the web for each queue.
+struct Documents(Behind);
+
+impl Server for Documents {
+    async fn start() -> Self {
+        Self(Behind::start().await)
+    }
+
+    fn address(&self) -> Address {
+        Address::Http(self.0.address())
+    }
+
+    fn ask(&self, queue: &str) -> Ask {
+        Ask::Http(http::Ask {
+            path: queue.to_owned(),
+            json_path: "$.queue.depth".to_owned(),
+            unit: Unit::Backlog,
+        })
+    }
+
+    fn fill(&self, queue: &str, backlog: i32) {
+        self.0.fill(queue, backlog);
+    }
+
+    fn cut(&self) {
+        self.0.line.cut();
+    }
+
+    fn mend(&self) {
+        self.0.line.mend();
+    }
+
+    fn traffic(&self) -> (usize, usize) {
+        self.0.traffic()
+    }
+
+    fn rave(&self, way: usize) -> bool {
+        let mut ways = web_nonsense();
+        let values = [
+            "null",
+            "true",
+            "[0]",
+            "{}",
+            "-1",
+            "1e300",
+            r#""""#,
+            r#""NaN""#,
+            r#""soon""#,
+            r#""2999-01-01T00:00:00Z""#,
+        ];
+        ways.extend(values.map(|value| (200, format!(r#"{{"queue": {{"depth": {value}}}}}"#))));
+        self.0.rave(&ways, way)
     }
 }
 
@@ -82,14 +299,14 @@ async fn tale<S: Server>() {
     watcher.observe.ask(questions);
     assert_eq!(watcher.visited().await.len(), 4);
     for (name, backlog) in [("b3", 3), ("a1", 1), ("d2", 2)] {
-        assert_eq!(queue(&watcher.latest(name).unwrap()).backlog, backlog);
+        watcher.until_amount(name, f64::from(backlog)).await;
     }
     let unknown = watcher.latest("c0").unwrap();
-    assert!(matches!(&unknown, Observation::Failed(missing) if missing.is_lasting), "{unknown:?}");
+    assert!(matches!(unknown, Observation::Failed(_)), "{unknown:?}");
 
     // A later reading is later, and sees what changed.
     server.fill("one", 5);
-    watcher.until_backlog("a1", 5).await;
+    watcher.until_amount("a1", 5.0).await;
 
     // A cut line is told within the deadline, keeps what was known, and mends within two polls.
     server.cut();
@@ -99,8 +316,20 @@ async fn tale<S: Server>() {
     assert!(matches!(stale, Observation::Stale(..)), "{stale:?}");
     server.mend();
     let mended = Instant::now();
-    watcher.until_backlog("a1", 5).await;
+    watcher.until_amount("a1", 5.0).await;
     assert!(mended.elapsed() < POLL * 2 + Duration::from_millis(300), "{:?}", mended.elapsed());
+
+    // Nonsense is no number: what was known is kept, and told to be old.
+    let mut way = 0;
+    while server.rave(way) {
+        let (first, second) = (watcher.visited().await, watcher.visited().await);
+        assert!(!first.is_empty() && !second.is_empty());
+        let seen = watcher.latest("a1").unwrap();
+        assert!(!seen.is_fresh(), "way {way}: {seen:?}");
+        server.fill("one", 5);
+        watcher.until_amount("a1", 5.0).await;
+        way += 1;
+    }
 
     // No more questions, no more traffic.
     watcher.observe.ask(Vec::new());
@@ -114,4 +343,14 @@ async fn tale<S: Server>() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_keeps_the_contract() {
     tale::<Broker>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_keeps_the_contract() {
+    tale::<Prometheus>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_keeps_the_contract() {
+    tale::<Documents>().await;
 }

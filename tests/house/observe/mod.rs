@@ -1,8 +1,10 @@
-//! Observing: what a Kafka cluster says, and what is made of its silences. The cluster is librdkafka's mock, which speaks the real
-//! protocol over TCP, so time is real here, and short.
+//! Observing: what servers say, and what is made of their silences. Kafka is librdkafka's mock and a broker of our own, the others are
+//! servers of a few lines; all speak over TCP, so time is real here, and short.
 
 mod rig;
 mod broker;
+mod line;
+mod webs;
 mod contract;
 mod answers;
 mod faults;
@@ -11,3 +13,6 @@ mod scripted;
 mod owners;
 mod pressed;
 mod recorded;
+mod logins;
+mod prometheus;
+mod http;

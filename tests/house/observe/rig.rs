@@ -100,6 +100,13 @@ impl Watcher {
         queue(&seen)
     }
 
+    pub(super) async fn until_amount(&mut self, name: &str, wished: f64) -> Observation {
+        self.until(name, |seen| {
+            seen.is_fresh() && amount(seen).is_some_and(|it| (it - wished).abs() < 1e-9)
+        })
+        .await
+    }
+
     /// Waits for the next visit.
     pub(super) async fn visited(&mut self) -> Vec<QuestionId> {
         tokio::time::timeout(SOON, self.wakes.recv()).await.unwrap().unwrap()
@@ -123,8 +130,16 @@ impl Watcher {
 pub(super) fn queue(seen: &Observation) -> Queue {
     match &seen.reading().unwrap().value {
         Value::Queue(queue) => queue.clone(),
-        Value::Gauge(_) => panic!("kafka speaks of queues"),
+        Value::Gauge(_) => panic!("this is no queue"),
     }
+}
+
+/// What waits, or the bare number; `None` when nothing was read.
+pub(super) fn amount(seen: &Observation) -> Option<f64> {
+    Some(match &seen.reading()?.value {
+        Value::Queue(queue) => f64::from(u32::try_from(queue.backlog).unwrap()),
+        Value::Gauge(number) => *number,
+    })
 }
 
 /// The word for what is missing; empty when nothing is.

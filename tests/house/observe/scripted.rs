@@ -113,7 +113,7 @@ fn with_password(question: &Question, password: &str) -> Question {
     let mut keys = Credentials::default();
     keys.put("username", b"penstock".to_vec());
     keys.put("password", password.as_bytes().to_vec());
-    let Address::Kafka(mut address) = question.address.clone();
+    let Address::Kafka(mut address) = question.address.clone() else { panic!("no Kafka") };
     address.sasl = Some(Mechanism::Plain);
     Question { address: Address::Kafka(address), credentials: Arc::new(keys), ..question.clone() }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::kinds::{Kind, kinds};
 use super::{Changes, stage};
 
 /// What is written of each kind of source that does not work yet; together the samples of a kind write all of its leaves.
@@ -24,12 +25,6 @@ pub(super) fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
                 json!({"connectionRef": at(), "stream": "todo", "group": "g"}),
             ],
         ),
-        (
-            "prometheus",
-            vec![
-                json!({"connectionRef": at(), "query": "sum(x)", "onEmpty": "Zero", "perReplica": "0.5"}),
-            ],
-        ),
         ("postgres", vec![json!({"connectionRef": at(), "query": "SELECT 1", "perReplica": 5})]),
         ("mysql", vec![json!({"connectionRef": at(), "query": "SELECT 1", "perReplica": 5})]),
         (
@@ -42,12 +37,6 @@ pub(super) fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
                 "connectionRef": at(), "queueUrl": "https://sqs/q", "excludeInFlight": true, "includeDelayed": true,
                 "perReplica": 5,
             })],
-        ),
-        (
-            "http",
-            vec![
-                json!({"connectionRef": at(), "path": "/depth", "jsonPath": "$.n", "perReplica": 5}),
-            ],
         ),
         (
             "external",
@@ -148,6 +137,9 @@ fn gates() -> Vec<Changes> {
     ];
     let mut sources: Vec<Value> = kafka.iter().map(|kafka| json!({"kafka": kafka})).collect();
     for (kind, samples) in later_sources() {
+        sources.extend(samples.iter().map(|sample| json!({kind: sample})));
+    }
+    for Kind { name: kind, sources: samples, .. } in kinds() {
         sources.extend(samples.iter().map(|sample| json!({kind: sample})));
     }
     sources

@@ -83,12 +83,6 @@ pub(super) fn later_connections() -> BTreeMap<&'static str, Value> {
     let tls =
         || json!({"caSecretRef": secret(), "certSecretRef": secret(), "keySecretRef": secret()});
     let endpoint = || json!({"url": "x://y", "tls": tls(), "usernameSecretRef": secret(), "passwordSecretRef": secret()});
-    let http = || {
-        let mut http = endpoint();
-        put(&mut http, "/tokenSecretRef", &secret());
-        put(&mut http, "/headers", &json!({"X-Scope": "a"}));
-        http
-    };
     let server = || {
         let mut server = endpoint();
         put(&mut server, "/url", &Value::Null);
@@ -112,8 +106,6 @@ pub(super) fn later_connections() -> BTreeMap<&'static str, Value> {
         "secretAccessKeySecretRef": secret(),
     });
     BTreeMap::from([
-        ("prometheus", http()),
-        ("http", http()),
         ("rabbitmq", endpoint()),
         ("nats", endpoint()),
         ("external", endpoint()),

@@ -14,8 +14,10 @@ use super::{Around, CLUSTER_CONNECTION, CONNECTION, PIPELINE, put, read, yaml};
 mod working;
 mod later;
 mod logins;
+mod kinds;
 mod play;
 
+use kinds::{Kind, changed_leaves, kinds};
 use later::{later_sources, refused};
 use logins::{later_connections, working_logins, working_openings};
 use working::working;
@@ -112,6 +114,17 @@ fn every_leaf_of_a_pipeline_matters_or_is_refused_by_its_path() {
         assert_ne!(before, after, "{leaf} changes no decision");
         assert!(open.remove(leaf), "{leaf} is no leaf, or stands here twice");
     }
+    for Kind { name: kind, sources, connections } in kinds() {
+        let before = |source: &Value| of_kind(kind, source, &connections[0]);
+        for sample in &sources {
+            let known = play::decided(&before(sample));
+            for (leaf, after) in changed_leaves(sample) {
+                let after = play::decided(&before(&after));
+                assert_ne!(known, after, "{kind}{leaf} changes no decision");
+                open.remove(&format!("spec.stages[].sources[].{kind}{leaf}"));
+            }
+        }
+    }
     for (subtree, path, samples) in refused() {
         let mut found = BTreeSet::new();
         for sample in &samples {
@@ -136,6 +149,18 @@ fn every_leaf_of_a_pipeline_matters_or_is_refused_by_its_path() {
         }
     }
     assert!(open.is_empty(), "neither used nor refused: {open:#?}");
+}
+
+/// What a pipeline means with a source of this kind, which names this connection.
+fn of_kind(kind: &str, source: &Value, connection: &Value) -> Meaning {
+    let source = json!({"name": "orders", kind: source});
+    let known = vec![(stage!("/ratePerReplica"), json!(50)), (stage!("/sources/0"), source)];
+    let mut around = yaml(CONNECTION);
+    put(&mut around, "/spec", &json!({kind: connection}));
+    let checked = CHECKER.check(&around, &Neighbours::default());
+    assert!(checked.faults.is_empty(), "{kind}: {:?}", checked.faults);
+    let written = changed(PIPELINE, &[&known]);
+    read(&written, &Around::with(&[around])).unwrap_or_else(|faults| panic!("{kind}: {faults:?}"))
 }
 
 /// A pipeline whose source names the connection.
@@ -191,6 +216,19 @@ fn every_leaf_of_a_connection_matters_or_is_refused_by_its_path() {
         assert_eq!(fault.code, Code::NotYetSupported);
         assert!(fault.path.ends_with(" spec.kafka.strimzi"), "{fault}");
         open.retain(|leaf| !leaf.starts_with("spec.kafka.strimzi."));
+        // Each leaf of the other kinds that work makes a difference, too.
+        for Kind { name: of, sources, connections } in kinds() {
+            for sample in &connections {
+                let known = of_kind(of, &sources[0], sample);
+                assert!(known.unanswerable.is_empty(), "{of}: {:?}", known.unanswerable);
+                let known = play::decided(&known);
+                for (leaf, after) in changed_leaves(sample) {
+                    let after = play::decided(&of_kind(of, &sources[0], &after));
+                    assert_ne!(known, after, "{of}{leaf} changes no decision");
+                    open.remove(&format!("spec.{of}{leaf}"));
+                }
+            }
+        }
         // The others are refused by the source that would use them.
         let sources: BTreeMap<_, _> = later_sources().into_iter().collect();
         for (of, sample) in later_connections() {

@@ -68,7 +68,7 @@ fn logs_in(draft: &QuestionDraft) -> bool {
         ("penstock", "username"),
         ("penstock", "password"),
     ];
-    let Address::Kafka(address) = &draft.address;
+    let Address::Kafka(address) = &draft.address else { return true };
     let named = draft.secrets.iter().map(|secret| (secret.name.as_str(), secret.key.as_str()));
     let lies_well = |namespace: &str| namespace == "shop" || namespace == "kafka";
     draft.secrets.is_empty()
@@ -219,8 +219,9 @@ impl Hour {
     /// What the broker says: the group `enrich` reads topic `orders`; another group, topic or broker has its own count. In each topic
     /// one partition has no commit at first, and each partition ends with an open transaction.
     fn reading(&self, draft: &QuestionDraft) -> Reading {
-        let Address::Kafka(address) = &draft.address;
-        let Ask::Kafka(ask) = &draft.ask;
+        let (Address::Kafka(address), Ask::Kafka(ask)) = (&draft.address, &draft.ask) else {
+            return self.other_reading(draft);
+        };
         let mut more = 0;
         if address.bootstrap_servers.starts_with("other") {
             more += 2_000;
@@ -258,5 +259,23 @@ impl Hour {
             ..Queue::default()
         };
         Reading { at: time(self.at), value: Value::Queue(queue) }
+    }
+
+    /// What any other server says: items that wait, and more of them by a number of its own for each question, address and login. A kind
+    /// that is asked for a bare number says half of that.
+    fn other_reading(&self, draft: &QuestionDraft) -> Reading {
+        let text = format!("{:?} {:?} {:?}", draft.ask, draft.address, draft.secrets);
+        let mark = text.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |mark, byte| {
+            (mark ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
+        });
+        let more = u32::try_from(mark >> 32).unwrap() % 997 * 7;
+        let waiting = u32::try_from(self.end - self.position).unwrap() + more;
+        let value = if text.contains("unit: Gauge") {
+            Value::Gauge(f64::from(waiting) / 2.0)
+        } else {
+            let backlog = waiting.into();
+            Value::Queue(Queue { backlog, ..Queue::default() })
+        };
+        Reading { at: time(self.at), value }
     }
 }

@@ -1,0 +1,125 @@
+//! What a Kafka source asks, and how its connection logs in.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::login::Found;
+use super::source::{Draft, Place};
+use super::{Fault, Reader, not_yet};
+use crate::crd::login::{Kafka as Login, Mechanism as WrittenMechanism};
+use crate::crd::rules;
+use crate::crd::source::{Isolation as WrittenIsolation, Kafka, OffsetReset as WrittenReset};
+use crate::observe::{Address, Ask, kafka};
+
+/// How often Kafka is asked when nobody says.
+const POLL: Duration = Duration::from_secs(2);
+/// What a list of brokers must look like.
+const BROKERS: &str = "must be host:port, or several of them with commas between";
+
+impl Reader<'_> {
+    /// Reads a Kafka source.
+    pub(super) fn kafka(&mut self, at: &str, written: &Kafka) -> Option<Draft> {
+        let per_replica = self.threshold(format!("{at}.perReplica"), written.per_replica.as_ref());
+        let mut topics = BTreeSet::new();
+        if written.topics.is_empty() || written.topics.len() > 100 {
+            self.refuse(format!("{at}.topics"), "must have 1 to 100 items");
+        }
+        for (index, topic) in written.topics.iter().enumerate() {
+            self.text(format!("{at}.topics[{index}]"), topic, 249);
+            if !topics.insert(topic) {
+                self.refuse(format!("{at}.topics[{index}]"), "is named twice");
+            }
+        }
+        self.text(format!("{at}.group"), &written.group, 255);
+        let ask = Ask::Kafka(kafka::Ask {
+            topics: written.topics.clone(),
+            group: written.group.clone(),
+            offset_reset: match written.offset_reset {
+                Some(WrittenReset::Earliest) => kafka::OffsetReset::Earliest,
+                Some(WrittenReset::Latest) | None => kafka::OffsetReset::Latest,
+            },
+            isolation: match written.isolation {
+                Some(WrittenIsolation::ReadCommitted) => kafka::Isolation::ReadCommitted,
+                Some(WrittenIsolation::ReadUncommitted) | None => kafka::Isolation::ReadUncommitted,
+            },
+        });
+        let place = match (&written.connection_ref, &written.bootstrap_servers) {
+            (Some(reference), None) => self.found(at, reference).and_then(|found| place(&found)),
+            (None, Some(servers)) => {
+                let Some(bootstrap_servers) = brokers(servers) else {
+                    self.refuse(format!("{at}.bootstrapServers"), BROKERS);
+                    return None;
+                };
+                Ok((Address::Kafka(bare(bootstrap_servers)), Vec::new()))
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                self.refuse(at, rules::ONE_BROKER);
+                return None;
+            }
+        };
+        Some(Draft { default_poll: POLL, per_replica, ask, place })
+    }
+}
+
+/// The address of a Kafka connection, and the Secrets to log in with.
+fn place(found: &Found) -> Result<Place, Fault> {
+    let Some(login) = &found.kind.kafka else { return Err(found.mismatch("kafka")) };
+    if login.strimzi.is_some() {
+        return Err(not_yet(found.path("spec.kafka.strimzi")));
+    }
+    let Some(servers) = &login.bootstrap_servers else {
+        return Err(found.invalid("spec.kafka", rules::ONE_CLUSTER));
+    };
+    let bootstrap_servers =
+        brokers(servers).ok_or_else(|| found.invalid("spec.kafka.bootstrapServers", BROKERS))?;
+    let mut secrets = found.tls("spec.kafka", login.tls.as_ref())?;
+    let sasl = mechanism(found, login)?;
+    if let Some(written) = &login.sasl {
+        if written.username_secret_ref.is_none() || written.password_secret_ref.is_none() {
+            return Err(found.invalid("spec.kafka.sasl", rules::SASL_LOGIN));
+        }
+        secrets.extend(found.secret(written.username_secret_ref.as_ref(), "username"));
+        secrets.extend(found.secret(written.password_secret_ref.as_ref(), "password"));
+    }
+    let address = kafka::Address {
+        connection: found.id.clone(),
+        bootstrap_servers,
+        tls: login.tls.is_some(),
+        sasl,
+    };
+    Ok((Address::Kafka(address), secrets))
+}
+
+/// How to log in, if at all.
+fn mechanism(found: &Found, login: &Login) -> Result<Option<kafka::Mechanism>, Fault> {
+    match login.sasl.as_ref().map(|sasl| sasl.mechanism) {
+        None => Ok(None),
+        Some(WrittenMechanism::Plain) => Ok(Some(kafka::Mechanism::Plain)),
+        Some(WrittenMechanism::ScramSha256) => Ok(Some(kafka::Mechanism::ScramSha256)),
+        Some(WrittenMechanism::ScramSha512) => Ok(Some(kafka::Mechanism::ScramSha512)),
+        Some(WrittenMechanism::OauthBearer) => {
+            Err(not_yet(found.path("spec.kafka.sasl.mechanism OAUTHBEARER")))
+        }
+    }
+}
+
+/// An address without a login.
+fn bare(bootstrap_servers: String) -> kafka::Address {
+    kafka::Address { connection: String::new(), bootstrap_servers, tls: false, sasl: None }
+}
+
+/// `host:port` pairs without blanks, in the order written; `None` when one is no such pair.
+fn brokers(written: &str) -> Option<String> {
+    let pairs: Vec<&str> = written.split(',').map(str::trim).collect();
+    (written.len() <= 2048 && pairs.iter().all(|pair| is_pair(pair))).then(|| pairs.join(","))
+}
+
+/// Is this `host:port`?
+pub(super) fn is_pair(pair: &str) -> bool {
+    pair.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty()
+            && !host.contains(char::is_whitespace)
+            && port.bytes().all(|b| b.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}

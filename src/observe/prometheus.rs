@@ -1,0 +1,303 @@
+//! Prometheus, and what speaks its query API: the value of an instant query. One client for each address; equal queries are asked once.
+//! What is empty, not a number, many or partial is told as what it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use prometheus_http_query::Client;
+use prometheus_http_query::response::{Data, PromqlResult, Sample};
+use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+pub use super::web::Address;
+
+use super::figure::{Unit, line};
+use super::web::{AT_ONCE, Web, refused};
+use super::{Answer, Asked, Credentials, Error, Source};
+use crate::clock::Clock;
+use crate::decide::{Lost, Value};
+
+/// The least age at which a sample is stale; else three polls.
+const STALE: Duration = Duration::from_mins(2);
+/// How long one query may take. Less than a visit, so that a slow one leaves time for others.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Queries longer than this are posted, since URLs are cut off by proxies.
+const LONG: usize = 2000;
+
+/// What to read: the value of a query.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ask {
+    /// `PromQL` that gives one number.
+    pub query: String,
+    /// What an answer without a value means.
+    pub on_empty: OnEmpty,
+    /// What the number counts as.
+    pub unit: Unit,
+}
+
+/// What an answer without a value means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnEmpty {
+    /// Nothing is known.
+    #[default]
+    Error,
+    /// None.
+    Zero,
+}
+
+/// A Prometheus, visited.
+pub(crate) struct Prometheus {
+    web: Web,
+    client: Client,
+    /// Queries that were too slow last time: they are asked last, so that they delay no other.
+    slow: BTreeSet<String>,
+}
+
+/// What is asked of one query.
+#[derive(Debug, Clone, Copy)]
+struct Query {
+    /// From this age on its sample is stale.
+    stale: Duration,
+}
+
+/// What came of one query.
+#[derive(Debug, Clone)]
+enum Found {
+    Nothing,
+    One { value: f64, warning: Option<String> },
+}
+
+/// The envelope of every answer.
+#[derive(Debug, Deserialize)]
+struct Envelope {
+    status: String,
+    data: Option<PromqlResult>,
+    error: Option<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
+}
+
+impl Source for Prometheus {
+    type Address = Address;
+    type Ask = Ask;
+
+    fn ask_of(ask: &super::Ask) -> Option<&Ask> {
+        let super::Ask::Prometheus(ask) = ask else { return None };
+        Some(ask)
+    }
+
+    fn connect(to: &Address, keys: &Credentials, _: Clock) -> Result<Self, Error> {
+        let web = Web::new(to, keys)?;
+        let client = Client::from(web.client().clone(), &to.url).map_err(|error| {
+            Error::Unreachable { at: Arc::clone(web.at()), detail: line(&error.to_string()) }
+        })?;
+        Ok(Self { web, client, slow: BTreeSet::new() })
+    }
+
+    async fn greet(&mut self, deadline: Instant) -> Result<(), Error> {
+        self.web.log_in(deadline).await?;
+        self.ask("vector(1)", deadline).await.map(drop)
+    }
+
+    async fn read(&mut self, asks: &[Asked<'_, Ask>], deadline: Instant) -> Vec<Answer> {
+        if asks.is_empty() {
+            return Vec::new();
+        }
+        if let Err(error) = self.web.log_in(deadline).await {
+            return vec![Err(error); asks.len()];
+        }
+        let mut queries: BTreeMap<&str, Query> = BTreeMap::new();
+        for Asked { ask, poll_interval, .. } in asks {
+            let stale = STALE.max(*poll_interval * 3);
+            let query = queries.entry(&ask.query).or_insert(Query { stale });
+            query.stale = query.stale.min(stale);
+        }
+        let (slow, quick): (Vec<_>, Vec<_>) =
+            queries.into_iter().partition(|(text, _)| self.slow.contains(*text));
+        let this = &*self;
+        let all: Vec<_> = quick
+            .into_iter()
+            .chain(slow)
+            .map(|(text, query)| async move { (text, this.found(text, query, deadline).await) })
+            .collect();
+        let found: BTreeMap<&str, Result<Found, Error>> =
+            futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
+        let answers = asks.iter().map(|asked| self.answer(asked.ask, &found)).collect();
+        let is_late = |found: &Result<Found, Error>| matches!(found, Err(Error::Timeout { .. }));
+        let late = found.iter().filter(|(_, found)| is_late(found));
+        self.slow = late.map(|(text, _)| (*text).to_owned()).collect();
+        let is_refused =
+            |found: &Result<Found, Error>| matches!(found, Err(Error::AuthenticationFailed { .. }));
+        if found.values().any(is_refused) {
+            self.web.discard_token();
+        }
+        answers
+    }
+
+    fn inherit(&mut self, old: &mut Self) {
+        self.slow = std::mem::take(&mut old.slow);
+    }
+
+    fn forget(&mut self, in_force: &[&Ask]) {
+        self.slow.retain(|text| in_force.iter().any(|ask| ask.query == *text));
+    }
+
+    async fn close(self) {}
+}
+
+impl Prometheus {
+    /// What one query gives, unless its sample is stale.
+    async fn found(&self, text: &str, query: Query, deadline: Instant) -> Result<Found, Error> {
+        let deadline = deadline.min(Instant::now() + PATIENCE);
+        if !is_selector(text) {
+            return self.ask(text, deadline).await.and_then(|said| self.value(text, said));
+        }
+        // A selector says when its sample was made. An expression does not: its time is the time it was asked.
+        let ages = format!("timestamp({text})");
+        let (value, made) = futures::join!(self.ask(text, deadline), self.ask(&ages, deadline));
+        let found = self.value(text, value?)?;
+        let made = made.ok().and_then(|said| only(said.data?.data())?.ok());
+        match made.map(|made| made.timestamp() - made.value()) {
+            Some(age) if query.stale.as_secs_f64() < age => {
+                let age = Duration::try_from_secs_f64(age).unwrap_or(Duration::MAX).as_secs();
+                Err(Error::StaleSample { at: self.at(), about: line(text), age })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn at(&self) -> Arc<str> {
+        Arc::clone(self.web.at())
+    }
+
+    /// Puts one query.
+    async fn ask(&self, text: &str, deadline: Instant) -> Result<Envelope, Error> {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let mut query = self.client.query(text).timeout(i64::try_from(left).unwrap_or(0).max(1));
+        if let Some(token) = self.web.token() {
+            query = query.header::<_, HeaderValue>(AUTHORIZATION, token);
+        }
+        let sent = async {
+            if LONG < text.len() { query.post_raw().await } else { query.get_raw().await }
+        };
+        let (status, body) = self.web.answer(deadline, sent).await?;
+        let said = serde_json::from_slice::<Envelope>(&body);
+        match said {
+            Ok(said) if status.is_success() && said.status == "success" => Ok(said),
+            Ok(Envelope { error: Some(error), .. }) => Err(match status {
+                StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+                    Error::QueryRefused { at: self.at(), detail: line(&error) }
+                }
+                _ => self.failed(text, line(&error)),
+            }),
+            Ok(_) | Err(_) if !status.is_success() => {
+                Err(refused(&self.at(), "query API", status, &body))
+            }
+            Ok(_) => Err(self.failed(text, "its answer has no data".to_owned())),
+            Err(_) => Err(self.failed(text, "its answer is not what Prometheus says".to_owned())),
+        }
+    }
+
+    fn failed(&self, text: &str, detail: String) -> Error {
+        Error::SourceFailed { at: self.at(), about: line(text), detail }
+    }
+
+    /// The one value of an answer.
+    fn value(&self, text: &str, said: Envelope) -> Result<Found, Error> {
+        let data =
+            said.data.ok_or_else(|| self.failed(text, "its answer has no data".to_owned()))?;
+        let Some(sample) = only(data.data()) else { return Ok(Found::Nothing) };
+        let sample = sample.map_err(|count| match count {
+            0 => Error::QueryRefused {
+                at: self.at(),
+                detail: format!("{} gives a range, not an instant", line(text)),
+            },
+            count => Error::ManyValues { at: self.at(), about: line(text), count },
+        })?;
+        // What only comments on the query is no loss of data.
+        let is_loss = |warning: &&String| !warning.starts_with("PromQL ");
+        let warning = said.warnings.iter().find(is_loss).map(|warning| line(warning));
+        Ok(Found::One { value: sample.value(), warning })
+    }
+
+    /// What a query's value means to one ask.
+    fn answer(&self, ask: &Ask, found: &BTreeMap<&str, Result<Found, Error>>) -> Answer {
+        let about = line(&ask.query);
+        let found = found.get(ask.query.as_str()).cloned();
+        match found.ok_or_else(|| Error::InternalError { at: self.at() })?? {
+            Found::One { value, warning } => {
+                let value = ask.unit.value(&self.at(), &about, value)?;
+                let lost = warning.map(|error| Lost { partitions: 0, of: 0, error: error.into() });
+                Ok((value, lost))
+            }
+            Found::Nothing if ask.on_empty == OnEmpty::Zero => {
+                let none: Value = ask.unit.value(&self.at(), &about, 0.0)?;
+                Ok((none, None))
+            }
+            Found::Nothing => Err(Error::EmptyAnswer { at: self.at(), about }),
+        }
+    }
+}
+
+/// The one sample of an answer; `None` when it is empty, else how many there are; none for a range.
+fn only(data: &Data) -> Option<Result<Sample, usize>> {
+    match data {
+        Data::Scalar(sample) => Some(Ok(*sample)),
+        Data::Vector(vector) => match vector.as_slice() {
+            [] => None,
+            [one] => Some(Ok(*one.sample())),
+            many => Some(Err(many.len())),
+        },
+        Data::Matrix(_) => Some(Err(0)),
+    }
+}
+
+/// Is this a metric's name, perhaps with matchers in braces, and nothing else?
+fn is_selector(text: &str) -> bool {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+    let (name, rest) = text.split_at(end.unwrap_or(text.len()));
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let rest = rest.trim_start();
+    if rest.is_empty() {
+        return !name.is_empty();
+    }
+    let Some(inside) = rest.strip_prefix('{') else { return false };
+    let mut quote = None;
+    let mut chars = inside.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (Some('"' | '\''), '\\') => drop(chars.next()),
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '}') => return at + 1 == inside.len(),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_selector;
+
+    #[test]
+    fn a_selector_is_told_from_an_expression() {
+        for text in
+            ["up", " up ", "up{}", r#"up{job="a"}"#, r#"{__name__="x"}"#, r#"a:b{x="}\"}"}"#]
+        {
+            assert!(is_selector(text), "{text}");
+        }
+        for text in
+            ["", "1", "sum(up)", "up + 1", "up{} offset 5m", "up[5m]", r#"up{a="b"} > 1"#, "up{"]
+        {
+            assert!(!is_selector(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! One HTTP server as a client sees it: a login, a deadline, a bounded answer. Used by the sources that speak HTTP; what an answer means
+//! is theirs to say. Follows no redirect, so that a login goes where it was meant to; takes no compressed answer, so that none grows.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Response, StatusCode, redirect};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::figure::line;
+use super::{Credentials, Error, tls};
+
+/// Requests of one client on their way at once, and so the most connections it opens.
+pub(super) const AT_ONCE: usize = 4;
+/// An answer longer than this is not read.
+const LONGEST: usize = 1 << 20;
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(2);
+/// A token is renewed so long before it ends.
+const RENEWAL: Duration = Duration::from_secs(30);
+/// How long a token is used whose end is not said.
+const USE: Duration = Duration::from_mins(5);
+
+/// An HTTP server and how to log in. Secrets are not part of it: they come as `Credentials`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// Sets addresses of one server with different credentials apart: the Connection's `namespace/name`.
+    pub connection: String,
+    /// Scheme, host, port and perhaps a path; without user, password and query. `https` takes `ca` from the credentials, else the
+    /// system's roots; with `cert` and `key` also mutual.
+    pub url: String,
+    /// Headers to send with every request.
+    pub headers: Vec<(String, String)>,
+    /// How to log in.
+    pub login: Login,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+/// How to log in to an HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Login {
+    /// Not at all, or by client certificate.
+    Nobody,
+    /// `username` and `password` of the credentials.
+    Basic,
+    /// `token` of the credentials.
+    Bearer,
+    /// OAuth 2.0 client credentials (RFC 6749 section 4.4): `client-id` and `client-secret` of the credentials buy a token.
+    OAuth2 {
+        /// Where.
+        token_url: String,
+        /// For what; may be empty.
+        scopes: Vec<String>,
+    },
+}
+
+/// A client of one HTTP server.
+#[derive(Debug)]
+pub(super) struct Web {
+    at: Arc<str>,
+    client: Client,
+    purse: Option<Purse>,
+}
+
+/// What buys tokens, and the latest.
+struct Purse {
+    token_url: String,
+    scopes: String,
+    id: String,
+    secret: String,
+    token: Option<(HeaderValue, Instant)>,
+}
+
+impl fmt::Debug for Purse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Purse").field("token_url", &self.token_url).finish_non_exhaustive()
+    }
+}
+
+/// What a token server says.
+#[derive(Deserialize)]
+struct Sold {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+impl Web {
+    /// A client; does not wait for the server.
+    pub(super) fn new(to: &Address, keys: &Credentials) -> Result<Self, Error> {
+        let at: Arc<str> = to.url.as_str().into();
+        let mut headers = HeaderMap::new();
+        for (name, value) in &to.headers {
+            // Checked when they were read; what is no header after all is not sent.
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+            {
+                headers.insert(name, value);
+            }
+        }
+        let text = |usage: &'static str| text(&at, keys, usage);
+        let mut purse = None;
+        match &to.login {
+            Login::Nobody => {}
+            Login::Basic => {
+                let pair = format!("{}:{}", text("username")?, text("password")?);
+                let value = format!("Basic {}", STANDARD.encode(pair));
+                headers.insert(AUTHORIZATION, secret(&at, "password", &value)?);
+            }
+            Login::Bearer => {
+                let value = format!("Bearer {}", text("token")?);
+                headers.insert(AUTHORIZATION, secret(&at, "token", &value)?);
+            }
+            Login::OAuth2 { token_url, scopes } => {
+                purse = Some(Purse {
+                    token_url: token_url.clone(),
+                    scopes: scopes.join(" "),
+                    id: text("client-id")?,
+                    secret: text("client-secret")?,
+                    token: None,
+                });
+            }
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls::config(&at, keys)?)
+            .default_headers(headers)
+            .user_agent(concat!("penstock/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .pool_max_idle_per_host(AT_ONCE)
+            .connect_timeout(CONNECT)
+            .build();
+        match client {
+            Ok(client) => Ok(Self { at, client, purse }),
+            Err(error) => {
+                Err(Error::CredentialsInvalid { at, usage: "ca", detail: detail(&error) })
+            }
+        }
+    }
+
+    /// Its name in errors.
+    pub(super) fn at(&self) -> &Arc<str> {
+        &self.at
+    }
+
+    /// The client inside, for libraries that want one.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Buys a token when one is needed and the last is about to end.
+    pub(super) async fn log_in(&mut self, deadline: Instant) -> Result<(), Error> {
+        let Some(purse) = &mut self.purse else { return Ok(()) };
+        let now = Instant::now();
+        if purse.token.as_ref().is_some_and(|(_, until)| now < *until) {
+            return Ok(());
+        }
+        let mut form = vec![("grant_type", "client_credentials")];
+        if !purse.scopes.is_empty() {
+            form.push(("scope", &purse.scopes));
+        }
+        let request = self
+            .client
+            .post(&purse.token_url)
+            .basic_auth(&purse.id, Some(&purse.secret))
+            .form(&form)
+            .send();
+        let seller: Arc<str> = purse.token_url.as_str().into();
+        let response = within(&seller, deadline, request).await?;
+        let status = response.status();
+        let body = body(&seller, deadline, response).await?;
+        if !status.is_success() {
+            return Err(Error::AuthenticationFailed {
+                at: seller,
+                detail: format!("status {}", status.as_u16()),
+            });
+        }
+        let refused = |detail: &str| Error::AuthenticationFailed {
+            at: Arc::clone(&seller),
+            detail: detail.to_owned(),
+        };
+        let sold: Sold = serde_json::from_slice(&body)
+            .map_err(|_| refused("its answer holds no access_token"))?;
+        let value = secret(&seller, "token", &format!("Bearer {}", sold.access_token))?;
+        let lasts = sold.expires_in.map_or(USE, Duration::from_secs).min(Duration::from_hours(24));
+        // A token that hardly lasts is used for half of its life.
+        let until = now + lasts.saturating_sub(RENEWAL).max(lasts / 2);
+        purse.token = Some((value, until));
+        Ok(())
+    }
+
+    /// What to send as `authorization` besides what the client sends anyhow.
+    pub(super) fn token(&self) -> Option<HeaderValue> {
+        self.purse.as_ref()?.token.as_ref().map(|(value, _)| value.clone())
+    }
+
+    /// The server did not take the token: the next visit buys another.
+    pub(super) fn discard_token(&mut self) {
+        if let Some(purse) = &mut self.purse {
+            purse.token = None;
+        }
+    }
+
+    /// A request for a document, logged in.
+    pub(super) fn get(&self, url: &str) -> reqwest::RequestBuilder {
+        let request = self.client.get(url);
+        match self.token() {
+            Some(token) => request.header(AUTHORIZATION, token),
+            None => request,
+        }
+    }
+
+    /// The status and the body of an answer.
+    pub(super) async fn answer<E: std::error::Error + 'static>(
+        &self,
+        deadline: Instant,
+        request: impl Future<Output = Result<Response, E>>,
+    ) -> Result<(StatusCode, Vec<u8>), Error> {
+        let response = within(&self.at, deadline, request).await?;
+        let status = response.status();
+        if status == StatusCode::UNAUTHORIZED {
+            let detail = "status 401".to_owned();
+            return Err(Error::AuthenticationFailed { at: Arc::clone(&self.at), detail });
+        }
+        Ok((status, body(&self.at, deadline, response).await?))
+    }
+}
+
+/// The error of a status that is no success, for what was asked.
+pub(super) fn refused(at: &Arc<str>, what: &str, status: StatusCode, said: &[u8]) -> Error {
+    let at = Arc::clone(at);
+    let said = line(&String::from_utf8_lossy(said));
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => Error::NotFound { at, what: what.to_owned() },
+        StatusCode::FORBIDDEN => {
+            Error::AccessDenied { at, what: what.to_owned(), detail: "status 403".to_owned() }
+        }
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+            Error::QueryRefused { at, detail: said }
+        }
+        _ => {
+            let mut detail = format!("status {}", status.as_u16());
+            if status.is_redirection() {
+                detail.push_str(", a redirect; hint: give the Connection the address it leads to");
+            }
+            Error::SourceFailed { at, about: what.to_owned(), detail }
+        }
+    }
+}
+
+/// Waits for an answer, at most until the deadline.
+async fn within<E: std::error::Error + 'static>(
+    at: &Arc<str>,
+    deadline: Instant,
+    request: impl Future<Output = Result<Response, E>>,
+) -> Result<Response, Error> {
+    match tokio::time::timeout_at(deadline, request).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => Err(fault(at, &error)),
+        Err(_) => Err(late(at)),
+    }
+}
+
+fn late(at: &Arc<str>) -> Error {
+    Error::Timeout { at: Arc::clone(at), detail: "waited for its answer".to_owned() }
+}
+
+/// Reads a body, at most so long and until the deadline.
+async fn body(at: &Arc<str>, deadline: Instant, mut response: Response) -> Result<Vec<u8>, Error> {
+    let too_long = || Error::SourceFailed {
+        at: Arc::clone(at),
+        about: "the question".to_owned(),
+        detail: "its answer is longer than 1 MiB".to_owned(),
+    };
+    if response.content_length().is_some_and(|length| LONGEST as u64 <= length) {
+        return Err(too_long());
+    }
+    let mut whole = Vec::new();
+    loop {
+        match tokio::time::timeout_at(deadline, response.chunk()).await {
+            Ok(Ok(Some(chunk))) if whole.len() + chunk.len() < LONGEST => whole.extend(&chunk),
+            Ok(Ok(Some(_))) => return Err(too_long()),
+            Ok(Ok(None)) => return Ok(whole),
+            Ok(Err(error)) => return Err(fault(at, &error)),
+            Err(_) => return Err(late(at)),
+        }
+    }
+}
+
+/// What became of a request that has no answer.
+pub(super) fn fault(at: &Arc<str>, error: &(dyn std::error::Error + 'static)) -> Error {
+    use tokio_rustls::rustls::Error as Tls;
+    let at = Arc::clone(at);
+    let detail = detail(error);
+    let is_timeout = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout)
+    };
+    if chain(error).any(<dyn std::error::Error>::is::<Tls>) {
+        Error::TlsFailed { at, detail }
+    } else if chain(error).any(is_timeout) {
+        Error::Timeout { at, detail }
+    } else {
+        Error::Unreachable { at, detail }
+    }
+}
+
+/// The innermost cause, which says most; never the URL.
+fn detail(error: &(dyn std::error::Error + 'static)) -> String {
+    line(&chain(error).last().map(ToString::to_string).unwrap_or_default())
+}
+
+/// An error and its causes, outermost first. What an I/O error wraps is a cause, too, though `source` leaps over it.
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |cause| {
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        wrapped
+            .map(|inner| -> &(dyn std::error::Error + 'static) { inner })
+            .or_else(|| cause.source())
+    })
+}
+
+/// A credential that is text.
+fn text(at: &Arc<str>, keys: &Credentials, usage: &'static str) -> Result<String, Error> {
+    let invalid = |detail: &str| Error::CredentialsInvalid {
+        at: Arc::clone(at),
+        usage,
+        detail: detail.to_owned(),
+    };
+    let bytes = keys.bytes(usage).ok_or_else(|| invalid("there is none"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))?;
+    // A file put into a Secret often ends with a line feed that is no part of the word.
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A header that is never printed.
+fn secret(at: &Arc<str>, usage: &'static str, value: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(value).map_err(|_| Error::CredentialsInvalid {
+        at: Arc::clone(at),
+        usage,
+        detail: "it holds a character that no header may have".to_owned(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

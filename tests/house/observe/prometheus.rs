@@ -1,0 +1,149 @@
+//! Prometheus beyond the contract: what is empty, partial or old, equal queries, slow queries, many questions on few connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock::decide::{Observation, Value};
+use penstock::observe::prometheus::{Ask, OnEmpty};
+use penstock::observe::{Address, Ask as AnyAsk, Credentials, Question, Unit};
+
+use super::contract::Behind;
+use super::rig::*;
+
+fn question(server: &Behind, name: &str, query: &str, on_empty: OnEmpty, unit: Unit) -> Question {
+    Question {
+        id: id(name),
+        poll_interval: POLL,
+        address: Address::Prometheus(server.address()),
+        credentials: Arc::new(Credentials::default()),
+        ask: AnyAsk::Prometheus(Ask { query: query.to_owned(), on_empty, unit }),
+    }
+}
+
+fn put(server: &Behind, queue: &str, depth: i32) {
+    server.web.desk().queues.insert(queue.to_owned(), depth);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_answer_is_zero_only_where_the_owner_says_so() {
+    let server = Behind::start().await;
+    let mut watcher = Watcher::asking(vec![
+        question(&server, "held", "sum(queue_none)", OnEmpty::Error, Unit::Gauge),
+        question(&server, "zero", "sum(queue_none)", OnEmpty::Zero, Unit::Gauge),
+        question(&server, "none", "sum(queue_none)", OnEmpty::Zero, Unit::Backlog),
+    ]);
+    watcher.until_amount("zero", 0.0).await;
+    assert_eq!(queue(&watcher.latest("none").unwrap()).backlog, 0);
+    assert_eq!(label(&watcher.latest("held").unwrap()), "EmptyAnswer");
+    // All three were one query.
+    assert_eq!(server.web.desk().requests, 1);
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_metric_whose_sample_is_old_is_stale_and_not_zero() {
+    let server = Behind::start().await;
+    put(&server, "a", 7);
+    server.web.desk().sample_age = 30.0;
+    let mut watcher =
+        Watcher::asking(vec![question(&server, "a", "queue_a", OnEmpty::Zero, Unit::Gauge)]);
+    watcher.until_amount("a", 7.0).await;
+    server.web.desk().sample_age = 121.0;
+    let stale = watcher.until("a", |seen| !seen.is_fresh()).await;
+    assert_eq!(label(&stale), "StaleSample");
+    assert_eq!(amount(&stale), Some(7.0));
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_with_a_warning_is_partial_and_may_only_raise() {
+    let server = Behind::start().await;
+    put(&server, "a", 7);
+    let mut watcher =
+        Watcher::asking(vec![question(&server, "a", "sum(queue_a)", OnEmpty::Error, Unit::Gauge)]);
+    watcher.until_amount("a", 7.0).await;
+    let said = |warning: &str| {
+        format!(
+            r#"{{"status": "success", "warnings": ["{warning}"],
+                "data": {{"resultType": "scalar", "result": [1, "3"]}}}}"#
+        )
+    };
+    server.web.desk().nonsense = Some((200, said("no store matched for shard 2")));
+    let seen = watcher.until("a", |seen| !seen.is_fresh()).await;
+    let Observation::Partial(reading, lost) = seen else { panic!("{seen:?}") };
+    assert_eq!(reading.value, Value::Gauge(3.0));
+    assert_eq!(&*lost.error, "no store matched for shard 2");
+    // A comment on the query itself is no loss.
+    server.web.desk().nonsense = Some((200, said("PromQL info: metric might not be a counter")));
+    watcher.until_amount("a", 3.0).await;
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_refused_or_gives_many_series_is_told_in_the_servers_words() {
+    let server = Behind::start().await;
+    put(&server, "a", 7);
+    let mut watcher =
+        Watcher::asking(vec![question(&server, "a", "sum(queue_a)", OnEmpty::Error, Unit::Gauge)]);
+    watcher.until_amount("a", 7.0).await;
+    let said =
+        r#"{"status": "error", "errorType": "bad_data", "error": "1:5: parse error: unclosed"}"#;
+    server.web.desk().nonsense = Some((400, said.to_owned()));
+    let seen = watcher.until("a", |seen| label(seen) == "QueryRefused").await;
+    let Observation::Stale(_, missing) = seen else { panic!("{seen:?}") };
+    assert!(missing.message.contains("1:5: parse error: unclosed"), "{}", missing.message);
+    assert!(missing.is_lasting);
+    let one = r#"{"metric": {}, "value": [1, "1"]}"#;
+    let many = format!(
+        r#"{{"status": "success", "data": {{"resultType": "vector", "result": [{one}, {one}, {one}]}}}}"#
+    );
+    server.web.desk().nonsense = Some((200, many));
+    let seen = watcher.until("a", |seen| label(seen) == "ManyValues").await;
+    let Observation::Stale(_, missing) = seen else { panic!("{seen:?}") };
+    assert!(missing.message.contains("with 3 values; hint: one is wanted"), "{}", missing.message);
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_hangs_delays_no_other() {
+    let server = Behind::start().await;
+    put(&server, "good", 1);
+    let slow = ["a", "b", "c", "d", "e"];
+    server.web.desk().hangs = Some("slow_".to_owned());
+    let mut questions: Vec<_> = slow
+        .iter()
+        .map(|name| {
+            question(&server, name, &format!("sum(slow_{name})"), OnEmpty::Error, Unit::Gauge)
+        })
+        .collect();
+    questions.push(question(&server, "z", "sum(queue_good)", OnEmpty::Error, Unit::Gauge));
+    let mut watcher = Watcher::asking(questions);
+    watcher.until("a", |seen| label(seen) == "Timeout").await;
+    // From now on the slow ones are asked last.
+    watcher.until_amount("z", 1.0).await;
+    put(&server, "good", 2);
+    watcher.until_amount("z", 2.0).await;
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_questions_are_answered_in_one_poll_on_four_connections() {
+    let server = Behind::start().await;
+    let mut questions = Vec::new();
+    for number in 0..1000 {
+        put(&server, &format!("q{number}"), number);
+        let query = format!("sum(queue_q{number})");
+        let name = format!("q{number}");
+        let mut question = question(&server, &name, &query, OnEmpty::Error, Unit::Gauge);
+        question.poll_interval = Duration::from_mins(10);
+        questions.push(question);
+    }
+    let mut watcher = Watcher::asking(questions);
+    assert_eq!(watcher.visited().await.len(), 1000);
+    for number in 0..1000 {
+        let seen = watcher.latest(&format!("q{number}")).unwrap();
+        assert_eq!(amount(&seen), Some(f64::from(number)), "{seen:?}");
+    }
+    assert!(server.line.calls() <= 4, "{} connections", server.line.calls());
+    watcher.observe.shutdown().await;
+}
