@@ -128,8 +128,6 @@ impl Trace {
         if is_recreated {
             self.forget();
         }
-        let total = self.arrived.last().copied().unwrap_or(0).saturating_add(arrived);
-        self.arrived.push(total);
         self.came = arrived;
         self.unclaimed = self.unclaimed.saturating_add(unclaimed);
         if 0 < served {
@@ -185,21 +183,22 @@ impl Trace {
         }
     }
 
-    /// Writes the present ends down as the newest instant. `arrived` has its entry already.
+    /// Writes the present ends down as the newest instant. Room is made first: a record that is full never grows.
     fn record(&mut self, now: i64) {
         let reaches = |part: &Part| u32::try_from(part.end.saturating_sub(part.base)).is_ok();
         if !self.parts.iter().all(reaches) {
             self.rebase();
         }
-        self.times.push(now);
-        self.ends.extend(self.parts.iter().map(Part::offset));
-        // After `forget` the total stands for an instant that is gone.
-        let extra = self.arrived.len().saturating_sub(self.times.len());
-        self.arrived.drain(..extra);
+        let total = self.arrived.last().copied().unwrap_or(0).saturating_add(self.came);
         self.shed(now);
-        if SLOTS < self.times.len() {
+        if SLOTS <= self.times.len() {
             self.drop_slot(self.least_missed(now));
         }
+        // After `forget` the last total stands for an instant that is gone.
+        self.arrived.truncate(self.times.len());
+        self.times.push(now);
+        self.arrived.push(total);
+        self.ends.extend(self.parts.iter().map(Part::offset));
     }
 
     /// Drops the oldest instants that neither a rate nor a waiting item needs.
@@ -242,9 +241,9 @@ impl Trace {
         }
     }
 
-    /// The instant whose loss falsifies the age of an item least, relative to that age.
+    /// The instant whose loss falsifies the age of an item least, relative to that age; `now` is about to become the newest.
     fn least_missed(&self, now: i64) -> usize {
-        let last = self.times.len().saturating_sub(NEWEST);
+        let last = (self.times.len() + 1).saturating_sub(NEWEST);
         let missed = |slot: usize| {
             let (Some(before), Some(here), Some(after)) =
                 (self.point(slot - 1), self.point(slot), self.point(slot + 1))

@@ -17,11 +17,12 @@ use super::skew::Skew;
 use super::steady::Calm;
 use super::writes::Writes;
 
-/// All that is remembered, by pipeline.
+/// All that is remembered, by pipeline. A clone costs a pointer for each: a turn makes a pipeline's memory anew and leaves the old one to
+/// whoever still holds it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     #[serde(with = "by_pipeline")]
-    pipelines: BTreeMap<PipelineId, PipelineMemory>,
+    pipelines: BTreeMap<PipelineId, Arc<PipelineMemory>>,
 }
 
 /// What is remembered of one pipeline.
@@ -113,7 +114,7 @@ impl Memory {
     /// Bytes it takes, the heap included: what its bound is tested with. Text in reasons is not counted; it is cut short where it
     /// comes from.
     pub fn weight(&self) -> usize {
-        self.pipelines.values().map(PipelineMemory::weight).sum()
+        self.pipelines.values().map(|memory| memory.weight()).sum()
     }
 
     /// Takes in what a turn changed.
@@ -136,15 +137,15 @@ impl Memory {
     }
 
     /// What is remembered of a pipeline, if it is still the same object.
-    pub(super) fn of(&self, pipeline: &PipelineId, uid: &Arc<str>) -> PipelineMemory {
+    pub(super) fn of(&self, pipeline: &PipelineId, uid: &Arc<str>) -> Arc<PipelineMemory> {
         match self.pipelines.get(pipeline) {
-            Some(known) if known.uid == *uid => known.clone(),
-            _ => PipelineMemory { uid: Arc::clone(uid), stages: ByName::default() },
+            Some(known) if known.uid == *uid => Arc::clone(known),
+            _ => Arc::new(PipelineMemory { uid: Arc::clone(uid), stages: ByName::default() }),
         }
     }
 
     /// Puts what is remembered of a pipeline.
-    pub(super) fn put(&mut self, pipeline: PipelineId, memory: PipelineMemory) {
+    pub(super) fn put(&mut self, pipeline: PipelineId, memory: Arc<PipelineMemory>) {
         self.pipelines.insert(pipeline, memory);
     }
 }
@@ -165,18 +166,19 @@ impl PipelineMemory {
 /// JSON has only text for keys, so the map is written as a list of pairs.
 mod by_pipeline {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
     use super::{PipelineId, PipelineMemory};
 
-    type Map = BTreeMap<PipelineId, PipelineMemory>;
+    type Map = BTreeMap<PipelineId, Arc<PipelineMemory>>;
 
     pub(super) fn serialize<S: Serializer>(map: &Map, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(map)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Map, D::Error> {
-        Ok(Vec::<(PipelineId, PipelineMemory)>::deserialize(from)?.into_iter().collect())
+        Ok(Vec::<(PipelineId, Arc<PipelineMemory>)>::deserialize(from)?.into_iter().collect())
     }
 }

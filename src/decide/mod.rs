@@ -109,13 +109,13 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
 /// Runs a pipeline's turn; if it panics, every stage keeps what it has and memory stays as it was.
 fn guarded(
     situation: &Situation,
-    remembered: PipelineMemory,
+    remembered: Arc<PipelineMemory>,
     turn: impl FnOnce(&mut PipelineMemory) -> Vec<Answer>,
-) -> (Vec<Answer>, PipelineMemory) {
-    let mut memory = remembered.clone();
+) -> (Vec<Answer>, Arc<PipelineMemory>) {
+    let mut memory = PipelineMemory::clone(&remembered);
     let caught = catch_unwind(AssertUnwindSafe(|| turn(&mut memory)));
     match caught {
-        Ok(answers) => (answers, memory),
+        Ok(answers) => (answers, Arc::new(memory)),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
