@@ -60,12 +60,13 @@ impl Stores {
     }
 
     fn sight(&self, id: &PipelineId, now: Timestamp) -> Option<Sight> {
-        let written = self.pipelines.get(id)?;
-        let meant = written.meaning();
-        let pipeline = meant.map(|(pipeline, _)| Arc::clone(pipeline));
-        let stages = pipeline.iter().flat_map(|pipeline| &pipeline.stages);
-        let targets = stages.clone().map(|stage| self.target_for(id, &stage.target)).collect();
-        let recalled = stages
+        // The key that the store has: whoever keeps a name shares it.
+        let (id, written) = self.pipelines.get_key_value(id)?;
+        let meant = written.meant();
+        let pipeline = meant.map(|meant| Arc::clone(&meant.pipeline));
+        let stages = || pipeline.as_deref().map_or(&[][..], |pipeline| &pipeline.stages).iter();
+        let targets = stages().map(|stage| self.target_for(id, &stage.target)).collect();
+        let recalled = stages()
             .map(|stage| {
                 let status =
                     written.status.stages.iter().find(|known| *known.name == *stage.name)?;
@@ -82,14 +83,13 @@ impl Stores {
             Observation::Failed(missing)
         };
         let refused =
-            meant.iter().flat_map(|(_, meaning)| &meaning.unanswerable).map(|(question, fault)| {
+            meant.iter().flat_map(|meant| &meant.unanswerable).map(|(question, fault)| {
                 (question.clone(), failed(fault.code.label(), fault.to_string()))
             });
-        let lacking =
-            meant.iter().flat_map(|(_, meaning)| &meaning.questions).filter_map(|draft| {
-                let (label, message) = self.lacking(draft)?;
-                Some((draft.id.clone(), failed(label, message)))
-            });
+        let lacking = meant.iter().flat_map(|meant| &meant.questions).filter_map(|draft| {
+            let (label, message) = self.lacking(draft)?;
+            Some((draft.id.clone(), failed(label, message)))
+        });
         let unanswerable = refused.chain(lacking).collect();
         Some(Sight {
             id: id.clone(),
@@ -129,15 +129,18 @@ impl Stores {
     /// Works out what all pipelines together need: targets, Secrets, questions. Returns the kinds to look up, whether new Secrets
     /// are named, and the questions.
     pub(super) fn work_out(&mut self) -> (Vec<KindId>, bool, Vec<Question>) {
-        let mut owners: BTreeMap<TargetId, BTreeSet<PipelineId>> = BTreeMap::new();
+        let mut owners: BTreeMap<TargetId, Vec<PipelineId>> = BTreeMap::new();
         let mut wanted = BTreeSet::new();
         let mut questions = Vec::new();
         for (id, written) in &self.pipelines {
-            let Some((pipeline, meaning)) = written.meaning() else { continue };
-            for stage in &pipeline.stages {
-                owners.entry(stage.target.clone()).or_default().insert(id.clone());
+            let Some(meant) = written.meant() else { continue };
+            for stage in &meant.pipeline.stages {
+                let owners = owners.entry(stage.target.clone()).or_default();
+                if owners.last() != Some(id) {
+                    owners.push(id.clone());
+                }
             }
-            for draft in &meaning.questions {
+            for draft in &meant.questions {
                 wanted.extend(draft.secrets.iter().map(name_of));
                 questions.extend(self.question(draft));
             }

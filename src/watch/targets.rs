@@ -23,8 +23,8 @@ pub(super) struct Targets {
     objects: BTreeMap<TargetId, Note>,
     /// `/scale` of the targets that pipelines name.
     pub(super) scales: BTreeMap<TargetId, ScaleNote>,
-    /// Which pipelines name a target.
-    owners: BTreeMap<TargetId, BTreeSet<PipelineId>>,
+    /// Which pipelines name a target. Most often one does: a set would set eleven places aside for it.
+    owners: BTreeMap<TargetId, Box<[PipelineId]>>,
     /// Targets whose `/scale` must be read.
     pub(super) stale: BTreeSet<TargetId>,
 }
@@ -58,12 +58,12 @@ pub(super) enum ScaleNote {
 
 impl Targets {
     /// Which pipelines name this target.
-    pub(super) fn owners(&self, target: &TargetId) -> Option<&BTreeSet<PipelineId>> {
-        self.owners.get(target)
+    pub(super) fn owners(&self, target: &TargetId) -> Option<&[PipelineId]> {
+        self.owners.get(target).map(AsRef::as_ref)
     }
 
     /// Sets which targets are named, and by whom. Returns the kinds that nobody has looked up yet.
-    pub(super) fn want(&mut self, owners: BTreeMap<TargetId, BTreeSet<PipelineId>>) -> Vec<KindId> {
+    pub(super) fn want(&mut self, owners: BTreeMap<TargetId, Vec<PipelineId>>) -> Vec<KindId> {
         self.scales.retain(|target, _| owners.contains_key(target));
         let mut unknown = Vec::new();
         for target in owners.keys() {
@@ -76,7 +76,7 @@ impl Targets {
                 self.stale.insert(target.clone());
             }
         }
-        self.owners = owners;
+        self.owners = owners.into_iter().map(|(target, owners)| (target, owners.into())).collect();
         unknown
     }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ObjectMeta};
 
-use crate::crd::meaning::{self, Fault, Meaning, Surroundings};
-use crate::crd::{ClusterConnection, Connection, PipelineStatus, ScaledPipeline};
-use crate::decide::{Mode, Pipeline, PipelineId};
+use crate::crd::meaning::{self, Fault, Meaning, QuestionDraft, Surroundings};
+use crate::crd::{ClusterConnection, Connection, GROUP, PipelineStatus, ScaledPipeline};
+use crate::decide::{Mode, Pipeline, PipelineId, QuestionId};
 
 use super::stores::{Name, Stores, chain};
 
@@ -21,18 +21,28 @@ pub(super) struct Written {
     /// Seconds since the epoch: of two pipelines with one target the older has it.
     pub(super) created: i64,
     pub(super) status: Arc<PipelineStatus>,
-    /// Without its status; an error when it is not of the shape that this version reads.
-    object: Result<ScaledPipeline, Vec<Fault>>,
+    /// Its spec and our annotations as JSON: typed they fill ten times the room, and they are read only when something moved.
+    text: Box<str>,
     understood: Option<Understood>,
 }
 
 /// What was made of it.
 #[derive(Debug)]
-pub(super) enum Understood {
+enum Understood {
     /// It can be decided on.
-    Meant { pipeline: Arc<Pipeline>, meaning: Meaning },
+    Meant(Meant),
     /// It cannot.
     Faulty(Arc<[Fault]>),
+}
+
+/// A pipeline that can be decided on.
+#[derive(Debug)]
+pub(super) struct Meant {
+    pub(super) pipeline: Arc<Pipeline>,
+    /// What observe is asked, once the Secrets are read.
+    pub(super) questions: Box<[QuestionDraft]>,
+    /// Questions that cannot be put, and why.
+    pub(super) unanswerable: Box<[(QuestionId, Fault)]>,
 }
 
 impl Written {
@@ -45,44 +55,37 @@ impl Written {
         let status = object.data.as_object_mut().and_then(|data| data.remove("status"));
         let status =
             status.and_then(|status| serde_json::from_value(status).ok()).unwrap_or_default();
-        object.metadata.managed_fields = None;
-        let object = object.try_parse::<ScaledPipeline>().map_err(|error| {
-            vec![Fault {
-                path: "spec".to_owned(),
-                code: meaning::Code::InvalidSpec,
-                message: format!("cannot be read by this version: {}", chain(&error)),
-                hint: Some("apply the CRDs of this version, then the pipeline again".to_owned()),
-            }]
-        });
+        let mut annotations = object.metadata.annotations.take().unwrap_or_default();
+        annotations
+            .retain(|key, _| key.strip_prefix(GROUP).is_some_and(|key| key.starts_with('/')));
+        object.metadata = ObjectMeta {
+            namespace: object.metadata.namespace.take(),
+            name: object.metadata.name.take(),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        };
+        // Text that cannot be made is text that cannot be read: a fault, told when it is.
+        let text = serde_json::to_string(&object).unwrap_or_default().into();
         Self {
             uid,
             resource_version,
             generation,
             created,
             status: Arc::new(status),
-            object,
+            text,
             understood: None,
         }
     }
 
     /// Is anything but its status another than before?
     fn means_the_same(&self, other: &Self) -> bool {
-        let annotations = |written: &Self| {
-            written
-                .object
-                .as_ref()
-                .ok()
-                .map(|object| (object.spec.clone(), object.metadata.annotations.clone()))
-        };
-        self.uid == other.uid
-            && self.generation == other.generation
-            && annotations(self) == annotations(other)
+        self.uid == other.uid && self.generation == other.generation && self.text == other.text
     }
 
     /// What it means; `None` until it has been read.
-    pub(super) fn meaning(&self) -> Option<(&Arc<Pipeline>, &Meaning)> {
+    pub(super) fn meant(&self) -> Option<&Meant> {
         match &self.understood {
-            Some(Understood::Meant { pipeline, meaning }) => Some((pipeline, meaning)),
+            Some(Understood::Meant(meant)) => Some(meant),
             Some(Understood::Faulty(_)) | None => None,
         }
     }
@@ -91,8 +94,31 @@ impl Written {
     pub(super) fn faults(&self) -> Arc<[Fault]> {
         match &self.understood {
             Some(Understood::Faulty(faults)) => Arc::clone(faults),
-            Some(Understood::Meant { .. }) | None => Arc::default(),
+            Some(Understood::Meant(_)) | None => Arc::default(),
         }
+    }
+
+    fn understand(&self, id: &PipelineId, stores: &Stores) -> Result<Meant, Vec<Fault>> {
+        let object = parsed(&self.text).map_err(|error| {
+            vec![Fault {
+                path: "spec".to_owned(),
+                code: meaning::Code::InvalidSpec,
+                message: format!("cannot be read by this version: {error}"),
+                hint: Some("apply the CRDs of this version, then the pipeline again".to_owned()),
+            }]
+        })?;
+        let Meaning { mut pipeline, questions, unanswerable } = meaning::read(&object, stores)?;
+        pipeline.id = id.clone();
+        pipeline.uid = Arc::clone(&self.uid);
+        pipeline.generation = self.generation;
+        if stores.house.observe_only {
+            pipeline.stages.iter_mut().for_each(|stage| stage.mode = Mode::Observe);
+        }
+        Ok(Meant {
+            pipeline: Arc::new(pipeline),
+            questions: questions.into(),
+            unanswerable: unanswerable.into(),
+        })
     }
 
     /// Drops what was read out of it.
@@ -128,8 +154,8 @@ impl Stores {
         let id = id_of(name);
         if let Some(written) = self.pipelines.remove(&id) {
             // A target it had may now be another's.
-            if let Some((pipeline, _)) = written.meaning() {
-                for stage in &pipeline.stages {
+            if let Some(meant) = written.meant() {
+                for stage in &meant.pipeline.stages {
                     self.touch_target(&stage.target);
                 }
             }
@@ -144,20 +170,8 @@ impl Stores {
         let unread = self.pipelines.iter().filter(|(_, written)| written.understood.is_none());
         let understood = unread
             .map(|(id, written)| {
-                let read = match &written.object {
-                    Ok(object) => meaning::read(object, self),
-                    Err(faults) => Err(faults.clone()),
-                };
-                let understood = match read {
-                    Ok(meaning) => {
-                        let mut pipeline = meaning.pipeline.clone();
-                        pipeline.uid = Arc::clone(&written.uid);
-                        pipeline.generation = written.generation;
-                        if self.house.observe_only {
-                            pipeline.stages.iter_mut().for_each(|s| s.mode = Mode::Observe);
-                        }
-                        Understood::Meant { pipeline: Arc::new(pipeline), meaning }
-                    }
+                let understood = match written.understand(id, self) {
+                    Ok(meant) => Understood::Meant(meant),
                     Err(faults) => Understood::Faulty(faults.into()),
                 };
                 (id.clone(), understood)
@@ -187,6 +201,12 @@ impl Surroundings for Stores {
     fn may_lend_secrets_of(&self, namespace: &str) -> bool {
         self.house.lendable.contains(namespace)
     }
+}
+
+/// Reads what was kept as text.
+fn parsed(text: &str) -> Result<ScaledPipeline, String> {
+    let object: DynamicObject = serde_json::from_str(text).map_err(|error| chain(&error))?;
+    object.try_parse().map_err(|error| chain(&error))
 }
 
 fn id_of(name: &Name) -> PipelineId {
