@@ -310,7 +310,8 @@ impl Said {
 
 impl Sighting {
     fn of(source: &Source, picture: &Picture, now: Timestamp) -> Self {
-        let observation = picture.observations.get(&source.question);
+        let heard = picture.heard(&source.question);
+        let observation = heard.and_then(|heard| heard.observation.as_ref());
         let (state, message) = match observation {
             None => ("Awaited", None),
             Some(Observation::Fresh(_)) => ("Fresh", None),
@@ -328,7 +329,7 @@ impl Sighting {
             at,
             age_seconds: at.map(|at| age(at, now)),
             message,
-            refusal: picture.refusals.get(&source.question).map(|why| Refusal {
+            refusal: heard.and_then(|heard| heard.refusal.as_ref()).map(|why| Refusal {
                 code: why.label.to_string(),
                 message: why.message.to_string(),
                 since: why.since,

@@ -57,6 +57,11 @@ impl Truth {
             Self::Unknown => "Unknown",
         }
     }
+
+    /// The truth that a word stands for.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        [Self::True, Self::False, Self::Unknown].into_iter().find(|truth| truth.word() == word)
+    }
 }
 
 /// One condition as this turn sees it.
@@ -82,7 +87,7 @@ pub(super) struct Calm {
     is_active: Option<bool>,
     quiet_since: Option<Timestamp>,
     is_late: bool,
-    standoff: Option<Standoff>,
+    standoff: Option<Box<Standoff>>,
 }
 
 impl Calm {

@@ -8,9 +8,9 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-use super::Picture;
 use super::metrics::{Counts, Sheet};
-use crate::decide::{PipelineId, QuestionId, Verdict};
+use super::{Heard, Picture};
+use crate::decide::{Observation, PipelineId, Verdict};
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
@@ -51,6 +51,7 @@ impl Collector for Sheet {
         encode_sources(&mut to, &pictures)?;
         let counts = self.counts();
         encode_stage_counts(&mut to, &counts)?;
+        encode_polls(&mut to, &pictures)?;
         encode_process(&mut to, &counts, *self.leads.borrow())?;
         drop(counts);
         let help = "Requests to the API server; code is error when no answer came.";
@@ -94,12 +95,12 @@ fn encode_replicas(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) ->
 
 fn encode_sources(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
     let help = "1 when the latest reading is complete and young.";
-    encode_source(to, pictures, ("source_up", help), |picture, question| {
-        Some(picture.observations.get(question)?.is_fresh())
+    encode_source(to, pictures, ("source_up", help), |heard| {
+        heard.observation.as_ref().map(Observation::is_fresh)
     })?;
     let help = "1 when the newest credentials are refused while the former ones still work.";
-    encode_source(to, pictures, ("source_credentials_refused", help), |picture, question| {
-        picture.observations.get(question).map(|_| picture.refusals.contains_key(question))
+    encode_source(to, pictures, ("source_credentials_refused", help), |heard| {
+        heard.observation.as_ref().map(|_| heard.refusal.is_some())
     })
 }
 
@@ -107,59 +108,65 @@ fn encode_source(
     to: &mut DescriptorEncoder<'_>,
     pictures: &[Arc<Picture>],
     (name, help): (&str, &str),
-    is_so: fn(&Picture, &QuestionId) -> Option<bool>,
+    is_so: fn(&Heard) -> Option<bool>,
 ) -> fmt::Result {
     let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for picture in pictures {
-        let Some(situation) = &picture.situation else { continue };
-        for stage in &situation.pipeline.stages {
-            for source in &stage.sources {
-                let Some(is_so) = is_so(picture, &source.question) else { continue };
-                let mut labels = stage_labels(&picture.glance.id, &stage.name);
-                labels.push(("source", &source.name));
-                let value = f64::from(u8::from(is_so));
-                family.encode_family(&labels)?.encode_gauge(&value)?;
-            }
-        }
+    for (labels, heard) in pictures.iter().flat_map(|picture| each_source(picture)) {
+        let Some(is_so) = is_so(heard) else { continue };
+        family.encode_family(&labels)?.encode_gauge(&f64::from(u8::from(is_so)))?;
     }
     Ok(())
+}
+
+/// What the sources of a pipeline said, each with its labels.
+fn each_source(picture: &Picture) -> impl Iterator<Item = (Labels<'_>, &Heard)> {
+    let stages = picture.situation.iter().flat_map(|situation| &situation.pipeline.stages);
+    let sources = stages.flat_map(|stage| stage.sources.iter().map(move |source| (stage, source)));
+    sources.zip(&picture.heard).map(|((stage, source), heard)| {
+        let mut labels = stage_labels(&picture.glance.id, &stage.name);
+        labels.push(("source", &source.name));
+        (labels, heard)
+    })
 }
 
 fn encode_stage_counts(to: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::Result {
     let stages = || {
         counts.stages.iter().flat_map(|(pipeline, stages)| {
-            stages.iter().map(move |(name, stage)| (stage_labels(pipeline, name), stage))
+            stages.iter().map(move |stage| (stage_labels(pipeline, &stage.name), stage))
         })
     };
     let help = "Writes of a replica count that were taken.";
     let mut family = to.encode_descriptor("scale_moves", help, None, MetricType::Counter)?;
     for (labels, stage) in stages() {
-        for ((direction, reason), count) in &stage.moves {
+        for ((direction, reason), count) in stage.moves.iter() {
             let mut labels = labels.clone();
-            labels.extend([("direction", *direction), ("reason", *reason)]);
-            encode_count(&mut family, &labels, *count)?;
+            labels.extend([("direction", direction), ("reason", reason)]);
+            encode_count(&mut family, &labels, count)?;
         }
     }
     let help = "Times that a stage began to be held back.";
     let mut family = to.encode_descriptor("holds", help, None, MetricType::Counter)?;
     for (labels, stage) in stages() {
-        for (reason, count) in &stage.holds {
+        for (reason, count) in stage.holds.iter() {
             let mut labels = labels.clone();
             labels.push(("reason", reason));
-            encode_count(&mut family, &labels, *count)?;
+            encode_count(&mut family, &labels, count)?;
         }
     }
+    Ok(())
+}
+
+fn encode_polls(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
     let help = "Times that a source was asked: fresh, partial or failed.";
     let mut family = to.encode_descriptor("source_polls", help, None, MetricType::Counter)?;
-    for (labels, stage) in stages() {
-        for (source, polls) in &stage.polls {
-            let results =
-                [("fresh", polls.fresh), ("partial", polls.partial), ("failed", polls.failed)];
-            for (result, count) in results.into_iter().filter(|(_, count)| *count > 0) {
-                let mut labels = labels.clone();
-                labels.extend([("source", source.as_ref()), ("result", result)]);
-                encode_count(&mut family, &labels, count)?;
-            }
+    for (labels, heard) in pictures.iter().flat_map(|picture| each_source(picture)) {
+        let Some(polls) = heard.polls else { continue };
+        let results =
+            [("fresh", polls.fresh), ("partial", polls.partial), ("failed", polls.failed)];
+        for (result, count) in results.into_iter().filter(|(_, count)| *count > 0) {
+            let mut labels = labels.clone();
+            labels.push(("result", result));
+            encode_count(&mut family, &labels, count)?;
         }
     }
     Ok(())

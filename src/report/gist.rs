@@ -1,13 +1,12 @@
 //! When is a status worth writing? The gist of a picture and the gist of what stands written, and the rule between them:
 //! a new generation or condition at once; a move, a new reason, a crossed limit within a minute; a drifting rate within the hour.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Picture;
-use super::conditions::{CREDENTIALS_REFUSED, Claim};
+use super::conditions::{CREDENTIALS_REFUSED, Claim, Truth};
 use crate::crd::PipelineStatus;
 use crate::crd::duration;
 
@@ -21,22 +20,22 @@ const LEARNED_SHARE: f64 = 0.1;
 /// A delay has left a band once it is this far below its lower end.
 const BAND_SLACK: f64 = 0.9;
 
-/// What of a status decides whether it is written anew.
+/// What of a status decides whether it is written anew. Made where it is needed, never kept.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Gist {
+pub(super) struct Gist<'a> {
     generation: i64,
     /// Type, status, reason.
-    conditions: Vec<(String, String, String)>,
-    stages: Vec<StageGist>,
+    conditions: Vec<(&'a str, &'a str, &'a str)>,
+    stages: Vec<StageGist<'a>>,
     /// Delay against objective: 0 within it, 1 beyond 100 %, 2 beyond 200 %.
     band: u8,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct StageGist {
-    name: Arc<str>,
+struct StageGist<'a> {
+    name: &'a str,
     desired: Option<u32>,
-    code: String,
+    code: &'a str,
     rate: Option<f64>,
     is_held: bool,
 }
@@ -67,14 +66,14 @@ pub(super) enum Urgency {
     Now,
 }
 
-impl Gist {
+impl<'a> Gist<'a> {
     /// Of a turn.
-    pub(super) fn of(picture: &Picture, claims: &[Claim], dwell: &mut Dwell) -> Self {
+    pub(super) fn of(picture: &'a Picture, claims: &'a [Claim], dwell: &mut Dwell) -> Self {
         dwell.band = band(picture, dwell.band);
         let stages = picture.verdicts.iter().map(|verdict| StageGist {
-            name: Arc::clone(&verdict.stage.name),
+            name: &verdict.stage.name,
             desired: verdict.replicas,
-            code: verdict.reason().map(|reason| reason.code().to_owned()).unwrap_or_default(),
+            code: verdict.reason().map_or("", |reason| reason.code()),
             rate: learned_rate(picture, verdict.stage.index),
             is_held: verdict.held.is_some(),
         });
@@ -89,17 +88,14 @@ impl Gist {
         dwell.codes = codes;
         Self {
             generation: picture.glance.generation,
-            conditions: claims
-                .iter()
-                .map(|c| (c.kind.to_owned(), c.truth.word().to_owned(), c.reason.to_string()))
-                .collect(),
+            conditions: claims.iter().map(|c| (c.kind, c.truth.word(), &*c.reason)).collect(),
             stages: stages.collect(),
             band: dwell.band,
         }
     }
 
     /// Of what stands written.
-    pub(super) fn of_status(status: &PipelineStatus) -> Self {
+    pub(super) fn of_status(status: &'a PipelineStatus) -> Self {
         let seconds = |text: &Option<String>| {
             duration::Duration(text.clone()?).read().map(|duration| duration.as_secs_f64())
         };
@@ -112,15 +108,15 @@ impl Gist {
             conditions: status
                 .conditions
                 .iter()
-                .map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone()))
+                .map(|c| (&*c.type_, &*c.status, &*c.reason))
                 .collect(),
             stages: status
                 .stages
                 .iter()
                 .map(|stage| StageGist {
-                    name: stage.name.as_str().into(),
+                    name: &stage.name,
                     desired: stage.desired,
-                    code: stage.reason.as_ref().map(|r| r.code.clone()).unwrap_or_default(),
+                    code: stage.reason.as_ref().map_or("", |reason| &reason.code),
                     rate: stage.learned.as_ref().and_then(|learned| learned.rate_per_replica),
                     is_held: stage.held.is_some(),
                 })
@@ -130,7 +126,7 @@ impl Gist {
     }
 
     /// Is it only that this process has not heard yet what an earlier one knew?
-    pub(super) fn is_still_starting(&self, written: &Self) -> bool {
+    pub(super) fn is_still_starting(&self, written: &Gist<'_>) -> bool {
         self.generation == written.generation && self.truth("Reconciling") == Some("True")
     }
 
@@ -138,7 +134,7 @@ impl Gist {
     pub(super) fn without_ignorance(mut self, written: &Self) -> Self {
         for condition in self.conditions.iter_mut().filter(|condition| condition.1 == "Unknown") {
             if let Some(known) = written.conditions.iter().find(|known| known.0 == condition.0) {
-                condition.clone_from(known);
+                *condition = *known;
             }
         }
         self
@@ -146,14 +142,13 @@ impl Gist {
 
     /// Status of a condition.
     pub(super) fn truth(&self, kind: &str) -> Option<&str> {
-        let condition = self.conditions.iter().find(|condition| condition.0 == kind)?;
-        Some(&condition.1)
+        self.conditions.iter().find(|condition| condition.0 == kind).map(|condition| condition.1)
     }
 
     /// Status of a condition, and whether it warns.
-    pub(super) fn told(&self, kind: &str) -> (Option<String>, bool) {
+    pub(super) fn told(&self, kind: &str) -> (Option<Truth>, bool) {
         match self.conditions.iter().find(|condition| condition.0 == kind) {
-            Some((_, status, reason)) => (Some(status.clone()), reason == CREDENTIALS_REFUSED),
+            Some((_, status, reason)) => (Truth::of(status), *reason == CREDENTIALS_REFUSED),
             None => (None, false),
         }
     }
@@ -205,7 +200,7 @@ impl Gist {
     fn has_news(&self, written: &Self, dwell: &Dwell, at: Timestamp) -> bool {
         self.stages.iter().zip(&written.stages).zip(&dwell.codes).any(|((new, old), (_, since))| {
             let stood = Duration::try_from(at.duration_since(*since)).unwrap_or_default();
-            new.code != old.code && (tells_of_trouble(&new.code) || stood >= DWELL)
+            new.code != old.code && (tells_of_trouble(new.code) || stood >= DWELL)
         })
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use super::{Picture, Polls, Requests, Standing, Tick};
-use crate::decide::{Action, Ending, PipelineId, Reason, Situation, Verdict};
+use super::{Heard, Picture, Polls, Requests, Standing, Tick};
+use crate::decide::{Action, Ending, PipelineId, Reason, Verdict};
 
 /// Seconds. Turns take milliseconds, visits to a source up to 3 s.
 const BUCKETS: [f64; 12] =
@@ -32,7 +32,8 @@ pub(super) struct Sheet {
 
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    pub(super) stages: BTreeMap<PipelineId, BTreeMap<Arc<str>, StageCounts>>,
+    /// In the order of names.
+    pub(super) stages: BTreeMap<PipelineId, Vec<StageCounts>>,
     pub(super) turns: Histogram,
     pub(super) visits: Histogram,
     pub(super) lateness: f64,
@@ -41,15 +42,32 @@ pub(super) struct Counts {
     pub(super) recorded: Option<(u64, u64)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct StageCounts {
+    pub(super) name: Arc<str>,
     /// By direction and reason.
-    pub(super) moves: BTreeMap<(&'static str, &'static str), u64>,
-    pub(super) holds: BTreeMap<&'static str, u64>,
+    pub(super) moves: Tally<(&'static str, &'static str)>,
+    /// By reason.
+    pub(super) holds: Tally<&'static str>,
     /// The hold that stands now, so that each is counted once.
     holding: Option<&'static str>,
-    /// By source.
-    pub(super) polls: BTreeMap<Arc<str>, Polls>,
+}
+
+/// How often each of a few things happened, in their order.
+#[derive(Debug)]
+pub(super) struct Tally<K>(Vec<(K, u64)>);
+
+impl<K: Copy + Ord> Tally<K> {
+    fn count(&mut self, key: K) {
+        match self.0.binary_search_by_key(&key, |(known, _)| *known) {
+            Ok(at) => self.0[at].1 += 1,
+            Err(at) => self.0.insert(at, (key, 1)),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, u64)> {
+        self.0.iter().copied()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +84,16 @@ impl Histogram {
         let index = BUCKETS.partition_point(|bound| *bound < seconds);
         if let Some(bucket) = self.buckets.get_mut(index) {
             *bucket += 1;
+        }
+    }
+
+    /// Takes how long the latest visit to a source took, if the turn `before` did not tell of it.
+    fn take_news(&mut self, heard: &Heard, before: Option<&Picture>) {
+        let Some(polls) = heard.polls else { return };
+        let told = before.and_then(|before| before.heard(&heard.question)?.polls);
+        let total = |polls: Polls| polls.fresh + polls.partial + polls.failed;
+        if total(polls) != total(told.unwrap_or_default()) {
+            self.take(polls.took.as_secs_f64());
         }
     }
 
@@ -113,30 +141,26 @@ impl Metrics {
         counts.recorded = Some((before + written, lost_before + lost));
     }
 
-    pub(super) fn take(&self, picture: &Picture) {
+    /// Takes in a turn of a pipeline; `before` is the one before it.
+    pub(super) fn take(&self, picture: &Picture, before: Option<&Picture>) {
         let mut counts = self.sheet.counts();
+        for heard in &picture.heard {
+            counts.visits.take_news(heard, before);
+        }
         let stages = counts.stages.entry(picture.glance.id.clone()).or_default();
         let meant = picture.situation.as_ref().map(|situation| &situation.pipeline.stages);
-        stages.retain(|name, _| meant.is_some_and(|all| all.iter().any(|s| s.name == *name)));
+        stages.retain(|stage| meant.is_some_and(|all| all.iter().any(|s| s.name == stage.name)));
         for verdict in &picture.verdicts {
-            let stage = stages.entry(Arc::clone(&verdict.stage.name)).or_default();
-            stage.take_hold(verdict);
+            counts_of(stages, &verdict.stage.name).take_hold(verdict);
         }
-        let Some(situation) = &picture.situation else { return };
-        count_moves(situation, stages);
-        let mut visits = Vec::new();
-        for stage in &situation.pipeline.stages {
-            let counts = stages.entry(Arc::clone(&stage.name)).or_default();
-            let named = |name: &Arc<str>| stage.sources.iter().any(|source| source.name == *name);
-            counts.polls.retain(|name, _| named(name));
-            for source in &stage.sources {
-                if let Some(polls) = picture.polls.get(&source.question) {
-                    visits.extend(counts.take_polls(&source.name, *polls));
-                }
+        let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
+        for (_, outcome) in outcomes {
+            if let (Action::Scale(scale), Ending::Done { .. }) = (&outcome.action, &outcome.result)
+            {
+                let direction = if scale.to > scale.from { "up" } else { "down" };
+                let stage = counts_of(stages, &scale.stage.name);
+                stage.moves.count((direction, scale.why.code()));
             }
-        }
-        for took in visits {
-            counts.visits.take(took);
         }
     }
 
@@ -145,14 +169,14 @@ impl Metrics {
     }
 }
 
-fn count_moves(situation: &Situation, stages: &mut BTreeMap<Arc<str>, StageCounts>) {
-    for (_, outcome) in &situation.outcomes {
-        if let (Action::Scale(scale), Ending::Done { .. }) = (&outcome.action, &outcome.result) {
-            let direction = if scale.to > scale.from { "up" } else { "down" };
-            let stage = stages.entry(Arc::clone(&scale.stage.name)).or_default();
-            *stage.moves.entry((direction, scale.why.code())).or_default() += 1;
-        }
-    }
+/// The counts of a stage, from nothing when it is new.
+fn counts_of<'a>(stages: &'a mut Vec<StageCounts>, name: &Arc<str>) -> &'a mut StageCounts {
+    let at = stages.binary_search_by(|stage| stage.name.cmp(name)).unwrap_or_else(|at| {
+        let (moves, holds) = (Tally(Vec::new()), Tally(Vec::new()));
+        stages.insert(at, StageCounts { name: Arc::clone(name), moves, holds, holding: None });
+        at
+    });
+    &mut stages[at]
 }
 
 impl StageCounts {
@@ -161,16 +185,9 @@ impl StageCounts {
         if let Some(code) = holding
             && self.holding != holding
         {
-            *self.holds.entry(code).or_default() += 1;
+            self.holds.count(code);
         }
         self.holding = holding;
-    }
-
-    /// How often a source was asked so far. Returns how long the latest visit took, if it is news.
-    fn take_polls(&mut self, source: &Arc<str>, polls: Polls) -> Option<f64> {
-        let before = self.polls.insert(Arc::clone(source), polls).unwrap_or_default();
-        let total = |polls: Polls| polls.fresh + polls.partial + polls.failed;
-        (total(before) != total(polls)).then_some(polls.took.as_secs_f64())
     }
 }
 

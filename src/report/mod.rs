@@ -34,7 +34,7 @@ pub use conditions::REASONS;
 pub use metrics::Metrics;
 pub use record::{Destination, FORMAT, Record, Recording, Unreadable};
 pub use requests::{Counted, Requests};
-pub use standing::{Picture, Standing};
+pub use standing::{Heard, Picture, Standing};
 
 /// The record of one turn.
 #[derive(Debug, Clone)]
@@ -184,7 +184,7 @@ impl Teller {
                             let changes = status.take(&picture);
                             events.take(&picture, &changes);
                             journal::write(&picture, &changes);
-                            metrics.take(&picture);
+                            metrics.take(&picture, standing.of(&picture.glance.id).as_deref());
                             standing.put(picture);
                         }
                     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Picture;
 use super::conditions::{CREDENTIALS_REFUSED, Claim, Truth, claim, cut, first, told};
-use crate::decide::{Ending, Missing, Observation, QuestionId, Reason, Source};
+use super::{Heard, Picture};
+use crate::decide::{Ending, Missing, Observation, Reason};
 
 /// A refusal or conflict that has not come again for this long is over.
 const OVER: Duration = Duration::from_mins(1);
@@ -23,7 +23,7 @@ pub(super) struct Standoff {
 }
 
 /// Ready, `WriterConflict`, Reconciling, Stalled.
-pub(super) fn judge(picture: &Picture, standoff: &mut Option<Standoff>) -> [Claim; 4] {
+pub(super) fn judge(picture: &Picture, standoff: &mut Option<Box<Standoff>>) -> [Claim; 4] {
     let mut ready = ready(picture);
     let mut conflict = writer_conflict(picture);
     let is_standoff = |reason: &Reason| {
@@ -32,7 +32,7 @@ pub(super) fn judge(picture: &Picture, standoff: &mut Option<Standoff>) -> [Clai
     if let Some((verdict, _)) = first(picture, is_standoff) {
         let (stage, seen) = (verdict.stage.index, picture.at);
         let (ready, conflict) = (ready.clone(), conflict.clone());
-        *standoff = Some(Standoff { stage, seen, ready, conflict });
+        *standoff = Some(Box::new(Standoff { stage, seen, ready, conflict }));
     } else if let Some(last) = standoff {
         let is_over = Duration::try_from(picture.at.duration_since(last.seen))
             .is_ok_and(|since| since >= OVER);
@@ -88,8 +88,8 @@ fn ready(picture: &Picture) -> Claim {
 
 /// Served still, by a login that someone has replaced: true, and worth a warning before the former one ends as well.
 fn refused(picture: &Picture) -> Option<Claim> {
-    let (name, why) = sources(picture)
-        .find_map(|(name, question)| Some((name, picture.refusals.get(question)?)))?;
+    let (name, why) =
+        sources(picture).find_map(|(name, heard)| Some((name, heard.refusal.as_ref()?)))?;
     let since = why.since.strftime("%Y-%m-%d %H:%M:%S UTC");
     let message = format!(
         "every stage is served, but source {name} only by its former credentials; the newest are not in use since \
@@ -104,13 +104,13 @@ fn refused(picture: &Picture) -> Option<Claim> {
     })
 }
 
-/// Every source, by `stage/source`.
-fn sources(picture: &Picture) -> impl Iterator<Item = (String, &QuestionId)> {
+/// What every source said, by `stage/source`.
+fn sources(picture: &Picture) -> impl Iterator<Item = (String, &Heard)> {
     let stages = picture.situation.iter().flat_map(|situation| &situation.pipeline.stages);
-    stages.flat_map(|stage| {
-        let named = |source: &Source| format!("{}/{}", stage.name, source.name);
-        stage.sources.iter().map(move |source| (named(source), &source.question))
-    })
+    let named = stages.flat_map(|stage| {
+        stage.sources.iter().map(move |source| format!("{}/{}", stage.name, source.name))
+    });
+    named.zip(&picture.heard)
 }
 
 /// Reasons that stand in the way until someone mends something.
@@ -130,7 +130,7 @@ fn is_broken(reason: &Reason) -> bool {
 
 /// A source that will not answer until someone mends something, by `stage/source`.
 fn lasting_silence(picture: &Picture) -> Option<(String, &Missing)> {
-    sources(picture).find_map(|(name, question)| match picture.observations.get(question)? {
+    sources(picture).find_map(|(name, heard)| match heard.observation.as_ref()? {
         Observation::Failed(missing) | Observation::Stale(_, missing) if missing.is_lasting => {
             Some((name, missing))
         }

@@ -18,20 +18,34 @@ pub struct Picture {
     /// What was known; `None` when it cannot be decided on (see the glance's faults).
     pub situation: Option<Situation>,
     /// What was decided, in stage order.
-    pub verdicts: Vec<Verdict>,
-    /// What its sources said.
-    pub observations: BTreeMap<QuestionId, Observation>,
-    /// How often they were asked so far.
-    pub polls: BTreeMap<QuestionId, Polls>,
-    /// Whose newest credentials are refused though the source still answers to the former ones.
-    pub refusals: BTreeMap<QuestionId, Missing>,
+    pub verdicts: Box<[Verdict]>,
+    /// What its sources said, in the order of stages and sources.
+    pub heard: Box<[Heard]>,
     /// When the turn was.
     pub at: Timestamp,
     /// Did this replica hold the lease then?
     pub may_act: bool,
 }
 
+/// What one source said, and how asking it goes.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// Which source.
+    pub question: QuestionId,
+    /// Its answer; `None` before the first.
+    pub observation: Option<Observation>,
+    /// How often it was asked so far; `None` when it is not in force.
+    pub polls: Option<Polls>,
+    /// Why its newest credentials are not in use, though it still answers to the former ones.
+    pub refusal: Option<Missing>,
+}
+
 impl Picture {
+    /// What a source said.
+    pub fn heard(&self, question: &QuestionId) -> Option<&Heard> {
+        self.heard.iter().find(|heard| heard.question == *question)
+    }
+
     /// The workload of a stage, when it is there.
     pub fn workload(&self, index: usize) -> Option<&Workload> {
         match self.situation.as_ref()?.targets.get(index)? {
@@ -67,43 +81,30 @@ impl Standing {
 }
 
 /// Takes a turn apart, pipeline by pipeline.
-pub(super) fn pictures(tick: Tick) -> Vec<Picture> {
-    let Tick { snapshot, step, glances, polls, refusals, .. } = tick;
+pub(super) fn pictures(tick: Tick) -> impl Iterator<Item = Picture> {
+    let Tick { snapshot, step, glances, mut polls, mut refusals, .. } = tick;
+    let (at, may_act, mut observations) = (snapshot.at, snapshot.may_act, snapshot.observations);
     let mut verdicts: BTreeMap<PipelineId, Vec<Verdict>> = BTreeMap::new();
     for verdict in step.plan.verdicts {
         verdicts.entry(verdict.stage.pipeline.clone()).or_default().push(verdict);
     }
     let mut situations: BTreeMap<PipelineId, Situation> =
         snapshot.due.into_iter().map(|due| (due.pipeline.id.clone(), due)).collect();
-    let picture = |glance: Glance| {
+    glances.into_iter().map(move |glance| {
         let situation = situations.remove(&glance.id);
-        let stages = || situation.iter().flat_map(|situation| &situation.pipeline.stages);
-        let sources = || stages().flat_map(|stage| &stage.sources);
-        let polls = sources()
-            .filter_map(|source| Some((source.question.clone(), *polls.get(&source.question)?)))
-            .collect();
-        let observations: BTreeMap<_, _> = sources()
-            .filter_map(|source| {
-                let observation = snapshot.observations.get(&source.question)?;
-                Some((source.question.clone(), observation.clone()))
-            })
-            .collect();
-        // When not even the former credentials bring an answer, the observation itself says why.
-        let answers = |question| {
-            matches!(
-                observations.get(question),
-                Some(Observation::Fresh(_) | Observation::Partial(..))
-            )
-        };
-        let refusals = sources()
-            .filter(|source| answers(&source.question))
-            .filter_map(|source| {
-                Some((source.question.clone(), refusals.get(&source.question)?.clone()))
-            })
-            .collect();
-        let verdicts = verdicts.remove(&glance.id).unwrap_or_default();
-        let (at, may_act) = (snapshot.at, snapshot.may_act);
-        Picture { glance, situation, verdicts, observations, polls, refusals, at, may_act }
-    };
-    glances.into_iter().map(picture).collect()
+        let stages = situation.iter().flat_map(|situation| &situation.pipeline.stages);
+        let heard = stages.flat_map(|stage| &stage.sources).map(|source| {
+            let question = source.question.clone();
+            let observation = observations.remove(&question);
+            // When not even the former credentials bring an answer, the observation itself says why.
+            let answers =
+                matches!(observation, Some(Observation::Fresh(_) | Observation::Partial(..)));
+            let refusal = refusals.remove(&question).filter(|_| answers);
+            let polls = polls.remove(&question);
+            Heard { question, observation, polls, refusal }
+        });
+        let heard = heard.collect();
+        let verdicts = verdicts.remove(&glance.id).unwrap_or_default().into();
+        Picture { glance, situation, verdicts, heard, at, may_act }
+    })
 }

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::Picture;
 use super::compose::{compose, whole};
 use super::conditions::{Calm, Claim, Truth, claims};
 use super::gist::{Dwell, Gist, Urgency};
+use super::{Glance, Picture};
 use crate::act::{Licence, WRITE_DEADLINE};
 use crate::clock::Clock;
 use crate::crd::PipelineStatus;
@@ -63,18 +63,24 @@ struct File {
     uid: Arc<str>,
     /// Its first turn in this process.
     since: Timestamp,
-    /// Truth of each condition as it was last known, whether written or not, and whether it warned.
-    told: BTreeMap<&'static str, (String, bool)>,
+    /// Each condition as it was last known, whether written or not.
+    told: Vec<Told>,
     calm: Calm,
     dwell: Dwell,
-    /// What stands written, as far as we know.
-    written: Gist,
     last_write: Option<Timestamp>,
     /// Our last write, until the cache has seen it.
     own: Option<Own>,
     wish: Option<Wish>,
     /// No attempt before this, after one that failed.
     not_before: Option<Timestamp>,
+}
+
+/// A condition as it was last known.
+#[derive(Debug)]
+struct Told {
+    kind: &'static str,
+    truth: Truth,
+    warned: bool,
 }
 
 /// A write of ours that the cache may not show yet.
@@ -92,7 +98,6 @@ struct Own {
 struct Wish {
     picture: Arc<Picture>,
     claims: Vec<Claim>,
-    gist: Gist,
     due: Timestamp,
     is_urgent: bool,
 }
@@ -112,7 +117,7 @@ struct WrittenMeta {
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     /// Status before; `None` when it was never told.
-    pub(super) before: Option<String>,
+    pub(super) before: Option<Truth>,
     /// Did it warn before?
     pub(super) warned: bool,
     pub(super) claim: Claim,
@@ -132,19 +137,19 @@ impl Desk {
         if file.uid != glance.uid {
             *file = File::new(picture);
         }
-        file.look(picture);
         let claims = claims(picture, &mut file.calm);
+        let standing = file.standing(glance);
+        let written = Gist::of_status(&standing);
         let gist = Gist::of(picture, &claims, &mut file.dwell);
-        let changes = file.changes(&claims);
+        let changes = file.changes(&claims, &written);
         let age = Duration::try_from(picture.at.duration_since(file.since)).unwrap_or_default();
-        let (written, last) = (&file.written, file.last_write);
+        let last = file.last_write;
         let urgency = if age >= GETTING_READY {
-            gist.urgency(written, last, &file.dwell, picture.at)
-        } else if gist.is_still_starting(written) {
+            gist.urgency(&written, last, &file.dwell, picture.at)
+        } else if gist.is_still_starting(&written) {
             Urgency::None
         } else {
-            let known = gist.clone().without_ignorance(written);
-            known.urgency(written, last, &file.dwell, picture.at)
+            gist.without_ignorance(&written).urgency(&written, last, &file.dwell, picture.at)
         };
         let (due, is_urgent) = match urgency {
             Urgency::None => {
@@ -158,7 +163,7 @@ impl Desk {
         let is_news =
             file.wish.as_ref().is_none_or(|wish| due < wish.due || (is_urgent && !wish.is_urgent));
         let picture = Arc::clone(picture);
-        file.wish = Some(Wish { picture, claims, gist, due, is_urgent });
+        file.wish = Some(Wish { picture, claims, due, is_urgent });
         drop(files);
         if is_news {
             self.inner.bell.notify_one();
@@ -229,7 +234,6 @@ impl Desk {
         }
         match answer {
             Ok(new) => {
-                file.written = wish.gist;
                 file.last_write = Some(now);
                 file.own = Some(Own {
                     over: Arc::clone(&glance.resource_version),
@@ -269,14 +273,12 @@ impl File {
             let condition = status.conditions.iter().find(|condition| condition.type_ == kind)?;
             Some(condition.status == "True")
         };
-        let written = Gist::of_status(status);
         Self {
             uid: Arc::clone(&picture.glance.uid),
             since: picture.at,
-            told: BTreeMap::new(),
+            told: Vec::new(),
             calm: Calm::recalled(truth("Active"), truth("ObjectiveMet") == Some(false)),
-            dwell: Dwell::starting_at(written.band()),
-            written,
+            dwell: Dwell::starting_at(Gist::of_status(status).band()),
             last_write: status.observed_at.map(|at| at.min(picture.at)),
             own: None,
             wish: None,
@@ -284,28 +286,26 @@ impl File {
         }
     }
 
-    /// What stands written, as the cache shows it: another leader, or a hand, may have written since.
-    fn look(&mut self, picture: &Picture) {
-        let glance = &picture.glance;
-        if self.own.as_ref().is_some_and(|own| own.over != glance.resource_version) {
-            self.own = None;
-        }
-        if self.own.is_none() {
-            self.written = Gist::of_status(&glance.status);
-        }
+    /// What stands written: our own last write until the cache shows a newer version, be it ours, another leader's or a hand's.
+    fn standing(&mut self, glance: &Glance) -> Arc<PipelineStatus> {
+        self.own.take_if(|own| own.over != glance.resource_version);
+        Arc::clone(self.own.as_ref().map_or(&glance.status, |own| &own.status))
     }
 
     /// Conditions that turned over, or began or ceased to warn, since they were last known. Not to know for a while turns nothing over.
-    fn changes(&mut self, claims: &[Claim]) -> Vec<Change> {
+    fn changes(&mut self, claims: &[Claim], written: &Gist<'_>) -> Vec<Change> {
         let mut changes = Vec::new();
         for claim in claims.iter().filter(|claim| claim.truth != Truth::Unknown) {
-            let word = claim.truth.word();
-            let told = self.told.insert(claim.kind, (word.to_owned(), claim.warns()));
-            let (before, warned) = match told {
-                Some((before, warned)) => (Some(before), warned),
-                None => self.written.told(claim.kind),
+            let new = Told { kind: claim.kind, truth: claim.truth, warned: claim.warns() };
+            let known = self.told.iter_mut().find(|told| told.kind == claim.kind);
+            let (before, warned) = if let Some(told) = known {
+                let Told { truth, warned, .. } = std::mem::replace(told, new);
+                (Some(truth), warned)
+            } else {
+                self.told.push(new);
+                written.told(claim.kind)
             };
-            if before.as_deref() != Some(word) || warned != claim.warns() {
+            if before != Some(claim.truth) || warned != claim.warns() {
                 changes.push(Change { before, warned, claim: claim.clone() });
             }
         }

@@ -81,7 +81,7 @@ pub(super) fn of_change(glance: &Glance, change: &Change) -> Option<Tale> {
     };
     let is_bad = (claim.truth != good && claim.truth != Truth::Unknown) || claim.warns();
     let was_bad = change.warned
-        || change.before.as_deref().is_some_and(|b| b != good.word() && b != "Unknown");
+        || change.before.is_some_and(|before| before != good && before != Truth::Unknown);
     if is_bad {
         let note = format!("{}: {}", claim.kind, claim.message);
         Some(tale(glance, &claim.reason, note, "Report", true))

@@ -24,7 +24,8 @@ pub(super) struct View<'a> {
 
 /// The queue that an ask stands for, and what it lacks. `topics` are in the ask's order; `silent` is what to say of partitions that nobody said anything of.
 pub(super) fn queue(ask: &Ask, topics: &[View<'_>], silent: Option<&str>) -> (Queue, Option<Lost>) {
-    let mut queue = Queue::default();
+    let count = topics.iter().map(|view| view.topic.partitions.len()).sum();
+    let mut queue = Queue { partitions: Vec::with_capacity(count), ..Queue::default() };
     let mut lost: Option<Lost> = None;
     let (mut of, mut arrived, mut served) = (0, 0_i64, 0_i64);
     for (index, view) in topics.iter().enumerate() {
