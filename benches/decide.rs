@@ -56,6 +56,7 @@ impl Scene {
             sources: vec![Source {
                 name: "orders".into(),
                 question,
+                origin: Arc::default(),
                 poll_interval: POLL,
                 activation: 0.0,
                 per_replica: None,

@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::age::Trace;
 use super::blind::Blind;
+use super::fleet::{Fleet, Voice};
 use super::idle::Quiet;
 use super::pipeline::PipelineId;
 use super::pods::Pods;
 use super::rate::Rate;
 use super::skew::Skew;
+use super::stage::Answer;
 use super::steady::Calm;
 use super::writes::Writes;
 
@@ -23,6 +25,8 @@ use super::writes::Writes;
 pub struct Memory {
     #[serde(with = "by_pipeline")]
     pipelines: BTreeMap<PipelineId, Arc<PipelineMemory>>,
+    #[serde(default)]
+    fleet: Arc<Fleet>,
 }
 
 /// What is remembered of one pipeline.
@@ -32,6 +36,9 @@ pub(super) struct PipelineMemory {
     pub(super) uid: Arc<str>,
     /// By name, so that stages may be added and reordered.
     pub(super) stages: ByName<StageMemory>,
+    /// What each server it asks said last.
+    #[serde(default)]
+    pub(super) voices: Vec<Voice>,
 }
 
 /// What is remembered of one stage.
@@ -80,6 +87,10 @@ impl<T> ByName<T> {
         self.find(name).ok().and_then(|at| self.0.get(at)).map(|(_, thing)| thing)
     }
 
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut T> {
+        self.find(name).ok().and_then(|at| self.0.get_mut(at)).map(|(_, thing)| thing)
+    }
+
     pub(super) fn take(&mut self, name: &str) -> Option<T> {
         self.find(name).ok().map(|at| self.0.remove(at).1)
     }
@@ -120,37 +131,75 @@ impl Memory {
     /// Takes in what a turn changed.
     pub fn merge(&mut self, changed: Self) {
         self.pipelines.extend(changed.pipelines);
+        self.fleet = changed.fleet;
     }
 
-    /// What is remembered of one pipeline.
+    /// What is remembered of one pipeline alone.
     #[must_use]
     pub fn only(&self, pipeline: &PipelineId) -> Self {
         let known = self.pipelines.get_key_value(pipeline);
         Self {
-            pipelines: known.map(|(id, known)| (id.clone(), known.clone())).into_iter().collect(),
+            pipelines: known
+                .map(|(id, known)| (id.clone(), Arc::clone(known)))
+                .into_iter()
+                .collect(),
+            fleet: Arc::default(),
         }
     }
 
     /// Forgets a deleted pipeline.
     pub fn forget(&mut self, pipeline: &PipelineId) {
         self.pipelines.remove(pipeline);
+        Arc::make_mut(&mut self.fleet).forget(pipeline);
     }
 
     /// What is remembered of a pipeline, if it is still the same object.
     pub(super) fn of(&self, pipeline: &PipelineId, uid: &Arc<str>) -> Arc<PipelineMemory> {
         match self.pipelines.get(pipeline) {
             Some(known) if known.uid == *uid => Arc::clone(known),
-            _ => Arc::new(PipelineMemory { uid: Arc::clone(uid), stages: ByName::default() }),
+            _ => Arc::new(PipelineMemory { uid: Arc::clone(uid), ..PipelineMemory::default() }),
         }
     }
 
     /// Puts what is remembered of a pipeline.
-    pub(super) fn put(&mut self, pipeline: PipelineId, memory: Arc<PipelineMemory>) {
-        self.pipelines.insert(pipeline, memory);
+    pub(super) fn put(&mut self, pipeline: PipelineId, memory: PipelineMemory) {
+        self.pipelines.insert(pipeline, Arc::new(memory));
+    }
+
+    /// What is remembered of all pipelines together.
+    pub(super) fn fleet(&self) -> Fleet {
+        Fleet::clone(&self.fleet)
+    }
+
+    /// Puts what is remembered of all pipelines together.
+    pub(super) fn put_fleet(&mut self, fleet: Fleet) {
+        self.fleet = Arc::new(fleet);
+    }
+
+    /// How many pipelines there are.
+    pub(super) fn len(&self) -> usize {
+        self.pipelines.len()
+    }
+
+    /// How many pipelines ask this server.
+    pub(super) fn asking(&self, origin: &str) -> usize {
+        let asks = |memory: &&Arc<PipelineMemory>| {
+            memory.voices.iter().any(|voice| *voice.origin == *origin)
+        };
+        self.pipelines.values().filter(asks).count()
     }
 }
 
 impl PipelineMemory {
+    /// Notes that a stage's action is on its way, if it has one, and when to look for its outcome.
+    pub(super) fn ask(&mut self, answer: &mut Answer, at: Timestamp) {
+        let Some(action) = &answer.action else { return };
+        let Some(stage) = self.stages.get_mut(&answer.verdict.stage.name) else { return };
+        stage.writes.ask(action, at);
+        let next = answer.verdict.next.into_iter().chain(stage.writes.next());
+        answer.verdict.next = next.filter(|&next| at < next).min();
+    }
+
     fn weight(&self) -> usize {
         let stage = |stage: &StageMemory| {
             stage.traces.weight(Trace::weight)
@@ -159,7 +208,7 @@ impl PipelineMemory {
                 + stage.calm.weight()
                 + stage.writes.weight()
         };
-        size_of::<Self>() + self.stages.weight(stage)
+        size_of::<Self>() + self.stages.weight(stage) + self.voices.capacity() * size_of::<Voice>()
     }
 }
 

@@ -30,6 +30,7 @@ mod blind;
 mod steady;
 mod limits;
 mod writes;
+mod fleet;
 
 use evidence::Evidence;
 use memory::PipelineMemory;
@@ -40,7 +41,9 @@ pub use pipeline::{
     Behaviour, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Pause, Pipeline, PipelineId,
     Policy, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
 };
-pub use plan::{Action, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, Verdict};
+pub use plan::{
+    Action, Doubted, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, Verdict,
+};
 pub use reason::Reason;
 pub use snapshot::{
     Lost, Missing, Observation, Partition, Queue, Reading, Recalled, Situation, Snapshot, Target,
@@ -57,21 +60,40 @@ pub struct Step {
 }
 
 /// What should be, given all that is known now and all that is remembered. Never waits, fails or guesses: the same input gives the
-/// same answer. Each pipeline alone: one that makes our own code panic is held with [`Reason::InternalError`], the others go on.
+/// same answer. Each pipeline alone: one that makes our own code panic is held with [`Reason::InternalError`], the others go on. Then
+/// all of them together: see `fleet` for what withholds moves down.
 pub fn decide(now: &Snapshot, before: &Memory) -> Step {
     let mut step = Step::default();
+    let mut fleet = before.fleet();
+    let mut turns = Vec::with_capacity(now.due.len());
     for situation in &now.due {
         let pipeline = &situation.pipeline;
         let remembered = before.of(&pipeline.id, &pipeline.uid);
         let (answers, memory) =
-            guarded(situation, remembered, |memory| turn(now, situation, memory));
-        step.memory.put(pipeline.id.clone(), memory);
-        for answer in answers {
+            guarded(situation, &remembered, |memory| turn(now, situation, memory));
+        for (answer, index) in answers.iter().zip(0..) {
+            let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
+            fleet.settle(
+                &answer.verdict.stage,
+                outcomes.map(|(_, outcome)| outcome),
+                &answer.moves,
+            );
+        }
+        fleet.hear(&pipeline.id, &remembered.voices, &memory.voices, now.at);
+        turns.push((&pipeline.id, answers, memory));
+    }
+    step.plan.doubted = fleet.doubt(now.at, |origin| before.asking(origin));
+    for (id, answers, mut memory) in turns {
+        for mut answer in answers {
+            fleet.admit(&mut answer, &memory.voices, before.len(), now.at);
+            memory.ask(&mut answer, now.at);
             step.plan.verdicts.push(answer.verdict);
             step.plan.actions.extend(answer.action);
             step.plan.violations += answer.violations;
         }
+        step.memory.put(id.clone(), memory);
     }
+    step.memory.put_fleet(fleet);
     step
 }
 
@@ -79,6 +101,7 @@ pub fn decide(now: &Snapshot, before: &Memory) -> Step {
 fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> Vec<Answer> {
     let mut taken = BTreeSet::new();
     let mut stages = std::mem::take(&mut memory.stages);
+    let before = std::mem::take(&mut memory.voices);
     let mut answers = Vec::new();
     for (index, stage) in situation.pipeline.stages.iter().enumerate() {
         let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
@@ -101,6 +124,7 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
         };
         let mut remembered = stages.take(&stage.name).unwrap_or_default();
         answers.push(turn.take(&mut remembered));
+        fleet::listen(&mut memory.voices, &before, &turn.evidence, &remembered, now.at);
         memory.stages.put(&stage.name, remembered);
     }
     answers
@@ -109,18 +133,18 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
 /// Runs a pipeline's turn; if it panics, every stage keeps what it has and memory stays as it was.
 fn guarded(
     situation: &Situation,
-    remembered: Arc<PipelineMemory>,
+    remembered: &PipelineMemory,
     turn: impl FnOnce(&mut PipelineMemory) -> Vec<Answer>,
-) -> (Vec<Answer>, Arc<PipelineMemory>) {
-    let mut memory = PipelineMemory::clone(&remembered);
+) -> (Vec<Answer>, PipelineMemory) {
+    let mut memory = remembered.clone();
     let caught = catch_unwind(AssertUnwindSafe(|| turn(&mut memory)));
     match caught {
-        Ok(answers) => (answers, Arc::new(memory)),
+        Ok(answers) => (answers, memory),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
             let message = text.unwrap_or_else(|| "a panic without words".to_owned());
-            (held(situation, &message), remembered)
+            (held(situation, &message), remembered.clone())
         }
     }
 }
@@ -145,7 +169,7 @@ fn held(situation: &Situation, message: &str) -> Vec<Answer> {
             held: None,
             next: None,
         };
-        Answer { verdict, action: None, violations: 0 }
+        Answer::of(verdict)
     };
     stages.map(answer).collect()
 }

@@ -163,6 +163,9 @@ pub struct Source {
     pub name: Arc<str>,
     /// What is asked.
     pub question: QuestionId,
+    /// The server that is asked, as people know it; empty where there is none. Sources of one origin may fail together.
+    #[serde(default)]
+    pub origin: Arc<str>,
     /// How often it is asked.
     pub poll_interval: Duration,
     /// Wake from zero above this many items.

@@ -38,6 +38,23 @@ pub struct Plan {
     /// out; always 0 unless Penstock has a bug.
     #[serde(default)]
     pub violations: u32,
+    /// Servers that are doubted from this turn on: one alarm each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubted: Vec<Doubted>,
+}
+
+/// A server that is doubted, since many of the pipelines that ask it fell silent within one poll. None of them goes down until then,
+/// or until enough of them are heard again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubted {
+    /// The server, as [`Source::origin`](super::Source::origin) names it.
+    pub origin: Arc<str>,
+    /// Pipelines that fell silent together.
+    pub silent: u32,
+    /// Pipelines that ask it.
+    pub of: u32,
+    /// Until when nothing is concluded from their silence.
+    pub until: Timestamp,
 }
 
 /// What was decided for a stage, and why.

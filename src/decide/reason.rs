@@ -98,6 +98,8 @@ pub enum Reason {
     TooSoon { wished: u32, until: Timestamp },
     /// Many pipelines are being lowered at once; this one waits its turn.
     FleetBudget { wished: u32, until: Timestamp },
+    /// Many pipelines that ask the same server fell silent at once: rather that server than all of them.
+    SourceDoubted { wished: u32, origin: String, until: Timestamp },
     /// The API server refused the write.
     WriteRefused { code: u16, message: String, until: Timestamp },
     /// What was decided broke one of our own promises; it was counted and is not carried out.
@@ -149,6 +151,7 @@ impl Reason {
         "OutcomeUnknown",
         "TooSoon",
         "FleetBudget",
+        "SourceDoubted",
         "WriteRefused",
         "PromiseBroken",
         "InternalError",
@@ -197,6 +200,7 @@ impl Reason {
             Self::OutcomeUnknown { .. } => "OutcomeUnknown",
             Self::TooSoon { .. } => "TooSoon",
             Self::FleetBudget { .. } => "FleetBudget",
+            Self::SourceDoubted { .. } => "SourceDoubted",
             Self::WriteRefused { .. } => "WriteRefused",
             Self::PromiseBroken { .. } => "PromiseBroken",
             Self::InternalError { .. } => "InternalError",

@@ -17,7 +17,7 @@ use super::plan::{Action, Outcome, Scale, StageId, Verdict};
 use super::reason::Reason;
 use super::snapshot::{Recalled, Target, Unusable, Workload, Writing};
 use super::steady::{Brake, Haste, Moment};
-use super::writes::later;
+use super::writes::{Move, later};
 
 /// All that a stage's turn looks at.
 #[derive(Debug)]
@@ -38,7 +38,26 @@ pub(super) struct Turn<'a> {
 pub(super) struct Answer {
     pub(super) verdict: Verdict,
     pub(super) action: Option<Action>,
+    /// Moves accepted since the last turn.
+    pub(super) moves: Vec<Move>,
+    /// Does the owner's own word lower it, by a pinned count or a lower `max`?
+    pub(super) is_told: bool,
     pub(super) violations: u32,
+}
+
+impl Answer {
+    /// What is known without the target's count: nothing is written.
+    pub(super) fn of(verdict: Verdict) -> Self {
+        Self { verdict, action: None, moves: Vec::new(), is_told: false, violations: 0 }
+    }
+
+    /// Keeps what there is until then.
+    pub(super) fn withhold(&mut self, kept: u32, reason: Reason, until: Timestamp) {
+        self.action = None;
+        self.verdict.replicas = Some(kept);
+        self.verdict.why.push(reason);
+        self.verdict.next = self.verdict.next.into_iter().chain([until]).min();
+    }
 }
 
 /// What the bounds and the owner's word make of the count that runs.
@@ -106,7 +125,7 @@ impl Turn<'_> {
         let moves = memory.writes.settle(workload, &self.outcomes, self.at, self.may_act);
         let known = memory.learn(self, workload, &moves);
         if let Some(bid) = memory.writes.stands(workload) {
-            return self.answer(bid, &known, memory, None);
+            return Answer { moves, ..self.answer(bid, &known, memory) };
         }
         let frame = Frame::new(self.stage, workload.desired, self.pipeline.pause.force_activation);
         let work = memory.look(self, frame.is_asleep, known.window());
@@ -129,8 +148,10 @@ impl Turn<'_> {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
         let action = self.write(&mut draft.bid, workload, memory);
-        let mut answer = self.answer(draft.bid, &known, memory, action);
-        answer.violations = u32::from(broken.is_some());
+        let is_told = self.stage.pinned.is_some() || self.stage.max < workload.desired;
+        let violations = u32::from(broken.is_some());
+        let answer = self.answer(draft.bid, &known, memory);
+        let mut answer = Answer { action, moves, is_told, violations, ..answer };
         let sleep = memory.quiet.until(self.patience(&known));
         let more =
             [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];
@@ -153,7 +174,7 @@ impl Turn<'_> {
             held: None,
             next: None,
         };
-        Answer { verdict, action: None, violations: 0 }
+        Answer::of(verdict)
     }
 
     /// How long it must be quiet before the stage sleeps.
@@ -307,12 +328,7 @@ impl Turn<'_> {
     }
 
     /// What is to be written, unless something forbids it.
-    fn write(
-        &self,
-        bid: &mut Bid,
-        workload: &Workload,
-        memory: &mut StageMemory,
-    ) -> Option<Action> {
+    fn write(&self, bid: &mut Bid, workload: &Workload, memory: &StageMemory) -> Option<Action> {
         let would_be = bid.replicas;
         let moves = would_be != workload.desired;
         let is_apply = workload.writing == Writing::Apply;
@@ -366,18 +382,10 @@ impl Turn<'_> {
             force,
             why: bid.why.last().cloned().unwrap_or(Reason::NoSources),
         };
-        let action = if moves { Action::Scale(scale) } else { Action::Claim(scale) };
-        memory.writes.ask(&action, self.at);
-        Some(action)
+        Some(if moves { Action::Scale(scale) } else { Action::Claim(scale) })
     }
 
-    fn answer(
-        &self,
-        bid: Bid,
-        known: &Known,
-        memory: &mut StageMemory,
-        action: Option<Action>,
-    ) -> Answer {
+    fn answer(&self, bid: Bid, known: &Known, memory: &mut StageMemory) -> Answer {
         let late = self.evidence.sources.iter().filter_map(|seen| {
             let patience = evidence::patience(seen.source.poll_interval);
             Some(later(later(seen.reading?.at, patience), Duration::from_millis(1)))
@@ -391,7 +399,7 @@ impl Turn<'_> {
             signals: known.signals(self),
             next,
         };
-        Answer { verdict, action, violations: 0 }
+        Answer::of(verdict)
     }
 }
 

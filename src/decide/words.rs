@@ -203,6 +203,12 @@ impl fmt::Display for Reason {
                 "kept: many pipelines are being lowered at once, and this one waits its turn to go to {wished}; until {}",
                 clock(*until)
             ),
+            Self::SourceDoubted { wished, origin, until } => write!(
+                f,
+                "kept: many pipelines that ask {origin} fell silent at once, which may be its own doing; {} once that has lasted, at {}",
+                replicas(*wished),
+                clock(*until)
+            ),
             Self::WriteRefused { code, message, until } => {
                 write!(
                     f,
@@ -281,6 +287,9 @@ impl Reason {
             }
             Self::TakenOver { .. } => {
                 "take spec.replicas out of what others write, or pause the pipeline before scaling by hand"
+            }
+            Self::SourceDoubted { .. } => {
+                "see whether that server has lost its data; to go down at once, pin penstock.dev/paused-replicas"
             }
             Self::FleetBudget { .. }
             | Self::TargetUnseen

@@ -54,6 +54,15 @@ pub enum Address {
     Http(http::Address),
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kafka(address) => address.fmt(f),
+            Self::Prometheus(address) | Self::Http(address) => address.fmt(f),
+        }
+    }
+}
+
 /// The closed list of what can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ask {

@@ -219,6 +219,7 @@ fn tells_of_trouble(code: &str) -> bool {
             | "ForcedActive"
             | "WriterConflict"
             | "TakenOver"
+            | "SourceDoubted"
             | "HpaOnTarget"
             | "TargetTaken"
             | "TargetUnusable"

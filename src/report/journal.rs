@@ -1,10 +1,19 @@
-//! What is logged of a turn: each write and what became of it, and each condition that turned over. Called by the tellers; a quiet
-//! pipeline logs nothing.
+//! What is logged of a turn: each write and what became of it, each condition that turned over, each server that is doubted. Called by
+//! the tellers; a quiet pipeline logs nothing.
 
-use super::Picture;
 use super::conditions::Truth;
 use super::status::Change;
-use crate::decide::{Action, Ending, Outcome};
+use super::{Picture, Tick};
+use crate::decide::{Action, Doubted, Ending, Outcome};
+
+/// Gives the alarm for servers that are doubted from this turn on: one for all their pipelines.
+pub(super) fn alarm(tick: &Tick) {
+    for Doubted { origin, silent, of, until } in &tick.step.plan.doubted {
+        if tick.snapshot.may_act {
+            tracing::warn!(%origin, silent, of, %until, "many pipelines of one server fell silent at once; none of them goes down");
+        }
+    }
+}
 
 /// Logs what happened in a turn of one pipeline.
 pub(super) fn write(picture: &Picture, changes: &[Change]) {

@@ -216,6 +216,7 @@ fn is_hold(code: &str) -> bool {
             | "TargetUnusable"
             | "OutcomeUnknown"
             | "FleetBudget"
+            | "SourceDoubted"
             | "WriteRefused"
             | "PromiseBroken"
             | "InternalError"

@@ -178,6 +178,7 @@ impl Teller {
                     News::Turn(tick) => {
                         record.take(&tick);
                         alarm.take(&tick, &record);
+                        journal::alarm(&tick);
                         metrics.take_turn(&tick);
                         for picture in standing::pictures(*tick) {
                             let picture = Arc::new(picture);

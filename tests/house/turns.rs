@@ -87,6 +87,7 @@ pub(crate) fn stage(name: &str) -> Told {
         sources: vec![Source {
             name: "todo".into(),
             question,
+            origin: Arc::default(),
             poll_interval: Duration::from_secs(2),
             activation: 0.0,
             per_replica: None,
@@ -320,7 +321,7 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         recalled: Vec::new(),
     };
     let due = if turn.faults.is_empty() { vec![situation] } else { Vec::new() };
-    let plan = Plan { verdicts, actions: Vec::new(), violations: turn.violations };
+    let plan = Plan { verdicts, violations: turn.violations, ..Plan::default() };
     Tick {
         snapshot: Snapshot { at, may_act: turn.may_act, due, observations },
         step: Step { plan, memory: Memory::default() },

@@ -2,6 +2,7 @@
 //! `login`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Fault, QuestionDraft, Reader, SecretWanted, not_yet};
@@ -80,6 +81,10 @@ impl Reader<'_> {
             self.kind(at, &kinds, &written.kind)?;
         let question = QuestionId::new(&self.id, stage, &written.name);
         let poll_interval = own.or(poll).unwrap_or(default_poll);
+        let origin = match &place {
+            Ok((address, _)) => address.to_string().into(),
+            Err(_) => Arc::default(),
+        };
         match place {
             Ok((address, secrets)) => self.questions.push(QuestionDraft {
                 id: question.clone(),
@@ -93,6 +98,7 @@ impl Reader<'_> {
         Some(Source {
             name: written.name.as_str().into(),
             question,
+            origin,
             poll_interval,
             activation: activation.unwrap_or(0.0),
             per_replica,

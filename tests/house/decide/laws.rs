@@ -58,6 +58,7 @@ fn any_source(name: &'static str) -> impl Strategy<Value = Source> {
         move |(poll_interval, activation, per_replica)| Source {
             name: name.into(),
             question: QuestionId::new(&pipeline_id(), "work", name),
+            origin: Arc::default(),
             poll_interval,
             activation,
             per_replica,

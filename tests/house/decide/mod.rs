@@ -13,5 +13,6 @@ mod writes;
 mod words;
 mod size;
 mod tale;
+mod fleet;
 mod laws;
 mod hpa;

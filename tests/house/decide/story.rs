@@ -46,6 +46,8 @@ pub(crate) struct Given {
     /// A second source that is a bare number, with its threshold.
     pub gauge: Option<f64>,
     pub sources: Option<usize>,
+    /// The server that all of them ask. Left out: one that nobody knows.
+    pub origin: String,
     pub merge: bool,
     pub standby: bool,
     /// What status remembers.
@@ -437,6 +439,7 @@ impl World {
         let source = |name: String, per_replica: Option<f64>| Source {
             question: QuestionId::new(&id, "work", &name),
             name: name.into(),
+            origin: given.origin.as_str().into(),
             poll_interval: Duration::from_secs(given.poll.unwrap_or(2)),
             activation: given.activation,
             per_replica,

@@ -65,6 +65,7 @@ fn every_reason() -> Vec<Reason> {
         Reason::OutcomeUnknown { message: text("no answer came") },
         Reason::TooSoon { wished: 12, until },
         Reason::FleetBudget { wished: 2, until },
+        Reason::SourceDoubted { wished: 2, origin: text("kafka:9092"), until },
         Reason::WriteRefused { code: 403, message: text("quota exceeded"), until },
         Reason::PromiseBroken { promise: text("never above max") },
         Reason::InternalError { message: text("index out of bounds") },
@@ -209,6 +210,9 @@ fn the_sentences_are_worth_reading_aloud() {
             12 replicas at 01:00:00 UTC: the last write is too young
         FleetBudget
             kept: many pipelines are being lowered at once, and this one waits its turn to go to 2; until 01:00:00 UTC
+        SourceDoubted
+            kept: many pipelines that ask kafka:9092 fell silent at once, which may be its own doing; 2 replicas once that has lasted, at 01:00:00 UTC
+            to change this: see whether that server has lost its data; to go down at once, pin penstock.dev/paused-replicas
         WriteRefused
             the API server refused the write (403: quota exceeded); tried again at 01:00:00 UTC
             to change this: see the message: rights, admission or quota stand in the way

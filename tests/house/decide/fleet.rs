@@ -1,0 +1,372 @@
+//! All pipelines together: how many may go far down at once, and when the server is doubted rather than all who ask it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use penstock::decide::{
+    Action, Behaviour, Ending, Fallback, FallbackPolicy, Memory, Missing, Mode, Observation,
+    OnSilence, Outcome, Pause, Pipeline, PipelineId, QuestionId, Queue, Reading, Reason, Rules,
+    Situation, Snapshot, Source, Stage, Step, Target, TargetId, Value, Verdict, Workload, Writing,
+    decide,
+};
+use proptest::prelude::*;
+
+/// Seconds between two turns.
+const POLL: i64 = 2;
+/// What warms every stage up: no history holds it afterwards.
+const WARM: i64 = 180;
+
+/// One pipeline of one stage, sized at ten items a replica and free to follow at once.
+#[derive(Debug, Clone)]
+struct One {
+    origin: &'static str,
+    /// Items waiting; `None` when its source does not answer.
+    lag: Option<u64>,
+    replicas: u32,
+    max: u32,
+    pinned: Option<u32>,
+    is_refused: bool,
+    outcomes: Vec<(usize, Outcome)>,
+}
+
+impl One {
+    fn new(origin: &'static str) -> Self {
+        let (max, pinned, is_refused, outcomes) = (1000, None, false, Vec::new());
+        Self { origin, lag: Some(100), replicas: 10, max, pinned, is_refused, outcomes }
+    }
+}
+
+struct Fleet {
+    at: i64,
+    is_standby: bool,
+    all: Vec<One>,
+    memory: Memory,
+    version: u64,
+}
+
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn id(index: usize) -> PipelineId {
+    PipelineId { namespace: "shop".into(), name: format!("p{index:03}").into() }
+}
+
+impl Fleet {
+    /// So many pipelines of each origin, all at ten replicas for ten times ten items, for as long as it takes to trust them.
+    fn warm(origins: &[(&'static str, usize)]) -> Self {
+        let all = origins.iter().flat_map(|&(origin, count)| vec![One::new(origin); count]);
+        let (all, memory) = (all.collect(), Memory::default());
+        let mut fleet = Self { at: 0, is_standby: false, all, memory, version: 1 };
+        fleet.turns(WARM / POLL);
+        fleet
+    }
+
+    /// Some pipelines have this lag from now on.
+    fn lag(&mut self, of: std::ops::Range<usize>, lag: Option<u64>) {
+        self.all[of].iter_mut().for_each(|one| one.lag = lag);
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let at = time(self.at);
+        let mut observations = BTreeMap::new();
+        let mut due = Vec::new();
+        for (index, one) in self.all.iter_mut().enumerate() {
+            let pipeline = pipeline(index, one);
+            let question = pipeline.stages[0].sources[0].question.clone();
+            let observation = match one.lag {
+                Some(backlog) => {
+                    let value = Value::Queue(Queue { backlog, ..Queue::default() });
+                    Observation::Fresh(Arc::new(Reading { at, value }))
+                }
+                None => Observation::Failed(Missing {
+                    label: "Timeout".into(),
+                    message: "no answer".into(),
+                    is_lasting: false,
+                    since: at,
+                }),
+            };
+            observations.insert(question, observation);
+            let workload = Workload {
+                uid: "uid".into(),
+                resource_version: self.version.to_string().into(),
+                desired: one.replicas,
+                current: one.replicas,
+                ready: one.replicas,
+                ready_since: Some(time(-600)),
+                writing: Writing::Merge,
+                read_at: at,
+                is_ours: true,
+                hpa: None,
+            };
+            due.push(Situation {
+                pipeline: Arc::new(pipeline),
+                targets: vec![Target::Seen(workload)],
+                outcomes: std::mem::take(&mut one.outcomes),
+                recalled: vec![None],
+            });
+        }
+        Snapshot { at, may_act: !self.is_standby, due, observations }
+    }
+
+    /// A turn whose writes are carried out at once.
+    fn turn(&mut self) -> Step {
+        let step = decide(&self.snapshot(), &self.memory);
+        assert_eq!(step.plan.violations, 0);
+        self.memory.merge(step.memory.clone());
+        for action in &step.plan.actions {
+            let scale = action.scale();
+            let index: usize = scale.stage.pipeline.name[1..].parse().unwrap();
+            let one = &mut self.all[index];
+            self.version += 1;
+            let result = if one.is_refused {
+                Ending::Refused { code: 403, message: "quota".into() }
+            } else {
+                one.replicas = scale.to;
+                Ending::Done { resource_version: self.version.to_string().into() }
+            };
+            let outcome = Outcome { action: action.clone(), at: time(self.at), result };
+            one.outcomes.push((0, outcome));
+        }
+        self.at += POLL;
+        step
+    }
+
+    fn turns(&mut self, count: i64) -> Vec<Step> {
+        (0..count).map(|_| self.turn()).collect()
+    }
+
+    /// How many pipelines have these replicas.
+    fn having(&self, replicas: u32) -> usize {
+        self.all.iter().filter(|one| one.replicas == replicas).count()
+    }
+}
+
+fn pipeline(index: usize, one: &One) -> Pipeline {
+    let id = id(index);
+    let source = Source {
+        name: "queue".into(),
+        question: QuestionId::new(&id, "work", "queue"),
+        origin: one.origin.into(),
+        poll_interval: Duration::from_secs(POLL.unsigned_abs()),
+        activation: 0.0,
+        per_replica: Some(10.0),
+    };
+    let stage = Stage {
+        name: "work".into(),
+        mode: Mode::Enforce,
+        after: Vec::new(),
+        target: TargetId {
+            api_version: "example.com/v1".into(),
+            kind: "Worker".into(),
+            namespace: Arc::clone(&id.namespace),
+            name: Arc::clone(&id.name),
+        },
+        min: 1,
+        max: one.max,
+        idle: None,
+        pinned: one.pinned,
+        max_delay: None,
+        is_default_objective: false,
+        rate_hint: None,
+        startup_hint: None,
+        on_silence: OnSilence::Follow,
+        sources: vec![source],
+        behaviour: Behaviour {
+            down: Rules { window: Some(Duration::ZERO), ..Rules::default() },
+            ..Behaviour::default()
+        },
+        fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
+    };
+    let (pause, stages) = (Pause::default(), vec![stage]);
+    Pipeline { id, uid: "pipeline-uid".into(), generation: 1, pause, stages }
+}
+
+fn code(verdict: &Verdict) -> &'static str {
+    verdict.reason().unwrap().code()
+}
+
+#[test]
+fn a_tenth_of_all_pipelines_goes_far_down_in_a_minute_and_the_others_wait_their_turn() {
+    let mut fleet = Fleet::warm(&[("kafka", 100)]);
+    assert_eq!(fleet.having(10), 100);
+    fleet.lag(0..100, Some(40));
+    let first = fleet.turn();
+    assert_eq!(first.plan.actions.len(), 10);
+    let waiting = first.plan.verdicts.iter().filter(|verdict| code(verdict) == "FleetBudget");
+    assert_eq!(waiting.clone().count(), 90);
+    for verdict in waiting {
+        let until = time(WARM + 60);
+        assert_eq!(verdict.replicas, Some(10));
+        assert_eq!(verdict.reason(), Some(&Reason::FleetBudget { wished: 4, until }));
+    }
+    fleet.turns(60 / POLL - 1);
+    assert_eq!((fleet.having(4), fleet.having(10)), (10, 90));
+    fleet.turns(1);
+    assert_eq!(fleet.having(4), 20);
+    fleet.turns(10 * 60 / POLL);
+    assert_eq!(fleet.having(4), 100);
+}
+
+#[test]
+fn a_few_may_always_go_and_half_is_not_far() {
+    let mut fleet = Fleet::warm(&[("kafka", 8)]);
+    fleet.lag(0..8, Some(50));
+    fleet.turns(10);
+    assert_eq!(fleet.having(5), 8);
+    // With what was taken a moment ago it is more than half.
+    fleet.lag(0..8, Some(40));
+    fleet.turns(10);
+    assert_eq!((fleet.having(4), fleet.having(5)), (5, 3));
+}
+
+#[test]
+fn who_pins_a_count_or_lowers_max_is_not_made_to_wait() {
+    let mut fleet = Fleet::warm(&[("kafka", 20)]);
+    fleet.lag(0..10, Some(10));
+    fleet.turns(5);
+    assert_eq!((fleet.having(1), fleet.having(10)), (5, 15));
+    fleet.all[18].pinned = Some(2);
+    fleet.all[19].max = 3;
+    fleet.turns(5);
+    assert_eq!((fleet.all[18].replicas, fleet.all[19].replicas), (2, 3));
+}
+
+#[test]
+fn ways_up_are_never_withheld() {
+    let mut fleet = Fleet::warm(&[("kafka", 20)]);
+    fleet.lag(0..20, Some(10));
+    fleet.turns(5);
+    fleet.lag(0..20, Some(500));
+    fleet.turns(5);
+    assert_eq!(fleet.having(50), 20);
+}
+
+#[test]
+fn a_write_that_was_refused_takes_nobodys_place() {
+    let mut fleet = Fleet::warm(&[("kafka", 10)]);
+    fleet.all[..5].iter_mut().for_each(|one| one.is_refused = true);
+    fleet.lag(0..10, Some(10));
+    fleet.turns(30);
+    assert_eq!((fleet.having(1), fleet.having(10)), (5, 5));
+}
+
+#[test]
+fn a_standby_counts_what_the_leader_does() {
+    let mut leader = Fleet::warm(&[("kafka", 50)]);
+    let mut standby = Fleet::warm(&[("kafka", 50)]);
+    standby.is_standby = true;
+    leader.lag(0..50, Some(10));
+    standby.lag(0..50, Some(10));
+    leader.turn();
+    for (seen, done) in standby.all.iter_mut().zip(&leader.all) {
+        seen.replicas = done.replicas;
+    }
+    standby.turns(3);
+    standby.is_standby = false;
+    let first = standby.turn();
+    assert!(first.plan.actions.is_empty(), "the leader has used up this minute");
+    assert_eq!((standby.having(1), standby.having(10)), (5, 45));
+}
+
+#[test]
+fn a_server_whose_pipelines_fall_silent_together_is_doubted_and_the_alarm_is_given_once() {
+    let mut fleet = Fleet::warm(&[("kafka", 20), ("rabbit", 20)]);
+    // Three of ten of the one server's, and two of the other's.
+    fleet.lag(0..6, Some(0));
+    fleet.lag(20..22, Some(0));
+    // One of the first that still has work needs a little less of it.
+    fleet.lag(19..20, Some(90));
+    let mut steps = fleet.turns(120 / POLL);
+    let doubted: Vec<_> = steps.iter().flat_map(|step| step.plan.doubted.clone()).collect();
+    assert_eq!(doubted.len(), 1);
+    let (origin, until) = (&*doubted[0].origin, doubted[0].until);
+    assert_eq!((origin, doubted[0].silent, doubted[0].of), ("kafka", 6, 20));
+    assert_eq!(until, time(WARM + 120));
+    let kept = steps.swap_remove(0).plan.verdicts;
+    for (index, wished) in [(0, 1), (19, 9)] {
+        let origin = "kafka".to_owned();
+        assert_eq!(kept[index].replicas, Some(10));
+        assert_eq!(kept[index].reason(), Some(&Reason::SourceDoubted { wished, origin, until }));
+    }
+    assert!(fleet.all[..20].iter().all(|one| one.replicas == 10), "nothing is concluded yet");
+    assert!(fleet.all[20..22].iter().all(|one| one.replicas == 1), "others go down as ever");
+    // Silent for so long: it is so.
+    let steps = fleet.turns(60);
+    assert!(steps.iter().all(|step| step.plan.doubted.is_empty()));
+    assert!(fleet.all[..6].iter().all(|one| one.replicas == 1));
+    assert_eq!(fleet.all[19].replicas, 9);
+}
+
+#[test]
+fn a_server_that_is_heard_again_is_believed_at_once() {
+    for lost in [Some(0), None] {
+        let mut fleet = Fleet::warm(&[("kafka", 10)]);
+        fleet.lag(0..9, lost);
+        fleet.lag(9..10, Some(60));
+        let steps = fleet.turns(10);
+        assert_eq!(steps.iter().map(|step| step.plan.doubted.len()).sum::<usize>(), 1);
+        assert_eq!(fleet.having(10), 10);
+        fleet.lag(0..9, Some(100));
+        fleet.turns(3);
+        assert_eq!((fleet.having(10), fleet.having(6)), (9, 1));
+    }
+}
+
+#[test]
+fn a_few_that_are_done_and_trickles_are_no_reason_to_doubt() {
+    let mut fleet = Fleet::warm(&[("kafka", 20)]);
+    fleet.lag(0..5, Some(0));
+    let steps = fleet.turns(5);
+    assert!(steps.iter().all(|step| step.plan.doubted.is_empty()), "five of twenty");
+    let mut fleet = Fleet::warm(&[("kafka", 20)]);
+    fleet.lag(0..20, Some(0));
+    assert_eq!(fleet.turn().plan.doubted.len(), 1);
+    // From here on all of them pause every other time.
+    for turn in 0..100 {
+        fleet.lag(0..20, Some(turn % 2 * 10));
+        let step = fleet.turn();
+        assert!(turn < 2 || step.plan.doubted.is_empty(), "turn {turn}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// In any minute at most a tenth of all, or five, go below half of what they had in it; and who is kept is told why.
+    #[test]
+    fn no_minute_sees_more_than_a_tenth_go_far_down(
+        count in 1..80_usize,
+        turns in prop::collection::vec((0..80_usize, 0..80_usize, 0..200_u64), 1..60),
+    ) {
+        let mut fleet = Fleet::warm(&[("", count)]);
+        let room = (count / 10).max(5);
+        let mut past: VecDeque<Vec<u32>> = VecDeque::new();
+        let mut fell: VecDeque<BTreeSet<usize>> = VecDeque::new();
+        for (from, to, lag) in turns {
+            let range = from.min(to).min(count)..from.max(to).min(count);
+            fleet.lag(range, Some(lag));
+            past.push_back(fleet.all.iter().map(|one| one.replicas).collect());
+            if 60 / POLL < i64::try_from(past.len()).unwrap() {
+                past.pop_front();
+                fell.pop_front();
+            }
+            let step = fleet.turn();
+            // What each had at most within the minute, and who goes below half of it.
+            let far = step.plan.actions.iter().filter_map(|action| {
+                let Action::Scale(scale) = action else { return None };
+                let index: usize = scale.stage.pipeline.name[1..].parse().unwrap();
+                let most = past.iter().map(|then| then[index]).max().unwrap();
+                (scale.to < scale.from && scale.to * 2 < most).then_some(index)
+            });
+            fell.push_back(far.collect());
+            let distinct: BTreeSet<_> = fell.iter().flatten().collect();
+            prop_assert!(distinct.len() <= room, "{distinct:?} of {count}");
+            for verdict in &step.plan.verdicts {
+                prop_assert!(code(verdict) != "SourceDoubted");
+            }
+        }
+    }
+}
