@@ -20,6 +20,7 @@ use crate::decide::PipelineId;
 use crate::report::{Metrics, Report, Standing};
 
 pub mod view;
+pub mod scaler;
 
 /// The loop beats at least this often, even when nothing is due.
 pub const BEAT: Duration = Duration::from_secs(5);

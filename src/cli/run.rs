@@ -45,6 +45,9 @@ pub(super) struct Run {
     /// Where people ask: /api/v1/pipelines. Keep it on loopback; kubectl port-forward reaches it there
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082", value_parser = address)]
     page_listen: SocketAddr,
+    /// Where KEDA asks, as it asks an external scaler (gRPC); "none" for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = ":9090", value_parser = address_or_none)]
+    grpc_listen: Place,
     /// Record every turn into this folder, for `penstock replay`
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
@@ -58,6 +61,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
 }
+
+/// An address to listen on, or none.
+#[derive(Debug, Clone, Copy)]
+struct Place(Option<SocketAddr>);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -107,6 +114,10 @@ impl Run {
             },
             probes: Some(answer::listen(self.listen).await?),
             page: Some(answer::listen(self.page_listen).await?),
+            scaler: match self.grpc_listen {
+                Place(Some(address)) => Some(answer::listen(address).await?),
+                Place(None) => None,
+            },
             record: self.record.map(|folder| Destination { folder, limit: self.record_limit }),
             seat: Seat { namespace, name: self.lease_name, identity: identity(host.trim()) },
         };
@@ -152,4 +163,9 @@ fn bytes(text: &str) -> Result<u64, String> {
     let read = Quantity::Text(text.to_owned()).read();
     let read = read.ok_or_else(|| format!("{text} is no amount; hint: 256Mi or 2Gi"))?;
     if read < 1_048_576.0 { Err("at least 1Mi".to_owned()) } else { Ok(read as u64) }
+}
+
+/// Reads an address, or `none`.
+fn address_or_none(text: &str) -> Result<Place, String> {
+    if text == "none" { Ok(Place(None)) } else { address(text).map(|it| Place(Some(it))) }
 }

@@ -176,7 +176,7 @@ pub struct Endpoint {
     /// Left out: as the URL says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Who. Left out: nobody logs in.
+    /// Who; a scaler is sent it as HTTP's basic authentication. Left out: nobody logs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_secret_ref: Option<SecretRef>,
     /// The password.

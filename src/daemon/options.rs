@@ -40,6 +40,8 @@ pub struct Options {
     pub probes: Option<TcpListener>,
     /// Where people ask, if anywhere.
     pub page: Option<TcpListener>,
+    /// Where KEDA asks, as it asks an external scaler, if anywhere.
+    pub scaler: Option<TcpListener>,
 }
 
 /// The ways to the API server; every request of theirs is counted.
@@ -113,6 +115,10 @@ pub async fn run(
     }
     if let Some(listener) = options.page {
         servers.spawn("answer people", answer::serve(listener, answer.page(), stop.clone()));
+    }
+    if let Some(listener) = options.scaler {
+        let served = answer::scaler::serve(listener, answer, stop.clone());
+        servers.spawn("answer KEDA", served);
     }
     let daemon = Daemon {
         clock,

@@ -327,6 +327,7 @@ fn daemon_options(page: TcpListener, record: Option<Destination>) -> daemon::Opt
         record,
         probes: None,
         page: Some(page),
+        scaler: None,
     }
 }
 

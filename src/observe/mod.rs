@@ -17,11 +17,13 @@ mod office;
 mod visit;
 mod board;
 mod figure;
+mod fault;
 mod tls;
 pub mod web;
 pub mod kafka;
 pub mod prometheus;
 pub mod http;
+pub mod external;
 
 pub use board::Polls;
 pub use error::Error;
@@ -52,6 +54,8 @@ pub enum Address {
     Prometheus(prometheus::Address),
     /// An HTTP server.
     Http(http::Address),
+    /// A scaler of another make.
+    External(external::Address),
 }
 
 impl fmt::Display for Address {
@@ -72,6 +76,8 @@ pub enum Ask {
     Prometheus(prometheus::Ask),
     /// A number in a JSON document.
     Http(http::Ask),
+    /// A metric of a scaler.
+    External(external::Ask),
 }
 
 /// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `ca`, `cert`, `key`), read by

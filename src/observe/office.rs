@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::board::{Board, Polls};
+use super::external::External;
 use super::http::Http;
 use super::kafka::Kafka;
 use super::prometheus::Prometheus;
@@ -160,6 +161,7 @@ impl Observe {
         match address {
             Address::Kafka(to) => self.send_out::<Kafka>(to, errand),
             Address::Prometheus(to) => self.send_out::<Prometheus>(to, errand),
+            Address::External(to) => self.send_out::<External>(to, errand),
             Address::Http(to) => self.send_out::<Http>(to, errand),
         }
         desk

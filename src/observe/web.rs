@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::figure::line;
-use super::{Credentials, Error, tls};
+use super::{Credentials, Error, fault, tls};
 
 /// Requests of one client on their way at once, and so the most connections it opens.
 pub(super) const AT_ONCE: usize = 4;
@@ -108,7 +108,7 @@ impl Web {
                 headers.insert(name, value);
             }
         }
-        let text = |usage: &'static str| text(&at, keys, usage);
+        let text = |usage: &'static str| fault::text(&at, keys, usage);
         let mut purse = None;
         match &to.login {
             Login::Nobody => {}
@@ -144,7 +144,7 @@ impl Web {
         match client {
             Ok(client) => Ok(Self { at, client, purse }),
             Err(error) => {
-                Err(Error::CredentialsInvalid { at, usage: "ca", detail: detail(&error) })
+                Err(Error::CredentialsInvalid { at, usage: "ca", detail: fault::detail(&error) })
             }
         }
     }
@@ -267,7 +267,7 @@ async fn within<E: std::error::Error + 'static>(
 ) -> Result<Response, Error> {
     match tokio::time::timeout_at(deadline, request).await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(fault(at, &error)),
+        Ok(Err(error)) => Err(fault::transport(at, &error)),
         Err(_) => Err(late(at)),
     }
 }
@@ -292,57 +292,10 @@ async fn body(at: &Arc<str>, deadline: Instant, mut response: Response) -> Resul
             Ok(Ok(Some(chunk))) if whole.len() + chunk.len() < LONGEST => whole.extend(&chunk),
             Ok(Ok(Some(_))) => return Err(too_long()),
             Ok(Ok(None)) => return Ok(whole),
-            Ok(Err(error)) => return Err(fault(at, &error)),
+            Ok(Err(error)) => return Err(fault::transport(at, &error)),
             Err(_) => return Err(late(at)),
         }
     }
-}
-
-/// What became of a request that has no answer.
-pub(super) fn fault(at: &Arc<str>, error: &(dyn std::error::Error + 'static)) -> Error {
-    use tokio_rustls::rustls::Error as Tls;
-    let at = Arc::clone(at);
-    let detail = detail(error);
-    let is_timeout = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout)
-    };
-    if chain(error).any(<dyn std::error::Error>::is::<Tls>) {
-        Error::TlsFailed { at, detail }
-    } else if chain(error).any(is_timeout) {
-        Error::Timeout { at, detail }
-    } else {
-        Error::Unreachable { at, detail }
-    }
-}
-
-/// The innermost cause, which says most; never the URL.
-fn detail(error: &(dyn std::error::Error + 'static)) -> String {
-    line(&chain(error).last().map(ToString::to_string).unwrap_or_default())
-}
-
-/// An error and its causes, outermost first. What an I/O error wraps is a cause, too, though `source` leaps over it.
-fn chain<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |cause| {
-        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        wrapped
-            .map(|inner| -> &(dyn std::error::Error + 'static) { inner })
-            .or_else(|| cause.source())
-    })
-}
-
-/// A credential that is text.
-fn text(at: &Arc<str>, keys: &Credentials, usage: &'static str) -> Result<String, Error> {
-    let invalid = |detail: &str| Error::CredentialsInvalid {
-        at: Arc::clone(at),
-        usage,
-        detail: detail.to_owned(),
-    };
-    let bytes = keys.bytes(usage).ok_or_else(|| invalid("there is none"))?;
-    let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))?;
-    // A file put into a Secret often ends with a line feed that is no part of the word.
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A header that is never printed.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::{Glance, Polls, Tick};
 use crate::decide::{
@@ -57,26 +58,41 @@ impl Picture {
 
 /// The latest picture of every pipeline. Cheap to clone; all clones see the same.
 #[derive(Debug, Clone, Default)]
-pub struct Standing(Arc<RwLock<BTreeMap<PipelineId, Arc<Picture>>>>);
+pub struct Standing {
+    pictures: Arc<RwLock<BTreeMap<PipelineId, Arc<Picture>>>>,
+    moved: watch::Sender<()>,
+}
 
 impl Standing {
     /// All pictures, by namespace and name.
     pub fn all(&self) -> Vec<Arc<Picture>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
+        self.pictures
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .map(Arc::clone)
+            .collect()
     }
 
     /// The picture of one pipeline.
     pub fn of(&self, pipeline: &PipelineId) -> Option<Arc<Picture>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(pipeline).map(Arc::clone)
+        self.pictures.read().unwrap_or_else(PoisonError::into_inner).get(pipeline).map(Arc::clone)
+    }
+
+    /// Tells of every change, for those who pass them on.
+    pub fn moved(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
     }
 
     pub(super) fn put(&self, picture: Arc<Picture>) {
         let id = picture.glance.id.clone();
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, picture);
+        self.pictures.write().unwrap_or_else(PoisonError::into_inner).insert(id, picture);
+        self.moved.send_replace(());
     }
 
     pub(super) fn remove(&self, pipeline: &PipelineId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(pipeline);
+        self.pictures.write().unwrap_or_else(PoisonError::into_inner).remove(pipeline);
+        self.moved.send_replace(());
     }
 }
 

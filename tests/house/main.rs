@@ -26,6 +26,7 @@ mod act;
 mod report;
 mod replay;
 mod answer;
+mod scaler;
 mod simulate;
 mod daemon;
 mod simulate_peers;

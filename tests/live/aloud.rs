@@ -68,7 +68,8 @@ async fn explain_and_top_reach_the_daemon_by_port_forward() -> Result<()> {
     let daemon = Program::new(env!("CARGO_BIN_EXE_penstock"))
         .args(["run", "--kubeconfig", &cluster.kubeconfig().display().to_string()])
         .args(["--listen", &format!("127.0.0.1:{}", free_port()?)])
-        .args(["--page-listen", &format!("127.0.0.1:{page}")]);
+        .args(["--page-listen", &format!("127.0.0.1:{page}")])
+        .args(["--grpc-listen", "none"]);
     let _daemon = Process::start("penstock", daemon, folder.path())?;
     let in_folder = |name: &str| folder.path().join(name).display().to_string();
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()])?;

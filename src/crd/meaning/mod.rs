@@ -21,6 +21,7 @@ mod source;
 mod kafka;
 mod prometheus;
 mod http;
+mod external;
 mod login;
 mod objective;
 mod pause;

@@ -78,7 +78,7 @@ impl Reader<'_> {
             self.refuse(at, rules::ONE_SOURCE);
         }
         let Draft { default_poll, per_replica, ask, place } =
-            self.kind(at, &kinds, &written.kind)?;
+            self.kind(at, stage, &kinds, &written.kind)?;
         let question = QuestionId::new(&self.id, stage, &written.name);
         let poll_interval = own.or(poll).unwrap_or(default_poll);
         let origin = match &place {
@@ -106,13 +106,14 @@ impl Reader<'_> {
     }
 
     /// Reads what is particular to its kind; each has a file of its own.
-    fn kind(&mut self, at: &str, kinds: &[&str], written: &Kinds) -> Option<Draft> {
+    fn kind(&mut self, at: &str, stage: &str, kinds: &[&str], written: &Kinds) -> Option<Draft> {
         let mut draft = None;
         for kind in kinds {
             let at = format!("{at}.{kind}");
             let read = match *kind {
                 "kafka" => written.kafka.as_ref().and_then(|kafka| self.kafka(&at, kafka)),
                 "prometheus" => written.prometheus.as_ref().map(|it| self.prometheus(&at, it)),
+                "external" => written.external.as_ref().map(|it| self.external(&at, stage, it)),
                 "http" => written.http.as_ref().map(|http| self.http(&at, http)),
                 _ => {
                     self.faults.push(not_yet(at));

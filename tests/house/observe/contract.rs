@@ -274,7 +274,7 @@ impl Server for Documents {
     }
 }
 
-async fn tale<S: Server>() {
+pub(super) async fn tale<S: Server>() {
     let server = S::start().await;
     let ask = |name: &str, queue: &str| Question {
         id: id(name),

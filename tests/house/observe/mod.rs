@@ -16,3 +16,4 @@ mod recorded;
 mod logins;
 mod prometheus;
 mod http;
+mod scaler;

@@ -35,6 +35,8 @@ impl Penstock {
                 &format!("127.0.0.1:{port}"),
                 "--page-listen",
                 &format!("127.0.0.1:{page}"),
+                "--grpc-listen",
+                "none",
             ])
             .args(arguments.iter().copied());
         Ok(Self {

@@ -31,6 +31,15 @@ pub(super) fn kinds() -> Vec<Kind> {
             ],
             connections: webs(),
         },
+        Kind {
+            name: "external",
+            sources: vec![
+                json!({"connectionRef": at(), "metadata": {"a": "b"}, "metric": "m", "perReplica": 5}),
+            ],
+            connections: vec![json!({
+                "url": "host:1", "tls": tls(), "usernameSecretRef": secret(), "passwordSecretRef": secret(),
+            })],
+        },
     ]
 }
 

@@ -38,12 +38,6 @@ pub(super) fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
                 "perReplica": 5,
             })],
         ),
-        (
-            "external",
-            vec![
-                json!({"connectionRef": at(), "metadata": {"a": "b"}, "metric": "m", "perReplica": 5}),
-            ],
-        ),
         ("cpu", used()),
         ("memory", used()),
         (

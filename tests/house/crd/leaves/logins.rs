@@ -108,7 +108,6 @@ pub(super) fn later_connections() -> BTreeMap<&'static str, Value> {
     BTreeMap::from([
         ("rabbitmq", endpoint()),
         ("nats", endpoint()),
-        ("external", endpoint()),
         ("postgres", server()),
         ("mysql", server()),
         ("redis", redis),

@@ -270,7 +270,7 @@ impl Hour {
         });
         let more = u32::try_from(mark >> 32).unwrap() % 997 * 7;
         let waiting = u32::try_from(self.end - self.position).unwrap() + more;
-        let value = if text.contains("unit: Gauge") {
+        let value = if text.contains("unit: Gauge") || text.starts_with("External") {
             Value::Gauge(f64::from(waiting) / 2.0)
         } else {
             let backlog = waiting.into();

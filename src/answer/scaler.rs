@@ -1,0 +1,153 @@
+//! KEDA's external scaler protocol, served out of the standing picture: a `ScaledObject` of type `external` or `external-push` takes
+//! Penstock's decision. It says what was decided and nothing else: what is not known is an error, never a number.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+use super::Answer;
+use crate::decide::PipelineId;
+use crate::proto::external_scaler::external_scaler_server::{ExternalScaler, ExternalScalerServer};
+use crate::proto::external_scaler::{
+    GetMetricSpecResponse, GetMetricsRequest, GetMetricsResponse, IsActiveResponse, MetricSpec,
+    MetricValue, ScaledObjectRef,
+};
+
+/// The one metric: replicas, of which one replica serves one.
+const METRIC: &str = "replicas";
+/// Streams of one connection: KEDA opens one for each `ScaledObject`.
+const STREAMS: u32 = 100_000;
+
+/// Answers at `listener` until `stop`.
+pub async fn serve(listener: TcpListener, answer: Answer, stop: CancellationToken) {
+    let scaler = ExternalScalerServer::new(Scaler { answer, stop: stop.clone() });
+    let served = Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .add_service(scaler)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::warn!(%error, "the external scaler server ended");
+    }
+}
+
+struct Scaler {
+    answer: Answer,
+    stop: CancellationToken,
+}
+
+type Streamed = Pin<Box<dyn Stream<Item = Result<IsActiveResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ExternalScaler for Scaler {
+    async fn is_active(
+        &self,
+        request: Request<ScaledObjectRef>,
+    ) -> Result<Response<IsActiveResponse>, Status> {
+        let replicas = self.answer.decided(request.get_ref())?;
+        Ok(Response::new(IsActiveResponse { result: 0 < replicas }))
+    }
+
+    type StreamIsActiveStream = Streamed;
+
+    /// What holds now, then every change. While nothing is known nothing is said.
+    async fn stream_is_active(
+        &self,
+        request: Request<ScaledObjectRef>,
+    ) -> Result<Response<Streamed>, Status> {
+        let object = request.into_inner();
+        name_of(&object)?;
+        let answer = self.answer.clone();
+        let moved = answer.standing.moved();
+        let state = (answer, object, moved, None);
+        let words =
+            futures::stream::unfold(state, |(answer, object, mut moved, told)| async move {
+                loop {
+                    moved.mark_unchanged();
+                    let now = answer.decided(&object).ok().map(|replicas| 0 < replicas);
+                    if let Some(result) = now
+                        && told != now
+                    {
+                        let said = Ok(IsActiveResponse { result });
+                        return Some((said, (answer, object, moved, now)));
+                    }
+                    moved.changed().await.ok()?;
+                }
+            });
+        let stop = self.stop.clone();
+        Ok(Response::new(Box::pin(words.take_until(stop.cancelled_owned()))))
+    }
+
+    async fn get_metric_spec(
+        &self,
+        request: Request<ScaledObjectRef>,
+    ) -> Result<Response<GetMetricSpecResponse>, Status> {
+        // An HPA is made of this: not before the stage is known to be decided on.
+        self.answer.decided(request.get_ref())?;
+        let spec =
+            MetricSpec { metric_name: METRIC.to_owned(), target_size: 1, target_size_float: 1.0 };
+        Ok(Response::new(GetMetricSpecResponse { metric_specs: vec![spec] }))
+    }
+
+    async fn get_metrics(
+        &self,
+        request: Request<GetMetricsRequest>,
+    ) -> Result<Response<GetMetricsResponse>, Status> {
+        let GetMetricsRequest { scaled_object_ref, metric_name } = request.get_ref();
+        if metric_name != METRIC {
+            return Err(Status::not_found(format!("no metric {metric_name}, only {METRIC}")));
+        }
+        let object = scaled_object_ref
+            .as_ref()
+            .ok_or_else(|| Status::invalid_argument("no scaledObjectRef is given"))?;
+        let replicas = self.answer.decided(object)?;
+        let value = MetricValue {
+            metric_name: METRIC.to_owned(),
+            metric_value: replicas.into(),
+            metric_value_float: replicas.into(),
+        };
+        Ok(Response::new(GetMetricsResponse { metric_values: vec![value] }))
+    }
+}
+
+/// The pipeline that is meant: metadata `pipeline`, in the object's own namespace.
+fn name_of(object: &ScaledObjectRef) -> Result<PipelineId, Status> {
+    let name = object.scaler_metadata.get("pipeline").ok_or_else(|| {
+        Status::invalid_argument("metadata pipeline is missing; hint: name the ScaledPipeline")
+    })?;
+    Ok(PipelineId { namespace: object.namespace.as_str().into(), name: name.as_str().into() })
+}
+
+impl Answer {
+    /// How many replicas were decided for what the object names.
+    fn decided(&self, object: &ScaledObjectRef) -> Result<u32, Status> {
+        let id = name_of(object)?;
+        if !(self.pulse.is_ready() && self.pulse.is_alive()) {
+            return Err(Status::unavailable("nothing is decided yet, or the process is ending"));
+        }
+        let picture =
+            self.standing.of(&id).ok_or_else(|| Status::not_found(format!("no pipeline {id}")))?;
+        if let Some(fault) = picture.glance.faults.first() {
+            return Err(Status::failed_precondition(format!("pipeline {id}: {fault}")));
+        }
+        let named = object.scaler_metadata.get("stage");
+        let mut found = picture
+            .verdicts
+            .iter()
+            .filter(|verdict| named.is_none_or(|stage| **stage == *verdict.stage.name));
+        let verdict = found.next().ok_or_else(|| {
+            Status::not_found(format!("pipeline {id} has no stage {}", named.map_or("", |it| it)))
+        })?;
+        if found.next().is_some() {
+            return Err(Status::invalid_argument(format!(
+                "pipeline {id} has several stages; hint: name one in metadata stage"
+            )));
+        }
+        let why = || verdict.reason().map(ToString::to_string).unwrap_or_default();
+        verdict.replicas.ok_or_else(|| Status::unavailable(why()))
+    }
+}
