@@ -63,6 +63,7 @@ impl fmt::Display for Address {
         match self {
             Self::Kafka(address) => address.fmt(f),
             Self::Prometheus(address) | Self::Http(address) => address.fmt(f),
+            Self::External(address) => address.fmt(f),
         }
     }
 }
