@@ -14,8 +14,8 @@ use criterion::Criterion;
 use jiff::{SignedDuration, Timestamp};
 use penstock::decide::{
     Behaviour, Fallback, FallbackPolicy, Memory, Mode, Observation, OnSilence, Partition, Pause,
-    Pipeline, PipelineId, QuestionId, Queue, Reading, Situation, Snapshot, Source, Stage, Target,
-    TargetId, Value, Workload, Writing, decide,
+    Pipeline, PipelineId, Prefer, QuestionId, Queue, Reading, Situation, Snapshot, Source, Stage,
+    Target, TargetId, Value, Workload, Writing, decide,
 };
 
 /// What deciding for one stage may take.
@@ -49,6 +49,7 @@ impl Scene {
             idle: None,
             pinned: None,
             max_delay: Some(Duration::from_mins(1)),
+            prefer: Prefer::default(),
             is_default_objective: false,
             rate_hint: Some(50.0),
             startup_hint: None,

@@ -355,6 +355,18 @@ impl Trace {
         pairs.map(|(first, last)| f64::from(last.saturating_sub(*first))).collect()
     }
 
+    /// Share of what came lately that the partitions of the busiest consumer got, if it is known who holds every one.
+    pub(super) fn busiest(&self) -> Option<f64> {
+        let came = self.came_each();
+        let all: f64 = came.iter().sum();
+        let held = self.parts.iter().zip(came).map(|(part, came)| Some((part.owner()?, came)));
+        let mut held = held.collect::<Option<Vec<_>>>()?;
+        held.sort_unstable_by_key(|&(owner, _)| owner);
+        let each = held.chunk_by(|(a, _), (b, _)| a == b);
+        let busiest = each.map(|held| held.iter().map(|(_, came)| came).sum()).fold(0.0, f64::max);
+        (0.0 < all).then(|| busiest / all)
+    }
+
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
         8 * (self.times.capacity() + self.arrived.capacity())

@@ -9,6 +9,7 @@ use super::partitions::{breakpoints, capacity, ceil};
 use super::pipeline::Stage;
 use super::reason::Reason;
 use super::skew::Skew;
+use super::slack::{Slack, Spell};
 
 /// Share of the objective that is planned with; the rest is for what no plan foresees.
 const GOAL: f64 = 0.8;
@@ -61,6 +62,8 @@ pub(super) struct Load<'a> {
     pub(super) partitions: Option<u32>,
     /// How unevenly what arrives falls on them.
     pub(super) skew: &'a Skew,
+    /// Share of what arrives that the busiest of the present consumers gets, if it is known who holds what.
+    pub(super) busiest: Option<f64>,
 }
 
 /// What a stage can do. Items and seconds.
@@ -149,6 +152,19 @@ fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64
         if urgent <= means.desired {
             (need, wished) = (patient, urgent);
         }
+    }
+    let slack = Slack::of(stage.prefer, objective, load, means, rate);
+    if means.desired < wished && slack.as_ref().is_some_and(Slack::carries_on) {
+        wished = means.desired.min(most);
+    } else if wished == means.desired
+        && let Some(Spell { replicas, lasts }) = slack.and_then(|slack| slack.lower())
+    {
+        let Load { arrivals, delay, .. } = *load;
+        let keeps_up = wished;
+        return Bid::new(
+            replicas,
+            Reason::OnSlack { wished: replicas, keeps_up, arrivals, delay, objective, lasts },
+        );
     }
     let Load { lag, delay, arrivals, .. } = *load;
     let mut bid = if wished == means.desired {

@@ -18,7 +18,7 @@ use super::rate::{self, COMMITS};
 use super::skew::Skew;
 use super::snapshot::{Recalled, Workload};
 use super::stage::Turn;
-use super::steady;
+use super::window::Window;
 use super::writes::{Move, later, span};
 
 /// A reading older than this is not carried on any more.
@@ -37,6 +37,7 @@ pub(super) struct Known {
     arrivals: Option<Arrivals>,
     backlog: Option<f64>,
     skew: Skew,
+    busiest: Option<f64>,
     commits: Option<Duration>,
     poll: Duration,
     rate: Option<f64>,
@@ -60,7 +61,7 @@ impl Known {
         let arrivals = memory.arrivals(evidence);
         let counted = evidence.queues().any(|(seen, _)| memory.trace(&seen.source.name).is_some());
         let is_sized = turn.stage.max_delay.is_some() && counted;
-        let window = steady::window(memory.pods.startup(), memory.pods.rebalance());
+        let window = Window::first(memory.pods.startup(), memory.pods.rebalance());
         let settled = memory.rate.pods_since().map_or(Duration::ZERO, |since| span(since, at));
         let desired = workload.map_or(0, |workload| workload.desired);
         let ready = workload.map_or(0, |workload| workload.ready);
@@ -87,6 +88,7 @@ impl Known {
             arrivals,
             backlog: memory.backlog(evidence, means, arrivals, at),
             skew: memory.skew.clone(),
+            busiest: memory.busiest(evidence),
             commits,
             poll,
             rate: memory.rate.known(),
@@ -102,7 +104,7 @@ impl Known {
 
     /// Penstock's own down window, before lengthening; also how long it must be quiet before a stage sleeps.
     pub(super) fn window(&self) -> Duration {
-        steady::window(self.means.startup, self.means.rebalance)
+        Window::first(self.means.startup, self.means.rebalance)
     }
 
     /// How long a sleeping stage needs until it works, in seconds; `None` while nobody has seen it.
@@ -123,6 +125,7 @@ impl Known {
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
             partitions: self.partitions,
             skew: &self.skew,
+            busiest: self.busiest,
         })
     }
 
@@ -226,10 +229,10 @@ impl StageMemory {
         self.pods.watch_group(workload, work.commits.1, often, at);
         self.rate.observe(&work);
         if let Some(arrivals) = self.arrivals(evidence) {
-            self.calm.listen(arrivals, at);
+            self.calm.listen(arrivals, turn.stage.max_delay.is_some(), at);
         }
         self.skew.observe(|| came_each(&self.traces, evidence), at);
-        let window = steady::window(self.pods.startup(), self.pods.rebalance());
+        let window = Window::first(self.pods.startup(), self.pods.rebalance());
         for moved in moves {
             self.calm.moved(*moved, window, &turn.stage.behaviour);
         }
@@ -305,6 +308,13 @@ impl StageMemory {
             .iter()
             .filter_map(|seen| Some(of(self.trace(&seen.source.name)?, seen.source.poll_interval)));
         each.reduce(|a, b| a.zip(b).map(|(a, b)| a.and(b))).flatten()
+    }
+
+    /// Share of what arrives that the busiest consumer gets. Of one queue only: the same pod has another number in each group.
+    fn busiest(&self, evidence: &Evidence<'_>) -> Option<f64> {
+        let mut traces = evidence.sources.iter().filter_map(|seen| self.trace(&seen.source.name));
+        let only = traces.next()?;
+        traces.next().is_none().then(|| only.busiest()).flatten()
     }
 
     fn age(&self, evidence: &Evidence<'_>, at: Timestamp) -> Option<Age> {

@@ -21,6 +21,7 @@ mod age;
 mod arrivals;
 mod rate;
 mod skew;
+mod slack;
 mod pods;
 mod knowledge;
 mod partitions;
@@ -28,6 +29,7 @@ mod demand;
 mod idle;
 mod blind;
 mod steady;
+mod window;
 mod limits;
 mod writes;
 mod fleet;
@@ -39,7 +41,7 @@ use stage::{Answer, Turn};
 pub use memory::Memory;
 pub use pipeline::{
     Behaviour, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Pause, Pipeline, PipelineId,
-    Policy, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
+    Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
 };
 pub use plan::{
     Action, Doubted, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, Verdict,

@@ -94,6 +94,9 @@ pub struct Stage {
     pub pinned: Option<u32>,
     /// The delay to keep; `None` when only thresholds size this stage.
     pub max_delay: Option<Duration>,
+    /// What to lean to when delay and cost pull apart.
+    #[serde(default)]
+    pub prefer: Prefer,
     /// True when nobody wrote an objective or a threshold, so the default of 60 s is in force.
     pub is_default_objective: bool,
     /// Hint: items a second that one replica gets through.
@@ -145,6 +148,18 @@ pub struct Idle {
     pub replicas: u32,
     /// How long nothing must have arrived or waited.
     pub after: Duration,
+}
+
+/// What a stage leans to between being early and being cheap, within its objective.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Prefer {
+    /// Fewer replicas and more moves: it falls behind whenever that saves anything.
+    Cost,
+    /// It falls behind for minutes at a time where that saves much.
+    #[default]
+    Balanced,
+    /// It keeps up at all times.
+    Latency,
 }
 
 /// What to do when arrivals stop all at once.

@@ -21,6 +21,8 @@ pub enum Reason {
     KeepUp { arrivals: f64, rate: f64, wished: u32 },
     /// The present count fits.
     Steady { delay: f64, objective: f64 },
+    /// Fewer than keep up, for as long as the objective leaves room for what piles up.
+    OnSlack { wished: u32, keeps_up: u32, arrivals: f64, delay: f64, objective: f64, lasts: f64 },
     /// No rate is known: run a few, watch them work, then jump.
     Learning { replicas: u32 },
     /// Something waits (or a first item came) and there are no replicas.
@@ -164,6 +166,7 @@ impl Reason {
             Self::CatchUp { .. } => "CatchUp",
             Self::KeepUp { .. } => "KeepUp",
             Self::Steady { .. } => "Steady",
+            Self::OnSlack { .. } => "OnSlack",
             Self::Learning { .. } => "Learning",
             Self::Woken { .. } => "Woken",
             Self::Probing { .. } => "Probing",

@@ -11,15 +11,13 @@ use super::demand::Bid;
 use super::limits::{self, Moves, Wishes};
 use super::pipeline::Behaviour;
 use super::reason::Reason;
-use super::writes::{Move, later, span};
+use super::window::{self, Window};
+use super::writes::{Move, later};
 
-/// Bounds of Penstock's own down window.
-const SHORTEST: f64 = 60.0;
-const LONGEST: f64 = 600.0;
-/// The window is never made more than this many times longer.
-const FACTOR: u32 = 16;
-/// Without a regretted move for this long, the factor halves.
-const QUIET: Duration = Duration::from_hours(1);
+/// Silence after a stream is held against a lower count for so long.
+const SILENCE: Duration = Duration::from_mins(10);
+/// The down window before fewer replicas than keep up are tried for a while.
+const SPELL: Duration = Duration::from_secs(30);
 
 /// What is remembered so that nothing flaps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,11 +26,10 @@ pub(super) struct Calm {
     highs: Wishes,
     lows: Wishes,
     moves: Moves,
-    /// By how much the down window is lengthened, since downs had to be undone; 0 counts as 1.
-    factor: u32,
-    factor_since: Option<Timestamp>,
-    /// The last move down.
-    down: Option<Timestamp>,
+    /// How long more than needed is kept.
+    window: Window,
+    /// Is the last move down that was asked for one that rides on the slack of the objective?
+    rides: bool,
     /// A hold that is under way: how many, since when.
     held: Option<(u32, Timestamp)>,
     silence: Silence,
@@ -90,17 +87,10 @@ pub(super) struct Moment<'a> {
 }
 
 impl Calm {
-    /// Takes in an accepted move. A down that is undone within two windows makes the window longer.
-    pub(super) fn moved(&mut self, moved: Move, window: Duration, behaviour: &Behaviour) {
+    /// Takes in an accepted move; `first` is the down window before anything is learned.
+    pub(super) fn moved(&mut self, moved: Move, first: Duration, behaviour: &Behaviour) {
         self.moves.push(moved, behaviour);
-        if moved.to < moved.from {
-            self.down = Some(moved.at);
-        } else if let Some(down) = self.down.take()
-            && span(down, moved.at) <= 2 * self.lengthened(window)
-        {
-            self.factor = (self.factor.max(1) * 2).min(FACTOR);
-            self.factor_since = Some(moved.at);
-        }
+        self.window.moved(moved, self.rides, first);
     }
 
     /// A window that was open in an earlier life.
@@ -114,25 +104,22 @@ impl Calm {
         self.highs.weight() + self.lows.weight() + self.moves.weight()
     }
 
-    /// Notes how fast items arrive, for the guard against silence.
-    pub(super) fn listen(&mut self, arrivals: Arrivals, at: Timestamp) {
+    /// Notes how fast items arrive, for the guard against silence, and where they size the stage for the window.
+    pub(super) fn listen(&mut self, arrivals: Arrivals, sizes: bool, at: Timestamp) {
+        if sizes {
+            self.window.listen(arrivals.recent.max(arrivals.minute));
+        }
         self.silence.listen(arrivals, at);
     }
 
     /// Did arrivals stop all at once, and until when is that held against a lower count?
     pub(super) fn silent(&self, arrivals: Arrivals, at: Timestamp) -> Option<Timestamp> {
-        self.silence.until(arrivals, at)
-    }
-
-    fn lengthened(&self, window: Duration) -> Duration {
-        window
-            .saturating_mul(self.factor.max(1))
-            .clamp(Duration::from_secs_f64(SHORTEST), Duration::from_secs_f64(LONGEST))
+        self.silence.until(arrivals, self.window.patience(), at)
     }
 
     /// The down window in force.
     pub(super) fn window(&self, moment: &Moment<'_>) -> Duration {
-        moment.behaviour.down.window.unwrap_or_else(|| self.lengthened(moment.window))
+        moment.behaviour.down.window.unwrap_or_else(|| self.window.length(moment.window))
     }
 
     /// Holds the bid as long as it has to be. Returns when to look again.
@@ -144,14 +131,15 @@ impl Calm {
         haste: Haste,
     ) -> Option<Timestamp> {
         let Moment { at, current, behaviour, .. } = *moment;
-        if self.factor_since.is_some_and(|since| QUIET <= span(since, at)) {
-            self.factor /= 2;
-            self.factor_since = (1 < self.factor).then_some(at);
-        }
         limits::tolerate(bid, current, behaviour);
+        self.window.wished(bid.replicas, current, moment.window, at);
         let window = self.window(moment);
+        let rides = bid.why.iter().any(|reason| matches!(reason, Reason::OnSlack { .. }));
+        // What is to be undone anyway need not have been enough for long.
+        let is_own = behaviour.down.window.is_none();
+        let kept = if rides && is_own { window.min(SPELL) } else { window };
         let rise = behaviour.up.window.unwrap_or_default();
-        self.highs.push_high(bid.replicas, at, window);
+        self.highs.push_high(bid.replicas, at, window.max(Duration::from_mins(1)));
         if self.lows.is_empty() {
             // As the HPA begins: what runs counts as the first wish.
             self.lows.push_low(current, at, rise);
@@ -159,13 +147,16 @@ impl Calm {
         self.lows.push_low(bid.replicas, at, rise);
         let mut next = None;
         if haste == Haste::No && bid.replicas < current {
-            next = self.keep(bid, current, window, at);
+            next = self.keep(bid, current, kept, is_own, at);
         }
         if haste == Haste::No && bid.replicas < current {
             next = brake(bid, current, brakes).or(next);
         }
         if haste == Haste::No && current < bid.replicas {
             next = self.wait(bid, current, rise, at);
+        }
+        if bid.replicas < current {
+            self.rides = rides;
         }
         let loosens = match haste {
             Haste::Sleep => limits::direction(bid, current, behaviour),
@@ -180,14 +171,23 @@ impl Calm {
         bid: &mut Bid,
         current: u32,
         window: Duration,
+        is_own: bool,
         at: Timestamp,
     ) -> Option<Timestamp> {
         let (since, peak) = self.highs.extreme(at, window)?;
-        let kept = peak.min(current);
-        if kept <= bid.replicas {
+        let wished = bid.replicas;
+        // A wish that fell step by step is followed in one.
+        let soon = window.saturating_sub(window::FALLING);
+        let next = self.highs.extreme(at, soon).map_or(wished, |(_, next)| next);
+        let falls = is_own && next < peak && peak < current;
+        let fell = self.window.fell(window, at).filter(|_| falls);
+        let (kept, window) = match fell {
+            Some(fell) => (current, fell),
+            None => (peak.min(current), window),
+        };
+        if kept <= wished {
             return None;
         }
-        let wished = bid.replicas;
         bid.set(kept, Reason::HeldByWindow { wished, peak: kept, window });
         Some(later(since, window))
     }
@@ -230,12 +230,6 @@ fn brake(bid: &mut Bid, current: u32, brakes: &[Brake]) -> Option<Timestamp> {
     Some(brake.until())
 }
 
-/// Penstock's own down window: twice what it takes to get pods back, 60 to 600 s.
-pub(super) fn window(startup: f64, rebalance: f64) -> Duration {
-    let seconds = (2.0 * (startup + rebalance)).clamp(SHORTEST, LONGEST);
-    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_mins(10))
-}
-
 /// How fast items arrived in each of the last ten minutes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Silence {
@@ -262,8 +256,8 @@ impl Silence {
     }
 
     /// Silence after a stream (not after a burst, and not a pause among few items) is held against a lower count until the stream
-    /// is ten minutes past.
-    fn until(&self, arrivals: Arrivals, at: Timestamp) -> Option<Timestamp> {
+    /// is ten minutes past, or that share of them which `patience` is.
+    fn until(&self, arrivals: Arrivals, patience: f64, at: Timestamp) -> Option<Timestamp> {
         let peak = self.minutes.iter().copied().fold(0.0, f32::max);
         let strong = |minute: &f32| 0.3 * peak <= *minute;
         let streamed = 3 <= self.minutes.iter().filter(|minute| strong(minute)).count();
@@ -276,7 +270,8 @@ impl Silence {
             let slot = usize::try_from((self.minute - ago).rem_euclid(10)).unwrap_or(0);
             self.minutes.get(slot).is_some_and(strong)
         })?;
-        let until = Timestamp::from_second((self.minute - ago + 10) * 60).ok()?;
+        let passed = Timestamp::from_second((self.minute - ago) * 60).ok()?;
+        let until = later(passed, SILENCE.mul_f64(patience));
         (at < until).then_some(until)
     }
 }

@@ -54,6 +54,16 @@ impl fmt::Display for Reason {
                 seconds(*delay),
                 seconds(*objective)
             ),
+            Self::OnSlack { wished, keeps_up, arrivals, delay, objective, lasts } => write!(
+                f,
+                "{} for about {}: {} would keep up with {}/s, but the oldest message has waited {} of {}, and the delay grows slowly",
+                replicas(*wished),
+                seconds(*lasts),
+                number(f64::from(*keeps_up)),
+                number(*arrivals),
+                seconds(*delay),
+                seconds(*objective)
+            ),
             Self::Steady { objective, .. } => {
                 write!(
                     f,
@@ -242,6 +252,7 @@ impl Reason {
             Self::CatchUp { .. } | Self::KeepUp { .. } | Self::Steady { .. } => {
                 "change objective.maxDelay, or make each replica faster"
             }
+            Self::OnSlack { .. } => "state objective.prefer: Latency to keep up at all times",
             Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
             Self::Woken { .. } => "raise the source's activation to sleep through small amounts",
             Self::Probing { .. } => "state ratePerReplica on the stage to skip trying",

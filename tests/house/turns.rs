@@ -12,9 +12,9 @@ use penstock::clock::Clock;
 use penstock::crd::{self, PipelineStatus, ScaledPipeline};
 use penstock::decide::{
     Behaviour, Ending, Fallback, FallbackPolicy, Memory, Missing, Mode, Observation, OnSilence,
-    Outcome, Pause, Pipeline, PipelineId, Plan, QuestionId, Reading, Reason, Scale, Signals,
-    Situation, Snapshot, Source, Stage, StageId, Step, Target, TargetId, Value as Read, Verdict,
-    Workload, Writing,
+    Outcome, Pause, Pipeline, PipelineId, Plan, Prefer, QuestionId, Reading, Reason, Scale,
+    Signals, Situation, Snapshot, Source, Stage, StageId, Step, Target, TargetId, Value as Read,
+    Verdict, Workload, Writing,
 };
 use penstock::demo::cluster::{Cluster, Logged, Options};
 use penstock::report::{self, Destination, Fault, Glance, Polls, Report, Requests, Tick};
@@ -80,6 +80,7 @@ pub(crate) fn stage(name: &str) -> Told {
         idle: None,
         pinned: None,
         max_delay: Some(Duration::from_mins(1)),
+        prefer: Prefer::default(),
         is_default_objective: false,
         rate_hint: None,
         startup_hint: None,

@@ -13,7 +13,8 @@ use super::connection::{ClusterConnection, Connection};
 use super::duration::{self, Duration as Written};
 use super::pipeline::{Mode as WrittenMode, ScaledPipeline};
 use super::rules;
-use crate::decide::{Mode, Pipeline, PipelineId, QuestionId};
+use super::wish::Prefer as WrittenPrefer;
+use crate::decide::{Mode, Pipeline, PipelineId, Prefer, QuestionId};
 use crate::observe::{Address, Ask, Credentials, Question};
 
 mod stage;
@@ -184,8 +185,7 @@ impl Reader<'_> {
     fn pipeline(&mut self, written: &ScaledPipeline) -> Pipeline {
         let spec = &written.spec;
         self.refuse_unless_absent("spec.priority", spec.priority.as_ref());
-        let prefer = spec.objective.as_ref().and_then(|objective| objective.prefer.as_ref());
-        self.refuse_unless_absent("spec.objective.prefer", prefer);
+        let prefer = prefer(spec.objective.as_ref().and_then(|objective| objective.prefer));
         let poll = self.span("spec.pollInterval", spec.poll_interval.as_ref(), "1s", "10m");
         let whole = spec.objective.as_ref().and_then(|objective| objective.max_delay.as_ref());
         let whole = self.span("spec.objective.maxDelay", whole, "1s", "168h");
@@ -212,6 +212,7 @@ impl Reader<'_> {
             .collect();
         for (stage, written) in stages.iter_mut().zip(&spec.stages) {
             stage.mode = written.mode.map_or(mode, |own| self::mode(Some(own)));
+            stage.prefer = prefer;
             stage.pinned = pinned.get(written.name.as_str()).copied();
         }
         self.share_objective(whole, &mut stages);
@@ -312,5 +313,14 @@ fn mode(written: Option<WrittenMode>) -> Mode {
     match written {
         Some(WrittenMode::Observe) => Mode::Observe,
         Some(WrittenMode::Enforce) | None => Mode::Enforce,
+    }
+}
+
+/// Balanced unless said otherwise.
+fn prefer(written: Option<WrittenPrefer>) -> Prefer {
+    match written {
+        Some(WrittenPrefer::Cost) => Prefer::Cost,
+        Some(WrittenPrefer::Balanced) | None => Prefer::Balanced,
+        Some(WrittenPrefer::Latency) => Prefer::Latency,
     }
 }

@@ -11,8 +11,8 @@ use crate::crd::quantity::{NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::workload::{Actuate, Target};
 use crate::decide::{
-    Behaviour, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Policy, Rules, Select, Stage,
-    TargetId, Unit,
+    Behaviour, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Policy, Prefer, Rules, Select,
+    Stage, TargetId, Unit,
 };
 
 /// Most replicas that any count may name.
@@ -50,6 +50,7 @@ impl Reader<'_> {
             idle: self.idle(&at, written.idle.as_ref(), min),
             pinned: None,
             max_delay: self.span(format!("{at}.objective.maxDelay"), max_delay, "1s", "168h"),
+            prefer: Prefer::default(),
             is_default_objective: false,
             rate_hint: self.rate_hint(&at, written.rate_per_replica),
             startup_hint: self.span(format!("{at}.startup"), written.startup.as_ref(), "0s", "1h"),

@@ -257,16 +257,16 @@ then:
 - {at: 90, sight: Stale}
 until: 200
 ";
-    assert_snapshot!(told(story), @r"
-         0 s  4 HeldSinceStart
-              kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
-         4 s  4 Steady
-              the present count fits: nothing waits, and 60 s are allowed
-        84 s  8 KeepUp | writes 8 for 4
-              8 replicas: 400/s arrive, and one gets through 50/s
-        86 s  8 Steady
-              the present count fits: the oldest message has waited 3.2 s of 60 s
-        90 s  8 NoFreshData
-              held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
-        ");
+    assert_snapshot!(told(story), @"
+      0 s  4 HeldSinceStart
+           kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
+      4 s  4 Steady
+           the present count fits: nothing waits, and 60 s are allowed
+     90 s  4 NoFreshData
+           held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
+    118 s  8 KeepUp | writes 8 for 4
+           8 replicas: 400/s arrive, and one gets through 50/s
+    120 s  8 NoFreshData
+           held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
+    ");
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::decide::{
     Action, Behaviour, Ending, Fallback, FallbackPolicy, Memory, Missing, Mode, Observation,
-    OnSilence, Outcome, Pause, Pipeline, PipelineId, QuestionId, Queue, Reading, Reason, Rules,
-    Situation, Snapshot, Source, Stage, Step, Target, TargetId, Value, Verdict, Workload, Writing,
-    decide,
+    OnSilence, Outcome, Pause, Pipeline, PipelineId, Prefer, QuestionId, Queue, Reading, Reason,
+    Rules, Situation, Snapshot, Source, Stage, Step, Target, TargetId, Value, Verdict, Workload,
+    Writing, decide,
 };
 use proptest::prelude::*;
 
@@ -169,6 +169,7 @@ fn pipeline(index: usize, one: &One) -> Pipeline {
         idle: None,
         pinned: one.pinned,
         max_delay: None,
+        prefer: Prefer::default(),
         is_default_objective: false,
         rate_hint: None,
         startup_hint: None,

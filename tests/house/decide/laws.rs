@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::decide::{
     Action, Behaviour, Fallback, FallbackPolicy, Idle, Lost, Memory, Missing, Mode, Observation,
-    OnSilence, Partition, Pause, Pipeline, Policy, QuestionId, Queue, Reading, Recalled, Rules,
-    Select, Situation, Snapshot, Source, Stage, Step, Target, TargetId, Unit, Value, Workload,
-    Writing, decide,
+    OnSilence, Partition, Pause, Pipeline, Policy, Prefer, QuestionId, Queue, Reading, Recalled,
+    Rules, Select, Situation, Snapshot, Source, Stage, Step, Target, TargetId, Unit, Value,
+    Workload, Writing, decide,
 };
 use proptest::prelude::*;
 
@@ -105,6 +105,7 @@ fn any_stage() -> impl Strategy<Value = Stage> {
                 idle,
                 pinned: None,
                 max_delay,
+                prefer: Prefer::default(),
                 is_default_objective: false,
                 rate_hint,
                 startup_hint,

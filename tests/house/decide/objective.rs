@@ -46,16 +46,18 @@ fn only_counts_that_even_out_the_partitions_are_chosen() {
 stage: {objective: 60, rate: 50, startup: 5, partitions: 48}
 then:
 - {at: 0, arrive: 450, take: 450, desired: 12}
-- {at: 30, arrive: 850, take: 850}
-until: 120
+- {at: 30, arrive: 850, take: 600}
+until: 160
 ";
     assert_snapshot!(told(story), @"
-     0 s  12 HeldSinceStart | claims 12
-          kept at 12: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
-    34 s  24 KeepUp | writes 24 for 12
-          24 replicas: 850/s arrive, and one gets through 50/s
-    36 s  24 Steady
-          the present count fits: nothing waits, and 60 s are allowed
+      0 s  12 HeldSinceStart | claims 12
+           kept at 12: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
+     34 s  12 Steady
+           the present count fits: the oldest message has waited 1.2 s of 60 s
+    132 s  24 KeepUp | writes 24 for 12
+           24 replicas: 850/s arrive, and one gets through 50/s
+    134 s  24 Steady
+           the present count fits: the oldest message has waited 32 s of 60 s
     ");
 }
 

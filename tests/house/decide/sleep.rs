@@ -183,8 +183,8 @@ until: 900
            the present count fits: nothing waits, and 60 s are allowed
     254 s  4 HeldByWindow
            kept at 4: 3 would do now, but 4 were needed within the last 60 s
-    312 s  4 HeldBySilence
-           kept: arrivals stopped all at once, and a dead producer returns with its backlog; 3 would do now; until 00:14:00 UTC
+    360 s  4 HeldBySilence
+           kept: arrivals stopped all at once, and a dead producer returns with its backlog; 0 would do now; until 00:14:00 UTC
     720 s  0 Idle | writes 0 for 4
            0 replicas: nothing has waited or arrived since 00:04:02 UTC
     ");

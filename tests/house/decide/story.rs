@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use penstock::decide::{
     Action, Behaviour, Ending, Fallback, FallbackPolicy, ForeignWriter, Idle, Lost, Memory,
     Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline, PipelineId, Policy,
-    QuestionId, Queue, Reading, Recalled, Rules, Select, Situation, Snapshot, Source, Stage, Step,
-    Target, TargetId, Unit, Unusable, Value, Verdict, Workload, Writing, decide,
+    Prefer, QuestionId, Queue, Reading, Recalled, Rules, Select, Situation, Snapshot, Source,
+    Stage, Step, Target, TargetId, Unit, Unusable, Value, Verdict, Workload, Writing, decide,
 };
 use serde::Deserialize;
 
@@ -463,6 +463,7 @@ impl World {
             idle: given.idle.map(|(replicas, after)| Idle { replicas, after: seconds(after) }),
             pinned: given.pinned,
             max_delay: given.objective.map(seconds),
+            prefer: Prefer::default(),
             is_default_objective: false,
             rate_hint: given.rate,
             startup_hint: given.startup.map(seconds),

@@ -331,7 +331,8 @@ fn a_steady_load_is_met_with_few_moves_and_no_late_item() {
         tale.run(6);
         tale.arrive = 400.0;
         tale.run(1800);
-        assert!(tale.writes.len() <= 4, "{commits} s: {:?}", tale.writes);
+        // Up, and then now and then fewer than keep up, until the slack is used.
+        assert!(tale.writes.len() <= 6, "{commits} s: {:?}", tale.writes);
         assert!(tale.worst < 60.0, "{commits} s: {} s late; {:?}", tale.worst, tale.writes);
     }
 }

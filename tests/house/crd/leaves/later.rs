@@ -69,11 +69,6 @@ pub(super) fn refused() -> Vec<(String, String, Vec<Changes>)> {
             "spec.priority".to_owned(),
             vec![vec![("/spec/priority", json!(5))]],
         ),
-        (
-            "spec.objective.prefer".to_owned(),
-            "spec.objective.prefer".to_owned(),
-            vec![vec![("/spec/objective/prefer", json!("Cost"))]],
-        ),
         stage(
             "objective.doneBy",
             stage!("/objective"),

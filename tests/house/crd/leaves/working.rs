@@ -22,6 +22,7 @@ fn pipeline() -> Vec<Working> {
         plain("spec.mode", "/spec/mode", json!("Observe")),
         plain("spec.pollInterval", "/spec/pollInterval", json!("7s")),
         plain("spec.objective.maxDelay", "/spec/objective/maxDelay", json!("90s")),
+        plain("spec.objective.prefer", "/spec/objective/prefer", json!("Latency")),
     ]
 }
 
@@ -82,7 +83,7 @@ macro_rules! direction {
             plain(
                 concat!("spec.stages[].behavior.", $side, ".tolerance"),
                 stage!("/behavior"),
-                json!({ $side: { "tolerance": "0.5" } }),
+                json!({ $side: { "tolerance": "25" } }),
             ),
             plain(
                 concat!("spec.stages[].behavior.", $side, ".selectPolicy"),
