@@ -379,6 +379,11 @@ impl Trace {
         self.served
     }
 
+    /// Items that have come since the record began: a counter that never goes back.
+    pub(super) fn arrived(&self) -> u64 {
+        self.arrived.last().copied().unwrap_or(0)
+    }
+
     /// Items that came with the latest reading.
     pub(super) fn came(&self) -> u64 {
         self.came

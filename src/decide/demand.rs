@@ -12,7 +12,7 @@ use super::skew::Skew;
 use super::slack::{Slack, Spell};
 
 /// Share of the objective that is planned with; the rest is for what no plan foresees.
-const GOAL: f64 = 0.8;
+pub(super) const GOAL: f64 = 0.8;
 /// What cannot be served in time because pods start too slowly is worked off within this share of the goal once they are up.
 const LATE: f64 = 0.25;
 /// How much of the busiest consumer's excess is provided for: the deals it is taken from are rather unlucky ones, and what piles up
@@ -50,8 +50,10 @@ pub(super) struct Load<'a> {
     pub(super) lag: u64,
     /// Of those, the ones not yet taken: commits lag behind the work.
     pub(super) backlog: f64,
-    /// Items a second that arrive.
+    /// Items a second that arrive, or are about to.
     pub(super) arrivals: f64,
+    /// Are they about to, since the stages above send more than arrives yet?
+    pub(super) is_sent: bool,
     /// Did so much come since the poll before that it may be a burst or a new level? The next poll tells.
     pub(super) is_jump: bool,
     /// Age of the oldest item.
@@ -171,6 +173,8 @@ fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64
         Bid::new(wished, Reason::Steady { delay, objective })
     } else if need.is_backlog(wished) {
         Bid::new(wished, Reason::CatchUp { lag, delay, objective, rate, wished })
+    } else if load.is_sent {
+        Bid::new(wished, Reason::KeepAhead { arrivals, rate, wished })
     } else {
         Bid::new(wished, Reason::KeepUp { arrivals, rate, wished })
     };

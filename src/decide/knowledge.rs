@@ -8,8 +8,9 @@ use jiff::Timestamp;
 
 use super::age::{Age, Trace};
 use super::arrivals::{Arrivals, is_above};
-use super::demand::{Load, Means};
+use super::demand::{self, Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
+use super::flow::Passed;
 use super::idle::{self, Work};
 use super::memory::{ByName, StageMemory};
 use super::pipeline::{OnSilence, Stage};
@@ -38,6 +39,10 @@ pub(super) struct Known {
     backlog: Option<f64>,
     skew: Skew,
     busiest: Option<f64>,
+    /// Items a second that the stages above are about to send, where that is known.
+    expected: Option<f64>,
+    /// Items taken since the record began.
+    taken: Option<u64>,
     commits: Option<Duration>,
     poll: Duration,
     rate: Option<f64>,
@@ -89,6 +94,8 @@ impl Known {
             backlog: memory.backlog(evidence, means, arrivals, at),
             skew: memory.skew.clone(),
             busiest: memory.busiest(evidence),
+            expected: memory.expected(turn),
+            taken: memory.counted(evidence, Trace::served),
             commits,
             poll,
             rate: memory.rate.known(),
@@ -115,12 +122,14 @@ impl Known {
 
     /// What there is to do; `None` when no queue says.
     pub(super) fn load(&self) -> Option<Load<'_>> {
-        let (arrivals, is_jump) = self.arrivals.map_or((0.0, false), |it| self.level(it));
+        let (level, is_jump) = self.arrivals.map_or((0.0, false), |it| self.level(it));
+        let sent = self.expected.filter(|sent| SUDDEN * level < *sent);
         Some(Load {
             lag: self.lag.unwrap_or(0),
             backlog: self.backlog?,
-            arrivals,
-            is_jump,
+            arrivals: sent.unwrap_or(level),
+            is_sent: sent.is_some(),
+            is_jump: is_jump && sent.is_none(),
             delay: self.delay().unwrap_or(0.0),
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
             partitions: self.partitions,
@@ -138,6 +147,16 @@ impl Known {
         } else {
             (minute, is_jump)
         }
+    }
+
+    /// Is the oldest item older than that?
+    pub(super) fn is_late(&self, objective: Duration) -> bool {
+        self.delay().is_some_and(|delay| objective.as_secs_f64() < delay)
+    }
+
+    /// What it hands on with so many replicas.
+    pub(super) fn passes(&self, replicas: u32) -> Option<Passed> {
+        Passed::of(self.taken?, &self.load()?, &self.means, replicas)
     }
 
     /// Age of the oldest item; where nothing counts what comes and goes, from how long the work will take.
@@ -232,6 +251,7 @@ impl StageMemory {
             self.calm.listen(arrivals, turn.stage.max_delay.is_some(), at);
         }
         self.skew.observe(|| came_each(&self.traces, evidence), at);
+        self.selectivity.observe(&turn.above, self.counted(evidence, Trace::arrived), at);
         let window = Window::first(self.pods.startup(), self.pods.rebalance());
         for moved in moves {
             self.calm.moved(*moved, window, &turn.stage.behaviour);
@@ -308,6 +328,18 @@ impl StageMemory {
             .iter()
             .filter_map(|seen| Some(of(self.trace(&seen.source.name)?, seen.source.poll_interval)));
         each.reduce(|a, b| a.zip(b).map(|(a, b)| a.and(b))).flatten()
+    }
+
+    /// A counter over all queues that count; `None` where none does.
+    fn counted(&self, evidence: &Evidence<'_>, counter: fn(&Trace) -> u64) -> Option<u64> {
+        let traces = evidence.sources.iter().filter_map(|seen| self.trace(&seen.source.name));
+        traces.map(counter).reduce(u64::saturating_add)
+    }
+
+    /// Items a second that the stages above are about to send.
+    fn expected(&self, turn: &Turn<'_>) -> Option<f64> {
+        let objective = turn.stage.max_delay?.as_secs_f64();
+        self.selectivity.expected(&turn.above, demand::GOAL * objective)
     }
 
     /// Share of what arrives that the busiest consumer gets. Of one queue only: the same pod has another number in each group.

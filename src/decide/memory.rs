@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::age::Trace;
 use super::blind::Blind;
 use super::fleet::{Fleet, Voice};
+use super::flow::Selectivity;
 use super::idle::Quiet;
 use super::pipeline::PipelineId;
 use super::pods::Pods;
@@ -56,6 +57,10 @@ pub(super) struct StageMemory {
     pub(super) rate: Rate,
     /// How unevenly the work falls on partitions.
     pub(super) skew: Skew,
+    /// What comes of what the stages above send.
+    pub(super) selectivity: Selectivity,
+    /// Was it late with all the replicas it may have?
+    pub(super) is_full: bool,
     /// How long pods take.
     pub(super) pods: Pods,
     /// How long nothing has happened.

@@ -33,8 +33,10 @@ mod window;
 mod limits;
 mod writes;
 mod fleet;
+mod flow;
 
 use evidence::Evidence;
+use flow::Above;
 use memory::PipelineMemory;
 use stage::{Answer, Turn};
 
@@ -104,8 +106,17 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
     let mut taken = BTreeSet::new();
     let mut stages = std::mem::take(&mut memory.stages);
     let before = std::mem::take(&mut memory.voices);
-    let mut answers = Vec::new();
-    for (index, stage) in situation.pipeline.stages.iter().enumerate() {
+    let mut answers: Vec<Answer> = Vec::new();
+    let written = &situation.pipeline.stages;
+    let full: Vec<bool> =
+        written.iter().map(|stage| stages.get(&stage.name).is_some_and(|it| it.is_full)).collect();
+    for (index, stage) in written.iter().enumerate() {
+        let mut above = Above::default();
+        for feed in stage.after.iter().filter_map(|&feed| answers.get(feed)) {
+            above.push(feed.passed);
+        }
+        let below =
+            written.iter().zip(&full).find(|(it, full)| **full && it.after.contains(&index));
         let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
         let twice = Target::Unusable(Unusable::TakenBy(situation.pipeline.id.to_string()));
         let target = if taken.insert(&stage.target) {
@@ -123,6 +134,8 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
             outcomes: outcomes.map(|(_, outcome)| outcome).collect(),
             recalled: situation.recalled.get(index).and_then(Option::as_ref),
             evidence: Evidence::gather(stage, &now.observations, now.at),
+            above,
+            full_below: below.map(|(stage, _)| &*stage.name),
         };
         let mut remembered = stages.take(&stage.name).unwrap_or_default();
         answers.push(turn.take(&mut remembered));

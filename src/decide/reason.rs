@@ -19,6 +19,8 @@ pub enum Reason {
     CatchUp { lag: u64, delay: f64, objective: f64, rate: f64, wished: u32 },
     /// The arrivals alone ask for this many: the backlog is within the objective.
     KeepUp { arrivals: f64, rate: f64, wished: u32 },
+    /// What the stages above are about to send asks for this many.
+    KeepAhead { arrivals: f64, rate: f64, wished: u32 },
     /// The present count fits.
     Steady { delay: f64, objective: f64 },
     /// Fewer than keep up, for as long as the objective leaves room for what piles up.
@@ -57,6 +59,8 @@ pub enum Reason {
     WithinTolerance { wished: u32, tolerance: f64 },
     /// Kept: arrivals stopped all at once; a dead producer returns with its backlog.
     HeldBySilence { wished: u32, until: Timestamp },
+    /// Kept: a stage after it is late with all the replicas it may have.
+    DownstreamFull { wished: u32, stage: String },
     /// Kept: the pods asked for before are not Ready yet, and fewer would kill some of them.
     AwaitingPods { wished: u32, ready: u32 },
     // What is not known.
@@ -165,6 +169,7 @@ impl Reason {
             Self::Threshold { .. } => "Threshold",
             Self::CatchUp { .. } => "CatchUp",
             Self::KeepUp { .. } => "KeepUp",
+            Self::KeepAhead { .. } => "KeepAhead",
             Self::Steady { .. } => "Steady",
             Self::OnSlack { .. } => "OnSlack",
             Self::Learning { .. } => "Learning",
@@ -183,6 +188,7 @@ impl Reason {
             Self::DirectionDisabled { .. } => "DirectionDisabled",
             Self::WithinTolerance { .. } => "WithinTolerance",
             Self::HeldBySilence { .. } => "HeldBySilence",
+            Self::DownstreamFull { .. } => "DownstreamFull",
             Self::AwaitingPods { .. } => "AwaitingPods",
             Self::NoFreshData { .. } => "NoFreshData",
             Self::AwaitingData { .. } => "AwaitingData",

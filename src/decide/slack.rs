@@ -167,6 +167,7 @@ mod tests {
             backlog: 0.0,
             arrivals,
             is_jump: false,
+            is_sent: false,
             delay,
             commits: 5.0,
             partitions: Some(48),

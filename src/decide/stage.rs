@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::blind;
 use super::demand::{self, Bid};
 use super::evidence::{self, Evidence};
+use super::flow::{Above, Passed};
 use super::idle::Work;
 use super::knowledge::Known;
 use super::memory::StageMemory;
@@ -31,6 +32,10 @@ pub(super) struct Turn<'a> {
     pub(super) outcomes: Vec<&'a Outcome>,
     pub(super) recalled: Option<&'a Recalled>,
     pub(super) evidence: Evidence<'a>,
+    /// What the stages that feed it pass on.
+    pub(super) above: Above,
+    /// A stage it feeds that is late with all the replicas it may have.
+    pub(super) full_below: Option<&'a str>,
 }
 
 /// What a stage's turn comes to.
@@ -43,12 +48,21 @@ pub(super) struct Answer {
     /// Does the owner's own word lower it, by a pinned count or a lower `max`?
     pub(super) is_told: bool,
     pub(super) violations: u32,
+    /// What it hands to the stages after it.
+    pub(super) passed: Option<Passed>,
 }
 
 impl Answer {
     /// What is known without the target's count: nothing is written.
     pub(super) fn of(verdict: Verdict) -> Self {
-        Self { verdict, action: None, moves: Vec::new(), is_told: false, violations: 0 }
+        Self {
+            verdict,
+            action: None,
+            moves: Vec::new(),
+            is_told: false,
+            violations: 0,
+            passed: None,
+        }
     }
 
     /// Keeps what there is until then.
@@ -125,7 +139,8 @@ impl Turn<'_> {
         let moves = memory.writes.settle(workload, &self.outcomes, self.at, self.may_act);
         let known = memory.learn(self, workload, &moves);
         if let Some(bid) = memory.writes.stands(workload) {
-            return Answer { moves, ..self.answer(bid, &known, memory) };
+            let passed = known.passes(workload.desired);
+            return Answer { moves, passed, ..self.answer(bid, &known, memory) };
         }
         let frame = Frame::new(self.stage, workload.desired, self.pipeline.pause.force_activation);
         let work = memory.look(self, frame.is_asleep, known.window());
@@ -152,6 +167,8 @@ impl Turn<'_> {
         let violations = u32::from(broken.is_some());
         let answer = self.answer(draft.bid, &known, memory);
         let mut answer = Answer { action, moves, is_told, violations, ..answer };
+        memory.is_full = self.is_full(&known, &answer);
+        answer.passed = known.passes(answer.verdict.replicas.unwrap_or(workload.desired));
         let sleep = memory.quiet.until(self.patience(&known));
         let more =
             [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];
@@ -271,7 +288,22 @@ impl Turn<'_> {
         if let Some(until) = memory.recreated().map(|at| later(at, known.window())) {
             brakes.extend((self.at < until).then_some(Brake::Start(until)));
         }
-        memory.calm.hold(&mut draft.bid, &moment, &brakes, draft.haste)
+        let next = memory.calm.hold(&mut draft.bid, &moment, &brakes, draft.haste);
+        if let Some(stage) = self.full_below
+            && !frame.is_asleep
+            && frame.current < draft.bid.replicas
+        {
+            let (wished, stage) = (draft.bid.replicas, stage.to_owned());
+            draft.bid.set(frame.current, Reason::DownstreamFull { wished, stage });
+        }
+        next
+    }
+
+    /// Is it late with all the replicas it may have, so that more would only pile up before it?
+    fn is_full(&self, known: &Known, answer: &Answer) -> bool {
+        let late = self.stage.max_delay.is_some_and(|objective| known.is_late(objective));
+        late && answer.verdict.replicas == Some(self.stage.max)
+            && known.means.ready == self.stage.max
     }
 
     /// What the owner says with bounds and annotations comes last.

@@ -48,6 +48,13 @@ impl fmt::Display for Reason {
                 number(*arrivals),
                 number(*rate)
             ),
+            Self::KeepAhead { arrivals, rate, wished } => write!(
+                f,
+                "{}: the stages before it are about to send {}/s, and one gets through {}/s",
+                replicas(*wished),
+                number(*arrivals),
+                number(*rate)
+            ),
             Self::Steady { delay, objective } if *delay > 0.0 => write!(
                 f,
                 "the present count fits: the oldest message has waited {} of {}",
@@ -145,6 +152,10 @@ impl fmt::Display for Reason {
                 f,
                 "kept: arrivals stopped all at once, and a dead producer returns with its backlog; {wished} would do now; until {}",
                 clock(*until)
+            ),
+            Self::DownstreamFull { wished, stage } => write!(
+                f,
+                "kept: {wished} would do, but stage {stage} after it is late with all the replicas it may have, and more would only wait there"
             ),
             Self::AwaitingPods { wished, ready } => write!(
                 f,
@@ -249,9 +260,10 @@ impl Reason {
             Self::Threshold { .. } => {
                 "change the source's perReplica, or state objective.maxDelay instead of a threshold"
             }
-            Self::CatchUp { .. } | Self::KeepUp { .. } | Self::Steady { .. } => {
-                "change objective.maxDelay, or make each replica faster"
-            }
+            Self::CatchUp { .. }
+            | Self::KeepUp { .. }
+            | Self::KeepAhead { .. }
+            | Self::Steady { .. } => "change objective.maxDelay, or make each replica faster",
             Self::OnSlack { .. } => "state objective.prefer: Latency to keep up at all times",
             Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
             Self::Woken { .. } => "raise the source's activation to sleep through small amounts",
@@ -274,6 +286,7 @@ impl Reason {
             Self::DirectionDisabled { .. } => "take selectPolicy: Disabled out of behavior",
             Self::WithinTolerance { .. } => "lower the tolerance in behavior",
             Self::HeldBySilence { .. } => "set onSilence: Follow on the stage",
+            Self::DownstreamFull { .. } => "raise replicas.max of the stage after it",
             Self::AwaitingPods { .. } => "see why the pods do not become Ready",
             Self::NoFreshData { .. } | Self::AwaitingData { .. } => {
                 "mend the source, or state a fallback for the time without it"

@@ -14,5 +14,6 @@ mod words;
 mod size;
 mod tale;
 mod fleet;
+mod flow;
 mod laws;
 mod hpa;

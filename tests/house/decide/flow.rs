@@ -1,0 +1,62 @@
+//! Stages in a row, played in the simulator's world: the next stage rises with the one before it, and nobody feeds a stage that is full.
+
+use std::path::Path;
+
+use penstock::simulate::{Move, Penstock, Run, Scenario, run_whole};
+
+/// Two stages with known rates; twice in six hours the load steps up.
+const PAIR: &str = "
+pipeline:
+  apiVersion: penstock.dev/v1alpha1
+  kind: ScaledPipeline
+  metadata: {name: pair, namespace: shop}
+  spec:
+    objective: {maxDelay: 2m}
+    stages:
+    - name: parse
+      target: {kind: Deployment, name: parse}
+      replicas: {min: 1, max: 48}
+      ratePerReplica: 100
+      sources: [{name: raw, kafka: {bootstrapServers: 'kafka:9092', topics: [raw], group: parse}}]
+    - name: sink
+      AFTER
+      target: {kind: Deployment, name: sink}
+      replicas: {min: 1, max: MAX}
+      ratePerReplica: 100
+      sources: [{name: parsed, kafka: {bootstrapServers: 'kafka:9092', topics: [parsed], group: sink}}]
+workload: {steps: {levels: 4, hold: 90m}, peakReplicas: 12}
+world: {rate: 100}
+duration: 6h
+warmup: 1h
+";
+
+fn play(after: &str, max: u32) -> Run {
+    let text = PAIR.replace("AFTER", after).replace("MAX", &max.to_string());
+    let text = if after.is_empty() { text.replace("      \n", "") } else { text };
+    let scenario = Scenario::read(&text, Path::new(".")).unwrap();
+    run_whole(&scenario, &mut Penstock::new(&scenario), 1)
+}
+
+fn ups(moves: &[Move]) -> impl Iterator<Item = &Move> {
+    moves.iter().filter(|moved| moved.from < moved.to)
+}
+
+#[test]
+fn the_next_stage_rises_before_the_burst_reaches_it() {
+    let run = play("after: [parse]", 48);
+    let [parse, sink] = &run.stages[..] else { panic!("two stages") };
+    let ahead: Vec<_> = ups(&sink.moves).filter(|moved| moved.code == Some("KeepAhead")).collect();
+    assert!(!ahead.is_empty(), "{:?}", sink.moves);
+    for moved in ahead {
+        let cause = ups(&parse.moves).find(|cause| cause.at.abs_diff(moved.at) <= 10);
+        assert!(cause.is_some(), "{moved:?} {:?}", parse.moves);
+    }
+    assert!(run.score.late_share < 0.001, "{}", run.score.late_share);
+}
+
+#[test]
+fn a_stage_that_feeds_a_full_one_is_not_raised() {
+    let held = play("after: [parse]", 2);
+    let most = |run: &Run| ups(&run.stages[0].moves).map(|moved| moved.to).max();
+    assert!(most(&held) < most(&play("after: [parse]", 48)), "{:?}", held.stages[0].moves);
+}
