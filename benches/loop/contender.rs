@@ -69,7 +69,7 @@ impl Contender {
                 })
                 .await
             }
-            Self::Keda(_) => Keda::ready(&ground.client, names).await,
+            Self::Keda(keda) => keda.ready(&ground.client, names).await,
         }
     }
 

@@ -48,6 +48,7 @@ impl Reactions {
 pub(crate) struct Cost {
     pub(crate) who: String,
     pub(crate) what: String,
+    pub(crate) is_ours: bool,
     /// Resident memory of all its processes, MiB.
     pub(crate) memory: f64,
     /// Cores.
@@ -128,8 +129,8 @@ impl Board {
                 theirs.kind
             );
         }
-        let Some((ours, peers)) = self.costs.split_first() else { return };
-        for theirs in peers.iter().filter(|one| one.who != ours.who) {
+        let Some(ours) = self.costs.iter().find(|one| one.is_ours) else { return };
+        for theirs in self.costs.iter().filter(|one| !one.is_ours) {
             println!(
                 "{} takes {:.0} x the memory, {:.1} x the CPU and {:.0} x the broker connections of {}",
                 theirs.who,

@@ -197,6 +197,7 @@ impl Ground {
         Ok(Cost {
             who: who.name(),
             what: what.into(),
+            is_ours: who.is_ours(),
             kinds,
             memory: after.memory,
             cpu: (after.cpu - before.cpu) / seconds,

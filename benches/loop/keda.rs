@@ -10,7 +10,9 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::ground::PER_REPLICA;
-use crate::rig::{Authority, Cluster, Process, Program, free_port, fresh_folder, tool, until};
+use crate::rig::{
+    Authority, Cluster, Process, Program, free_port, fresh_folder, http_get, tool, until,
+};
 
 /// KEDA on a cluster.
 pub(crate) struct Keda {
@@ -19,7 +21,10 @@ pub(crate) struct Keda {
     polling: Option<u32>,
 }
 
+const NAMESPACE: &str = "keda";
 const START: Duration = Duration::from_mins(2);
+/// By its limit of 20 requests a second to the API server, 500 objects take it about five minutes.
+const FIRST_LOOK: Duration = Duration::from_mins(15);
 
 impl Keda {
     /// Installs its kinds, starts both processes and waits until the API server reaches its metrics.
@@ -35,7 +40,7 @@ impl Keda {
             Ok(cluster.kubectl(&wait).await.ok().map(drop))
         })
         .await?;
-        cluster.kubectl(&["create", "namespace", "keda"]).await?;
+        cluster.kubectl(&["create", "namespace", NAMESPACE]).await?;
 
         let folder = fresh_folder("keda")?;
         // The link between the two is secured on both sides, by one certificate.
@@ -46,13 +51,13 @@ impl Keda {
         let [metrics, probes, link, adapter_metrics, secure] =
             [free_port()?, free_port()?, free_port()?, free_port()?, free_port()?];
         let kubeconfig = cluster.kubeconfig().display().to_string();
+        // What its pods are told by their manifest and, of the namespace, by their service account.
         let program = |path: &Path| {
-            Program::new("env").args([
-                "WATCH_NAMESPACE=".to_owned(),
-                "POD_NAMESPACE=keda".to_owned(),
-                format!("KUBECONFIG={kubeconfig}"),
-                path.display().to_string(),
-            ])
+            Program::new(path)
+                .env("WATCH_NAMESPACE", "")
+                .env("POD_NAMESPACE", NAMESPACE)
+                .env("KEDA_CLUSTER_OBJECT_NAMESPACE", NAMESPACE)
+                .env("KUBECONFIG", kubeconfig.as_str())
         };
         let operator = program(&operator).args([
             "--leader-elect=false".to_owned(),
@@ -75,8 +80,15 @@ impl Keda {
             format!("--lister-kubeconfig={kubeconfig}"),
         ]);
         let operator = Process::start("keda-operator", operator, &folder)?;
+        operator
+            .ready(START, async || {
+                let (code, body) = http_get(probes, "/readyz").await?;
+                anyhow::ensure!(code == 200, "KEDA's operator answers {code}: {body}");
+                Ok(())
+            })
+            .await?;
         let adapter = Process::start("keda-adapter", adapter, &folder)?;
-        cluster.apply("keda", &served(secure)).await?;
+        cluster.apply(NAMESPACE, &served(secure)).await?;
         let client = cluster.client().await?;
         adapter
             .ready(START, async || {
@@ -112,8 +124,8 @@ impl Keda {
         })
     }
 
-    /// Waits until it calls all of these ready.
-    pub(crate) async fn ready(client: &Client, names: &[String]) -> Result<()> {
+    /// Waits until it calls all of these ready; fails at once, with the end of its log, when it ends.
+    pub(crate) async fn ready(&self, client: &Client, names: &[String]) -> Result<()> {
         let resource = ApiResource::from_gvk(&kube::api::GroupVersionKind::gvk(
             "keda.sh",
             "v1alpha1",
@@ -121,21 +133,23 @@ impl Keda {
         ));
         let objects: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), "default", &resource);
-        until("KEDA to be ready", Duration::from_mins(15), async || {
-            // Every two seconds: the question itself is not for free.
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            let found = objects.list(&ListParams::default()).await?;
-            let ready = found.iter().filter(|object| {
-                let conditions = object.data["status"]["conditions"].as_array();
-                let is_ready = conditions
-                    .into_iter()
-                    .flatten()
-                    .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-                is_ready && object.metadata.name.as_ref().is_some_and(|name| names.contains(name))
-            });
-            Ok((ready.count() == names.len()).then_some(()))
-        })
-        .await
+        self.operator
+            .ready(FIRST_LOOK, async || {
+                // Every two seconds: the question itself is not for free.
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let found = objects.list(&ListParams::default()).await?;
+                let ready = found.iter().filter(|object| {
+                    let conditions = object.data["status"]["conditions"].as_array();
+                    let is_ready = conditions.into_iter().flatten().any(|condition| {
+                        condition["type"] == "Ready" && condition["status"] == "True"
+                    });
+                    is_ready && object.metadata.name.as_ref().is_some_and(|it| names.contains(it))
+                });
+                let (ready, all) = (ready.count(), names.len());
+                anyhow::ensure!(ready == all, "{ready} of its {all} objects are Ready");
+                Ok(())
+            })
+            .await
     }
 }
 
@@ -144,14 +158,14 @@ fn served(port: u16) -> String {
     let objects = [
         json!({
             "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "keda-metrics-apiserver", "namespace": "keda"},
+            "metadata": {"name": "keda-metrics-apiserver", "namespace": NAMESPACE},
             "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port}]},
         }),
         json!({
             "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
             "metadata": {"name": "v1beta1.external.metrics.k8s.io"},
             "spec": {
-                "service": {"name": "keda-metrics-apiserver", "namespace": "keda", "port": port},
+                "service": {"name": "keda-metrics-apiserver", "namespace": NAMESPACE, "port": port},
                 "group": "external.metrics.k8s.io", "version": "v1beta1", "insecureSkipTLSVerify": true,
                 "groupPriorityMinimum": 100, "versionPriority": 100,
             },

@@ -1,6 +1,7 @@
 //! The benchmark of the whole loop on real servers: how soon the right count is asked for, and what watching 500 pipelines costs.
 //! Run by `make bench`, and by `make bench PEER=keda` beside KEDA in the same harness. Prints tables; exits 1 when a target of
-//! Penstock's is missed, and says by how much.
+//! Penstock's is missed, and says by how much. For a look at a peer without Penstock:
+//! `cargo bench --bench loop -- --only keda --runs 1`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
@@ -52,10 +53,12 @@ async fn bench() -> Result<Missed> {
     let runs = option("--runs").map_or(Ok(RUNS), |number| number.parse());
     // Without runs only the costs are measured.
     let runs: usize = runs.context("--runs takes a number")?;
-    let peer = option("--peer");
+    let only = option("--only");
     let mut board = Board::default();
-    penstock(&mut board, runs).await?;
-    match peer.as_deref() {
+    if only.is_none() {
+        penstock(&mut board, runs).await?;
+    }
+    match only.or_else(|| option("--peer")).as_deref() {
         None => {}
         Some("keda") => {
             keda(&mut board, None, PEER_RUNS.min(runs)).await?;

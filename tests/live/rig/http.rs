@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The status code and the body that a GET of `path` on a port of this machine brings.
-pub(super) async fn get(port: u16, path: &str) -> Result<(u16, String)> {
+pub(crate) async fn get(port: u16, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))
         .await
         .with_context(|| format!("connect to port {port}"))?;

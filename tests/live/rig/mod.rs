@@ -35,6 +35,7 @@ pub(crate) use self::{
     cluster::{Cluster, ClusterOptions, Kubernetes, client, kubectl, plain_client},
     daemon::Penstock,
     folder::fresh as fresh_folder,
+    http::get as http_get,
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},
     ports::free as free_port,
     process::{Process, Program, Usage, connections_to},
@@ -60,12 +61,16 @@ pub(crate) async fn until<T>(
     mut ask: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
     let end = tokio::time::Instant::now() + deadline;
+    let mut answer = None;
     loop {
-        let answer = match tokio::time::timeout_at(end, ask()).await {
+        answer = match tokio::time::timeout_at(end, ask()).await {
             Ok(Ok(Some(found))) => return Ok(found),
             Ok(Ok(None)) => None,
             Ok(Err(error)) => Some(error),
-            Err(_) => Some(anyhow::anyhow!("the last question was not answered in time")),
+            Err(_) => Some(match answer.take() {
+                Some(error) => error.context("the last question was not answered in time; before"),
+                None => anyhow::anyhow!("the last question was not answered in time"),
+            }),
         };
         if tokio::time::Instant::now() >= end {
             let late = format!("waited {deadline:?} for {what}");
