@@ -66,6 +66,8 @@ pub(crate) struct Cost {
 /// What is promised at 500 pipelines on one broker: MiB, connections.
 const MEMORY: f64 = 40.0;
 const CONNECTIONS: f64 = 3.0;
+/// Seconds between two commits of a group that keeps its objective of 60 s.
+const COMMITS: f64 = 40.0;
 
 /// All figures of one run of the benchmark.
 #[derive(Debug, Default)]
@@ -114,6 +116,15 @@ impl Board {
             self.missed.above(&format!("{what}, API reads/s"), reads, 0.0);
         }
         self.costs.push(found);
+    }
+
+    /// How long the moving groups took between two commits at most. Beyond their objective they were late in truth, and the figures
+    /// of that part tell of a machine that was too busy.
+    pub(crate) fn traffic(&mut self, between_commits: Duration) {
+        let seconds = between_commits.as_secs_f64();
+        println!("{:<64} {seconds:.1} s between two commits of a moving group at most", "");
+        let what = "the benchmark's own traffic, seconds between two commits of a group";
+        self.missed.above(what, seconds, COMMITS);
     }
 
     /// How much more a peer takes of each, in this very run.

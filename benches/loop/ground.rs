@@ -190,7 +190,10 @@ impl Ground {
         };
         let mut kinds = BTreeMap::<_, usize>::new();
         for one in &requests {
-            let kind = format!("{} {} {}", one.verb, one.resource, one.subresource);
+            // Each external metric is a resource of its own.
+            let metric = one.resource.split_once(".external.metrics.k8s.io");
+            let resource = metric.map_or(&*one.resource, |_| "external.metrics.k8s.io");
+            let kind = format!("{} {resource} {}", one.verb, one.subresource);
             *kinds.entry(kind.trim_end().to_owned()).or_default() += 1;
         }
         kinds.retain(|kind, _| !kind.starts_with("watch"));

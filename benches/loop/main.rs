@@ -101,7 +101,8 @@ async fn penstock(board: &mut Board, runs: usize) -> Result<()> {
         stop.cancel();
         anyhow::Ok(())
     };
-    tokio::try_join!(measured, traffic::run(&ground.broker, &stop))?;
+    let ((), between_commits) = tokio::try_join!(measured, traffic::run(&ground.broker, &stop))?;
+    board.traffic(between_commits);
     Ok(())
 }
 

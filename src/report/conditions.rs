@@ -8,12 +8,20 @@ use jiff::Timestamp;
 
 use super::Picture;
 use super::readiness::{self, Standoff};
-use crate::decide::{FallbackPolicy, Reason, Stage, Verdict};
+use crate::decide::{FallbackPolicy, Reason, Signals, Stage, Verdict};
 
 /// A pipeline counts as quiet once nothing has waited or arrived for this long.
 const QUIET: Duration = Duration::from_mins(1);
+/// How long readings must be missing before anything is written of it: brokers stall and links drop for seconds, for all pipelines
+/// at once, and nobody can mend what is over before it is read.
+pub(super) const HICCUP: Duration = Duration::from_secs(20);
 /// A late stage is in time again once its delay is below this share of its objective.
 const IN_TIME_AGAIN: f64 = 0.9;
+/// And only after so long: where commits come in leaps, a delay falls with each and grows back.
+const ALL_CLEAR: Duration = Duration::from_mins(1);
+/// Where a promise is finer than can be seen, an item is late once this many of the finest visible delays have gone by: one
+/// commit may have been missed.
+const BEYOND_DOUBT: f64 = 2.0;
 /// What one message may fill.
 const MESSAGE_LIMIT: usize = 1024;
 
@@ -87,13 +95,15 @@ pub(super) struct Calm {
     is_active: Option<bool>,
     quiet_since: Option<Timestamp>,
     is_late: bool,
+    /// Since when no stage is late any more.
+    in_time_since: Option<Timestamp>,
     standoff: Option<Box<Standoff>>,
 }
 
 impl Calm {
     /// As a status of an earlier life tells it.
     pub(super) fn recalled(is_active: Option<bool>, is_late: bool) -> Self {
-        Self { is_active, quiet_since: None, is_late, standoff: None }
+        Self { is_active, quiet_since: None, is_late, in_time_since: None, standoff: None }
     }
 }
 
@@ -252,17 +262,25 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
         reason: reason.into(),
         message: cut(message).into(),
     };
-    let limit = if calm.is_late { IN_TIME_AGAIN } else { 1.0 };
+    let share = if calm.is_late { IN_TIME_AGAIN } else { 1.0 };
     let late = promised().find(|(verdict, objective)| {
-        verdict.signals.delay.is_some_and(|delay| delay > objective * limit)
+        let signals = &verdict.signals;
+        let limit = match signals.resolution {
+            Some(finest) if finest > *objective => BEYOND_DOUBT * finest,
+            _ => *objective,
+        };
+        let is_guess = !calm.is_late && is_hiccup(signals, picture.at);
+        !is_guess && signals.delay.is_some_and(|delay| delay > limit * share)
     });
     if let Some((verdict, objective)) = late {
         calm.is_late = true;
+        calm.in_time_since = None;
         let (name, delay) = (&verdict.stage.name, verdict.signals.delay.unwrap_or_default());
         let message =
             format!("stage {name}: the oldest item has waited {delay:.0} s of {objective:.0} s");
         return say(Truth::False, "Late", message);
     }
+    let since = *calm.in_time_since.get_or_insert(picture.at);
     if let Some((verdict, objective)) = promised().find(|(verdict, objective)| {
         verdict.signals.resolution.is_some_and(|finest| finest > *objective)
     }) {
@@ -277,6 +295,19 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
         let message = format!("stage {}: its delay is not known", verdict.stage.name);
         return say(Truth::Unknown, "DelayUnknown", message);
     }
+    let is_long =
+        Duration::try_from(picture.at.duration_since(since)).is_ok_and(|d| d >= ALL_CLEAR);
+    if calm.is_late && !is_long {
+        let message = "every stage keeps its objective again, but not yet for a minute";
+        return claim(KIND, Truth::False, "Late", message);
+    }
     calm.is_late = false;
     claim(KIND, Truth::True, "InTime", "every stage keeps its objective")
+}
+
+/// Have readings been missing for a moment only? Meanwhile every item seems to age, taken or not.
+pub(super) fn is_hiccup(signals: &Signals, at: Timestamp) -> bool {
+    let blind = signals.blind_since.map(|since| at.duration_since(since));
+    !signals.is_fresh
+        && blind.is_some_and(|blind| Duration::try_from(blind).is_ok_and(|blind| blind < HICCUP))
 }

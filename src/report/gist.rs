@@ -6,13 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Picture;
-use super::conditions::{CREDENTIALS_REFUSED, Claim, Truth};
+use super::conditions::{CREDENTIALS_REFUSED, Claim, HICCUP, Truth, is_hiccup};
 use crate::crd::PipelineStatus;
 use crate::crd::duration;
 
 /// Between two writes for one pipeline, unless its generation or a condition changed.
 const SHORTEST_GAP: Duration = Duration::from_mins(1);
-/// How long a new reason must stand that tells of no trouble, so that reasons which take turns are not written in turn.
+/// How long a new reason must stand that tells of no trouble, and a delay below a limit it was above, so that reasons which take turns are not written in turn.
 const DWELL: Duration = Duration::from_mins(1);
 /// Between two writes for nothing but a learned rate that moved.
 const LEARNED_GAP: Duration = Duration::from_hours(1);
@@ -46,12 +46,26 @@ pub(super) struct Dwell {
     /// Code of each stage, and since when.
     codes: Vec<(&'static str, Timestamp)>,
     band: u8,
+    /// Since when the delay is below that band.
+    below: Option<Timestamp>,
 }
 
 impl Dwell {
     /// Where an earlier life left off.
     pub(super) fn starting_at(band: u8) -> Self {
-        Self { codes: Vec::new(), band }
+        Self { codes: Vec::new(), band, below: None }
+    }
+
+    /// Up at once, down after a while: where commits come in leaps, a delay falls with each and grows back.
+    fn follow(&mut self, band: u8, at: Timestamp) {
+        let since = (band < self.band).then(|| self.below.unwrap_or(at));
+        let is_long = since.is_some_and(|since| {
+            Duration::try_from(at.duration_since(since)).is_ok_and(|below| below >= DWELL)
+        });
+        self.below = since.filter(|_| !is_long);
+        if is_long || self.band < band {
+            self.band = band;
+        }
     }
 }
 
@@ -69,7 +83,7 @@ pub(super) enum Urgency {
 impl<'a> Gist<'a> {
     /// Of a turn.
     pub(super) fn of(picture: &'a Picture, claims: &'a [Claim], dwell: &mut Dwell) -> Self {
-        dwell.band = band(picture, dwell.band);
+        dwell.follow(band(picture, dwell.band), picture.at);
         let stages = picture.verdicts.iter().map(|verdict| StageGist {
             name: &verdict.stage.name,
             desired: verdict.replicas,
@@ -200,8 +214,17 @@ impl<'a> Gist<'a> {
     fn has_news(&self, written: &Self, dwell: &Dwell, at: Timestamp) -> bool {
         self.stages.iter().zip(&written.stages).zip(&dwell.codes).any(|((new, old), (_, since))| {
             let stood = Duration::try_from(at.duration_since(*since)).unwrap_or_default();
-            new.code != old.code && (tells_of_trouble(new.code) || stood >= DWELL)
+            new.code != old.code && patience(new.code) <= stood
         })
+    }
+}
+
+/// How long a code must stand before it is worth a write.
+fn patience(code: &str) -> Duration {
+    match code {
+        "NoFreshData" => HICCUP,
+        code if tells_of_trouble(code) => Duration::ZERO,
+        _ => DWELL,
     }
 }
 
@@ -209,8 +232,7 @@ impl<'a> Gist<'a> {
 fn tells_of_trouble(code: &str) -> bool {
     matches!(
         code,
-        "NoFreshData"
-            | "OffsetsReset"
+        "OffsetsReset"
             | "Fallback"
             | "NoSources"
             | "Observed"
@@ -239,10 +261,10 @@ pub(super) fn learned_rate(picture: &Picture, index: usize) -> Option<f64> {
 }
 
 fn band(picture: &Picture, before: u8) -> u8 {
-    let ratios = picture
-        .verdicts
-        .iter()
-        .filter_map(|verdict| Some(verdict.signals.delay? / verdict.signals.objective?));
+    let signals = picture.verdicts.iter().map(|verdict| &verdict.signals);
+    let ratios = signals
+        .filter(|signals| !is_hiccup(signals, picture.at))
+        .filter_map(|signals| Some(signals.delay? / signals.objective?));
     let worst = ratios.fold(0.0, f64::max);
     let now = band_of(worst);
     // Down only when clearly below, so that a delay around a limit is told once.

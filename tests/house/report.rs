@@ -169,6 +169,9 @@ async fn a_calm_reason_is_written_once_it_has_stood_for_a_minute_and_trouble_bef
     assert_eq!(bench.status().await.stages[0].reason.as_ref().unwrap().code, "AtMin");
     bench.wait(seconds(60)).await;
     bench.tell(&Turn::of(|told| told.verdict.why = vec![blind()])).await;
+    assert_eq!(bench.writes().len(), 2, "it may be a hiccup");
+    bench.wait(seconds(20)).await;
+    bench.tell(&Turn::of(|told| told.verdict.why = vec![blind()])).await;
     let reason = bench.status().await.stages[0].reason.clone().unwrap();
     assert_eq!(reason.code, "NoFreshData");
     assert!(reason.message.contains("no answer"), "{}", reason.message);
@@ -193,8 +196,85 @@ async fn a_delay_around_its_limit_is_told_once_and_its_doubling_again() {
     }
     assert_eq!(bench.writes().len(), 3);
     bench.tell(&Turn::of(|told| late(told, 53.0))).await;
-    let status = bench.status().await;
-    assert_eq!(condition(&status, "ObjectiveMet").0, "True");
+    bench.wait(seconds(30)).await;
+    assert_eq!(condition(&bench.status().await, "ObjectiveMet").0, "False");
+    bench.wait(seconds(30)).await;
+    bench.tell(&Turn::of(|told| late(told, 53.0))).await;
+    assert_eq!(condition(&bench.status().await, "ObjectiveMet").0, "True");
+    assert_eq!(bench.writes().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hiccup_of_a_source_that_many_pipelines_share_writes_nothing_and_an_outage_one_status_each()
+ {
+    let bench = Bench::new().await;
+    let names: Vec<String> = (0..50).map(|number| format!("p-{number}")).collect();
+    for name in &names {
+        bench.create(name).await;
+    }
+    let tell = async |turn: &Turn| {
+        for name in &names {
+            bench.tell_over(bench.glance(name).await, turn);
+        }
+        bench.wait(seconds(2)).await;
+    };
+    // Items age while nobody can see them being taken.
+    let well = Turn::of(|told| late(told, 55.0));
+    let dark = |since, delay| {
+        Turn::of(move |told| {
+            told.verdict.why = vec![blind()];
+            told.verdict.signals.is_fresh = false;
+            told.verdict.signals.blind_since = Some(since);
+            late(told, delay);
+        })
+    };
+    for _ in 0..60 {
+        tell(&well).await;
+    }
+    assert_eq!(bench.writes().iter().filter(|write| write.name != "orders").count(), 50);
+    bench.cluster.faults().clear_log();
+    for _ in 0..3 {
+        let since = bench.clock.now();
+        for delay in [57.0, 59.0, 61.0, 63.0, 65.0, 67.0, 69.0, 71.0, 73.0] {
+            tell(&dark(since, delay)).await;
+        }
+        for _ in 0..40 {
+            tell(&well).await;
+        }
+    }
+    assert_eq!(bench.writes(), [], "three hiccups of 18 s");
+    assert_eq!(events(&bench).await, []);
+    let since = bench.clock.now();
+    for _ in 0..20 {
+        tell(&dark(since, 55.0)).await;
+    }
+    assert_eq!(bench.writes().len(), 50);
+    let status = bench.object("p-7").await.status.unwrap();
+    assert_eq!(status.stages[0].reason.as_ref().unwrap().code, "NoFreshData");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_that_falls_with_each_commit_and_grows_back_is_told_once() {
+    let bench = Bench::new().await;
+    for round in 0..600_u32 {
+        bench.tell(&Turn::of(|told| late(told, f64::from(round * 2 % 70)))).await;
+        bench.wait(seconds(2)).await;
+    }
+    assert_eq!(condition(&bench.status().await, "ObjectiveMet").0, "False");
+    assert_eq!(bench.writes().len(), 2, "one commit in 70 s of a promised minute");
+    assert_eq!(events(&bench).await.len(), 1);
+    let coarse = Bench::new().await;
+    for round in 0..600_u32 {
+        let turn = Turn::of(|told| {
+            told.verdict.signals.resolution = Some(77.0);
+            late(told, f64::from(round * 2 % 70));
+        });
+        coarse.tell(&turn).await;
+        coarse.wait(seconds(2)).await;
+    }
+    let status = coarse.status().await;
+    assert_eq!(condition(&status, "ObjectiveMet").1, "ObjectiveBelowResolution");
+    assert_eq!(events(&coarse).await, [], "its commits cannot show that it is late");
 }
 
 #[tokio::test(start_paused = true)]
