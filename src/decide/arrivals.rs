@@ -100,6 +100,12 @@ pub(super) fn is_above(level: f64, mean: f64, factor: f64, seconds: f64) -> bool
     factor * mean < level && chance < (level - mean) * seconds
 }
 
+/// Is a level, seen for so many seconds, that share of the mean at most, and less by more than chance makes of it?
+pub(super) fn is_below(level: f64, mean: f64, share: f64, seconds: f64) -> bool {
+    let chance = 4.0 * (mean * seconds + 1.0).sqrt();
+    level < share * mean && chance < (mean - level) * seconds
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

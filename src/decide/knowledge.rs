@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::age::{Age, Trace};
-use super::arrivals::{Arrivals, is_above};
+use super::arrivals::{Arrivals, is_above, is_below};
 use super::demand::{self, Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
 use super::flow::Passed;
@@ -29,6 +29,9 @@ const HINT: u32 = 3;
 const RECALLED: u32 = 10;
 /// A level that held for two polls counts as new when it is so much above the minute's mean.
 const SUDDEN: f64 = 1.1;
+/// And the mean of the last so many seconds when it is so much below.
+const FALLEN: f64 = 0.7;
+const RECENT: f64 = 20.0;
 
 /// What is known of a stage at this instant.
 #[derive(Debug, Clone)]
@@ -141,9 +144,11 @@ impl Known {
     /// The minute's mean, unless a new level has held for two polls and is no chance. Says whether the latest poll may be the start
     /// of a new level: until the next one tells, it counts as backlog only.
     fn level(&self, arrivals: Arrivals) -> (f64, bool) {
-        let Arrivals { minute, sudden, is_jump, .. } = arrivals;
+        let Arrivals { minute, recent, sudden, is_jump, .. } = arrivals;
         if is_above(sudden, minute, SUDDEN, 2.0 * self.poll.as_secs_f64()) {
             (sudden, false)
+        } else if is_below(recent, minute, FALLEN, RECENT) {
+            (recent, false)
         } else {
             (minute, is_jump)
         }

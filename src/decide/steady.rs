@@ -14,6 +14,11 @@ use super::reason::Reason;
 use super::window::{self, Window};
 use super::writes::{Move, later};
 
+/// Minutes with arrivals that make a stream: fewer are a burst.
+const STREAM: usize = 4;
+/// Minutes remembered, as a number of slots and of minutes.
+const MINUTES: usize = 14;
+const SLOTS: i64 = 14;
 /// Silence after a stream is held against a lower count for so long.
 const SILENCE: Duration = Duration::from_mins(10);
 /// The down window before fewer replicas than keep up are tried for a while.
@@ -107,7 +112,7 @@ impl Calm {
     /// Notes how fast items arrive, for the guard against silence, and where they size the stage for the window.
     pub(super) fn listen(&mut self, arrivals: Arrivals, sizes: bool, at: Timestamp) {
         if sizes {
-            self.window.listen(arrivals.recent.max(arrivals.minute));
+            self.window.listen(arrivals.recent, arrivals.sudden.max(arrivals.recent));
         }
         self.silence.listen(arrivals, at);
     }
@@ -230,10 +235,10 @@ fn brake(bid: &mut Bid, current: u32, brakes: &[Brake]) -> Option<Timestamp> {
     Some(brake.until())
 }
 
-/// How fast items arrived in each of the last ten minutes.
+/// How fast items arrived, at the most, in each of the last minutes: enough for a stream and the silence after it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Silence {
-    minutes: [f32; 10],
+    minutes: [f32; MINUTES],
     /// The minute since the epoch that was written last.
     minute: i64,
 }
@@ -242,16 +247,16 @@ impl Silence {
     #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
     fn listen(&mut self, arrivals: Arrivals, at: Timestamp) {
         let minute = at.as_second().div_euclid(60);
-        for passed in (self.minute + 1..=minute).rev().take(10) {
+        for passed in (self.minute + 1..=minute).rev().take(MINUTES) {
             *self.of(passed) = 0.0;
         }
         self.minute = self.minute.max(minute);
         let slot = self.of(minute);
-        *slot = slot.max(arrivals.minute as f32);
+        *slot = slot.max(arrivals.recent as f32);
     }
 
     fn of(&mut self, minute: i64) -> &mut f32 {
-        let slot = usize::try_from(minute.rem_euclid(10)).unwrap_or(0);
+        let slot = usize::try_from(minute.rem_euclid(SLOTS)).unwrap_or(0);
         &mut self.minutes[slot]
     }
 
@@ -260,14 +265,14 @@ impl Silence {
     fn until(&self, arrivals: Arrivals, patience: f64, at: Timestamp) -> Option<Timestamp> {
         let peak = self.minutes.iter().copied().fold(0.0, f32::max);
         let strong = |minute: &f32| 0.3 * peak <= *minute;
-        let streamed = 3 <= self.minutes.iter().filter(|minute| strong(minute)).count();
+        let streamed = STREAM <= self.minutes.iter().filter(|minute| strong(minute)).count();
         let peak = f64::from(peak);
         let is_silent = streamed && 10.0 < 20.0 * peak && arrivals.recent < 0.1 * peak;
         if !is_silent {
             return None;
         }
-        let ago = (0..10).find(|ago| {
-            let slot = usize::try_from((self.minute - ago).rem_euclid(10)).unwrap_or(0);
+        let ago = (0..SLOTS).find(|ago| {
+            let slot = usize::try_from((self.minute - ago).rem_euclid(SLOTS)).unwrap_or(0);
             self.minutes.get(slot).is_some_and(strong)
         })?;
         let passed = Timestamp::from_second((self.minute - ago) * 60).ok()?;

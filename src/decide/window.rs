@@ -41,10 +41,19 @@ pub(super) struct Window {
     lengthened: Option<Timestamp>,
     /// The last move down that was meant to last, and what arrived then.
     down: Option<(Timestamp, f32)>,
-    /// The wish fell below what ran: from which count, since when.
-    fallen: Option<(u32, Timestamp)>,
-    /// What arrives, in items a second.
+    /// The wish is below what ran.
+    fallen: Option<Fall>,
+    /// What arrives, in items a second: over the last seconds, and at the most in two polls.
     level: f32,
+    surge: f32,
+}
+
+/// A wish that fell below what ran: from which count, since when, and whether it is known that holding did not pay.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Fall {
+    from: u32,
+    since: Timestamp,
+    is_judged: bool,
 }
 
 impl Window {
@@ -59,10 +68,10 @@ impl Window {
         seconds(length.clamp(HASTIEST, LONGEST))
     }
 
-    /// Notes what arrives, in items a second.
+    /// Notes what arrives, in items a second: over the last seconds, and at the most in two polls.
     #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
-    pub(super) fn listen(&mut self, level: f64) {
-        self.level = level as f32;
+    pub(super) fn listen(&mut self, level: f64, surge: f64) {
+        (self.level, self.surge) = (level as f32, surge as f32);
     }
 
     /// Takes in an accepted move; one that `rides` on the slack of the objective is meant to be undone.
@@ -71,7 +80,7 @@ impl Window {
             self.down = (!rides).then_some((moved.at, self.level));
         } else if let Some((down, level)) = self.down.take()
             && span(down, moved.at) <= 2 * self.length(first)
-            && self.level <= MORE * level
+            && self.surge <= MORE * level
         {
             self.length = self.length.max(0).saturating_add(UNDONE).min(MOST);
             self.lengthened = Some(moved.at);
@@ -84,27 +93,30 @@ impl Window {
             self.length /= 2;
             self.lengthened = (0 < self.length).then_some(at);
         }
-        match self.fallen {
-            None if wished < current => self.fallen = Some((current, at)),
-            Some((from, since)) if from <= wished => {
-                self.fallen = None;
-                if self.length < 0 && span(since, at) <= first {
-                    self.length = self.length.saturating_add(PAID).min(0);
-                }
+        let Some(fall) = &mut self.fallen else {
+            let new = Fall { from: current, since: at, is_judged: false };
+            self.fallen = (wished < current).then_some(new);
+            return;
+        };
+        let ago = span(fall.since, at);
+        if fall.from <= wished {
+            if !fall.is_judged && self.length < 0 && ago <= first {
+                self.length = self.length.saturating_add(PAID).min(0);
             }
-            Some((_, since)) if 3 * first <= span(since, at) => {
-                self.fallen = None;
-                if self.length <= 0 {
-                    self.length = self.length.saturating_add(UNPAID).max(LEAST);
-                }
+            self.fallen = None;
+        } else if !fall.is_judged && 3 * first <= ago {
+            fall.is_judged = true;
+            if self.length <= 0 {
+                self.length = self.length.saturating_add(UNPAID).max(LEAST);
             }
-            None | Some(_) => {}
+        } else if fall.is_judged && current <= wished {
+            self.fallen = None;
         }
     }
 
     /// How long ago the wish fell below what ran, while what it fell by later is still waited for.
     pub(super) fn fell(&self, window: Duration, at: Timestamp) -> Option<Duration> {
-        let ago = span(self.fallen?.1, at);
+        let ago = span(self.fallen?.since, at);
         (ago < window + FALLEN).then_some(ago)
     }
 
@@ -139,7 +151,7 @@ mod tests {
     #[test]
     fn a_move_down_that_is_undone_doubles_it_for_an_hour() {
         let mut window = Window::default();
-        window.listen(100.0);
+        window.listen(100.0, 100.0);
         moved(&mut window, 8, 6, 0, false);
         moved(&mut window, 6, 8, 150, false);
         assert_eq!(length(&window), 200);
@@ -150,9 +162,9 @@ mod tests {
     #[test]
     fn what_is_undone_for_much_more_work_or_as_planned_is_no_regret() {
         let mut window = Window::default();
-        window.listen(100.0);
+        window.listen(100.0, 100.0);
         moved(&mut window, 8, 6, 0, false);
-        window.listen(140.0);
+        window.listen(140.0, 140.0);
         moved(&mut window, 6, 8, 50, false);
         moved(&mut window, 8, 6, 1000, true);
         moved(&mut window, 6, 8, 1050, false);

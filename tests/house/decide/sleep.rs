@@ -181,11 +181,15 @@ until: 900
            kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
       4 s  4 Steady
            the present count fits: nothing waits, and 60 s are allowed
-    254 s  4 HeldByWindow
+    248 s  4 HeldByWindow
            kept at 4: 3 would do now, but 4 were needed within the last 60 s
+    314 s  4 HeldBySilence
+           kept: arrivals stopped all at once, and a dead producer returns with its backlog; 1 would do now; until 00:14:00 UTC
+    340 s  4 HeldByWindow
+           kept at 4: 0 would do now, but 4 were needed within the last 92 s
     360 s  4 HeldBySilence
            kept: arrivals stopped all at once, and a dead producer returns with its backlog; 0 would do now; until 00:14:00 UTC
-    720 s  0 Idle | writes 0 for 4
+    840 s  0 Idle | writes 0 for 4
            0 replicas: nothing has waited or arrived since 00:04:02 UTC
     ");
 }
@@ -204,7 +208,7 @@ until: 900
            kept at 4: 1 would do now, but what was needed before is not known; until 00:01:00 UTC
       4 s  4 Steady
            the present count fits: nothing waits, and 60 s are allowed
-    254 s  4 HeldByWindow
+    248 s  4 HeldByWindow
            kept at 4: 3 would do now, but 4 were needed within the last 60 s
     302 s  0 Idle | writes 0 for 4
            0 replicas: nothing has waited or arrived since 00:04:02 UTC
