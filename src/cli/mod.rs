@@ -13,6 +13,7 @@ mod explain;
 mod top;
 mod simulate;
 mod replay;
+mod gitops;
 mod figures;
 mod reach;
 mod validate;
@@ -43,6 +44,8 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Decide recorded turns again: the same plan, or what differs
     Replay(replay::Replay),
+    /// Print what to write into Argo CD or Flux so that Git leaves the replicas alone
+    Gitops(gitops::Gitops),
     /// Check manifests offline: the schema and the CEL rules, in the API server's words
     Validate(validate::Validate),
     /// Print the custom resource definitions
@@ -111,6 +114,7 @@ impl Command {
             Self::Top(command) => command.run(),
             Self::Simulate(command) => command.run(),
             Self::Replay(command) => command.run(),
+            Self::Gitops(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),

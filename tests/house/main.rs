@@ -33,3 +33,4 @@ mod simulate_peers;
 mod demo;
 mod cluster;
 mod cli;
+mod gitops;

@@ -1,0 +1,194 @@
+//! `penstock gitops`: what to write into an Argo CD Application or a Flux Kustomization so that Git leaves the replicas of a pipeline's
+//! workloads alone. Reads the ScaledPipeline and, for custom kinds, where their definition keeps the count; writes nothing.
+//! `docs/gitops.md` has the reasons.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow, bail};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::{Failure, out, reach};
+use crate::crd::ScaledPipeline;
+use crate::crd::pipeline::Stage;
+use crate::crd::workload::Target;
+
+/// Where kinds keep their count that say nothing else.
+const USUAL: &str = "/spec/replicas";
+
+/// The arguments of `penstock gitops`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Gitops {
+    /// Name of the ScaledPipeline
+    name: String,
+    /// Its namespace. Default: the one kubectl would use
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Print for this tool only
+    #[arg(long, value_name = "TOOL")]
+    tool: Option<Tool>,
+    /// Cluster to ask. Default: the one kubectl would
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Tool {
+    /// An Application of Argo CD
+    Argocd,
+    /// A Kustomization of Flux
+    Flux,
+}
+
+/// A workload whose count Git shall leave alone.
+#[derive(Debug)]
+struct Workload {
+    group: String,
+    kind: String,
+    namespace: String,
+    name: String,
+    /// JSON pointer to its count.
+    count: String,
+}
+
+impl Workload {
+    /// Can its count not be owned? See `docs/gitops.md`.
+    fn is_custom(&self) -> bool {
+        !matches!(&*self.group, "apps" | "")
+    }
+}
+
+impl Gitops {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let workloads = runtime.block_on(self.workloads())?;
+        let mut snippets = Vec::new();
+        if self.tool != Some(Tool::Flux) {
+            snippets.push(argocd(&workloads)?);
+        }
+        if self.tool != Some(Tool::Argocd) {
+            snippets.push(flux(&workloads)?);
+        }
+        Ok(out::text(&format!("{}{}", advice(&workloads), snippets.join("---\n")))?)
+    }
+
+    async fn workloads(&self) -> anyhow::Result<Vec<Workload>> {
+        let config = reach::config(self.kubeconfig.as_deref()).await?;
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client =
+            Client::try_from(config).context("cannot set up the client of the API server")?;
+        let name = &self.name;
+        let pipeline = Api::<ScaledPipeline>::namespaced(client.clone(), &namespace)
+            .get_opt(name)
+            .await
+            .map_err(|error| reach::plain(&error))
+            .context("cannot read the ScaledPipeline")?
+            .ok_or_else(|| {
+                anyhow!("no ScaledPipeline {namespace}/{name}; hint: kubectl get spl -A lists all")
+            })?;
+        let mut workloads = Vec::new();
+        for target in pipeline.spec.stages.iter().flat_map(targets) {
+            workloads.push(workload(&client, &namespace, target).await?);
+        }
+        if workloads.is_empty() {
+            bail!("{namespace}/{name} scales Jobs only, which Git states no count of");
+        }
+        Ok(workloads)
+    }
+}
+
+/// The workloads of a stage; none when it runs Jobs.
+fn targets(stage: &Stage) -> impl Iterator<Item = &Target> {
+    stage.target.iter().chain(stage.lanes.iter().map(|lane| &lane.target))
+}
+
+async fn workload(client: &Client, namespace: &str, target: &Target) -> anyhow::Result<Workload> {
+    let version = target.api_version.as_deref().unwrap_or("apps/v1");
+    let kind = target.kind.as_deref().unwrap_or("Deployment").to_owned();
+    let group = version.split_once('/').map_or("", |(group, _)| group).to_owned();
+    let (namespace, name) = (namespace.to_owned(), target.name.clone());
+    let mut workload = Workload { group, kind, namespace, name, count: USUAL.to_owned() };
+    if workload.is_custom() {
+        workload.count = count_of(client, version, &workload.kind).await?;
+    }
+    Ok(workload)
+}
+
+/// Where a custom kind keeps its count, as its definition says.
+async fn count_of(client: &Client, version: &str, kind: &str) -> anyhow::Result<String> {
+    let served = client.list_api_group_resources(version).await;
+    let served = served.map_err(|error| reach::plain(&error));
+    let served = served.with_context(|| format!("cannot look up {version}"))?;
+    let found = served.resources.iter().find(|it| it.kind == kind && !it.name.contains('/'));
+    let plural = found.map(|it| &it.name);
+    let plural = plural.with_context(|| format!("the API server knows no {version} {kind}"))?;
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let definition = format!("{plural}.{group}");
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    let found = definitions.get_opt(&definition).await.map_err(|error| reach::plain(&error));
+    let found = found.with_context(|| format!("cannot read the definition {definition}"))?;
+    // An aggregated API has none, and none says otherwise than what is usual.
+    let versions = found.map(|found| found.spec.versions).unwrap_or_default();
+    let scale = versions.into_iter().find(|known| known.name == version);
+    let scale = scale.and_then(|known| known.subresources?.scale);
+    Ok(scale.map_or_else(|| USUAL.to_owned(), |scale| scale.spec_replicas_path.replace('.', "/")))
+}
+
+/// What no snippet can say.
+fn advice(workloads: &[Workload]) -> String {
+    let custom = workloads.iter().filter(|workload| workload.is_custom());
+    let named: Vec<_> = custom.map(|it| format!("{} {}", it.kind, it.name)).collect();
+    if named.is_empty() {
+        return String::new();
+    }
+    format!(
+        "# Keep the count of {} in Git: a custom resource that drops it falls back to its default.\n",
+        named.join(", ")
+    )
+}
+
+fn argocd(workloads: &[Workload]) -> anyhow::Result<String> {
+    let ignored: Vec<Value> = workloads
+        .iter()
+        .map(|Workload { group, kind, namespace, name, count }| {
+            json!({
+                "group": group, "kind": kind, "namespace": namespace, "name": name,
+                "jsonPointers": [count],
+            })
+        })
+        .collect();
+    snippet(
+        "Argo CD: into the Application. Without RespectIgnoreDifferences a sync still writes Git's count.",
+        &json!({"spec": {
+            "ignoreDifferences": ignored,
+            "syncPolicy": {"syncOptions": ["RespectIgnoreDifferences=true"]},
+        }}),
+    )
+}
+
+fn flux(workloads: &[Workload]) -> anyhow::Result<String> {
+    let ignored: Vec<Value> = workloads
+        .iter()
+        .map(|Workload { group, kind, namespace, name, count }| {
+            let target =
+                json!({"group": group, "kind": kind, "namespace": namespace, "name": name});
+            json!({"paths": [count], "target": target})
+        })
+        .collect();
+    snippet(
+        "Flux: into the Kustomization (kustomize-controller 1.9 and later).",
+        &json!({"spec": {"ignore": ignored}}),
+    )
+}
+
+fn snippet(head: &str, body: &Value) -> anyhow::Result<String> {
+    let mut body = serde_saphyr::to_string(body).context("cannot print YAML")?;
+    if !body.ends_with('\n') {
+        body.push('\n');
+    }
+    Ok(format!("# {head}\n{body}"))
+}
