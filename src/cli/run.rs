@@ -76,8 +76,9 @@ enum LogFormat {
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.start_log()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+        // A few hundredths of a core are enough for hundreds of pipelines; each further thread would set aside a heap of its own,
+        // which is larger than all that is remembered. What waits for a disk or a resolver waits on other threads all the same.
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
