@@ -61,6 +61,7 @@ impl Scene {
                 poll_interval: POLL,
                 activation: 0.0,
                 per_replica: None,
+                topics: Vec::new(),
             }],
             behaviour: Behaviour::default(),
             fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },

@@ -113,6 +113,9 @@ pub struct Stage {
     pub held: Option<Held>,
     /// Why it has the replicas it has: every phase that had a say, in order; the last one bound.
     pub reasons: Vec<Said>,
+    /// What is odd, though it need not bind the count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anomalies: Vec<Said>,
     /// What its sources said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Sighting>,
@@ -282,9 +285,8 @@ impl Stage {
             resolution_seconds: signals.resolution,
             partitions: signals.partitions,
             held: verdict.and_then(held),
-            reasons: verdict
-                .map(|verdict| verdict.why.iter().map(Said::of).collect())
-                .unwrap_or_default(),
+            reasons: said(verdict.map(|verdict| &verdict.why), meant, signals.partitions),
+            anomalies: said(verdict.map(|verdict| &verdict.anomalies), meant, signals.partitions),
             sources: meant
                 .sources
                 .iter()
@@ -298,14 +300,44 @@ fn held(verdict: &Verdict) -> Option<Held> {
     verdict.held.map(|(replicas, since)| Held { replicas, since })
 }
 
+fn said(reasons: Option<&Vec<Reason>>, meant: &Meant, partitions: u32) -> Vec<Said> {
+    reasons.into_iter().flatten().map(|reason| Said::of(reason, meant, partitions)).collect()
+}
+
 impl Said {
-    fn of(reason: &Reason) -> Self {
-        Self {
-            code: reason.code().to_owned(),
-            sentence: reason.to_string(),
-            hint: reason.hint().map(ToOwned::to_owned),
-        }
+    fn of(reason: &Reason, meant: &Meant, partitions: u32) -> Self {
+        let hint = partitions_to_add(reason, meant, partitions)
+            .or_else(|| Some(reason.hint()?.into_owned()));
+        Self { code: reason.code().to_owned(), sentence: reason.to_string(), hint }
     }
+}
+
+/// Where partitions are the limit: how to add some, as a command for topics that Strimzi looks after. `partitions`: those there are.
+fn partitions_to_add(reason: &Reason, meant: &Meant, partitions: u32) -> Option<String> {
+    let topic = meant.sources.iter().flat_map(|source| &source.topics).next()?;
+    let patch = |count: u32| {
+        format!(
+            "kubectl patch kafkatopic {topic} --type merge -p '{{\"spec\":{{\"partitions\":{count}}}}}'"
+        )
+    };
+    if let Reason::PartitionBound { wished, .. } = reason {
+        let max = if meant.max < *wished {
+            format!(", with replicas.max raised to {wished}")
+        } else {
+            String::new()
+        };
+        let patch = patch(*wished);
+        return Some(format!(
+            "{patch} gives room for {wished} replicas{max} (keys move to other partitions)"
+        ));
+    }
+    if let Reason::HotPartition { .. } = reason {
+        let patch = patch(partitions.saturating_mul(2));
+        return Some(format!(
+            "spread the keys better, or make each replica faster; where many keys share that partition, {patch} splits them"
+        ));
+    }
+    None
 }
 
 impl Sighting {

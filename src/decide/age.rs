@@ -289,6 +289,20 @@ impl Trace {
         (size(self.parts.len()), size(old))
     }
 
+    /// Every partition, and the age in seconds of what its consumers take next; 0 where nothing waits.
+    pub(super) fn aged(&self, now: Timestamp) -> impl Iterator<Item = (&Part, f64)> {
+        let now = now.as_millisecond();
+        let age = move |at, part: &Part| {
+            if part.is_waiting() { self.age_of(at, now).seconds } else { 0.0 }
+        };
+        self.parts.iter().enumerate().map(move |(at, part)| (part, age(at, part)))
+    }
+
+    /// Every partition as last seen.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// What each consumer has taken so far, and whether any of its partitions has an item at least this old waiting; by consumer,
     /// ascending. Nothing when it is not known who holds every partition.
     pub(super) fn consumers(&self, now: Timestamp, at_least: Duration) -> Vec<Consumer> {

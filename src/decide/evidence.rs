@@ -33,6 +33,8 @@ pub(super) struct Seen<'a> {
     pub(super) complaint: Option<Reason>,
     /// Since when nothing complete has come, as the source says.
     pub(super) blind_since: Option<Timestamp>,
+    /// Items that wait where the consumers stand still: no reason for more replicas.
+    pub(super) stuck: u64,
 }
 
 /// How far a reading may be trusted.
@@ -115,6 +117,7 @@ impl<'a> Seen<'a> {
             reading: None,
             complaint: None,
             blind_since: None,
+            stuck: 0,
         };
         let name = || source.name.to_string();
         match observation {
@@ -188,8 +191,13 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// What a threshold or an activation is compared with: items waiting, or the number itself.
+    /// What a threshold is compared with: items waiting that more replicas could serve, or the number itself.
     pub(super) fn amount(&self) -> Option<f64> {
+        Some((self.whole()? - float(self.stuck)).max(0.0))
+    }
+
+    /// What an activation is compared with: all items waiting, or the number itself.
+    pub(super) fn whole(&self) -> Option<f64> {
         Some(match &self.reading?.value {
             Value::Queue(queue) => float(lag(queue)),
             Value::Gauge(value) => *value,

@@ -79,7 +79,7 @@ pub(super) fn work(
         return None;
     }
     let activation = seen.source.activation.max(0.0);
-    let amount = seen.amount()?;
+    let amount = seen.whole()?;
     let work =
         |items: f64| Some(Work { source: seen.source.name.to_string(), items: whole(items) });
     if activation < amount {

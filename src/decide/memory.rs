@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::age::Trace;
+use super::anomaly::Anomalies;
 use super::blind::Blind;
+use super::effect::Effect;
 use super::fleet::{Fleet, Voice};
 use super::flow::Selectivity;
 use super::idle::Quiet;
@@ -16,8 +18,10 @@ use super::pipeline::PipelineId;
 use super::pods::Pods;
 use super::rate::Rate;
 use super::skew::Skew;
+use super::spike::Spikes;
 use super::stage::Answer;
 use super::steady::Calm;
+use super::stuck::Stuck;
 use super::writes::Writes;
 
 /// All that is remembered, by pipeline. A clone costs a pointer for each: a turn makes a pipeline's memory anew and leaves the old one to
@@ -67,6 +71,14 @@ pub(super) struct StageMemory {
     pub(super) quiet: Quiet,
     /// How long nothing has been seen.
     pub(super) blind: Blind,
+    /// Partitions that may be stuck.
+    pub(super) stuck: Stuck,
+    /// Bare numbers of late.
+    pub(super) spikes: Spikes,
+    /// What steps up have brought.
+    pub(super) effect: Effect,
+    /// What is usual, so that what is odd can be told.
+    pub(super) anomalies: Anomalies,
     /// Recent wishes and moves.
     pub(super) calm: Calm,
     /// Our own writes and the hands of others.
@@ -120,7 +132,7 @@ impl<T> ByName<T> {
     }
 
     /// Bytes of the list and of what its things hold besides.
-    fn weight(&self, of: impl Fn(&T) -> usize) -> usize {
+    pub(super) fn weight(&self, of: impl Fn(&T) -> usize) -> usize {
         let places = self.0.capacity() * size_of::<(Arc<str>, T)>();
         places + self.0.iter().map(|(name, thing)| name.len() + 16 + of(thing)).sum::<usize>()
     }
@@ -210,6 +222,9 @@ impl PipelineMemory {
             stage.traces.weight(Trace::weight)
                 + stage.rate.weight()
                 + stage.skew.weight()
+                + stage.stuck.weight()
+                + stage.spikes.weight()
+                + stage.anomalies.weight()
                 + stage.calm.weight()
                 + stage.writes.weight()
         };

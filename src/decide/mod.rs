@@ -13,6 +13,7 @@ mod number;
 mod plan;
 mod reason;
 mod words;
+mod hints;
 mod memory;
 mod stage;
 mod evidence;
@@ -28,6 +29,11 @@ mod partitions;
 mod demand;
 mod idle;
 mod blind;
+mod doubt;
+mod stuck;
+mod spike;
+mod effect;
+mod anomaly;
 mod steady;
 mod window;
 mod limits;
@@ -35,6 +41,7 @@ mod writes;
 mod fleet;
 mod flow;
 
+use doubt::Doubts;
 use evidence::Evidence;
 use flow::Above;
 use memory::PipelineMemory;
@@ -136,6 +143,7 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
             evidence: Evidence::gather(stage, &now.observations, now.at),
             above,
             full_below: below.map(|(stage, _)| &*stage.name),
+            doubts: Doubts::default(),
         };
         let mut remembered = stages.take(&stage.name).unwrap_or_default();
         answers.push(turn.take(&mut remembered));
@@ -183,6 +191,7 @@ fn held(situation: &Situation, message: &str) -> Vec<Answer> {
             signals: Signals::default(),
             held: None,
             next: None,
+            anomalies: Vec::new(),
         };
         Answer::of(verdict)
     };

@@ -50,6 +50,11 @@ impl Part {
         (self.topic, self.id)
     }
 
+    /// Items waiting in it.
+    pub(super) fn lag(&self) -> u64 {
+        u64::try_from(self.end.saturating_sub(self.position)).unwrap_or(0)
+    }
+
     /// Does anything wait in it?
     pub(super) fn is_waiting(&self) -> bool {
         self.position < self.end

@@ -187,6 +187,9 @@ pub struct Source {
     pub activation: f64,
     /// Threshold: items for each replica.
     pub per_replica: Option<f64>,
+    /// The topics it reads, where it reads topics: for words only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<Arc<str>>,
 }
 
 /// HPA v2 `behavior`. A side that was not written is `None` and stays Penstock's own.

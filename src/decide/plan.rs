@@ -72,6 +72,9 @@ pub struct Verdict {
     pub held: Option<(u32, Timestamp)>,
     /// When to think again even if nothing happens: a window ends, a hold expires.
     pub next: Option<Timestamp>,
+    /// What is odd, though it need not bind the count: one sick consumer, replicas that get less done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anomalies: Vec<Reason>,
 }
 
 impl Verdict {

@@ -63,6 +63,32 @@ pub enum Reason {
     DownstreamFull { wished: u32, stage: String },
     /// Kept: the pods asked for before are not Ready yet, and fewer would kill some of them.
     AwaitingPods { wished: u32, ready: u32 },
+    // What is doubted.
+    /// So many partitions stand still while others of their group move: left out of the need, not out of the delay.
+    Stuck { source: String, partition: i32, stuck: u32, of: u32, lag: u64, since: Timestamp },
+    /// The whole group has stopped committing though work waits: neither more nor fewer would help.
+    Stopped { source: String, of: u32, lag: u64, since: Timestamp },
+    /// A number far above all of late, seen once: at most doubled until a second reading agrees.
+    SpikeUnconfirmed { source: String, value: f64, usual: f64, kept: u32, wished: u32 },
+    /// Two steps up in a row got no more done: no further one for a while.
+    NoEffect {
+        wished: u32,
+        from: u32,
+        to: u32,
+        before: f64,
+        after: f64,
+        is_uneven: bool,
+        until: Timestamp,
+    },
+    // What is odd, though it binds nothing.
+    /// One consumer hardly moves while the others are well; it is left out of what is learned.
+    SickConsumer { source: String, partition: i32, partitions: u32, rate: f64, usual: f64 },
+    /// More comes to one partition than one replica gets through: no number of replicas keeps up with it.
+    HotPartition { source: String, partition: i32, arrives: f64, rate: f64 },
+    /// A replica gets through less than it used to.
+    SlowerReplicas { rate: f64, usual: f64 },
+    /// The group's pause at a change of members is longer than it used to be.
+    LongerRebalances { pause: f64, usual: f64 },
     // What is not known.
     /// A source is not fresh; blind stages never go down.
     NoFreshData { source: String, label: String, message: String },
@@ -138,6 +164,14 @@ impl Reason {
         "WithinTolerance",
         "HeldBySilence",
         "AwaitingPods",
+        "Stuck",
+        "Stopped",
+        "SpikeUnconfirmed",
+        "NoEffect",
+        "SickConsumer",
+        "HotPartition",
+        "SlowerReplicas",
+        "LongerRebalances",
         "NoFreshData",
         "AwaitingData",
         "OffsetsReset",
@@ -190,6 +224,14 @@ impl Reason {
             Self::HeldBySilence { .. } => "HeldBySilence",
             Self::DownstreamFull { .. } => "DownstreamFull",
             Self::AwaitingPods { .. } => "AwaitingPods",
+            Self::Stuck { .. } => "Stuck",
+            Self::Stopped { .. } => "Stopped",
+            Self::SpikeUnconfirmed { .. } => "SpikeUnconfirmed",
+            Self::NoEffect { .. } => "NoEffect",
+            Self::SickConsumer { .. } => "SickConsumer",
+            Self::HotPartition { .. } => "HotPartition",
+            Self::SlowerReplicas { .. } => "SlowerReplicas",
+            Self::LongerRebalances { .. } => "LongerRebalances",
             Self::NoFreshData { .. } => "NoFreshData",
             Self::AwaitingData { .. } => "AwaitingData",
             Self::OffsetsReset { .. } => "OffsetsReset",

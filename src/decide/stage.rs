@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::blind;
 use super::demand::{self, Bid};
+use super::doubt::Doubts;
 use super::evidence::{self, Evidence};
 use super::flow::{Above, Passed};
 use super::idle::Work;
@@ -36,6 +37,7 @@ pub(super) struct Turn<'a> {
     pub(super) above: Above,
     /// A stage it feeds that is late with all the replicas it may have.
     pub(super) full_below: Option<&'a str>,
+    pub(super) doubts: Doubts,
 }
 
 /// What a stage's turn comes to.
@@ -138,6 +140,7 @@ impl Turn<'_> {
         };
         let moves = memory.writes.settle(workload, &self.outcomes, self.at, self.may_act);
         let known = memory.learn(self, workload, &moves);
+        memory.doubt(self, &known, &moves);
         if let Some(bid) = memory.writes.stands(workload) {
             let passed = known.passes(workload.desired);
             return Answer { moves, passed, ..self.answer(bid, &known, memory) };
@@ -145,6 +148,7 @@ impl Turn<'_> {
         let frame = Frame::new(self.stage, workload.desired, self.pipeline.pause.force_activation);
         let work = memory.look(self, frame.is_asleep, known.window());
         let mut draft = self.wish(&known, memory, frame, work.as_ref());
+        self.doubts.hold(&mut draft.bid, memory, frame.current);
         let fallback = (frame.current, self.at);
         if blind::hold(
             &mut draft.bid,
@@ -172,12 +176,9 @@ impl Turn<'_> {
         let sleep = memory.quiet.until(self.patience(&known));
         let more =
             [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];
-        answer.verdict.next = more
-            .into_iter()
-            .chain([answer.verdict.next])
-            .flatten()
-            .filter(|&next| self.at < next)
-            .min();
+        let more = more.into_iter().chain([memory.effect.until()]);
+        answer.verdict.next =
+            more.chain([answer.verdict.next]).flatten().filter(|&next| self.at < next).min();
         answer
     }
 
@@ -190,6 +191,7 @@ impl Turn<'_> {
             signals: known.signals(self),
             held: None,
             next: None,
+            anomalies: Vec::new(),
         };
         Answer::of(verdict)
     }
@@ -219,7 +221,7 @@ impl Turn<'_> {
         if let Some(asleep) = self.sleep(known, memory, frame) {
             return asleep;
         }
-        let load = known.load();
+        let load = known.load().map(|load| self.doubts.amend(load));
         let bid = demand::wish(self.stage, &self.evidence, load.as_ref(), &known.means);
         let mut bid = bid.unwrap_or_else(|| {
             let complaint = self.evidence.complaint().cloned();
@@ -423,6 +425,7 @@ impl Turn<'_> {
             Some(later(later(seen.reading?.at, patience), Duration::from_millis(1)))
         });
         let next = late.chain(memory.writes.next()).filter(|&next| self.at < next).min();
+        let anomalies = self.doubts.odd(&bid);
         let verdict = Verdict {
             stage: self.id(),
             replicas: Some(bid.replicas),
@@ -430,6 +433,7 @@ impl Turn<'_> {
             why: bid.why,
             signals: known.signals(self),
             next,
+            anomalies,
         };
         Answer::of(verdict)
     }

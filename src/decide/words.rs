@@ -1,5 +1,5 @@
-//! The sentence of each reason, worth reading aloud, and the hint of how to change it. Called by report, answer and the command
-//! line through [`Reason`]; `reason` lists the causes, this file only words them.
+//! The sentence of each reason, worth reading aloud. Called by report, answer and the command line through [`Reason`]; `reason` lists the
+//! causes, `hints` says how to change them, this file only words them.
 
 use std::fmt;
 use std::time::Duration;
@@ -161,6 +161,71 @@ impl fmt::Display for Reason {
                 f,
                 "kept: {wished} would do now, but only {ready} of the pods asked for are Ready yet"
             ),
+            Self::Stuck { source, partition, stuck: 1, lag, since, .. } => write!(
+                f,
+                "partition {partition} of {source} is left out of the count: its consumer has stood still since {} while the others moved; {} there and still count as late",
+                clock(*since),
+                waiting(*lag)
+            ),
+            Self::Stuck { source, partition, stuck, of, lag, since } => write!(
+                f,
+                "{stuck} of {of} partitions of {source} are left out of the count (the first is {partition}): their consumers have stood still since {} while the others moved; {} there and still count as late",
+                clock(*since),
+                waiting(*lag)
+            ),
+            Self::Stopped { source, lag, since, .. } => write!(
+                f,
+                "no consumer of {source} has committed since {} though {}: neither more nor fewer replicas would change that",
+                clock(*since),
+                waiting(*lag)
+            ),
+            Self::SpikeUnconfirmed { source, value, usual, kept, wished } => write!(
+                f,
+                "at most {} until a second reading agrees: {source} says {}, and said no more than {} within the last 10 min; {wished} would be wished",
+                replicas(*kept),
+                number(*value),
+                number(*usual)
+            ),
+            Self::NoEffect { wished, from, to, before, after, is_uneven, until } => write!(
+                f,
+                "kept: {wished} are wished, but the last steps up got no more done ({}/s with {from}, {}/s with {to}); the limit seems to be {}; until {}",
+                number(*before),
+                number(*after),
+                if *is_uneven {
+                    "one partition, where half of it waits"
+                } else {
+                    "something the replicas share, as a database, an API or the broker"
+                },
+                clock(*until)
+            ),
+            Self::SickConsumer { source, partition, partitions, rate, usual } => write!(
+                f,
+                "one consumer of {source} is sick: the one that holds partition {partition}{} gets through {}/s while the others are well and {}/s is usual; nothing is learned from it",
+                match partitions {
+                    0 | 1 => String::new(),
+                    n => format!(" and {} more", n - 1),
+                },
+                number(*rate),
+                number(*usual)
+            ),
+            Self::HotPartition { source, partition, arrives, rate } => write!(
+                f,
+                "partition {partition} of {source} is hot: {}/s arrive in it alone, one replica gets through {}/s, and only one can read it",
+                number(*arrives),
+                number(*rate)
+            ),
+            Self::SlowerReplicas { rate, usual } => write!(
+                f,
+                "replicas have become slower: one gets through {}/s, and {}/s was usual",
+                number(*rate),
+                number(*usual)
+            ),
+            Self::LongerRebalances { pause, usual } => write!(
+                f,
+                "rebalances have become longer: the group pauses for {}, and {} was usual",
+                seconds(*pause),
+                seconds(*usual)
+            ),
             Self::NoFreshData { source, label, message } => {
                 write!(
                     f,
@@ -253,80 +318,7 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Reason {
-    /// What to change to get another answer, for `explain`; `None` where nothing need be changed.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Threshold { .. } => {
-                "change the source's perReplica, or state objective.maxDelay instead of a threshold"
-            }
-            Self::CatchUp { .. }
-            | Self::KeepUp { .. }
-            | Self::KeepAhead { .. }
-            | Self::Steady { .. } => "change objective.maxDelay, or make each replica faster",
-            Self::OnSlack { .. } => "state objective.prefer: Latency to keep up at all times",
-            Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
-            Self::Woken { .. } => "raise the source's activation to sleep through small amounts",
-            Self::Probing { .. } => "state ratePerReplica on the stage to skip trying",
-            Self::KeptAwake { .. } => {
-                "raise objective.maxDelay, or state idle: {replicas: 0} to sleep all the same"
-            }
-            Self::Idle { .. } => "state idle.replicas and idle.after to keep more, or for longer",
-            Self::PartitionBound { .. } => {
-                "add partitions to the topic, or make each replica faster"
-            }
-            Self::Breakpoint { .. } => "choose a partition count with more divisors",
-            Self::AtMin { .. } => "lower replicas.min",
-            Self::AtMax { .. } => "raise replicas.max",
-            Self::HeldByWindow { .. } | Self::HeldSinceStart { .. } => {
-                "state behavior.scaleDown.stabilizationWindowSeconds to shorten the window"
-            }
-            Self::HeldByUpWindow { .. } => "lower behavior.scaleUp.stabilizationWindowSeconds",
-            Self::LimitedByPolicy { .. } => "widen the policies of behavior",
-            Self::DirectionDisabled { .. } => "take selectPolicy: Disabled out of behavior",
-            Self::WithinTolerance { .. } => "lower the tolerance in behavior",
-            Self::HeldBySilence { .. } => "set onSilence: Follow on the stage",
-            Self::DownstreamFull { .. } => "raise replicas.max of the stage after it",
-            Self::AwaitingPods { .. } => "see why the pods do not become Ready",
-            Self::NoFreshData { .. } | Self::AwaitingData { .. } => {
-                "mend the source, or state a fallback for the time without it"
-            }
-            Self::OffsetsReset { .. } => {
-                "nothing, if someone reset the offsets on purpose: the next reading settles it"
-            }
-            Self::Fallback { .. } => "mend the source, or change fallback",
-            Self::NoSources => "add a source to the stage",
-            Self::Observed { .. } => "set mode: Enforce",
-            Self::Paused { .. } | Self::PinnedByAnnotation { .. } | Self::ForcedActive { .. } => {
-                "take the annotation off the pipeline"
-            }
-            Self::WriterConflict { .. } => {
-                "stop the other writer: take spec.replicas out of what it applies, or remove this pipeline"
-            }
-            Self::HpaOnTarget { .. } => "delete the HorizontalPodAutoscaler, or remove this stage",
-            Self::TargetTaken { .. } => "let one pipeline name this target",
-            Self::TargetUnusable { .. } => "mend the target's name, kind or permissions",
-            Self::WriteRefused { .. } => {
-                "see the message: rights, admission or quota stand in the way"
-            }
-            Self::TakenOver { .. } => {
-                "take spec.replicas out of what others write, or pause the pipeline before scaling by hand"
-            }
-            Self::SourceDoubted { .. } => {
-                "see whether that server has lost its data; to go down at once, pin penstock.dev/paused-replicas"
-            }
-            Self::FleetBudget { .. }
-            | Self::TargetUnseen
-            | Self::WriteInFlight
-            | Self::OutcomeUnknown { .. }
-            | Self::TooSoon { .. }
-            | Self::PromiseBroken { .. }
-            | Self::InternalError { .. } => return None,
-        })
-    }
-}
-
-fn replicas(n: u32) -> String {
+pub(super) fn replicas(n: u32) -> String {
     if n == 1 { "1 replica".into() } else { format!("{n} replicas") }
 }
 
@@ -334,6 +326,10 @@ fn count(n: u64, thing: &str) -> String {
     #[expect(clippy::cast_precision_loss, reason = "rounded for reading")]
     let shown = number(n as f64);
     if n == 1 { format!("{shown} {thing}") } else { format!("{shown} {thing}s") }
+}
+
+fn waiting(n: u64) -> String {
+    format!("{} {}", count(n, "message"), if n == 1 { "waits" } else { "wait" })
 }
 
 /// Three figures that count; whole numbers up to 9999 as they are.

@@ -136,7 +136,7 @@ pub(super) fn told(kind: &'static str, truth: Truth, verdict: &Verdict, reason: 
     let mut message = format!("stage {}: {reason}", verdict.stage.name);
     if let Some(hint) = reason.hint() {
         message.push_str("; hint: ");
-        message.push_str(hint);
+        message.push_str(&hint);
     }
     Claim { kind, truth, reason: reason.code().into(), message: cut(message).into() }
 }

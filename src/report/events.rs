@@ -79,15 +79,16 @@ impl Desk {
         Self { inner: Arc::new(Inner { client, licence, clock, instance, queue, bell }) }
     }
 
-    /// Takes in a turn of a pipeline and the conditions that it turned over. A standby keeps silent.
-    pub(super) fn take(&self, picture: &Picture, changes: &[Change]) {
+    /// Takes in a turn of a pipeline, the conditions that it turned over, and what odd thing began or ended. A standby keeps silent.
+    pub(super) fn take(&self, picture: &Picture, changes: &[Change], oddities: Vec<Tale>) {
         if !picture.may_act {
             return;
         }
         let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
         let tales = outcomes
             .filter_map(|(_, outcome)| tale::of_outcome(&picture.glance, outcome))
-            .chain(changes.iter().filter_map(|change| tale::of_change(&picture.glance, change)));
+            .chain(changes.iter().filter_map(|change| tale::of_change(&picture.glance, change)))
+            .chain(oddities);
         let mut tales = tales.peekable();
         if tales.peek().is_none() {
             return;

@@ -1,6 +1,7 @@
 //! How the metrics are printed: the latest pictures and the counts, as families of `prometheus-client`. Called by its registry
 //! at each scrape; what is counted, and when, is for `metrics`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::metrics::{Counts, Sheet};
 use super::{Heard, Picture};
-use crate::decide::{Observation, PipelineId, Verdict};
+use crate::decide::{Observation, PipelineId, Reason, Verdict};
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
@@ -48,6 +49,7 @@ impl Collector for Sheet {
                 }
             }
         }
+        encode_anomalies(&mut to, &pictures)?;
         encode_sources(&mut to, &pictures)?;
         let counts = self.counts();
         encode_stage_counts(&mut to, &counts)?;
@@ -88,6 +90,20 @@ fn encode_replicas(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) ->
                 labels.push(("state", state));
                 family.encode_family(&labels)?.encode_gauge(&f64::from(replicas))?;
             }
+        }
+    }
+    Ok(())
+}
+
+fn encode_anomalies(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
+    let help = "1 while something is odd about a stage, by its code.";
+    let mut family = to.encode_descriptor("stage_anomaly", help, None, MetricType::Gauge)?;
+    for verdict in pictures.iter().flat_map(|picture| &picture.verdicts) {
+        let codes: BTreeSet<_> = verdict.anomalies.iter().map(Reason::code).collect();
+        for code in codes {
+            let mut labels = stage_labels(&verdict.stage.pipeline, &verdict.stage.name);
+            labels.push(("reason", code));
+            family.encode_family(&labels)?.encode_gauge(&1.0)?;
         }
     }
     Ok(())

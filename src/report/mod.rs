@@ -22,6 +22,7 @@ mod gist;
 mod compose;
 mod status;
 mod tale;
+mod oddities;
 mod events;
 mod metrics;
 mod exposition;
@@ -172,6 +173,7 @@ impl Teller {
     pub async fn run(self) {
         let Self { mut news, standing, metrics, status, events, record } = self;
         let mut alarm = record::Alarm::default();
+        let mut oddities = oddities::Oddities::default();
         let listening = async {
             while let Some(item) = news.recv().await {
                 match item {
@@ -183,7 +185,7 @@ impl Teller {
                         for picture in standing::pictures(*tick) {
                             let picture = Arc::new(picture);
                             let changes = status.take(&picture);
-                            events.take(&picture, &changes);
+                            events.take(&picture, &changes, oddities.take(&picture));
                             journal::write(&picture, &changes);
                             metrics.take(&picture, standing.of(&picture.glance.id).as_deref());
                             standing.put(picture);
@@ -194,6 +196,7 @@ impl Teller {
                         status.forget(&pipeline);
                         metrics.forget(&pipeline);
                         alarm.forget(&pipeline);
+                        oddities.forget(&pipeline);
                         record.forget(&pipeline);
                     }
                 }

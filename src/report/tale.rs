@@ -71,6 +71,11 @@ pub(super) fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
     }
 }
 
+/// Something odd about a stage, or its end.
+pub(super) fn of_oddity(glance: &Glance, reason: &str, note: String, begins: bool) -> Tale {
+    tale(glance, reason, note, "Report", begins)
+}
+
 /// Conditions that are worth an event: trouble when it comes, and its end.
 pub(super) fn of_change(glance: &Glance, change: &Change) -> Option<Tale> {
     let claim = &change.claim;

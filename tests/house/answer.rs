@@ -114,7 +114,7 @@ async fn a_pipeline_is_shown_whole() {
             "reasons": [
                 {"code": "Steady", "sentence": "the present count fits: the oldest message has waited 5 s of 60 s",
                  "hint": "change objective.maxDelay, or make each replica faster"},
-                {"code": "AtMax", "sentence": "kept at max 7: 9 are wished", "hint": "raise replicas.max"},
+                {"code": "AtMax", "sentence": "kept at max 7: 9 are wished", "hint": "raise replicas.max to 9"},
             ],
             "sources": [null],
         })
@@ -201,7 +201,7 @@ async fn explain_reads_the_reasons_aloud() {
         "enrich should have 7 replicas, and has 4.",
         "  First: 9 replicas: 182000 messages wait, the oldest for 41 s; at 48.2/s each, 9 work it off within 60 s [CatchUp]",
         "  Because: kept at max 7: 9 are wished [AtMax]",
-        "  To change this: raise replicas.max.",
+        "  To change this: raise replicas.max to 9.",
     ] {
         assert!(out.lines().any(|has| has == line), "{line} is not in\n{out}");
     }

@@ -666,6 +666,40 @@ async fn each_move_is_an_event_with_its_sentence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_odd_is_an_event_when_it_begins_and_one_when_it_is_over_and_a_series_meanwhile() {
+    let bench = Bench::new().await;
+    let sick = Reason::SickConsumer {
+        source: "todo".into(),
+        partition: 7,
+        partitions: 3,
+        rate: 0.4,
+        usual: 48.0,
+    };
+    let odd = Turn::of(|told| told.verdict.anomalies = vec![sick.clone()]);
+    for _ in 0..3 {
+        bench.tell(&odd).await;
+        bench.wait(seconds(1)).await;
+    }
+    let text = bench.report.metrics().text().unwrap();
+    let expected = r#"penstock_stage_anomaly{namespace="default",pipeline="orders",stage="enrich",reason="SickConsumer"} 1.0"#;
+    assert_eq!(series(&text, "penstock_stage_anomaly"), [expected]);
+    bench.tell(&Turn::of(|_| {})).await;
+    bench.wait(seconds(1)).await;
+    let hint = sick.hint().unwrap();
+    let told = events(&bench).await;
+    let expected = [
+        ("Warning", "SickConsumer", format!("stage enrich: {sick}; hint: {hint}")),
+        ("Normal", "SickConsumerEnded", "stage enrich: SickConsumer is over".to_owned()),
+    ];
+    assert_eq!(told.len(), 2, "{told:?}");
+    for ((kind, reason, note), expected) in told.iter().zip(expected) {
+        assert_eq!((kind.as_str(), reason.as_str(), note), (expected.0, expected.1, &expected.2));
+    }
+    let text = bench.report.metrics().text().unwrap();
+    assert_eq!(series(&text, "penstock_stage_anomaly"), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_that_goes_on_is_one_event_that_counts_up() {
     let bench = Bench::new().await;
     let refused = Ending::Refused { code: 403, message: "exceeded quota: pods".into() };

@@ -92,6 +92,7 @@ pub(crate) fn stage(name: &str) -> Told {
             poll_interval: Duration::from_secs(2),
             activation: 0.0,
             per_replica: None,
+            topics: vec!["orders".into()],
         }],
         behaviour: Behaviour::default(),
         fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
@@ -111,6 +112,7 @@ pub(crate) fn stage(name: &str) -> Told {
         },
         held: None,
         next: None,
+        anomalies: Vec::new(),
     };
     let target = Target::Seen(Workload {
         uid: "u-target".into(),

@@ -85,6 +85,9 @@ impl Reader<'_> {
             Ok((address, _)) => address.to_string().into(),
             Err(_) => Arc::default(),
         };
+        // For words only; a kind without topics has none.
+        let topics: &[String] = written.kind.kafka.as_ref().map_or(&[], |kafka| &kafka.topics);
+        let topics = topics.iter().map(|topic| topic.as_str().into()).collect();
         match place {
             Ok((address, secrets)) => self.questions.push(QuestionDraft {
                 id: question.clone(),
@@ -102,6 +105,7 @@ impl Reader<'_> {
             poll_interval,
             activation: activation.unwrap_or(0.0),
             per_replica,
+            topics,
         })
     }
 

@@ -153,6 +153,7 @@ fn pipeline(index: usize, one: &One) -> Pipeline {
         poll_interval: Duration::from_secs(POLL.unsigned_abs()),
         activation: 0.0,
         per_replica: Some(10.0),
+        topics: Vec::new(),
     };
     let stage = Stage {
         name: "work".into(),

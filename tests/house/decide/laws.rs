@@ -62,6 +62,7 @@ fn any_source(name: &'static str) -> impl Strategy<Value = Source> {
             poll_interval,
             activation,
             per_replica,
+            topics: Vec::new(),
         },
     )
 }

@@ -6,6 +6,7 @@ mod thresholds;
 mod objective;
 mod sleep;
 mod blind;
+mod missing;
 mod reset;
 mod steady;
 mod owner;

@@ -128,6 +128,9 @@ until: 720
                kept at 8: 3 would do now, but 8 were needed within the last 5 min
         698 s  3 Threshold | writes 3 for 8
                3 replicas: orders stands at 3000, and each replica may have 1000
+        700 s  3 Threshold (Stopped)
+               3 replicas: orders stands at 3000, and each replica may have 1000
+               odd: no consumer of orders has committed since 00:06:40 UTC though 3000 messages wait: neither more nor fewer replicas would change that
         ");
 }
 

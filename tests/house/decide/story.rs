@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use penstock::decide::{
     Action, Behaviour, Ending, Fallback, FallbackPolicy, ForeignWriter, Idle, Lost, Memory,
     Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline, PipelineId, Policy,
-    Prefer, QuestionId, Queue, Reading, Recalled, Rules, Select, Situation, Snapshot, Source,
-    Stage, Step, Target, TargetId, Unit, Unusable, Value, Verdict, Workload, Writing, decide,
+    Prefer, QuestionId, Queue, Reading, Reason, Recalled, Rules, Select, Situation, Snapshot,
+    Source, Stage, Step, Target, TargetId, Unit, Unusable, Value, Verdict, Workload, Writing,
+    decide,
 };
 use serde::Deserialize;
 
@@ -113,6 +114,8 @@ pub(crate) struct Event {
     pub uid: Option<String>,
     /// From now on nobody takes anything from this partition; one that is not there frees them all.
     pub stuck: Option<usize>,
+    /// From now on all that arrives arrives here.
+    pub hot: Option<usize>,
     /// So many partitions, the last ones, are missing in a partial reading.
     pub missing: Option<usize>,
 }
@@ -151,6 +154,7 @@ pub(crate) struct World {
     /// When commits were last read, where they are read less often than ends.
     pub commits_at: i64,
     pub stuck: usize,
+    pub hot: Option<usize>,
     pub missing: usize,
 }
 
@@ -161,28 +165,65 @@ pub(crate) fn time(seconds: i64) -> Timestamp {
     Timestamp::from_second(DAWN + seconds).unwrap()
 }
 
+/// A turn of a story: what was decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) at: i64,
+    pub(crate) replicas: Option<u32>,
+    pub(crate) code: &'static str,
+    pub(crate) sentence: String,
+    /// What is odd, in code and in words.
+    pub(crate) odd: Vec<&'static str>,
+    pub(crate) odds: Vec<String>,
+}
+
 /// Tells the story.
 pub(crate) fn told(story: &str) -> String {
+    let mut told = String::new();
+    let mut last = String::new();
+    play(story, |at, step| {
+        let (brief, line) = line(step);
+        if brief != last || !step.plan.actions.is_empty() {
+            writeln!(told, "{at:>4} s  {line}").unwrap();
+        }
+        last = brief;
+    });
+    told
+}
+
+/// Every turn of the story.
+pub(crate) fn turns(story: &str) -> Vec<Told> {
+    let mut turns = Vec::new();
+    play(story, |at, step| {
+        let verdict = verdict(step);
+        let reason = verdict.reason().unwrap();
+        turns.push(Told {
+            at,
+            replicas: verdict.replicas,
+            code: reason.code(),
+            sentence: reason.to_string(),
+            odd: verdict.anomalies.iter().map(Reason::code).collect(),
+            odds: verdict.anomalies.iter().map(ToString::to_string).collect(),
+        });
+    });
+    turns
+}
+
+/// Lets the story happen, and shows each turn.
+fn play(story: &str, mut show: impl FnMut(i64, &Step)) {
     let script: Script = serde_saphyr::from_str(story).unwrap();
     let mut world = World::new(script.stage);
     let mut events = script.then.into_iter().peekable();
-    let mut told = String::new();
-    let mut last = String::new();
     let poll = i64::try_from(world.given.poll.unwrap_or(2)).unwrap();
     while world.at <= script.until {
         while let Some(event) = events.next_if(|event| event.at <= world.at) {
             world.befall(event);
         }
         let step = world.turn();
-        let (brief, line) = line(&step);
-        if brief != last || !step.plan.actions.is_empty() {
-            writeln!(told, "{:>4} s  {line}", world.at).unwrap();
-        }
-        last = brief;
+        show(world.at, &step);
         let next = events.peek().map_or(i64::MAX, |event| event.at);
         world.pass((world.at + poll).min(next) - world.at);
     }
-    told
 }
 
 /// One turn in brief (count and code, which decide whether it is worth telling) and in full.
@@ -190,7 +231,10 @@ fn line(step: &Step) -> (String, String) {
     let verdict = verdict(step);
     let reason = verdict.reason().unwrap();
     let count = verdict.replicas.map_or_else(|| "?".to_owned(), |n| n.to_string());
-    let brief = format!("{count} {}", reason.code());
+    let mut brief = format!("{count} {}", reason.code());
+    for odd in &verdict.anomalies {
+        write!(brief, " ({})", odd.code()).unwrap();
+    }
     let mut line = brief.clone();
     for action in &step.plan.actions {
         let scale = action.scale();
@@ -203,6 +247,9 @@ fn line(step: &Step) -> (String, String) {
         }
     }
     write!(line, "\n        {reason}").unwrap();
+    for odd in verdict.anomalies.iter().filter(|odd| *odd != reason) {
+        write!(line, "\n        odd: {odd}").unwrap();
+    }
     assert_eq!(step.plan.violations, 0, "a promise was broken: {line}");
     (brief, line)
 }
@@ -248,6 +295,7 @@ impl World {
             version: 100,
             commits_at: 0,
             stuck: usize::MAX,
+            hot: None,
             missing: 0,
             is_committed: !given.uncommitted,
             given,
@@ -299,6 +347,7 @@ impl World {
             self.positions.iter_mut().for_each(|position| *position -= each);
         }
         self.stuck = event.stuck.unwrap_or(self.stuck);
+        self.hot = event.hot.or(self.hot);
         self.missing = event.missing.unwrap_or(self.missing);
         self.is_committed |= event.committed;
         self.given.max = event.max.or(self.given.max);
@@ -326,6 +375,10 @@ impl World {
     pub(crate) fn bring(&mut self, items: i64) {
         let count = i64::try_from(self.ends.len()).unwrap();
         if count == 0 {
+            return;
+        }
+        if let Some(hot) = self.hot {
+            self.ends[hot] += items;
             return;
         }
         for (at, end) in (0..).zip(self.ends.iter_mut()) {
@@ -443,6 +496,7 @@ impl World {
             poll_interval: Duration::from_secs(given.poll.unwrap_or(2)),
             activation: given.activation,
             per_replica,
+            topics: vec!["orders".into()],
         };
         let queues = 0..given.sources.unwrap_or(1);
         let mut sources: Vec<_> = queues.map(|at| source(name(at), given.per_replica)).collect();

@@ -336,3 +336,23 @@ fn a_steady_load_is_met_with_few_moves_and_no_late_item() {
         assert!(tale.worst < 60.0, "{commits} s: {} s late; {:?}", tale.worst, tale.writes);
     }
 }
+
+#[test]
+fn a_release_that_makes_replicas_slower_is_told() {
+    let given = Given { desired: Some(3), max: Some(3), min: Some(3), ..unknown(5, 120) };
+    let mut tale = Tale::new(given, 50.0, 8.0);
+    tale.arrive = 200.0;
+    let odd = |tale: &mut Tale| {
+        tale.show();
+        verdict(&tale.world.turn()).anomalies.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    tale.run(3600);
+    assert_eq!(odd(&mut tale), Vec::<String>::new());
+    tale.rate = 25.0;
+    tale.run(3600 + 2400);
+    let told = odd(&mut tale);
+    assert!(
+        told.iter().any(|odd| odd.starts_with("replicas have become slower: one gets through 2")),
+        "{told:?}"
+    );
+}

@@ -39,6 +39,41 @@ fn every_reason() -> Vec<Reason> {
         Reason::WithinTolerance { wished: 21, tolerance: 0.1 },
         Reason::HeldBySilence { wished: 2, until },
         Reason::AwaitingPods { wished: 3, ready: 2 },
+        Reason::Stuck {
+            source: text("orders"),
+            partition: 7,
+            stuck: 1,
+            of: 24,
+            lag: 1820,
+            since: until,
+        },
+        Reason::Stopped { source: text("orders"), of: 24, lag: 182_000, since: until },
+        Reason::SpikeUnconfirmed {
+            source: text("late"),
+            value: 90_000.0,
+            usual: 40.0,
+            kept: 8,
+            wished: 48,
+        },
+        Reason::NoEffect {
+            wished: 24,
+            from: 8,
+            to: 12,
+            before: 402.0,
+            after: 409.0,
+            is_uneven: false,
+            until,
+        },
+        Reason::SickConsumer {
+            source: text("orders"),
+            partition: 7,
+            partitions: 3,
+            rate: 0.4,
+            usual: 48.2,
+        },
+        Reason::HotPartition { source: text("orders"), partition: 7, arrives: 62.4, rate: 48.2 },
+        Reason::SlowerReplicas { rate: 31.0, usual: 48.2 },
+        Reason::LongerRebalances { pause: 24.0, usual: 6.1 },
         Reason::NoFreshData {
             source: text("orders"),
             label: text("BrokerDown"),
@@ -97,7 +132,7 @@ fn the_sentences_are_worth_reading_aloud() {
     assert_snapshot!(told.collect::<String>(), @r"
         Threshold
             24 replicas: orders stands at 23500, and each replica may have 1000
-            to change this: change the source's perReplica, or state objective.maxDelay instead of a threshold
+            to change this: set perReplica to 2000 for 12 replicas
         CatchUp
             12 replicas: 182000 messages wait, the oldest for 41 s; at 48.2/s each, 12 work it off within 30 s
             to change this: change objective.maxDelay, or make each replica faster
@@ -118,28 +153,28 @@ fn the_sentences_are_worth_reading_aloud() {
             to change this: state ratePerReplica on the stage to skip trying
         KeptAwake
             1 replica kept awake: waking from zero takes 47 s, and 30 s are promised
-            to change this: raise objective.maxDelay, or state idle: {replicas: 0} to sleep all the same
+            to change this: raise objective.maxDelay to 47s, or state idle: {replicas: 0, after: 5m} to sleep all the same
         Idle
             0 replicas: nothing has waited or arrived since 01:00:00 UTC
             to change this: state idle.replicas and idle.after to keep more, or for longer
         PartitionBound
             24 replicas, one for each partition: 31 were wished, and more than 24 would stand idle
-            to change this: add partitions to the topic, or make each replica faster
+            to change this: add partitions to the topic: 31 replicas need as many
         Breakpoint
             5 of 48 partitions fall to the busiest replica at this count; 9 would be enough only if they could be split
             to change this: choose a partition count with more divisors
         AtMin
             kept at min 3: 1 would do
-            to change this: lower replicas.min
+            to change this: lower replicas.min to 1
         AtMax
             kept at max 20: 31 are wished
-            to change this: raise replicas.max
+            to change this: raise replicas.max to 31
         HeldByWindow
             kept at 12: 7 would do now, but 12 were needed within the last 5 min
-            to change this: state behavior.scaleDown.stabilizationWindowSeconds to shorten the window
+            to change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 7 at once
         HeldSinceStart
             kept at 12: 7 would do now, but what was needed before is not known; until 01:00:00 UTC
-            to change this: state behavior.scaleDown.stabilizationWindowSeconds to shorten the window
+            to change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 7 at once
         HeldByUpWindow
             kept at 7: 12 are wished now, but not throughout the last 30 s, as scaleUp.stabilizationWindowSeconds asks
             to change this: lower behavior.scaleUp.stabilizationWindowSeconds
@@ -154,10 +189,34 @@ fn the_sentences_are_worth_reading_aloud() {
             to change this: lower the tolerance in behavior
         HeldBySilence
             kept: arrivals stopped all at once, and a dead producer returns with its backlog; 2 would do now; until 01:00:00 UTC
-            to change this: set onSilence: Follow on the stage
+            to change this: set onSilence: Follow on the stage, and it may go to 2
         AwaitingPods
             kept: 3 would do now, but only 2 of the pods asked for are Ready yet
             to change this: see why the pods do not become Ready
+        Stuck
+            partition 7 of orders is left out of the count: its consumer has stood still since 01:00:00 UTC while the others moved; 1820 messages wait there and still count as late
+            to change this: look at the consumer of that partition: an item it cannot get past, or a thread that hangs; a restart settles a hang
+        Stopped
+            no consumer of orders has committed since 01:00:00 UTC though 182000 messages wait: neither more nor fewer replicas would change that
+            to change this: see why nothing is committed: the consumers' logs, and what they write to
+        SpikeUnconfirmed
+            at most 8 replicas until a second reading agrees: late says 90000, and said no more than 40 within the last 10 min; 48 would be wished
+            to change this: nothing, if the number is right: the next reading settles it
+        NoEffect
+            kept: 24 are wished, but the last steps up got no more done (402/s with 8, 409/s with 12); the limit seems to be something the replicas share, as a database, an API or the broker; until 01:00:00 UTC
+            to change this: find what the replicas wait for; when a fifth more or less arrives or gets done, this ends at once
+        SickConsumer
+            one consumer of orders is sick: the one that holds partition 7 and 2 more gets through 0.4/s while the others are well and 48.2/s is usual; nothing is learned from it
+            to change this: restart the pod that holds that partition; kafka-consumer-groups --describe names it
+        HotPartition
+            partition 7 of orders is hot: 62.4/s arrive in it alone, one replica gets through 48.2/s, and only one can read it
+            to change this: spread the keys better, add partitions, or make each replica faster
+        SlowerReplicas
+            replicas have become slower: one gets through 31/s, and 48.2/s was usual
+            to change this: see what changed in the workload, or in what it writes to
+        LongerRebalances
+            rebalances have become longer: the group pauses for 24 s, and 6.1 s was usual
+            to change this: cooperative assignment, or static members (group.instance.id), shorten the pause
         NoFreshData
             held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
             to change this: mend the source, or state a fallback for the time without it

@@ -1,0 +1,179 @@
+//! What is doubted of a stage's signals before it is sized by them, and of the step that follows: partitions that a reading lacks or that
+//! stand still, spikes that nothing confirms, steps up that bring nothing. Called by a stage's turn; each doubt has a file of its own, this
+//! one puts them to use.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::age::Trace;
+use super::demand::{Bid, Load};
+use super::effect::Shown;
+use super::evidence::{Evidence, Seen, Trust, float};
+use super::knowledge::Known;
+use super::memory::StageMemory;
+use super::part::Part;
+use super::rate::COMMITS;
+use super::reason::Reason;
+use super::spike::Spike;
+use super::stage::Turn;
+use super::stuck::Still;
+use super::writes::{Move, span};
+
+/// What is doubted in this turn.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    stills: Vec<Still>,
+    spike: Option<Spike>,
+    /// Partitions that partial readings lack: how many of how many, and what waited in them when they were last seen.
+    lacking: Lacking,
+    /// How long they have been lacking, in seconds.
+    lacked: f64,
+    /// What is odd, whether it changed the count or not.
+    anomalies: Vec<Reason>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Lacking {
+    partitions: u64,
+    of: u64,
+    lag: u64,
+}
+
+impl StageMemory {
+    /// Looks at all that may be doubted, and takes in what the steps up before have brought.
+    pub(super) fn doubt(&mut self, turn: &mut Turn<'_>, known: &Known, moves: &[Move]) {
+        let at = turn.at;
+        let ready = known.means.ready;
+        let stills = self.stuck.observe(&turn.evidence, &self.traces, ready, at);
+        for still in stills.iter().filter(|still| !still.is_all) {
+            if let Some(seen) = turn.evidence.sources.get_mut(still.place) {
+                seen.stuck = still.lag;
+            }
+        }
+        if self.recreated().is_some() && self.recreated() == turn.newest_reading() {
+            // What was known of partitions was of others.
+            self.skew = super::skew::Skew::default();
+        }
+        let arrivals = known.load().map_or(0.0, |load| load.arrivals);
+        turn.doubts = Doubts {
+            stills,
+            spike: self.spikes.observe(&turn.evidence),
+            lacking: self.lacking(&turn.evidence),
+            lacked: self.blind.since().map_or(0.0, |since| span(since, at).as_secs_f64()),
+            anomalies: self.anomalies(&turn.evidence, arrivals, at),
+        };
+        let stills = turn.doubts.stills.iter().map(|still| still.reason.clone());
+        turn.doubts.anomalies.extend(stills);
+        if let Some(load) = known.load().map(|load| turn.doubts.amend(load)) {
+            let commits = turn.evidence.commits();
+            let read = |seen: &Seen<'_>| self.traces.get(&seen.source.name)?.commits().0;
+            let newest = turn.evidence.sources.iter().filter_map(read).max();
+            let is_new = turn.newest_reading().is_some() && newest == turn.newest_reading();
+            let served = self.traces.values().map(Trace::served);
+            self.effect.observe(
+                &Shown {
+                    at,
+                    load: &load,
+                    means: &known.means,
+                    served: (served.fold(0, u64::saturating_add), is_new),
+                    commits: commits.unwrap_or(COMMITS),
+                    is_uneven: self.is_uneven(),
+                },
+                moves,
+            );
+        }
+    }
+
+    /// Does half of what waits lie in one partition of several?
+    fn is_uneven(&self) -> bool {
+        let parts = || self.traces.values().flat_map(Trace::parts);
+        let most = parts().map(Part::lag).max().unwrap_or(0);
+        let sum = parts().map(Part::lag).fold(0, u64::saturating_add);
+        1 < parts().count() && sum / 2 < most
+    }
+
+    /// What partial readings lack, as it was last seen.
+    fn lacking(&self, evidence: &Evidence<'_>) -> Lacking {
+        let mut lacking = Lacking::default();
+        for seen in evidence.sources.iter().filter(|seen| seen.trust == Trust::AtLeast) {
+            let (Some(trace), Some(queue)) = (self.traces.get(&seen.source.name), seen.queue())
+            else {
+                continue;
+            };
+            let here: BTreeSet<_> = queue.partitions.iter().map(|p| (p.topic, p.id)).collect();
+            for part in trace.parts() {
+                lacking.of += 1;
+                if !here.contains(&part.key()) {
+                    lacking.partitions += 1;
+                    lacking.lag = lacking.lag.saturating_add(part.lag());
+                }
+            }
+        }
+        lacking
+    }
+}
+
+impl Doubts {
+    /// The load as it is to be sized by: without what stands still, with what the missing partitions should hold by now.
+    pub(super) fn amend<'a>(&self, load: Load<'a>) -> Load<'a> {
+        let Lacking { partitions, of, lag } = self.lacking;
+        let seen = of.saturating_sub(partitions).max(1);
+        let came = load.arrivals * float(partitions) / float(seen) * self.lacked;
+        let lacking = if 0 < partitions { float(lag) + came } else { 0.0 };
+        let (mut stuck, mut delay) = (0_u64, None);
+        for still in self.stills.iter().filter(|still| !still.is_all) {
+            stuck = stuck.saturating_add(still.lag);
+            delay = Some(still.delay.max(delay.unwrap_or(0.0)));
+        }
+        Load {
+            lag: load.lag.saturating_sub(stuck).saturating_add(whole(lacking)),
+            backlog: (load.backlog - float(stuck)).max(0.0) + lacking,
+            delay: delay.map_or(load.delay, |delay| delay.min(load.delay)),
+            ..load
+        }
+    }
+
+    /// All that is odd, with what of it bound the bid.
+    pub(super) fn odd(&self, bid: &Bid) -> Vec<Reason> {
+        let bound = bid.why.iter().filter(|reason| matches!(reason, Reason::NoEffect { .. }));
+        self.anomalies.iter().chain(bound).cloned().collect()
+    }
+
+    /// Holds back what rests on doubtful ground. `current`: what a hold keeps.
+    pub(super) fn hold(&self, bid: &mut Bid, memory: &StageMemory, current: u32) {
+        for still in &self.stills {
+            if still.is_all && bid.replicas != current {
+                // More would stand still too, and fewer is no answer to work that waits.
+                bid.set(current, still.reason.clone());
+            } else {
+                bid.why.insert(0, still.reason.clone());
+            }
+        }
+        let most = current.max(1).saturating_mul(2);
+        if let Some(Spike { source, value, usual }) = self.spike.clone()
+            && most < bid.replicas
+        {
+            let wished = bid.replicas;
+            let reason = Reason::SpikeUnconfirmed { source, value, usual, kept: most, wished };
+            bid.set(most, reason);
+        }
+        memory.effect.hold(bid, current);
+    }
+}
+
+impl Turn<'_> {
+    /// When the newest reading of this stage was made.
+    fn newest_reading(&self) -> Option<Timestamp> {
+        self.evidence.sources.iter().filter_map(|seen| Some(seen.reading?.at)).max()
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float to int cast saturates, and this one is only shown"
+)]
+fn whole(items: f64) -> u64 {
+    items.round() as u64
+}

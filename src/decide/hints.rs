@@ -1,0 +1,129 @@
+//! What to change to get another answer: one hint for each reason where something can be changed. It is meant to be tried, so it names the
+//! field and the value wherever they follow from the reason. Called by report, answer and the command line through [`Reason`].
+
+use std::borrow::Cow;
+
+use super::partitions::ceil;
+use super::reason::Reason;
+use super::words::replicas;
+
+impl Reason {
+    /// What to change to get another answer, for `explain`, as exactly as it can be said; `None` where nothing need be changed.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each cause; a list is read, not followed"
+    )]
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let said = |text: String| Some(Cow::Owned(text));
+        Some(Cow::Borrowed(match self {
+            Self::Threshold { lag, per_replica, wished, .. } if 1 < *wished => {
+                let twice = per_replica * 2.0;
+                let fewer = replicas(ceil(lag / twice).max(1));
+                return said(format!("set perReplica to {twice} for {fewer}"));
+            }
+            Self::Threshold { .. } => {
+                "lower perReplica for more replicas, or state objective.maxDelay instead of a threshold"
+            }
+            Self::CatchUp { .. }
+            | Self::KeepUp { .. }
+            | Self::KeepAhead { .. }
+            | Self::Steady { .. } => "change objective.maxDelay, or make each replica faster",
+            Self::OnSlack { .. } => "state objective.prefer: Latency to keep up at all times",
+            Self::DownstreamFull { .. } => "raise replicas.max of the stage after it",
+            Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
+            Self::Woken { .. } => "raise the source's activation to sleep through small amounts",
+            Self::Probing { .. } => "state ratePerReplica on the stage to skip trying",
+            Self::KeptAwake { wake, .. } => {
+                let wake = wake.ceil();
+                return said(format!(
+                    "raise objective.maxDelay to {wake:.0}s, or state idle: {{replicas: 0, after: 5m}} to sleep all the same"
+                ));
+            }
+            Self::Idle { .. } => "state idle.replicas and idle.after to keep more, or for longer",
+            Self::PartitionBound { wished, .. } => {
+                let wished = replicas(*wished);
+                return said(format!("add partitions to the topic: {wished} need as many"));
+            }
+            Self::Breakpoint { .. } => "choose a partition count with more divisors",
+            Self::AtMin { wished, .. } => {
+                return said(format!("lower replicas.min to {wished}"));
+            }
+            Self::AtMax { wished, .. } => {
+                return said(format!("raise replicas.max to {wished}"));
+            }
+            Self::HeldByWindow { wished, .. } | Self::HeldSinceStart { wished, .. } => {
+                return said(format!(
+                    "wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to {wished} at once"
+                ));
+            }
+            Self::HeldByUpWindow { .. } => "lower behavior.scaleUp.stabilizationWindowSeconds",
+            Self::LimitedByPolicy { .. } => "widen the policies of behavior",
+            Self::DirectionDisabled { .. } => "take selectPolicy: Disabled out of behavior",
+            Self::WithinTolerance { .. } => "lower the tolerance in behavior",
+            Self::HeldBySilence { wished, .. } => {
+                return said(format!(
+                    "set onSilence: Follow on the stage, and it may go to {wished}"
+                ));
+            }
+            Self::AwaitingPods { .. } => "see why the pods do not become Ready",
+            Self::Stuck { .. } => {
+                "look at the consumer of that partition: an item it cannot get past, or a thread that hangs; a restart settles a hang"
+            }
+            Self::Stopped { .. } => {
+                "see why nothing is committed: the consumers' logs, and what they write to"
+            }
+            Self::SpikeUnconfirmed { .. } => {
+                "nothing, if the number is right: the next reading settles it"
+            }
+            Self::NoEffect { .. } => {
+                "find what the replicas wait for; when a fifth more or less arrives or gets done, this ends at once"
+            }
+            Self::SickConsumer { .. } => {
+                "restart the pod that holds that partition; kafka-consumer-groups --describe names it"
+            }
+            Self::HotPartition { .. } => {
+                "spread the keys better, add partitions, or make each replica faster"
+            }
+            Self::SlowerReplicas { .. } => {
+                "see what changed in the workload, or in what it writes to"
+            }
+            Self::LongerRebalances { .. } => {
+                "cooperative assignment, or static members (group.instance.id), shorten the pause"
+            }
+            Self::SourceDoubted { .. } => {
+                "see whether that server has lost its data; to go down at once, pin penstock.dev/paused-replicas"
+            }
+            Self::NoFreshData { .. } | Self::AwaitingData { .. } => {
+                "mend the source, or state a fallback for the time without it"
+            }
+            Self::OffsetsReset { .. } => {
+                "nothing, if someone reset the offsets on purpose: the next reading settles it"
+            }
+            Self::Fallback { .. } => "mend the source, or change fallback",
+            Self::NoSources => "add a source to the stage",
+            Self::Observed { .. } => "set mode: Enforce",
+            Self::Paused { .. } | Self::PinnedByAnnotation { .. } | Self::ForcedActive { .. } => {
+                "take the annotation off the pipeline"
+            }
+            Self::WriterConflict { .. } => {
+                "stop the other writer: take spec.replicas out of what it applies, or remove this pipeline"
+            }
+            Self::HpaOnTarget { .. } => "delete the HorizontalPodAutoscaler, or remove this stage",
+            Self::TargetTaken { .. } => "let one pipeline name this target",
+            Self::TargetUnusable { .. } => "mend the target's name, kind or permissions",
+            Self::WriteRefused { .. } => {
+                "see the message: rights, admission or quota stand in the way"
+            }
+            Self::TakenOver { .. } => {
+                "take spec.replicas out of what others write, or pause the pipeline before scaling by hand"
+            }
+            Self::FleetBudget { .. }
+            | Self::TargetUnseen
+            | Self::WriteInFlight
+            | Self::OutcomeUnknown { .. }
+            | Self::TooSoon { .. }
+            | Self::PromiseBroken { .. }
+            | Self::InternalError { .. } => return None,
+        }))
+    }
+}

@@ -1,0 +1,380 @@
+//! The table of missing and odd data (docs/missing-data.md), row by row: for each what is done, the code and the sentence.
+
+use insta::assert_snapshot;
+
+use super::story::{Told, told, turns};
+
+// Missing for less than 20 s, and for less than 2 min.
+
+#[test]
+fn missing_for_a_moment_lowers_nothing() {
+    let story = "
+stage: {objective: 60, rate: 50, startup: 5, desired: 8, commits: 2}
+then:
+- {at: 0, arrive: 380, take: 380}
+- {at: 120, sight: Stale, arrive: 0}
+- {at: 136, sight: Fresh}
+until: 150
+";
+    let blind: Vec<_> =
+        turns(story).into_iter().filter(|turn| (120..136).contains(&turn.at)).collect();
+    assert_eq!(blind.len(), 8);
+    for Told { replicas, code, sentence, .. } in blind {
+        assert_eq!((replicas, code), (Some(8), "NoFreshData"));
+        assert!(sentence.ends_with("and not knowing is not zero"), "{sentence}");
+    }
+}
+
+#[test]
+fn missing_for_longer_may_raise_when_what_came_since_demands_it() {
+    let story = "
+stage: {objective: 60, rate: 50, startup: 5, desired: 4, commits: 2, up: {policies: [[Pods, 2, 30]]}}
+then:
+- {at: 0, arrive: 190, take: 190}
+- {at: 80, arrive: 900}
+- {at: 92, sight: Stale}
+until: 240
+";
+    let turns = turns(story);
+    let blind = || turns.iter().filter(|turn| 92 <= turn.at);
+    assert!(blind().any(|turn| turn.code == "NoFreshData"), "{turns:?}");
+    // What was read last says that more comes than is taken, so what waits goes on growing unseen.
+    let before = turns.iter().rfind(|turn| turn.at < 92).unwrap().replicas;
+    let last = turns.last().unwrap().replicas;
+    assert!(before < last, "{before:?} {last:?}");
+    assert!(blind().zip(blind().skip(1)).all(|(a, b)| a.replicas <= b.replicas));
+}
+
+#[test]
+fn missing_while_another_trigger_says_more_is_raised_by_that_one() {
+    let story = "
+stage: {perReplica: 100, gauge: 10, desired: 4, down: {window: 0}}
+then:
+- {at: 0, lag: 400, gauge: 20}
+- {at: 10, gauge: -1, lag: 900}
+until: 20
+";
+    assert_snapshot!(told(story), @r"
+         0 s  4 Threshold
+              4 replicas: orders stands at 400, and each replica may have 100
+        10 s  9 Threshold | writes 9 for 4
+              9 replicas: orders stands at 900, and each replica may have 100
+        12 s  9 NoFreshData
+              held: gauge gives no fresh, complete reading (BadValue: -1 is no count), and not knowing is not zero
+        ");
+}
+
+// For as long as fallback.after, and longer.
+
+#[test]
+fn missing_for_long_is_the_owners_fallback_and_only_their_word_lowers() {
+    let story = |policy: &str| {
+        format!(
+            "
+stage: {{perReplica: 100, desired: 12, fallback: {policy}}}
+then:
+- {{at: 0, lag: 1200}}
+- {{at: 10, sight: Failed}}
+until: 140
+"
+        )
+    };
+    assert_snapshot!(told(&story("[AtLeast, 20, 120]")), @r"
+          0 s  12 Threshold
+               12 replicas: orders stands at 1200, and each replica may have 100
+         10 s  12 NoFreshData
+               held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
+        130 s  20 Fallback | writes 20 for 12
+               20 replicas by fallback AtLeast: no source has answered completely for 2 min
+        ");
+    assert_snapshot!(told(&story("[AtMost, 4, 120]")), @r"
+          0 s  12 Threshold
+               12 replicas: orders stands at 1200, and each replica may have 100
+         10 s  12 NoFreshData
+               held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
+        130 s  4 Fallback | writes 4 for 12
+               4 replicas by fallback AtMost: no source has answered completely for 2 min
+        ");
+    let hold = "
+stage: {perReplica: 100, desired: 12}
+then:
+- {at: 0, lag: 1200}
+- {at: 10, sight: Failed}
+until: 900
+";
+    assert_snapshot!(told(hold), @r"
+         0 s  12 Threshold
+              12 replicas: orders stands at 1200, and each replica may have 100
+        10 s  12 NoFreshData
+              held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
+        ");
+}
+
+// One partition missing, and many.
+
+#[test]
+fn what_waits_in_a_missing_partition_goes_on_counting() {
+    let raised = |lag: i64| {
+        let story = format!(
+            "
+stage: {{objective: 60, rate: 50, startup: 5, max: 24}}
+then:
+- {{at: 88, lag: {lag}}}
+- {{at: 90, sight: Partial, missing: 12}}
+until: 90
+"
+        );
+        turns(&story).last().unwrap().replicas
+    };
+    // Half of what waited is not seen any more, and yet it is what both are sized by.
+    let (all, half) = (raised(24_000), raised(12_000));
+    assert!(half < all, "{half:?} {all:?}");
+    assert!(Some(10) <= all, "{all:?}: 24000 items at 50/s within 60 s");
+}
+
+#[test]
+fn many_missing_partitions_still_lower_nothing() {
+    let story = "
+stage: {perReplica: 100, desired: 12, down: {window: 0}}
+then:
+- {at: 0, lag: 1200}
+- {at: 10, sight: Partial, missing: 12, lag: 0}
+until: 60
+";
+    assert_snapshot!(told(story), @r"
+         0 s  12 Threshold
+              12 replicas: orders stands at 1200, and each replica may have 100
+        10 s  12 NoFreshData
+              held: orders gives no fresh, complete reading (Partial: 12 of 24 partitions: leader not available), and not knowing is not zero
+        ");
+}
+
+// No committed offset.
+
+#[test]
+fn a_group_without_commits_is_woken_by_an_end_that_moves() {
+    let story = "
+stage: {min: 0, perReplica: 100, desired: 0, uncommitted: true}
+then:
+- {at: 10, burst: 240}
+until: 20
+";
+    assert_snapshot!(told(story), @r"
+         0 s  0 Idle
+              0 replicas: nothing has waited or arrived since 00:00:00 UTC
+        10 s  1 Threshold | writes 1 for 0
+              1 replica: orders stands at 0, and each replica may have 100
+        ");
+}
+
+// Offsets went back.
+
+#[test]
+fn a_rewind_is_real_work_once_a_second_reading_agrees_and_teaches_no_rate() {
+    let story = "
+stage: {perReplica: 1000, down: {window: 0}}
+then:
+- {at: 10, rewind: 12000}
+until: 20
+";
+    assert_snapshot!(told(story), @r"
+         0 s  1 Threshold
+              1 replica: orders stands at 0, and each replica may have 1000
+        10 s  1 OffsetsReset
+              held: offsets of orders went backwards, as after a reset or a recreated topic; a second reading must agree
+        12 s  12 Threshold | writes 12 for 1
+              12 replicas: orders stands at 12000, and each replica may have 1000
+        ");
+    let glitch = "
+stage: {perReplica: 1000, down: {window: 0}}
+then:
+- {at: 10, rewind: 12000}
+- {at: 12, lag: 0}
+until: 20
+";
+    assert_snapshot!(told(glitch), @r"
+         0 s  1 Threshold
+              1 replica: orders stands at 0, and each replica may have 1000
+        10 s  1 OffsetsReset
+              held: offsets of orders went backwards, as after a reset or a recreated topic; a second reading must agree
+        12 s  1 Threshold
+              1 replica: orders stands at 0, and each replica may have 1000
+        ");
+}
+
+#[test]
+fn a_recreated_topic_is_held_for_one_window() {
+    let story = "
+stage: {objective: 60, rate: 50, startup: 5, desired: 12, follow: true}
+then:
+- {at: 0, arrive: 570, take: 570}
+- {at: 200, recreate: true, arrive: 0, take: 0}
+until: 420
+";
+    let turns = turns(story);
+    let at = |at| turns.iter().find(|turn| turn.at == at).unwrap();
+    assert_eq!(at(200).code, "OffsetsReset");
+    assert!(at(200).sentence.contains("as after a reset or a recreated topic"));
+    for held in turns.iter().filter(|turn| (200..260).contains(&turn.at)) {
+        assert_eq!(held.replicas, at(198).replicas, "{held:?}");
+    }
+    assert!(turns.last().unwrap().replicas < at(198).replicas);
+}
+
+// Partitions that stand still (Burrow's STALL and STOP).
+
+#[test]
+fn a_stuck_partition_is_left_out_of_the_count_and_not_out_of_the_delay() {
+    let story = "
+stage: {perReplica: 1000, down: {window: 0}, commits: 5}
+then:
+- {at: 0, arrive: 240, take: 240, stuck: 7}
+- {at: 500, stuck: 99, take: 5000}
+until: 520
+";
+    assert_snapshot!(told(story), @r"
+          0 s  1 Threshold
+               1 replica: orders stands at 0, and each replica may have 1000
+        102 s  2 Threshold | writes 2 for 1
+               2 replicas: orders stands at 1020, and each replica may have 1000
+        152 s  1 Threshold (Stuck) | writes 1 for 2
+               1 replica: orders stands at 0, and each replica may have 1000
+               odd: partition 7 of orders is left out of the count: its consumer has stood still since 00:00:32 UTC while the others moved; 1520 messages wait there and still count as late
+        502 s  1 Threshold
+               1 replica: orders stands at 0, and each replica may have 1000
+        ");
+}
+
+#[test]
+fn a_group_that_stopped_committing_keeps_its_count_however_much_waits() {
+    let story = "
+stage: {perReplica: 1000, down: {window: 0}, commits: 5}
+then:
+- {at: 0, arrive: 24, take: 24}
+- {at: 60, take: 0}
+- {at: 300, take: 10000}
+until: 310
+";
+    assert_snapshot!(told(story), @r"
+          0 s  1 Threshold
+               1 replica: orders stands at 0, and each replica may have 1000
+        102 s  2 Threshold | writes 2 for 1
+               2 replicas: orders stands at 1008, and each replica may have 1000
+        144 s  3 Threshold | writes 3 for 2
+               3 replicas: orders stands at 2016, and each replica may have 1000
+        182 s  3 Threshold (Stopped)
+               3 replicas: orders stands at 2928, and each replica may have 1000
+               odd: no consumer of orders has committed since 00:01:00 UTC though 2928 messages wait: neither more nor fewer replicas would change that
+        186 s  3 Stopped (Stopped)
+               no consumer of orders has committed since 00:01:00 UTC though 3024 messages wait: neither more nor fewer replicas would change that
+        302 s  1 Threshold | writes 1 for 3
+               1 replica: orders stands at 0, and each replica may have 1000
+        ");
+}
+
+// Steps up without effect.
+
+#[test]
+fn steps_up_that_get_no_more_done_are_not_followed_by_others() {
+    let story = "
+stage: {objective: 600, rate: 50, startup: 5, commits: 2, desired: 4, max: 240, partitions: 240, up: {policies: [[Pods, 4, 200]]}}
+then:
+- {at: 0, lag: 200000, arrive: 200, take: 200}
+- {at: 640, take: 500}
+until: 900
+";
+    let turns = turns(story);
+    let held: Vec<_> = turns.iter().filter(|turn| turn.code == "NoEffect").collect();
+    let first = held.first().unwrap();
+    assert!(420 < first.at && first.at < 520, "after the second step: {first:?}");
+    let is_kept = |turn: &&Told| turn.replicas == first.replicas;
+    assert!(
+        turns.iter().filter(|turn| (first.at..640).contains(&turn.at)).all(|turn| is_kept(&turn))
+    );
+    let words = "the last steps up got no more done (200/s with 12, 200/s with 16); the limit seems to be something the replicas share";
+    assert!(first.sentence.contains(words), "{}", first.sentence);
+    assert!(first.odd.contains(&"NoEffect"));
+    // More gets done: the limit is gone, and so is the block.
+    let more = turns.iter().find(|turn| first.replicas < turn.replicas && first.at < turn.at);
+    assert!(more.is_some_and(|turn| (640..760).contains(&turn.at)), "{more:?}");
+}
+
+// A number far above all of late.
+
+#[test]
+fn a_spike_that_no_counter_explains_at_most_doubles_until_a_second_reading_agrees() {
+    let story = "
+stage: {gauge: 10, sources: 0, poll: 15, desired: 4, down: {window: 0}}
+then:
+- {at: 0, gauge: 40}
+- {at: 120, gauge: 900}
+- {at: 150, gauge: 40}
+- {at: 165, gauge: 90000}
+- {at: 180, gauge: 40}
+until: 200
+";
+    assert_snapshot!(told(story), @r"
+          0 s  4 Threshold
+               4 replicas: gauge stands at 40, and each replica may have 10
+        120 s  8 SpikeUnconfirmed | writes 8 for 4
+               at most 8 replicas until a second reading agrees: gauge says 900, and said no more than 40 within the last 10 min; 90 would be wished
+        135 s  48 AtMax | writes 48 for 8
+               kept at max 48: 90 are wished
+        150 s  4 Threshold | writes 4 for 48
+               4 replicas: gauge stands at 40, and each replica may have 10
+        165 s  8 SpikeUnconfirmed | writes 8 for 4
+               at most 8 replicas until a second reading agrees: gauge says 90000, and said no more than 900 within the last 10 min; 9000 would be wished
+        180 s  4 Threshold | writes 4 for 8
+               4 replicas: gauge stands at 40, and each replica may have 10
+        ");
+}
+
+#[test]
+fn a_backlog_that_moved_ends_explain_acts_at_once() {
+    let story = "
+stage: {perReplica: 10}
+then:
+- {at: 0, lag: 10}
+- {at: 120, lag: 240}
+until: 130
+";
+    assert_snapshot!(told(story), @r"
+          0 s  1 Threshold
+               1 replica: orders stands at 10, and each replica may have 10
+        120 s  24 Threshold | writes 24 for 1
+               24 replicas: orders stands at 240, and each replica may have 10
+        ");
+}
+
+// What is odd, though it binds nothing.
+
+#[test]
+fn a_sick_consumer_among_well_ones_is_named() {
+    let story = "
+stage: {perReplica: 100000, rate: 50, partitions: 3, consumers: 3, desired: 3, min: 3, commits: 5, objective: 3600}
+then:
+- {at: 0, arrive: 120, take: 120}
+- {at: 60, stuck: 1}
+until: 200
+";
+    let turns = turns(story);
+    let odd = turns.iter().find(|turn| turn.odd.contains(&"SickConsumer")).unwrap();
+    assert!((120..=184).contains(&odd.at), "{odd:?}");
+    let words = "one consumer of orders is sick: the one that holds partition 1 gets through 0/s while the others are well and 50/s is usual";
+    assert!(odd.odds.iter().any(|odd| odd.starts_with(words)), "{odd:?}");
+}
+
+#[test]
+fn a_hot_partition_is_named_when_no_count_can_keep_up_with_it() {
+    let story = "
+stage: {rate: 50, objective: 600, partitions: 8, commits: 5, desired: 8, min: 8}
+then:
+- {at: 0, arrive: 80, take: 80, hot: 3}
+until: 400
+";
+    let turns = turns(story);
+    let odd = turns.iter().find(|turn| turn.odd.contains(&"HotPartition")).unwrap();
+    let words = "partition 3 of orders is hot: 80/s arrive in it alone, one replica gets through ";
+    assert!(odd.odds.iter().any(|odd| odd.starts_with(words)), "{odd:?}");
+    assert!(180 <= odd.at, "{odd:?}");
+}
