@@ -273,11 +273,19 @@ fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {
         let since = held.since.strftime("%H:%M:%S UTC");
         writeln!(to, "  A down window has kept {} since {since}.", replicas(held.replicas))?;
     }
-    if let Some(hint) = reasons.last().and_then(|reason| reason.hint.as_ref()) {
-        writeln!(to, "  To change this: {hint}.")?;
-    }
     for source in &stage.sources {
         write_source(to, source)?;
+    }
+    // What bound the count is told already; the rest of what is odd is worth a look.
+    let told = |odd: &&Said| !reasons.iter().any(|reason| reason.code == odd.code);
+    for odd in stage.anomalies.iter().filter(told) {
+        writeln!(to, "  Odd: {} [{}]", odd.sentence, odd.code)?;
+        if let Some(hint) = &odd.hint {
+            writeln!(to, "    {hint}.")?;
+        }
+    }
+    if let Some(hint) = reasons.last().and_then(|reason| reason.hint.as_ref()) {
+        writeln!(to, "  To change this: {hint}.")?;
     }
     writeln!(to)
 }

@@ -26,6 +26,7 @@ mod act;
 mod report;
 mod replay;
 mod answer;
+mod explain;
 mod scaler;
 mod simulate;
 mod daemon;

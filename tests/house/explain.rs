@@ -1,0 +1,248 @@
+//! `penstock explain`, read aloud: five scenes, and for each the suggestion of its last line is tried. What it promises must come true.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use penstock::answer::{self, Answer, Pulse};
+use penstock::decide::{Snapshot, Step};
+use penstock::report::{Glance, Tick};
+use regex::Regex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::decide::story::{Given, Side, World, pipeline_id};
+use crate::turns::Bench;
+
+/// A stage, and how much waits from when on.
+#[derive(Clone)]
+struct Scene {
+    given: Given,
+    lags: Vec<(i64, i64)>,
+    until: i64,
+}
+
+impl Scene {
+    /// The last turn.
+    fn play(&self) -> (Snapshot, Step) {
+        let mut world = World::new(self.given.clone());
+        let mut lags = self.lags.iter().peekable();
+        loop {
+            while let Some((_, lag)) = lags.next_if(|(at, _)| *at <= world.at) {
+                let now: i64 = world.ends.iter().zip(&world.positions).map(|(e, p)| e - p).sum();
+                if *lag < now { world.serve(now - lag) } else { world.bring(lag - now) }
+            }
+            let snapshot = world.snapshot();
+            let step = world.decide(&snapshot);
+            if self.until <= world.at {
+                return (snapshot, step);
+            }
+            world.pass(2);
+        }
+    }
+
+    fn replicas(&self) -> Option<u32> {
+        self.play().1.plan.verdicts[0].replicas
+    }
+
+    /// What `penstock explain` prints of the last turn; ages and the address are left out.
+    async fn explained(&self) -> String {
+        let (snapshot, step) = self.play();
+        let bench = Bench::new().await;
+        let glance = Glance {
+            id: pipeline_id(),
+            uid: "pipeline-uid".into(),
+            generation: 1,
+            resource_version: "1".into(),
+            status: Arc::default(),
+            faults: Arc::default(),
+        };
+        bench.report.tell(Tick {
+            snapshot,
+            step,
+            glances: vec![glance],
+            took: Duration::from_micros(300),
+            lateness: Duration::ZERO,
+            polls: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+        });
+        bench.wait(Duration::from_millis(100)).await;
+        let answer = Answer::new(&bench.report, Pulse::default(), bench.clock);
+        let listener = answer::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut tasks = JoinSet::new();
+        let stop = CancellationToken::new();
+        tasks.spawn(answer::serve(listener, answer.page(), stop.clone()));
+        let ask = move || {
+            Command::new(env!("CARGO_BIN_EXE_penstock"))
+                .args(["explain", "-n", "shop", "orders", "--server", &url])
+                .output()
+        };
+        let output = tokio::task::spawn_blocking(ask).await.unwrap().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let text = Regex::new("(decided|read) [^,;.]*(\\.[0-9])?[^,;.]* ago")
+            .unwrap()
+            .replace_all(&text, "$1 just now");
+        let text = Regex::new("http://[0-9.:]*/").unwrap().replace_all(&text, "its daemon");
+        let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+        lines.join("\n").trim_end().to_owned()
+    }
+}
+
+/// What the last line suggests, by the pattern of a number in it.
+fn suggested(text: &str, pattern: &str) -> Vec<f64> {
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("  To change this: "), "{text}");
+    let found = Regex::new(pattern).unwrap().captures(last);
+    let found = found.unwrap_or_else(|| panic!("{pattern} is not in {last}"));
+    found.iter().skip(1).flatten().map(|number| number.as_str().parse().unwrap()).collect()
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count in words")]
+fn count(number: f64) -> u32 {
+    number as u32
+}
+
+fn threshold(partitions: usize, max: u32) -> Given {
+    Given {
+        per_replica: Some(1000.0),
+        partitions: Some(partitions),
+        max: Some(max),
+        ..Given::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_threshold_says_which_other_one_gives_which_count() {
+    let scene = Scene { given: threshold(48, 48), lags: vec![(120, 23_500)], until: 126 };
+    let text = scene.explained().await;
+    assert_snapshot!(text, @r"
+        Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
+
+         STAGE  WANTED  CURRENT  READY  MIN-MAX  LAG    DELAY  OBJECTIVE  ARRIVING  RATE/REPLICA
+         work   24      24       24     1-48     23500  8.0 s  -          0.0/s     -
+
+        work should have 24 replicas.
+          Because: 24 replicas: orders stands at 23500, and each replica may have 1000 [Threshold]
+          Source orders: fresh, read just now.
+          To change this: set perReplica to 2000 for 12 replicas.
+        ");
+    let [per_replica, replicas] =
+        suggested(&text, r"perReplica to ([0-9]+) for ([0-9]+) replicas")[..]
+    else {
+        panic!("{text}")
+    };
+    let given = Given { per_replica: Some(per_replica), ..scene.given.clone() };
+    assert_eq!(Scene { given, ..scene }.replicas(), Some(count(replicas)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_partitions_bound_the_count_it_prints_the_patch_of_the_topic() {
+    let scene = Scene { given: threshold(24, 48), lags: vec![(120, 30_500)], until: 126 };
+    let text = scene.explained().await;
+    assert_snapshot!(text, @r#"
+        Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
+
+         STAGE  WANTED  CURRENT  READY  MIN-MAX  LAG    DELAY  OBJECTIVE  ARRIVING  RATE/REPLICA
+         work   24      24       24     1-48     30500  8.0 s  -          0.0/s     -
+
+        work should have 24 replicas.
+          First: 31 replicas: orders stands at 30500, and each replica may have 1000 [Threshold]
+          Because: 24 replicas, one for each partition: 31 were wished, and more than 24 would stand idle [PartitionBound]
+          Source orders: fresh, read just now.
+          To change this: kubectl patch kafkatopic orders --type merge -p '{"spec":{"partitions":31}}' gives room for 31 replicas (keys move to other partitions).
+        "#);
+    let [partitions, replicas] =
+        suggested(&text, r#""partitions":([0-9]+)\}\}' gives room for ([0-9]+) replicas"#)[..]
+    else {
+        panic!("{text}")
+    };
+    let given = Given { partitions: Some(count(partitions) as usize), ..scene.given.clone() };
+    assert_eq!(Scene { given, ..scene }.replicas(), Some(count(replicas)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_max_says_how_high_max_would_have_to_be() {
+    let scene = Scene { given: threshold(48, 20), lags: vec![(120, 30_500)], until: 126 };
+    let text = scene.explained().await;
+    assert_snapshot!(text, @r"
+        Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
+
+         STAGE  WANTED  CURRENT  READY  MIN-MAX  LAG    DELAY  OBJECTIVE  ARRIVING  RATE/REPLICA
+         work   20      20       20     1-20     30500  8.0 s  -          0.0/s     -
+
+        work should have 20 replicas.
+          First: 31 replicas: orders stands at 30500, and each replica may have 1000 [Threshold]
+          Because: kept at max 20: 31 are wished [AtMax]
+          Source orders: fresh, read just now.
+          To change this: raise replicas.max to 31.
+        ");
+    let max = count(suggested(&text, "replicas.max to ([0-9]+)")[0]);
+    let given = Given { max: Some(max), ..scene.given.clone() };
+    assert_eq!(Scene { given, ..scene }.replicas(), Some(max));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_down_window_says_what_it_keeps_it_from_and_how_to_be_without() {
+    let scene =
+        Scene { given: threshold(24, 48), lags: vec![(120, 11_500), (140, 2_500)], until: 150 };
+    let text = scene.explained().await;
+    assert_snapshot!(text, @r"
+        Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
+
+         STAGE  WANTED  CURRENT  READY  MIN-MAX  LAG   DELAY  OBJECTIVE  ARRIVING  RATE/REPLICA
+         work   12      12       12     1-48     2500  30 s   -          0.0/s     -
+
+        work should have 12 replicas.
+          First: 3 replicas: orders stands at 2500, and each replica may have 1000 [Threshold]
+          Because: kept at 12: 3 would do now, but 12 were needed within the last 60 s [HeldByWindow]
+          A down window has kept 12 replicas since 00:02:20 UTC.
+          Source orders: fresh, read just now.
+          To change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 3 at once.
+        ");
+    let [window, replicas] =
+        suggested(&text, "stabilizationWindowSeconds to ([0-9]+), and it goes to ([0-9]+)")[..]
+    else {
+        panic!("{text}")
+    };
+    let down = Some(Side { window: Some(u64::from(count(window))), ..Side::default() });
+    let given = Given { down, ..scene.given.clone() };
+    assert_eq!(Scene { given, ..scene }.replicas(), Some(count(replicas)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_kept_awake_says_which_objective_would_let_it_sleep() {
+    let given = Given {
+        min: Some(0),
+        objective: Some(30),
+        rate: Some(50.0),
+        startup: Some(40),
+        ..Given::default()
+    };
+    let scene = Scene { given, lags: Vec::new(), until: 120 };
+    let text = scene.explained().await;
+    assert_snapshot!(text, @r"
+        Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
+
+         STAGE  WANTED  CURRENT  READY  MIN-MAX  LAG  DELAY  OBJECTIVE  ARRIVING  RATE/REPLICA
+         work   1       1        1      0-48     0    0.0 s  30 s       0.0/s     50.0/s
+
+        work should have 1 replica.
+          Because: 1 replica kept awake: waking from zero takes 47 s, and 30 s are promised [KeptAwake]
+          Source orders: fresh, read just now.
+          To change this: raise objective.maxDelay to 47s, or state idle: {replicas: 0, after: 5m} to sleep all the same.
+        ");
+    let objective = u64::from(count(suggested(&text, "objective.maxDelay to ([0-9]+)s")[0]));
+    let longer = Given { objective: Some(objective), ..scene.given.clone() };
+    assert_eq!(Scene { given: longer, ..scene.clone() }.replicas(), Some(0));
+    // The other suggestion of the same line.
+    assert!(
+        text.ends_with("or state idle: {replicas: 0, after: 5m} to sleep all the same."),
+        "{text}"
+    );
+    let idle = Given { idle: Some((0, 300)), ..scene.given.clone() };
+    assert_eq!(Scene { given: idle, until: 310, ..scene }.replicas(), Some(0));
+}
