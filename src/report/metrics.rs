@@ -202,6 +202,7 @@ fn is_hold(code: &str) -> bool {
             | "DirectionDisabled"
             | "WithinTolerance"
             | "HeldBySilence"
+            | "DownstreamFull"
             | "AwaitingPods"
             | "Stopped"
             | "SpikeUnconfirmed"

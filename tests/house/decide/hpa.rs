@@ -130,7 +130,8 @@ proptest! {
         up in side(),
         down in side(),
         start in 1..60_u32,
-        wishes in prop::collection::vec((1..80_u32, 0..3_i64), 1..40),
+        // None is more than ten times another: that would need a second reading that agrees, which the HPA does not ask for.
+        wishes in prop::collection::vec((8..80_u32, 0..3_i64), 1..40),
     ) {
         let given = Given {
             min: Some(1),
