@@ -98,7 +98,7 @@ struct Hand {
 /// A figure, and what it usually is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Usual {
-    usual: Option<f64>,
+    mean: Option<f64>,
     first: Option<Timestamp>,
     looked: Option<Timestamp>,
     odd_since: Option<Timestamp>,
@@ -273,7 +273,7 @@ impl Usual {
         at: Timestamp,
         is_odd: impl Fn(f64, f64, bool) -> bool,
     ) -> Option<f64> {
-        let usual = *self.usual.get_or_insert(now);
+        let usual = *self.mean.get_or_insert(now);
         let first = *self.first.get_or_insert(at);
         let looked = *self.looked.get_or_insert(at);
         let passed = span(looked, at);
@@ -281,7 +281,7 @@ impl Usual {
             self.looked = Some(at);
             let half = if span(first, at) < YOUTH { QUICK } else { SLOW };
             let share = 1.0 - 0.5_f64.powf(passed.as_secs_f64() / half);
-            self.usual = Some(usual + share * (now - usual));
+            self.mean = Some(usual + share * (now - usual));
         }
         let was_odd = self.odd_since.is_some_and(|since| LASTS <= span(since, at));
         if YOUTH <= span(first, at) && is_odd(now, usual, was_odd) {

@@ -1,5 +1,5 @@
 //! Partitions whose consumer stands still though something waits. Called by `doubt` once a turn: what waits there is no reason for more
-//! replicas, and yet it is late. The rules are Burrow's (LinkedIn's consumer lag evaluation: a partition whose committed offset does not
+//! replicas, and yet it is late. The rules are Burrow's (`LinkedIn`'s consumer lag evaluation: a partition whose committed offset does not
 //! move over a full window while its lag does not shrink is STALLED, a group that commits no more has STOPPED), on what is read here.
 
 use std::time::Duration;

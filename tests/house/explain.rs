@@ -73,8 +73,8 @@ impl Scene {
         let listener = answer::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
-        let stop = CancellationToken::new();
-        tasks.spawn(answer::serve(listener, answer.page(), stop.clone()));
+        let end = CancellationToken::new();
+        tasks.spawn(answer::serve(listener, answer.page(), end.clone()));
         let ask = move || {
             Command::new(env!("CARGO_BIN_EXE_penstock"))
                 .args(["explain", "-n", "shop", "orders", "--server", &url])

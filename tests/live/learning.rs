@@ -55,7 +55,8 @@ async fn learn(commit_interval: Duration, lessons: usize) -> Result<()> {
     let mode = |mode| {
         json!({
             "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "metadata": {"name": "orders"},
-            "spec": {"mode": mode},
+            // Ten minutes leave room to stay with two for long; here the rate is to be seen in what follows from it.
+            "spec": {"mode": mode, "objective": {"prefer": "Latency"}},
         })
     };
     scene.change(mode("Observe")).await?;
