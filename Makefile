@@ -7,7 +7,7 @@ demo:
 
 # Both tiers of tests, in process and against real servers.
 test: tools
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 # Format, lints and docs, warnings as errors.
 check:

@@ -198,7 +198,7 @@ mod tests {
     use super::super::skew::Skew;
     use super::*;
 
-    /// A stage of 24 partitions and a rate of 50 under a shared limit, with work always waiting.
+    /// A stage of 48 partitions and a rate of 50 under a shared limit, with work always waiting.
     struct Stage {
         effect: Effect,
         now: i64,
@@ -236,7 +236,7 @@ mod tests {
                 is_jump: false,
                 delay: 100.0,
                 commits: 5.0,
-                partitions: Some(24),
+                partitions: Some(48),
                 busiest: None,
                 skew: &skew,
             };
@@ -278,9 +278,9 @@ mod tests {
         }
 
         fn is_blocked(&self) -> bool {
-            let mut bid = Bid::new(24, Reason::NoSources);
+            let mut bid = Bid::new(48, Reason::NoSources);
             self.effect.hold(&mut bid, self.desired);
-            bid.replicas != 24
+            bid.replicas != 48
         }
     }
 
