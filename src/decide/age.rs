@@ -54,7 +54,7 @@ pub(super) struct Trace {
 }
 
 /// One consumer of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Consumer {
     pub(super) owner: u16,
     /// Does something wait for it that should long have been taken?
@@ -307,24 +307,35 @@ impl Trace {
     /// ascending. Nothing when it is not known who holds every partition.
     pub(super) fn consumers(&self, now: Timestamp, at_least: Duration) -> Vec<Consumer> {
         let now = now.as_millisecond();
-        let mut consumers: Vec<Consumer> = Vec::new();
-        for (at, part) in self.parts.iter().enumerate() {
-            let Some(owner) = part.owner() else { return Vec::new() };
-            let is_busy =
+        let each = self.by_owner(|consumer: &mut Consumer, at, part| {
+            consumer.holds ^= mark(at);
+            consumer.taken = consumer.taken.saturating_add(part.position);
+            consumer.is_busy |=
                 part.is_waiting() && at_least.as_secs_f64() <= self.age_of(at, now).seconds;
-            let known = consumers.binary_search_by_key(&owner, |known| known.owner);
-            let place = known.unwrap_or_else(|place| {
-                consumers.insert(place, Consumer { owner, is_busy: false, holds: 0, taken: 0 });
+        });
+        let named = |(owner, consumer)| Consumer { owner, ..consumer };
+        each.unwrap_or_default().into_iter().map(named).collect()
+    }
+
+    /// Joins what is to be said of each consumer's partitions, which come with their places; by consumer, ascending. `None` when it
+    /// is not known who holds every one.
+    pub(super) fn by_owner<T: Default>(
+        &self,
+        mut join: impl FnMut(&mut T, usize, &Part),
+    ) -> Option<Vec<(u16, T)>> {
+        let mut each: Vec<(u16, T)> = Vec::new();
+        for (at, part) in self.parts.iter().enumerate() {
+            let owner = part.owner()?;
+            let place = each.binary_search_by_key(&owner, |&(known, _)| known);
+            let place = place.unwrap_or_else(|place| {
+                each.insert(place, (owner, T::default()));
                 place
             });
-            if let Some(consumer) = consumers.get_mut(place) {
-                let spread = (at as u64 + 1).wrapping_mul(SPREADING) >> 32;
-                consumer.holds ^= u32::try_from(spread).unwrap_or_default();
-                consumer.taken = consumer.taken.saturating_add(part.position);
-                consumer.is_busy |= is_busy;
+            if let Some((_, one)) = each.get_mut(place) {
+                join(one, at, part);
             }
         }
-        consumers
+        Some(each)
     }
 
     /// Age of the item that the consumers of partition `at` take next.
@@ -373,11 +384,10 @@ impl Trace {
     pub(super) fn busiest(&self) -> Option<f64> {
         let came = self.came_each();
         let all: f64 = came.iter().sum();
-        let held = self.parts.iter().zip(came).map(|(part, came)| Some((part.owner()?, came)));
-        let mut held = held.collect::<Option<Vec<_>>>()?;
-        held.sort_unstable_by_key(|&(owner, _)| owner);
-        let each = held.chunk_by(|(a, _), (b, _)| a == b);
-        let busiest = each.map(|held| held.iter().map(|(_, came)| came).sum()).fold(0.0, f64::max);
+        let held = self.by_owner(|held: &mut f64, at, _| {
+            *held += came.get(at).copied().unwrap_or(0.0);
+        })?;
+        let busiest = held.iter().map(|&(_, held)| held).fold(0.0, f64::max);
         (0.0 < all).then(|| busiest / all)
     }
 
@@ -442,6 +452,12 @@ impl Trace {
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect.is_some()
     }
+}
+
+/// A number for a partition's place, of which the exclusive or over one set hardly equals that over another.
+pub(super) fn mark(at: usize) -> u32 {
+    let spread = (at as u64 + 1).wrapping_mul(SPREADING) >> 32;
+    u32::try_from(spread).unwrap_or_default()
 }
 
 /// A later reading agrees once its commits, too, were read after the suspicious one; half a minute is enough in any case.

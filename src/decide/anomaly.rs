@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::age::Trace;
+use super::age::{Trace, mark};
 use super::evidence::Evidence;
 use super::memory::StageMemory;
 use super::rate::COMMITS;
@@ -55,7 +55,7 @@ struct Crew {
 }
 
 /// One consumer, in eight bytes: sums of offsets are compared modulo 2^32.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Member {
     owner: u16,
     holds: u16,
@@ -87,7 +87,7 @@ struct Hot {
 }
 
 /// One consumer as a turn sees it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Hand {
     member: Member,
     partition: i32,
@@ -121,9 +121,7 @@ impl StageMemory {
             && let Some(trace) = self.traces.get(&seen.source.name)
             && evidence.is_fresh()
         {
-            if self.anomalies.crew.is_due(commits, at) {
-                self.anomalies.crew.observe(&hands(trace, at), (usual, commits), at);
-            }
+            self.anomalies.crew.observe(|| hands(trace, at), (usual, commits), at);
             self.anomalies.heat.observe(trace, arrivals, usual, at);
         }
         if let (Some(hot), [seen]) = (self.anomalies.heat.told(at), &evidence.sources[..]) {
@@ -164,26 +162,22 @@ impl Anomalies {
 
 /// The consumers of a queue, by number; none when it is not known who holds every partition.
 fn hands(trace: &Trace, at: Timestamp) -> Vec<Hand> {
-    let mut hands: Vec<Hand> = Vec::new();
-    for (index, (part, age)) in trace.aged(at).enumerate() {
-        let Some(owner) = part.owner() else { return Vec::new() };
-        let place = hands.binary_search_by_key(&owner, |hand| hand.member.owner);
-        let place = place.unwrap_or_else(|place| {
-            let member = Member { owner, holds: 0, taken: 0 };
-            hands.insert(place, Hand { member, partition: part.id, partitions: 0, age: 0.0 });
-            place
-        });
-        let Some(hand) = hands.get_mut(place) else { continue };
+    let ages: Vec<f64> = trace.aged(at).map(|(_, age)| age).collect();
+    let each = trace.by_owner(|hand: &mut Hand, index, part| {
+        if hand.partitions == 0 {
+            hand.partition = part.id;
+        }
         hand.partitions += 1;
-        hand.age = hand.age.max(age);
-        let low = part.position.rem_euclid(1 << 32);
-        let low = u32::try_from(low).unwrap_or_default();
+        hand.age = ages.get(index).copied().unwrap_or(0.0).max(hand.age);
+        let low = u32::try_from(part.position.rem_euclid(1 << 32)).unwrap_or_default();
         hand.member.taken = hand.member.taken.wrapping_add(low);
-        // A number that another set of partitions hardly has.
-        let spread = (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48;
-        hand.member.holds ^= u16::try_from(spread).unwrap_or_default();
-    }
-    hands
+        hand.member.holds ^= u16::try_from(mark(index) >> 16).unwrap_or_default();
+    });
+    let named = |(owner, mut hand): (u16, Hand)| {
+        hand.member.owner = owner;
+        hand
+    };
+    each.unwrap_or_default().into_iter().map(named).collect()
 }
 
 impl Heat {
@@ -211,34 +205,34 @@ impl Heat {
 }
 
 impl Crew {
-    /// Is it time to look?
-    fn is_due(&self, commits: Duration, at: Timestamp) -> bool {
-        let sample = SAMPLE.max(commits.saturating_mul(4));
-        self.since.is_none_or(|since| sample <= span(since, at))
-    }
-
-    fn observe(&mut self, hands: &[Hand], (usual, commits): (f64, Duration), at: Timestamp) {
-        let hands = hands.get(..MOST).unwrap_or(hands);
-        let same =
-            self.members.len() == hands.len()
-                && self.members.iter().zip(hands).all(|(old, new)| {
-                    (old.owner, old.holds) == (new.member.owner, new.member.holds)
-                });
-        let since = self.since.filter(|_| same);
-        let Some(since) = since else {
-            *self = Self::default();
-            self.begin(hands, at);
-            return;
-        };
-        let wide = span(since, at);
-        if wide < SAMPLE.max(commits.saturating_mul(4)) {
+    /// Looks at the consumers when a sample is full. `usual`: items a second of one; `commits`: time between two.
+    fn observe(
+        &mut self,
+        hands: impl FnOnce() -> Vec<Hand>,
+        (usual, commits): (f64, Duration),
+        at: Timestamp,
+    ) {
+        let wide = self.since.map(|since| span(since, at));
+        if wide.is_some_and(|wide| wide < SAMPLE.max(commits.saturating_mul(4))) {
             return;
         }
+        let mut hands = hands();
+        hands.truncate(MOST);
+        let same =
+            self.members.len() == hands.len()
+                && self.members.iter().zip(&hands).all(|(old, new)| {
+                    (old.owner, old.holds) == (new.member.owner, new.member.holds)
+                });
+        let Some(wide) = wide.filter(|_| same) else {
+            *self = Self::default();
+            self.begin(&hands, at);
+            return;
+        };
         let seconds = wide.as_secs_f64();
         let rates: Vec<f64> = self
             .members
             .iter()
-            .zip(hands)
+            .zip(&hands)
             .map(|(old, new)| f64::from(new.member.taken.wrapping_sub(old.taken)) / seconds)
             .collect();
         let is_sick = |hand: &Hand, rate: f64| rate < SICK * usual && AGEING * seconds <= hand.age;
@@ -255,7 +249,7 @@ impl Crew {
                 usual,
             },
         );
-        self.begin(hands, at);
+        self.begin(&hands, at);
     }
 
     fn begin(&mut self, hands: &[Hand], at: Timestamp) {
@@ -348,7 +342,7 @@ mod tests {
                     age: if 0.0 < age { f64::from(5 * turn) } else { 0.0 },
                 })
                 .collect();
-            crew.observe(&hands, (50.0, Duration::from_secs(5)), at(5 * i64::from(turn)));
+            crew.observe(|| hands, (50.0, Duration::from_secs(5)), at(5 * i64::from(turn)));
         }
         crew.sick
     }

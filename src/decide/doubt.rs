@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::age::Trace;
 use super::demand::{Bid, Load};
 use super::effect::Shown;
-use super::evidence::{Evidence, Seen, Trust, float};
+use super::evidence::{Evidence, Seen, Trust, float, whole};
 use super::knowledge::Known;
 use super::memory::StageMemory;
 use super::part::Part;
@@ -127,7 +127,7 @@ impl Doubts {
             delay = Some(still.delay.max(delay.unwrap_or(0.0)));
         }
         Load {
-            lag: load.lag.saturating_sub(stuck).saturating_add(whole(lacking)),
+            lag: load.lag.saturating_sub(stuck).saturating_add(whole(lacking.round())),
             backlog: (load.backlog - float(stuck)).max(0.0) + lacking,
             delay: delay.map_or(load.delay, |delay| delay.min(load.delay)),
             ..load
@@ -167,13 +167,4 @@ impl Turn<'_> {
     fn newest_reading(&self) -> Option<Timestamp> {
         self.evidence.sources.iter().filter_map(|seen| Some(seen.reading?.at)).max()
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float to int cast saturates, and this one is only shown"
-)]
-fn whole(items: f64) -> u64 {
-    items.round() as u64
 }

@@ -219,6 +219,16 @@ pub(super) fn lag(queue: &Queue) -> u64 {
     }
 }
 
+/// A count that was rounded, for words.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float to int cast saturates, and this one is only shown"
+)]
+pub(super) fn whole(items: f64) -> u64 {
+    items as u64
+}
+
 /// A count as a double, for arithmetic that is rounded anyway.
 #[expect(clippy::cast_precision_loss, reason = "rates and sizes need three figures, not nineteen")]
 pub(super) fn float(count: u64) -> f64 {

@@ -13,9 +13,8 @@ use super::writes::span;
 /// A sample of what comes for what is sent spans at least so many seconds, and so many items sent.
 const SPAN: f64 = 60.0;
 const ITEMS: u64 = 100;
-/// What was learned fades in so many seconds; the first samples count for more.
+/// What was learned fades in so many seconds.
 const FADES: f64 = 900.0;
-const YOUNG: f64 = 0.3;
 /// More than so many items for one is a fault, not a sample.
 const MOST: f64 = 10_000.0;
 
@@ -104,8 +103,7 @@ impl Selectivity {
         if MOST < sample {
             return;
         }
-        let gain =
-            (seconds / FADES).max(YOUNG * f64::from(u8::from(self.ratio.is_none()))).min(1.0);
+        let gain = (seconds / FADES).min(1.0);
         let known = self.ratio.unwrap_or(sample);
         self.ratio = Some(known + gain * (sample - known));
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::age::Trace;
-use super::evidence::{Evidence, Seen, Trust, float};
+use super::evidence::{Evidence, Seen, Trust, float, whole};
 use super::writes::later;
 
 /// Complete readings of nothing, in a row, before a stage may sleep.
@@ -80,8 +80,9 @@ pub(super) fn work(
     }
     let activation = seen.source.activation.max(0.0);
     let amount = seen.whole()?;
-    let work =
-        |items: f64| Some(Work { source: seen.source.name.to_string(), items: whole(items) });
+    let work = |items: f64| {
+        Some(Work { source: seen.source.name.to_string(), items: whole(items.ceil()) })
+    };
     if activation < amount {
         return work(amount);
     }
@@ -94,13 +95,4 @@ pub(super) fn work(
     let poll = seen.source.poll_interval.as_secs_f64().max(0.001);
     let expected = float(came) * (after.as_secs_f64() / poll).max(1.0);
     if 0 < came && activation < expected { work(float(came)) } else { None }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float to int cast saturates, and this one is only shown"
-)]
-fn whole(items: f64) -> u64 {
-    items.ceil() as u64
 }

@@ -96,7 +96,8 @@ impl Known {
             arrivals,
             backlog: memory.backlog(evidence, means, arrivals, at),
             skew: memory.skew.clone(),
-            busiest: memory.busiest(evidence),
+            // Only an objective asks for it.
+            busiest: turn.stage.max_delay.and_then(|_| memory.busiest(evidence)),
             expected: memory.expected(turn),
             taken: memory.counted(evidence, Trace::served),
             commits,

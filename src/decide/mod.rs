@@ -15,6 +15,7 @@ mod reason;
 mod words;
 mod hints;
 mod memory;
+mod minutes;
 mod stage;
 mod evidence;
 mod part;

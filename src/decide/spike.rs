@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Trust};
 use super::memory::ByName;
+use super::minutes::Minutes;
 use super::writes::span;
 
-/// So many times the largest of the last ten minutes is a spike.
+/// Minutes looked back over; so many times the largest of them is a spike.
+const LATELY: usize = 10;
 const SPIKE: f64 = 10.0;
 /// A second reading agrees when it is at least this share of the first.
 const AGREES: f64 = 0.5;
@@ -24,10 +26,8 @@ pub(super) struct Spikes(ByName<Record>);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Record {
-    /// The largest number of each of the last ten minutes.
-    minutes: [f32; 10],
-    /// The minute since the epoch that was written last.
-    minute: i64,
+    /// The largest numbers of late.
+    minutes: Minutes,
     first: Option<Timestamp>,
     read: Option<Timestamp>,
     /// A spike that nothing has confirmed yet.
@@ -78,14 +78,10 @@ impl Spikes {
 
 impl Record {
     /// Takes in a reading, once. Returns the largest that was usual before it.
-    #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
     fn take(&mut self, value: f64, at: Timestamp) -> f64 {
-        let minute = at.as_second().div_euclid(60);
-        for passed in (self.minute + 1..=minute).rev().take(self.minutes.len()) {
-            *self.of(passed) = 0.0;
-        }
-        self.minute = self.minute.max(minute);
-        let usual = f64::from(self.minutes.iter().copied().fold(0.0, f32::max));
+        self.minutes.pass(at);
+        let lately = self.minutes.last().take(LATELY);
+        let usual = f64::from(lately.map(|(_, most)| most).fold(0.0, f32::max));
         if self.read.is_some_and(|read| at <= read) {
             return usual;
         }
@@ -99,14 +95,8 @@ impl Record {
             return usual;
         }
         self.suspect = None;
-        let slot = self.of(minute);
-        *slot = slot.max(value as f32);
+        self.minutes.note(value);
         usual
-    }
-
-    fn of(&mut self, minute: i64) -> &mut f32 {
-        let slot = usize::try_from(minute.rem_euclid(10)).unwrap_or(0);
-        &mut self.minutes[slot]
     }
 }
 

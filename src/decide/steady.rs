@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::arrivals::Arrivals;
 use super::demand::Bid;
 use super::limits::{self, Moves, Wishes};
+use super::minutes::Minutes;
 use super::pipeline::Behaviour;
 use super::reason::Reason;
 use super::window::{self, Window};
@@ -16,9 +17,6 @@ use super::writes::{Move, later};
 
 /// Minutes with arrivals that make a stream: fewer are a burst.
 const STREAM: usize = 4;
-/// Minutes remembered, as a number of slots and of minutes.
-const MINUTES: usize = 14;
-const SLOTS: i64 = 14;
 /// Silence after a stream is held against a lower count for so long.
 const SILENCE: Duration = Duration::from_mins(10);
 /// The down window before fewer replicas than keep up are tried for a while.
@@ -237,45 +235,27 @@ fn brake(bid: &mut Bid, current: u32, brakes: &[Brake]) -> Option<Timestamp> {
 
 /// How fast items arrived, at the most, in each of the last minutes: enough for a stream and the silence after it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Silence {
-    minutes: [f32; MINUTES],
-    /// The minute since the epoch that was written last.
-    minute: i64,
-}
+struct Silence(Minutes);
 
 impl Silence {
-    #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
     fn listen(&mut self, arrivals: Arrivals, at: Timestamp) {
-        let minute = at.as_second().div_euclid(60);
-        for passed in (self.minute + 1..=minute).rev().take(MINUTES) {
-            *self.of(passed) = 0.0;
-        }
-        self.minute = self.minute.max(minute);
-        let slot = self.of(minute);
-        *slot = slot.max(arrivals.recent as f32);
-    }
-
-    fn of(&mut self, minute: i64) -> &mut f32 {
-        let slot = usize::try_from(minute.rem_euclid(SLOTS)).unwrap_or(0);
-        &mut self.minutes[slot]
+        self.0.pass(at);
+        self.0.note(arrivals.recent);
     }
 
     /// Silence after a stream (not after a burst, and not a pause among few items) is held against a lower count until the stream
     /// is ten minutes past, or that share of them which `patience` is.
     fn until(&self, arrivals: Arrivals, patience: f64, at: Timestamp) -> Option<Timestamp> {
-        let peak = self.minutes.iter().copied().fold(0.0, f32::max);
-        let strong = |minute: &f32| 0.3 * peak <= *minute;
-        let streamed = STREAM <= self.minutes.iter().filter(|minute| strong(minute)).count();
+        let peak = self.0.last().map(|(_, most)| most).fold(0.0, f32::max);
+        let mut strong = self.0.last().filter(|&(_, most)| 0.3 * peak <= most);
+        let latest = strong.next();
+        let streamed = STREAM <= 1 + strong.count();
         let peak = f64::from(peak);
         let is_silent = streamed && 10.0 < 20.0 * peak && arrivals.recent < 0.1 * peak;
         if !is_silent {
             return None;
         }
-        let ago = (0..SLOTS).find(|ago| {
-            let slot = usize::try_from((self.minute - ago).rem_euclid(SLOTS)).unwrap_or(0);
-            self.minutes.get(slot).is_some_and(strong)
-        })?;
-        let passed = Timestamp::from_second((self.minute - ago) * 60).ok()?;
+        let passed = Timestamp::from_second(latest?.0 * 60).ok()?;
         let until = later(passed, SILENCE.mul_f64(patience));
         (at < until).then_some(until)
     }
