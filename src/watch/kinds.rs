@@ -102,14 +102,10 @@ fn namespaces() -> Keeper<PartialObjectMeta<DynamicObject>> {
     }
 }
 
-/// Pods are the most there is of anything: a page of their list is read and dropped before the next is asked for, and what it takes
-/// meanwhile is never given back to the system.
-const PODS_A_PAGE: u32 = 100;
-
 fn pods() -> Keeper<WirePod> {
     Keeper {
         store: "pods".to_owned(),
-        config: config().page_size(PODS_A_PAGE),
+        config: config(),
         is_optional: false,
         put: |stores, name, pod| {
             if let Some([new, old]) = stores.pods.put(name, &pod) {

@@ -181,10 +181,13 @@ pub(super) struct Keeper<T> {
 
 /// Watch connections end after this many seconds, so that a half-open one is noticed within 60.
 const WATCH_SECONDS: u32 = 55;
+/// A page of a list is read and dropped before the next is asked for: what a longer one takes meanwhile is never quite given back to
+/// the system.
+const PAGE: u32 = 100;
 
 /// The watch settings of every store.
 pub(super) fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
 }
 
 /// Keeps one store true for as long as the process lives. `known` holds the names of this scope, so that what a relist no
