@@ -95,7 +95,7 @@ impl Kafka {
         }
         for name in wanted.keys() {
             if let Some(topic) = self.topics.get_mut(name) {
-                topic.expect_ends();
+                topic.expect_ends(self.still_since);
             }
         }
         let mut silent = self.ask_offsets(&wanted, deadline).await;
@@ -118,7 +118,7 @@ impl Kafka {
     }
 
     /// One request to each leader for each kind of offset. Returns the error of a broker that did not answer.
-    async fn ask_offsets(
+    pub(super) async fn ask_offsets(
         &mut self,
         wanted: &BTreeMap<Arc<str>, BTreeSet<Spec>>,
         deadline: Instant,

@@ -16,6 +16,7 @@ mod pace;
 mod tail;
 mod lag;
 mod ends;
+mod settle;
 mod commits;
 mod owners;
 mod read;

@@ -75,6 +75,7 @@ impl Source for Kafka {
         let now = Instant::now();
         let ends_until = now + deadline.saturating_duration_since(now).mul_f64(ENDS_SHARE);
         let silent = self.read_ends(asks, ends_until).await;
+        self.settle_ends(ends_until).await;
         let read = self.read_commits(asks, deadline).await;
         self.recheck_ends(asks, deadline).await;
         self.read_tails(asks, deadline).await;

@@ -23,6 +23,8 @@ pub(super) struct Topic {
     pub(super) starts_read: Option<Instant>,
     /// Something did not fit: describe it again soon.
     pub(super) is_doubtful: bool,
+    /// The sum of its ends before this visit, if it stood still.
+    pub(super) stood_at: Option<i64>,
     /// The visit in which it was first seen under its present id. What was committed before belongs to its predecessor.
     pub(super) born: u64,
 }
@@ -66,6 +68,7 @@ impl Topic {
             described: now,
             starts_read: None,
             is_doubtful: true,
+            stood_at: None,
             born: 0,
         }
     }
@@ -115,8 +118,16 @@ impl Topic {
             || self.partitions.iter().any(is_unknown)
     }
 
+    /// The sum of its ends, once all are known.
+    pub(super) fn end_sum(&self) -> Option<i64> {
+        let ends = self.partitions.iter().map(|partition| partition.end);
+        ends.map(|end| (end != UNKNOWN).then_some(end)).sum()
+    }
+
     /// Forgets what the last visit said about the ends; whatever stays silent now is missing.
-    pub(super) fn expect_ends(&mut self) {
+    pub(super) fn expect_ends(&mut self, still_since: u64) {
+        let stood = self.partitions.iter().all(|partition| partition.moved <= still_since);
+        self.stood_at = self.end_sum().filter(|_| stood);
         for partition in &mut self.partitions {
             partition.end_error = code::SILENT;
             partition.stable_error = code::SILENT;

@@ -1,7 +1,7 @@
 //! A Kafka broker of a few lines, for what librdkafka's mock cannot do: lose partitions, swap clusters, ask for a password, cut the line,
 //! and count what it is asked. Speaks the oldest versions that we do, written down here a second time and independently.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +15,8 @@ pub(super) struct State {
     pub(super) cluster: String,
     /// Start and end of each partition.
     pub(super) topics: BTreeMap<String, Vec<(i64, i64)>>,
+    /// By how much every partition grows before each of the next answers to `ListOffsets`.
+    pub(super) bursts: VecDeque<i64>,
     pub(super) commits: BTreeMap<(String, String, i32), i64>,
     /// Partitions left out of the answer to `ListOffsets`.
     pub(super) unsaid: BTreeSet<(String, i32)>,
@@ -170,7 +172,12 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>, port: i32) -> std::i
                 // As a real one does to a client that has not logged in.
                 _ if !is_in => return Ok(()),
                 3 => metadata(&state, &mut said, &mut out, port),
-                2 => list_offsets(&state, &mut said, &mut out),
+                2 => {
+                    let more = state.bursts.pop_front().unwrap_or(0);
+                    let ends = state.topics.values_mut().flatten();
+                    ends.for_each(|(_, end)| *end += more);
+                    list_offsets(&state, &mut said, &mut out);
+                }
                 10 => {
                     out.i32(0);
                     out.i16(0);

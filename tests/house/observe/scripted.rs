@@ -29,6 +29,23 @@ async fn a_partition_missing_in_the_answer_makes_it_partial() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_burst_that_is_still_coming_is_read_to_its_end_and_a_trickle_is_not_waited_for() {
+    for (bursts, seen_first) in [([20, 30, 10], 120), ([7, 1, 1], 14)] {
+        let broker = Broker::start().await;
+        broker.topic("orders", &[(0, 4), (0, 6)]);
+        broker.commit("enrich", "orders", 0, 4);
+        broker.commit("enrich", "orders", 1, 6);
+        let mut watcher =
+            Watcher::asking(vec![question("p", &broker.address, ask(&["orders"], "enrich"))]);
+        watcher.until_backlog("p", 0).await;
+        broker.state().bursts.extend(bursts);
+        let seen = watcher.until("p", |seen| queue_backlog(seen) != 0).await;
+        assert_eq!(queue_backlog(&seen), seen_first);
+        watcher.observe.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_deleted_before_it_was_read_is_not_waiting() {
     let broker = Broker::start().await;
     broker.topic("orders", &[(70, 100), (0, 10), (90, 95)]);
