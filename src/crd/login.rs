@@ -243,6 +243,9 @@ pub struct OAuth2 {
 /// A Redis.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rules::rule("!(has(self.sentinel) && has(self.cluster) && self.cluster)", rules::SENTINEL_OR_CLUSTER),
+]))]
 pub struct Redis {
     /// `host:port` of the server, or of the sentinels, or of some nodes of the cluster.
     #[schemars(

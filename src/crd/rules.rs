@@ -34,6 +34,12 @@ pub(super) const NAME_WITH_PASSWORD: &str = "usernameSecretRef and passwordSecre
 /// Message of the rule on the ways to log in to an HTTP server.
 pub(super) const ONE_LOGIN: &str =
     "at most one of usernameSecretRef, tokenSecretRef, oauth2 may be set";
+/// Message of the rule on what of Redis is read.
+pub(super) const LIST_OR_STREAM: &str = "exactly one of list, stream must be set";
+/// Message of the rule on groups of Redis.
+pub(super) const GROUP_WITH_STREAM: &str = "group goes with stream";
+/// Message of the rule on what stands at the addresses of a Redis.
+pub(super) const SENTINEL_OR_CLUSTER: &str = "a Redis is behind sentinels or a cluster, not both";
 /// Message of the rule on SASL.
 pub(super) const SASL_LOGIN: &str = "this mechanism needs usernameSecretRef and passwordSecretRef";
 /// Message of the rule on a cluster-wide connection's Secrets.

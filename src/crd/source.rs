@@ -212,8 +212,8 @@ pub struct Rabbitmq {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    rules::rule(rules::exactly_one(&["list", "stream"]), "exactly one of list, stream must be set"),
-    rules::rule("!has(self.group) || has(self.stream)", "group goes with stream"),
+    rules::rule(rules::exactly_one(&["list", "stream"]), rules::LIST_OR_STREAM),
+    rules::rule("!has(self.group) || has(self.stream)", rules::GROUP_WITH_STREAM),
 ]))]
 pub struct Redis {
     /// The connection to use.

@@ -24,6 +24,7 @@ pub mod kafka;
 pub mod prometheus;
 pub mod http;
 pub mod external;
+pub mod redis;
 
 pub use board::Polls;
 pub use error::Error;
@@ -56,6 +57,8 @@ pub enum Address {
     Http(http::Address),
     /// A scaler of another make.
     External(external::Address),
+    /// A Redis.
+    Redis(redis::Address),
 }
 
 impl fmt::Display for Address {
@@ -64,6 +67,7 @@ impl fmt::Display for Address {
             Self::Kafka(address) => address.fmt(f),
             Self::Prometheus(address) | Self::Http(address) => address.fmt(f),
             Self::External(address) => address.fmt(f),
+            Self::Redis(address) => address.fmt(f),
         }
     }
 }
@@ -79,6 +83,8 @@ pub enum Ask {
     Http(http::Ask),
     /// A metric of a scaler.
     External(external::Ask),
+    /// The length of a list or stream, or what a group has to do.
+    Redis(redis::Ask),
 }
 
 /// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `ca`, `cert`, `key`), read by

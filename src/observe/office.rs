@@ -16,6 +16,7 @@ use super::external::External;
 use super::http::Http;
 use super::kafka::Kafka;
 use super::prometheus::Prometheus;
+use super::redis::Redis;
 use super::visit::{Errand, Orders, Visitor, locked};
 use super::{Address, Question, Source};
 use crate::clock::Clock;
@@ -162,6 +163,7 @@ impl Observe {
             Address::Kafka(to) => self.send_out::<Kafka>(to, errand),
             Address::Prometheus(to) => self.send_out::<Prometheus>(to, errand),
             Address::External(to) => self.send_out::<External>(to, errand),
+            Address::Redis(to) => self.send_out::<Redis>(to, errand),
             Address::Http(to) => self.send_out::<Http>(to, errand),
         }
         desk

@@ -46,6 +46,7 @@ mod scaling;
 mod learning;
 mod owners;
 mod sources;
+mod beside;
 mod logins;
 mod targets;
 mod versions;

@@ -23,6 +23,7 @@ mod kafka;
 mod prometheus;
 mod http;
 mod external;
+mod redis;
 mod login;
 mod objective;
 mod pause;

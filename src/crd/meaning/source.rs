@@ -118,6 +118,7 @@ impl Reader<'_> {
                 "kafka" => written.kafka.as_ref().and_then(|kafka| self.kafka(&at, kafka)),
                 "prometheus" => written.prometheus.as_ref().map(|it| self.prometheus(&at, it)),
                 "external" => written.external.as_ref().map(|it| self.external(&at, stage, it)),
+                "redis" => written.redis.as_ref().and_then(|redis| self.redis(&at, redis)),
                 "http" => written.http.as_ref().map(|http| self.http(&at, http)),
                 _ => {
                     self.faults.push(not_yet(at));

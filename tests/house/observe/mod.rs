@@ -17,3 +17,4 @@ mod logins;
 mod prometheus;
 mod http;
 mod scaler;
+mod redis;

@@ -25,6 +25,7 @@ mod requests;
 mod recorder;
 mod kafka;
 mod daemon;
+mod debian;
 pub(crate) mod shared;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub(crate) use self::{
     certs::{Authority, Pair},
     cluster::{Cluster, ClusterOptions, Kubernetes, client, kubectl, plain_client},
     daemon::Penstock,
+    debian::{Prometheus, Redis},
     folder::fresh as fresh_folder,
     http::get as http_get,
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},

@@ -40,6 +40,23 @@ pub(super) fn kinds() -> Vec<Kind> {
                 "url": "host:1", "tls": tls(), "usernameSecretRef": secret(), "passwordSecretRef": secret(),
             })],
         },
+        Kind {
+            name: "redis",
+            sources: vec![
+                json!({"connectionRef": at(), "list": "todo", "perReplica": 5}),
+                json!({"connectionRef": at(), "stream": "todo", "group": "g"}),
+            ],
+            connections: vec![
+                json!({
+                    "addresses": ["r:1"], "database": 1, "tls": tls(),
+                    "usernameSecretRef": secret(), "passwordSecretRef": secret(),
+                    "sentinel": {
+                        "master": "m", "usernameSecretRef": secret(), "passwordSecretRef": secret(),
+                    },
+                }),
+                json!({"addresses": ["r:1"], "cluster": true}),
+            ],
+        },
     ]
 }
 

@@ -18,13 +18,6 @@ pub(super) fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
                 "connectionRef": at(), "queue": "q", "vhost": "/", "excludeUnacked": true, "perReplica": 20,
             })],
         ),
-        (
-            "redis",
-            vec![
-                json!({"connectionRef": at(), "list": "todo", "perReplica": 5}),
-                json!({"connectionRef": at(), "stream": "todo", "group": "g"}),
-            ],
-        ),
         ("postgres", vec![json!({"connectionRef": at(), "query": "SELECT 1", "perReplica": 5})]),
         ("mysql", vec![json!({"connectionRef": at(), "query": "SELECT 1", "perReplica": 5})]),
         (

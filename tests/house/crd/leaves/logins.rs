@@ -91,16 +91,6 @@ pub(super) fn later_connections() -> BTreeMap<&'static str, Value> {
         put(&mut server, "/database", &json!("d"));
         server
     };
-    let mut redis = server();
-    for field in ["/host", "/port"] {
-        put(&mut redis, field, &Value::Null);
-    }
-    put(&mut redis, "/database", &json!(1));
-    put(&mut redis, "/addresses", &json!(["r:6379"]));
-    put(&mut redis, "/cluster", &json!(false));
-    let login =
-        json!({"master": "m", "usernameSecretRef": secret(), "passwordSecretRef": secret()});
-    put(&mut redis, "/sentinel", &login);
     let sqs = json!({
         "region": "eu-central-1", "endpoint": "http://x", "accessKeyIdSecretRef": secret(),
         "secretAccessKeySecretRef": secret(),
@@ -110,7 +100,6 @@ pub(super) fn later_connections() -> BTreeMap<&'static str, Value> {
         ("nats", endpoint()),
         ("postgres", server()),
         ("mysql", server()),
-        ("redis", redis),
         ("sqs", sqs),
     ])
 }

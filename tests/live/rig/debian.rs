@@ -1,0 +1,135 @@
+//! Servers that Debian packages, each alone on loopback: Prometheus and Redis. Started by the tests of the sources that read them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::process::{Process, Program};
+use super::{folder, http, ports, tool};
+
+const START: Duration = Duration::from_secs(30);
+
+/// A server of the unpacked packages, with their libraries.
+fn program(path: &str) -> Result<Program> {
+    let library = tool("debian/usr/lib")?;
+    let machine = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let libraries = library.join(machine).display().to_string();
+    Ok(Program::new(tool(&format!("debian/usr/bin/{path}"))?).env("LD_LIBRARY_PATH", libraries))
+}
+
+/// A Prometheus that scrapes one exporter each second.
+pub(crate) struct Prometheus {
+    port: u16,
+    process: Process,
+}
+
+impl Prometheus {
+    /// Starts it, and waits until it is ready.
+    pub(crate) async fn start(exporter: u16) -> Result<Self> {
+        let folder = folder::fresh("prometheus")?;
+        let port = ports::free()?;
+        let config = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+             scrape_configs:\n\
+             - {{job_name: queues, static_configs: [{{targets: [\"127.0.0.1:{exporter}\"]}}]}}\n"
+        );
+        let file: PathBuf = folder.join("prometheus.yml");
+        fs::write(&file, config).context("write prometheus.yml")?;
+        let program = program("prometheus")?.args([
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", folder.join("data").display()),
+            format!("--web.listen-address=127.0.0.1:{port}"),
+        ]);
+        let prometheus = Self { port, process: Process::start("prometheus", program, &folder)? };
+        prometheus.ready().await?;
+        Ok(prometheus)
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        let ready = async || {
+            let (code, body) = http::get(self.port, "/-/ready").await?;
+            anyhow::ensure!(code == 200, "/-/ready answers {code}: {body}");
+            Ok(())
+        };
+        self.process.ready(START, ready).await
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// A Redis, a sentinel or a node of a cluster, as the arguments say.
+pub(crate) struct Redis {
+    pub(crate) port: u16,
+    process: Process,
+}
+
+impl Redis {
+    /// Starts a server, and waits until it answers.
+    pub(crate) async fn start(arguments: &[&str]) -> Result<Self> {
+        Self::run(arguments, None).await
+    }
+
+    /// Starts a sentinel that watches a master called `orders`.
+    pub(crate) async fn sentinel(master: u16) -> Result<Self> {
+        let config = format!(
+            "sentinel monitor orders 127.0.0.1 {master} 1\n\
+             sentinel down-after-milliseconds orders 1000\n\
+             sentinel failover-timeout orders 3000\n"
+        );
+        Self::run(&["--sentinel"], Some(&config)).await
+    }
+
+    async fn run(arguments: &[&str], config: Option<&str>) -> Result<Self> {
+        let folder = folder::fresh("redis")?;
+        let port = ports::free()?;
+        let mut program = program("redis-server")?.in_folder(&folder);
+        if let Some(config) = config {
+            let file = folder.join("sentinel.conf");
+            fs::write(&file, config).context("write sentinel.conf")?;
+            program = program.arg(file.display().to_string());
+        }
+        program = program.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        if config.is_none() {
+            program = program.args(["--save", "", "--appendonly", "no"]);
+        }
+        let program = program.args(arguments.iter().copied());
+        let redis = Self { port, process: Process::start("redis", program, &folder)? };
+        let ready = async || {
+            let mut connection = redis.connection().await?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await.context("PING")?;
+            Ok(())
+        };
+        redis.process.ready(START, ready).await?;
+        Ok(redis)
+    }
+
+    async fn connection(&self) -> Result<redis::aio::MultiplexedConnection> {
+        let client = redis::Client::open(format!("redis://{}", self.address()))?;
+        client.get_multiplexed_async_connection().await.context("connect to redis")
+    }
+
+    /// Gives it a command.
+    pub(crate) async fn tell(&self, words: &str) -> Result<redis::Value> {
+        let mut words = words.split(' ');
+        let mut cmd = redis::cmd(words.next().unwrap_or_default());
+        cmd.arg(words.collect::<Vec<_>>());
+        cmd.query_async(&mut self.connection().await?).await.context("ask redis")
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+}
