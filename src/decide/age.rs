@@ -49,6 +49,9 @@ pub(super) struct Trace {
     unclaimed: u64,
     /// When the topic was last seen recreated.
     recreated: Option<Timestamp>,
+    /// Are its counters reckoned from a depth, and no source's own?
+    #[serde(default)]
+    pub(super) is_reckoned: bool,
     /// A reading in which offsets went backwards; until a second one agrees nothing is concluded from it.
     suspect: Option<Timestamp>,
 }

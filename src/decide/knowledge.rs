@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::age::{Age, Trace};
 use super::arrivals::{Arrivals, is_above, is_below};
 use super::demand::{self, Load, Means};
-use super::evidence::{Evidence, Trust, float, lag};
+use super::depth::Look;
+use super::evidence::{Evidence, Seen, Trust, float, lag};
 use super::flow::Passed;
 use super::idle::{self, Work};
 use super::memory::{ByName, StageMemory};
@@ -17,7 +18,7 @@ use super::pipeline::{OnSilence, Stage};
 use super::plan::Signals;
 use super::rate::{self, COMMITS};
 use super::skew::Skew;
-use super::snapshot::{Recalled, Workload};
+use super::snapshot::{Queue, Reading, Recalled, Target, Value, Workload};
 use super::stage::Turn;
 use super::window::Window;
 use super::writes::{Move, later, span};
@@ -32,6 +33,13 @@ const SUDDEN: f64 = 1.1;
 /// And the mean of the last so many seconds when it is so much below.
 const FALLEN: f64 = 0.7;
 const RECENT: f64 = 20.0;
+/// A queue that has counted so lately is not reckoned.
+const COUNTED: Duration = Duration::from_mins(10);
+/// While arrivals cannot be seen, half as much is believed after this long at least, and so slowly that a count that turns out too low
+/// uses up no more than this share of the objective until more pods are there; it takes so many seconds to notice.
+const HALF_LIFE: f64 = 120.0;
+const RISKED: f64 = 0.5;
+const NOTICED: f64 = 15.0;
 
 /// What is known of a stage at this instant.
 #[derive(Debug, Clone)]
@@ -198,6 +206,16 @@ impl Known {
     }
 }
 
+/// Does this queue tell its depth, and count nothing?
+fn is_depth_alone(queue: &Queue) -> bool {
+    queue.partitions.is_empty() && (queue.arrived.is_none() || queue.served.is_none())
+}
+
+/// Is this a source of which the depth is all there is?
+fn tells_depth_alone(seen: &Seen<'_>) -> bool {
+    seen.queue().is_some_and(is_depth_alone)
+}
+
 /// What came to each partition of all queues lately; nothing where work splits at will.
 fn came_each(traces: &ByName<Trace>, evidence: &Evidence<'_>) -> Vec<f64> {
     if !evidence.is_partitioned() {
@@ -225,12 +243,23 @@ impl StageMemory {
     }
 
     /// Takes in what the sources say, and distrusts what went backwards.
-    pub(super) fn read(&mut self, evidence: &mut Evidence<'_>, at: Timestamp) {
+    pub(super) fn read(
+        &mut self,
+        stage: &Stage,
+        evidence: &mut Evidence<'_>,
+        target: &Target,
+        at: Timestamp,
+    ) {
         let names = || evidence.sources.iter().map(|seen| &*seen.source.name);
         self.traces.keep(|known| names().any(|name| name == known));
+        self.reckon(stage, evidence, target);
         for seen in &mut evidence.sources {
             let (Some(reading), Some(queue)) = (seen.reading, seen.queue()) else { continue };
-            let mut trace = self.traces.take(&seen.source.name).unwrap_or_default();
+            if is_depth_alone(queue) {
+                continue;
+            }
+            let known = self.traces.take(&seen.source.name);
+            let mut trace = known.filter(|trace| !trace.is_reckoned).unwrap_or_default();
             trace.push(reading, queue, seen.trust != Trust::AtLeast);
             if trace.is_suspect() {
                 seen.suspect();
@@ -241,6 +270,55 @@ impl StageMemory {
         if evidence.is_fresh() {
             self.seen_since.get_or_insert(at);
         }
+    }
+
+    /// Reckons what came and was taken where every queue of the stage tells its depth alone; all of them are taken together, since the
+    /// same pods serve them, and stand in the record under the name of the first. Beside a queue that counts, depth is backlog only.
+    fn reckon(&mut self, stage: &Stage, evidence: &Evidence<'_>, target: &Target) {
+        let queues = || evidence.sources.iter().filter(|seen| seen.queue().is_some());
+        let Target::Seen(workload) = target else { return };
+        let (Some(first), Some(objective)) = (queues().next(), stage.max_delay) else { return };
+        let Some(newest) = queues().filter_map(|seen| seen.reading).map(|it| it.at).max() else {
+            return;
+        };
+        let is_whole = |seen: &Seen<'_>| seen.trust == Trust::Fresh && tells_depth_alone(seen);
+        let is_read = evidence.sources.iter().all(|seen| seen.reading.is_some());
+        if !is_read || !queues().all(is_whole) || queues().any(|seen| self.counted_lately(seen)) {
+            return;
+        }
+        let startup = self.pods.startup() + self.pods.rebalance();
+        let window = Window::first(self.pods.startup(), self.pods.rebalance()).as_secs_f64();
+        let slowly = std::f64::consts::LN_2 * (startup + NOTICED) * window;
+        let look = Look {
+            at: newest,
+            depth: evidence.lag().unwrap_or(0),
+            queues: u32::try_from(queues().count()).unwrap_or(u32::MAX),
+            pods: workload.ready,
+            told: self.rate.known(),
+            half_life: HALF_LIFE.max(slowly / (RISKED * objective.as_secs_f64()).max(1.0)),
+        };
+        let tally = self.tally.get_or_insert_default();
+        let (arrived, served) = tally.count(&look);
+        self.rate.reckoned(tally.rate(), tally.hunch());
+        let queue = Queue {
+            backlog: look.depth,
+            arrived: Some(arrived),
+            served: Some(served),
+            ..Queue::default()
+        };
+        let name = &first.source.name;
+        let mut trace =
+            self.traces.take(name).filter(|trace| trace.is_reckoned).unwrap_or_default();
+        trace.is_reckoned = true;
+        trace.push(&Reading { at: newest, value: Value::Queue(queue.clone()) }, &queue, true);
+        self.traces.put(name, trace);
+    }
+
+    /// Has this queue counted what comes and goes a while ago? Then it will again.
+    fn counted_lately(&self, seen: &Seen<'_>) -> bool {
+        let trace = self.trace(&seen.source.name).filter(|trace| !trace.is_reckoned);
+        let read = trace.and_then(|trace| trace.commits().0);
+        read.zip(seen.reading).is_some_and(|(read, now)| span(read, now.at) < COUNTED)
     }
 
     /// Learns from the pods and the work they did.
@@ -267,7 +345,11 @@ impl StageMemory {
 
     fn work(&self, turn: &Turn<'_>, workload: &Workload, interval: Duration) -> rate::Work {
         let evidence = &turn.evidence;
-        let traces = || evidence.sources.iter().filter_map(|seen| self.trace(&seen.source.name));
+        // What was reckoned from a rate teaches none.
+        let traces = || {
+            let each = evidence.sources.iter().filter_map(|seen| self.trace(&seen.source.name));
+            each.filter(|trace| !trace.is_reckoned)
+        };
         let gap = traces().map(Trace::commit_gap).max().unwrap_or_default();
         let standing = (2 * evidence.poll()).max(gap.mul_f64(1.5)).max(Duration::from_secs(4));
         let (all, waiting) = traces().fold((0_u32, 0_u32), |(all, waiting), trace| {
@@ -292,18 +374,25 @@ impl StageMemory {
             served: traces().map(Trace::served).fold(0, u64::saturating_add),
             interval,
             poll: evidence.poll(),
-            // A pod is without work only if all its partitions are: with fewer idle ones than that, every pod is busy.
-            is_busy: 0 < pods && all - waiting < all / pods,
+            is_busy: 0 < pods
+                && if evidence.is_partitioned() {
+                    // A pod is without work only if all its partitions are: with fewer idle ones than that, every pod is busy.
+                    all - waiting < all / pods
+                } else {
+                    // Every pod takes what comes next; but what is counted as waiting may be in its hands.
+                    0 < all && waiting == all && u64::from(pods) < evidence.lag().unwrap_or(0)
+                },
             consumers,
         }
     }
 
     /// Is there work? While awake, what came has been answered for.
     pub(super) fn look(&mut self, turn: &Turn<'_>, asleep: bool, after: Duration) -> Option<Work> {
-        let work =
-            turn.evidence.sources.iter().find_map(|seen| {
-                idle::work(seen, self.traces.get(&seen.source.name), asleep, after)
-            });
+        let work = turn.evidence.sources.iter().find_map(|seen| {
+            // What is only reckoned to arrive keeps nobody awake.
+            let trace = self.traces.get(&seen.source.name).filter(|it| !it.is_reckoned);
+            idle::work(seen, trace, asleep, after)
+        });
         if !asleep {
             self.traces.values_mut().for_each(Trace::claim);
         }
@@ -379,7 +468,8 @@ impl StageMemory {
                 Trust::Old => (came - speed).max(0.0) * age.as_secs_f64(),
                 Trust::Fresh | Trust::AtLeast | Trust::Nothing => 0.0,
             };
-            let behind = self.trace(&seen.source.name).map_or(Duration::ZERO, Trace::since_commit);
+            let trace = self.trace(&seen.source.name).filter(|trace| !trace.is_reckoned);
+            let behind = trace.map_or(Duration::ZERO, Trace::since_commit);
             let commits = queue.commit_interval.unwrap_or(COMMITS);
             let taken = speed * behind.min(commits.saturating_mul(2)).as_secs_f64();
             let waiting = (float(lag(queue)) - taken).max(0.0) + coasted;

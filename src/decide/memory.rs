@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::age::Trace;
 use super::anomaly::Anomalies;
 use super::blind::Blind;
+use super::depth::Tally;
 use super::effect::Effect;
 use super::fleet::{Fleet, Voice};
 use super::flow::Selectivity;
@@ -57,6 +58,9 @@ pub(super) struct StageMemory {
     pub(super) seen_since: Option<Timestamp>,
     /// How each queue moved, by the name of its source.
     pub(super) traces: ByName<Trace>,
+    /// What is reckoned where queues tell their depth alone.
+    #[serde(default)]
+    pub(super) tally: Option<Box<Tally>>,
     /// What one replica gets through.
     pub(super) rate: Rate,
     /// How unevenly the work falls on partitions.
@@ -220,6 +224,7 @@ impl PipelineMemory {
     fn weight(&self) -> usize {
         let stage = |stage: &StageMemory| {
             stage.traces.weight(Trace::weight)
+                + stage.tally.as_ref().map_or(0, |_| size_of::<Tally>())
                 + stage.rate.weight()
                 + stage.skew.weight()
                 + stage.stuck.weight()

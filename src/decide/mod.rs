@@ -21,6 +21,7 @@ mod evidence;
 mod part;
 mod age;
 mod arrivals;
+mod depth;
 mod rate;
 mod skew;
 mod slack;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::age::Consumer;
+use super::depth::Guess;
 use super::writes::{later, span};
 
 /// After a change of pods nothing is learned for this long: caches are cold and the group is still sorting itself out.
@@ -90,6 +91,17 @@ impl Rate {
         {
             self.learned = Some(rate);
             self.samples = samples;
+        }
+    }
+
+    /// What was reckoned from the depth of a queue that counts nothing: the rate once it is known, and until then what may be tried.
+    pub(super) fn reckoned(&mut self, rate: Option<Guess>, hunch: Option<f64>) {
+        if let Some(Guess { mean, variance }) = rate {
+            self.learned = Some(mean);
+            self.variance = variance / (mean * mean);
+            self.samples = self.samples.max(YOUNG);
+        } else {
+            self.shown = hunch;
         }
     }
 

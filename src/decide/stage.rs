@@ -130,7 +130,7 @@ impl Turn<'_> {
     /// The stage's turn.
     pub(super) fn take(&mut self, memory: &mut StageMemory) -> Answer {
         memory.start(self.stage, self.recalled);
-        memory.read(&mut self.evidence, self.at);
+        memory.read(self.stage, &mut self.evidence, self.target, self.at);
         let workload = match self.target {
             Target::Unseen => return self.without_target(memory, Reason::TargetUnseen),
             Target::Unusable(why) => {

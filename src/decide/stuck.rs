@@ -72,7 +72,9 @@ impl Stuck {
         let working = *self.working.get_or_insert(at);
         let mut found = Vec::new();
         for (place, seen) in evidence.sources.iter().enumerate() {
-            let trace = traces.get(&seen.source.name).filter(|trace| trace.counts());
+            // Where the work done is only reckoned, nobody sees it stand still.
+            let trace = traces.get(&seen.source.name);
+            let trace = trace.filter(|trace| trace.counts() && !trace.is_reckoned);
             // What cannot be read now is as it was.
             if let (Some(trace), Trust::Fresh, Ok(number)) =
                 (trace, seen.trust, u8::try_from(place))

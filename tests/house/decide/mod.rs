@@ -18,3 +18,4 @@ mod fleet;
 mod flow;
 mod laws;
 mod hpa;
+mod depth;
