@@ -28,11 +28,18 @@ pub(super) fn detail(error: &(dyn std::error::Error + 'static)) -> String {
     line(&chain(error).last().map(ToString::to_string).unwrap_or_default())
 }
 
-/// An error and its causes, outermost first. What an I/O error wraps is a cause, too, though `source` leaps over it.
+/// A cause behind a pointer, as the redis crate keeps it.
+type Shared = Arc<dyn std::error::Error + Send + Sync>;
+
+/// An error and its causes, outermost first. What an I/O error wraps is a cause, too, though `source` leaps over it; so is what a pointer
+/// leads to.
 fn chain<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |cause| {
+        if let Some(shared) = cause.downcast_ref::<Shared>() {
+            return Some(&**shared);
+        }
         let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         wrapped
             .map(|inner| -> &(dyn std::error::Error + 'static) { inner })

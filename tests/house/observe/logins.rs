@@ -18,7 +18,7 @@ use super::contract::Behind;
 use super::line::Line;
 use super::rig::*;
 
-fn keys(pairs: &[(&'static str, &str)]) -> Arc<Credentials> {
+pub(super) fn keys(pairs: &[(&'static str, &str)]) -> Arc<Credentials> {
     let mut keys = Credentials::default();
     for (usage, text) in pairs {
         keys.put(usage, text.as_bytes().to_vec());
@@ -127,7 +127,7 @@ async fn a_rotated_secret_takes_over_when_it_is_good_and_not_before() {
 }
 
 /// An authority, and a certificate and key it has signed for `localhost`.
-fn signed() -> (String, String, KeyPair) {
+pub(super) fn signed() -> (String, String, KeyPair) {
     let mut root = CertificateParams::new(vec![]).unwrap();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
@@ -141,21 +141,7 @@ fn signed() -> (String, String, KeyPair) {
 async fn tls_is_mutual_where_the_server_asks_for_a_certificate() {
     let server = server("Bearer t").await;
     let (ca, cert, key) = signed();
-    let pem = |text: &str| rustls_pem(text);
-    let mut roots = RootCertStore::empty();
-    roots.add(pem(&ca)).unwrap();
-    let provider = Arc::new(default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .unwrap();
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![pem(&cert)], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
-        .unwrap();
-    let line = Line::to(server.web.address, Some(TlsAcceptor::from(Arc::new(config)))).await;
+    let line = Line::to(server.web.address, Some(mutual(&ca, &cert, &key))).await;
     let mut address = server.address();
     address.url = format!("https://localhost:{}", line.address.port());
     address.login = Login::Bearer;
@@ -175,6 +161,25 @@ async fn tls_is_mutual_where_the_server_asks_for_a_certificate() {
         watcher.until("a", |seen| label(seen) == wished).await;
         watcher.observe.shutdown().await;
     }
+}
+
+/// What asks every caller for a certificate of the same authority.
+pub(super) fn mutual(ca: &str, cert: &str, key: &KeyPair) -> TlsAcceptor {
+    let mut roots = RootCertStore::empty();
+    roots.add(rustls_pem(ca)).unwrap();
+    let provider = Arc::new(default_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![rustls_pem(cert)], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 fn rustls_pem(text: &str) -> tokio_rustls::rustls::pki_types::CertificateDer<'static> {

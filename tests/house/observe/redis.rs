@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::contract::{Server, tale};
 use super::line::Line;
+use super::logins::{keys, mutual, signed};
 use super::rig::*;
 
 /// What the server knows and does.
@@ -27,6 +28,8 @@ struct Desk {
     role: Option<&'static str>,
     /// What it says to every question about a key instead.
     nonsense: Option<String>,
+    /// It hears and says nothing.
+    is_mute: bool,
     /// The password it wants.
     password: Option<String>,
     /// Where the master is, for a sentinel.
@@ -122,6 +125,7 @@ fn answer(desk: &mut Desk, words: &[String], is_in: &mut bool) -> String {
         }
         "ROLE" => {
             return match desk.role {
+                _ if desk.master.is_some() => array(&[bulk("sentinel"), array(&[bulk("m")])]),
                 Some("slave") => array(&[
                     bulk("slave"),
                     bulk("m"),
@@ -199,6 +203,9 @@ async fn serve(stream: TcpStream, desk: Arc<Mutex<Desk>>) {
     let mut is_in = false;
     while let Some(words) = command(&mut stream).await {
         let said = answer(&mut desk.lock().unwrap(), &words, &mut is_in);
+        if desk.lock().unwrap().is_mute {
+            continue;
+        }
         if stream.write_all(said.as_bytes()).await.is_err() {
             return;
         }
@@ -367,5 +374,137 @@ async fn sentinels_say_where_the_master_is_and_one_that_was_deposed_is_left() {
     assert_eq!(label(&seen), "Unreachable");
     sentinel.desk().master = Some(second.line.address.port());
     watcher.until_amount("l", 9.0).await;
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_questions_are_answered_in_one_visit_over_one_connection() {
+    let server = Redis::start().await;
+    let names: Vec<String> = (0..1000).map(|number| format!("q{number}")).collect();
+    for (size, name) in (0..).zip(&names) {
+        server.desk().keys.insert(name.clone(), ("list", size));
+    }
+    let questions = names.iter().map(|name| Question {
+        poll_interval: std::time::Duration::from_secs(2),
+        ..server.question(name, list(name))
+    });
+    let mut watcher = Watcher::asking(questions.collect());
+    assert_eq!(watcher.visited().await.len(), 1000);
+    for (size, name) in (0..).zip(&names) {
+        let seen = watcher.latest(name).unwrap();
+        assert!(seen.is_fresh() && queue(&seen).backlog == size, "{name}: {seen:?}");
+    }
+    assert_eq!(server.line.calls(), 1);
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_has_its_word() {
+    // What it says to a question about a list, and what that is called; the last is whether someone must mend it.
+    for (said, word, is_lasting) in [
+        ("-NOAUTH Authentication required.\r\n", "AuthenticationFailed", true),
+        (
+            "-NOPERM this user has no permissions to access one of the keys\r\n",
+            "AccessDenied",
+            true,
+        ),
+        ("-LOADING Redis is loading the dataset in memory\r\n", "SourceFailed", false),
+        ("-CLUSTERDOWN The cluster is down\r\n", "SourceFailed", false),
+        ("-MOVED 1234 127.0.0.1:1\r\n", "SourceFailed", false),
+        ("-ERR unknown command\r\n", "SourceFailed", false),
+        (":-5\r\n", "BadValue", false),
+        ("$-1\r\n", "BadValue", false),
+        ("$1\r\n3\r\n", "BadValue", false),
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", "Unreachable", false),
+    ] {
+        let server = Redis::start().await;
+        server.desk().nonsense = Some(said.to_owned());
+        let mut watcher = Watcher::asking(vec![server.question("l", list("l"))]);
+        let seen = watcher.until("l", |_| true).await;
+        let Observation::Failed(missing) = seen else { panic!("{said}: {seen:?}") };
+        assert_eq!(
+            (&*missing.label, missing.is_lasting),
+            (word, is_lasting),
+            "{said}: {}",
+            missing.message
+        );
+        watcher.observe.shutdown().await;
+    }
+    // Nobody is there; somebody is there and mute; a stream that is not there.
+    let server = Redis::start().await;
+    let mut nowhere = server.place();
+    nowhere.addresses = vec!["127.0.0.1:1".to_owned()];
+    let mut watcher = Watcher::asking(vec![at(nowhere, "l", list("l"))]);
+    watcher.until("l", |seen| label(seen) == "Unreachable").await;
+    watcher.observe.shutdown().await;
+    let mut watcher = Watcher::asking(vec![server.question("g", group("none"))]);
+    watcher.until("g", |seen| label(seen) == "NotFound").await;
+    server.desk().is_mute = true;
+    watcher.until("g", |seen| label(seen) == "Timeout").await;
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_mutual_and_a_strangers_authority_is_not_trusted() {
+    let server = Redis::start().await;
+    server.desk().keys.insert("l".to_owned(), ("list", 3));
+    let (ca, cert, key) = signed();
+    let line = Line::to(server.line.address, Some(mutual(&ca, &cert, &key))).await;
+    let place = |host: &str| redis::Address {
+        addresses: vec![format!("{host}:{}", line.address.port())],
+        tls: true,
+        ..server.place()
+    };
+    let asked =
+        |host: &str, credentials| Question { credentials, ..at(place(host), "l", list("l")) };
+    let key = key.serialize_pem();
+    let good = keys(&[("ca", &ca), ("cert", &cert), ("key", &key)]);
+    let mut watcher = Watcher::asking(vec![asked("localhost", Arc::clone(&good))]);
+    watcher.until_amount("l", 3.0).await;
+    watcher.observe.shutdown().await;
+    let (other, ..) = signed();
+    for (host, credentials, wished) in [
+        ("localhost", keys(&[("ca", &other), ("cert", &cert), ("key", &key)]), "TlsFailed"),
+        // The certificate is for another name.
+        ("127.0.0.1", good, "TlsFailed"),
+        ("localhost", keys(&[("ca", &ca), ("cert", &cert)]), "CredentialsInvalid"),
+        ("localhost", keys(&[("ca", "no PEM")]), "CredentialsInvalid"),
+    ] {
+        let mut watcher = Watcher::asking(vec![asked(host, credentials)]);
+        let seen = watcher.until("l", |_| true).await;
+        assert_eq!(label(&seen), wished, "{host}: {seen:?}");
+        watcher.observe.shutdown().await;
+    }
+    // The server speaks no TLS.
+    let mut plain = server.place();
+    plain.tls = true;
+    let ca = keys(&[("ca", &ca)]);
+    let mut watcher =
+        Watcher::asking(vec![Question { credentials: ca, ..at(plain, "l", list("l")) }]);
+    let seen = watcher.until("l", |_| true).await;
+    // It hangs up, as one that is going down would.
+    assert!(["TlsFailed", "Unreachable"].contains(&label(&seen)), "{seen:?}");
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_password_takes_over_when_it_is_good_and_not_before() {
+    let server = Redis::start().await;
+    server.desk().password = Some("old".to_owned());
+    server.desk().keys.insert("l".to_owned(), ("list", 3));
+    let with = |password: &str| Question {
+        credentials: keys(&[("username", "penstock"), ("password", password)]),
+        ..server.question("l", list("l"))
+    };
+    let mut watcher = Watcher::asking(vec![with("old")]);
+    watcher.until_amount("l", 3.0).await;
+    watcher.observe.ask(vec![with("new")]);
+    assert!(watcher.visits_within(POLL * 3).await > 0);
+    assert!(watcher.latest("l").unwrap().is_fresh());
+    assert_eq!(&*watcher.observe.refusal(&id("l")).unwrap().label, "AuthenticationFailed");
+    server.desk().password = Some("new".to_owned());
+    server.desk().keys.insert("l".to_owned(), ("list", 5));
+    watcher.until_amount("l", 5.0).await;
+    watcher.until("l", |_| true).await;
     watcher.observe.shutdown().await;
 }

@@ -11,12 +11,15 @@ use super::{folder, http, ports, tool};
 
 const START: Duration = Duration::from_secs(30);
 
+/// Where the libraries of the unpacked packages lie.
+pub(super) fn libraries() -> Result<String> {
+    let machine = format!("{}-linux-gnu", std::env::consts::ARCH);
+    Ok(tool("debian/usr/lib")?.join(machine).display().to_string())
+}
+
 /// A server of the unpacked packages, with their libraries.
 fn program(path: &str) -> Result<Program> {
-    let library = tool("debian/usr/lib")?;
-    let machine = format!("{}-linux-gnu", std::env::consts::ARCH);
-    let libraries = library.join(machine).display().to_string();
-    Ok(Program::new(tool(&format!("debian/usr/bin/{path}"))?).env("LD_LIBRARY_PATH", libraries))
+    Ok(Program::new(tool(&format!("debian/usr/bin/{path}"))?).env("LD_LIBRARY_PATH", libraries()?))
 }
 
 /// A Prometheus that scrapes one exporter each second.
@@ -69,26 +72,33 @@ impl Prometheus {
 /// A Redis, a sentinel or a node of a cluster, as the arguments say.
 pub(crate) struct Redis {
     pub(crate) port: u16,
+    /// What the rig itself logs in with.
+    password: Option<&'static str>,
     process: Process,
 }
 
 impl Redis {
     /// Starts a server, and waits until it answers.
     pub(crate) async fn start(arguments: &[&str]) -> Result<Self> {
-        Self::run(arguments, None).await
+        Self::run(arguments, None, None).await
     }
 
-    /// Starts a sentinel that watches a master called `orders`.
+    /// Starts a sentinel that watches a master called `orders` and asks its clients for the password `watchword`.
     pub(crate) async fn sentinel(master: u16) -> Result<Self> {
         let config = format!(
             "sentinel monitor orders 127.0.0.1 {master} 1\n\
              sentinel down-after-milliseconds orders 1000\n\
-             sentinel failover-timeout orders 3000\n"
+             sentinel failover-timeout orders 3000\n\
+             requirepass watchword\n"
         );
-        Self::run(&["--sentinel"], Some(&config)).await
+        Self::run(&["--sentinel"], Some(&config), Some("watchword")).await
     }
 
-    async fn run(arguments: &[&str], config: Option<&str>) -> Result<Self> {
+    async fn run(
+        arguments: &[&str],
+        config: Option<&str>,
+        password: Option<&'static str>,
+    ) -> Result<Self> {
         let folder = folder::fresh("redis")?;
         let port = ports::free()?;
         let mut program = program("redis-server")?.in_folder(&folder);
@@ -102,7 +112,7 @@ impl Redis {
             program = program.args(["--save", "", "--appendonly", "no"]);
         }
         let program = program.args(arguments.iter().copied());
-        let redis = Self { port, process: Process::start("redis", program, &folder)? };
+        let redis = Self { port, password, process: Process::start("redis", program, &folder)? };
         let ready = async || {
             let mut connection = redis.connection().await?;
             redis::cmd("PING").query_async::<String>(&mut connection).await.context("PING")?;
@@ -113,7 +123,8 @@ impl Redis {
     }
 
     async fn connection(&self) -> Result<redis::aio::MultiplexedConnection> {
-        let client = redis::Client::open(format!("redis://{}", self.address()))?;
+        let login = self.password.map(|it| format!(":{it}@")).unwrap_or_default();
+        let client = redis::Client::open(format!("redis://{login}{}", self.address()))?;
         client.get_multiplexed_async_connection().await.context("connect to redis")
     }
 
