@@ -40,6 +40,11 @@ pub(super) const LIST_OR_STREAM: &str = "exactly one of list, stream must be set
 pub(super) const GROUP_WITH_STREAM: &str = "group goes with stream";
 /// Message of the rule on what stands at the addresses of a Redis.
 pub(super) const SENTINEL_OR_CLUSTER: &str = "a Redis is behind sentinels or a cluster, not both";
+/// Message of the rule on queries.
+pub(super) const SQL_READS: &str =
+    "must be one statement that reads: SELECT, WITH, VALUES, TABLE or SHOW";
+/// Message of the rule on who asks a database.
+pub(super) const SQL_USER: &str = "must be set: a database asks who it is";
 /// Message of the rule on SASL.
 pub(super) const SASL_LOGIN: &str = "this mechanism needs usernameSecretRef and passwordSecretRef";
 /// Message of the rule on a cluster-wide connection's Secrets.

@@ -2,6 +2,9 @@
 //! is none becomes an error here and never a zero.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::Error;
 use crate::decide::{Queue, Value};
@@ -10,6 +13,8 @@ use crate::decide::{Queue, Value};
 const LARGEST: f64 = 9_007_199_254_740_992.0;
 /// So much of an answer that is no number is shown.
 const SHOWN: usize = 64;
+/// A time that lies no further ahead than this is now: clocks differ.
+const AHEAD: Duration = Duration::from_mins(1);
 
 /// What a number counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +47,18 @@ impl Unit {
             }
         })
     }
+}
+
+/// The number that a text stands for: itself, or the age in seconds of a time (RFC 3339).
+pub(super) fn number(text: &str, now: Timestamp) -> Option<f64> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| Some(age(text.parse().ok()?, now)))
+}
+
+/// How old a time is, in seconds; negative when it lies ahead by more than clocks differ.
+pub(super) fn age(time: Timestamp, now: Timestamp) -> f64 {
+    let age = now.duration_since(time).as_secs_f64();
+    if -AHEAD.as_secs_f64() <= age { age.max(0.0) } else { age }
 }
 
 /// The error of an answer that is no count; shown cut short.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -17,9 +16,6 @@ use super::figure::{Unit, unusable};
 use super::web::{AT_ONCE, Web, refused};
 use super::{Answer, Asked, Credentials, Error, Source};
 use crate::clock::Clock;
-
-/// A time that lies no further ahead than this is now: clocks differ.
-const AHEAD: Duration = Duration::from_mins(1);
 
 /// What to read: a number in a document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,15 +127,10 @@ impl Http {
 fn number(value: &Json, now: Timestamp) -> Option<f64> {
     let text = match value {
         Json::Number(number) => return number.as_f64(),
-        Json::String(text) => text.trim(),
+        Json::String(text) => text,
         Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => return None,
     };
-    if let Ok(number) = text.parse() {
-        return Some(number);
-    }
-    let time: Timestamp = text.parse().ok()?;
-    let age = now.duration_since(time).as_secs_f64();
-    if age < 0.0 && -AHEAD.as_secs_f64() <= age { Some(0.0) } else { Some(age) }
+    super::figure::number(text, now)
 }
 
 /// How errors call a document.

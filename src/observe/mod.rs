@@ -25,6 +25,7 @@ pub mod prometheus;
 pub mod http;
 pub mod external;
 pub mod redis;
+pub mod sql;
 
 pub use board::Polls;
 pub use error::Error;
@@ -59,6 +60,8 @@ pub enum Address {
     External(external::Address),
     /// A Redis.
     Redis(redis::Address),
+    /// A database.
+    Sql(sql::Address),
 }
 
 impl fmt::Display for Address {
@@ -68,6 +71,7 @@ impl fmt::Display for Address {
             Self::Prometheus(address) | Self::Http(address) => address.fmt(f),
             Self::External(address) => address.fmt(f),
             Self::Redis(address) => address.fmt(f),
+            Self::Sql(address) => address.fmt(f),
         }
     }
 }
@@ -85,6 +89,8 @@ pub enum Ask {
     External(external::Ask),
     /// The length of a list or stream, or what a group has to do.
     Redis(redis::Ask),
+    /// A number in a database.
+    Sql(sql::Ask),
 }
 
 /// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `ca`, `cert`, `key`), read by

@@ -17,6 +17,7 @@ use super::http::Http;
 use super::kafka::Kafka;
 use super::prometheus::Prometheus;
 use super::redis::Redis;
+use super::sql::Sql;
 use super::visit::{Errand, Orders, Visitor, locked};
 use super::{Address, Question, Source};
 use crate::clock::Clock;
@@ -164,6 +165,7 @@ impl Observe {
             Address::Prometheus(to) => self.send_out::<Prometheus>(to, errand),
             Address::External(to) => self.send_out::<External>(to, errand),
             Address::Redis(to) => self.send_out::<Redis>(to, errand),
+            Address::Sql(to) => self.send_out::<Sql>(to, errand),
             Address::Http(to) => self.send_out::<Http>(to, errand),
         }
         desk

@@ -47,6 +47,8 @@ mod learning;
 mod owners;
 mod sources;
 mod beside;
+mod databases;
+mod examples;
 mod logins;
 mod targets;
 mod versions;

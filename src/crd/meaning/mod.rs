@@ -24,6 +24,7 @@ mod prometheus;
 mod http;
 mod external;
 mod redis;
+mod sql;
 mod login;
 mod objective;
 mod pause;

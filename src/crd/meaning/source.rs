@@ -11,6 +11,7 @@ use crate::crd::quantity::{ABOVE_ZERO, NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::source::{KINDS, Kinds, Source as Written};
 use crate::decide::{QuestionId, Source};
+use crate::observe::sql::Engine;
 use crate::observe::{Address, Ask, Unit};
 
 /// How often a kind is asked when nobody says, where each question costs the server some work.
@@ -118,6 +119,10 @@ impl Reader<'_> {
                 "kafka" => written.kafka.as_ref().and_then(|kafka| self.kafka(&at, kafka)),
                 "prometheus" => written.prometheus.as_ref().map(|it| self.prometheus(&at, it)),
                 "external" => written.external.as_ref().map(|it| self.external(&at, stage, it)),
+                "postgres" => {
+                    written.postgres.as_ref().map(|it| self.sql(&at, Engine::Postgres, it))
+                }
+                "mysql" => written.mysql.as_ref().map(|it| self.sql(&at, Engine::Mysql, it)),
                 "redis" => written.redis.as_ref().and_then(|redis| self.redis(&at, redis)),
                 "http" => written.http.as_ref().map(|http| self.http(&at, http)),
                 _ => {

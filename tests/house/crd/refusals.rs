@@ -46,12 +46,21 @@ fn what_the_contract_shows_is_accepted() {
 #[test]
 fn every_example_is_accepted_without_a_warning() {
     let folder = format!("{}/deploy/examples", env!("CARGO_MANIFEST_DIR"));
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_dir() {
-            // The simulator's scenarios, which are no manifests.
-            continue;
+    let within = |folder: &std::path::Path| -> Vec<_> {
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect()
+    };
+    let mut files = Vec::new();
+    for path in within(folder.as_ref()) {
+        if !path.is_dir() {
+            files.push(path);
+        } else if !path.ends_with("scenarios") {
+            // The simulator's scenarios are no manifests, and words are none.
+            files.extend(
+                within(&path).into_iter().filter(|it| it.extension() != Some("md".as_ref())),
+            );
         }
+    }
+    for path in files {
         let documents: Vec<Value> =
             serde_saphyr::from_multiple(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let neighbours = Neighbours::of(&documents);

@@ -18,6 +18,10 @@ use super::webs::Web;
 pub(super) trait Server {
     async fn start() -> Self;
     fn address(&self) -> Address;
+    /// As whom to ask.
+    fn credentials(&self) -> Arc<Credentials> {
+        Arc::default()
+    }
     /// How to ask for the backlog of a queue.
     fn ask(&self, queue: &str) -> Ask;
     /// Makes the queue if need be, and its backlog this large.
@@ -280,7 +284,7 @@ pub(super) async fn tale<S: Server>() {
         id: id(name),
         poll_interval: POLL,
         address: server.address(),
-        credentials: Arc::new(Credentials::default()),
+        credentials: server.credentials(),
         ask: server.ask(queue),
     };
     for (queue, backlog) in [("three", 3), ("one", 1), ("two", 2)] {

@@ -18,3 +18,4 @@ mod prometheus;
 mod http;
 mod scaler;
 mod redis;
+mod sql;

@@ -26,6 +26,7 @@ mod recorder;
 mod kafka;
 mod daemon;
 mod debian;
+mod databases;
 pub(crate) mod shared;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub(crate) use self::{
     certs::{Authority, Pair},
     cluster::{Cluster, ClusterOptions, Kubernetes, client, kubectl, plain_client},
     daemon::Penstock,
+    databases::{Mariadb, Postgres},
     debian::{Prometheus, Redis},
     folder::fresh as fresh_folder,
     http::get as http_get,

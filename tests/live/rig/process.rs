@@ -54,8 +54,17 @@ impl Program {
 
     /// Runs it to its end. Its output, or an error with what it said.
     pub(crate) async fn run(&self) -> Result<String> {
+        self.fed(Stdio::null()).await
+    }
+
+    /// The same, fed with a file.
+    pub(crate) async fn run_on(&self, file: &Path) -> Result<String> {
+        self.fed(fs::File::open(file).context("open its input")?.into()).await
+    }
+
+    async fn fed(&self, input: Stdio) -> Result<String> {
         let mut command = tokio::process::Command::new(&self.path);
-        command.args(&self.arguments).kill_on_drop(true).stdin(Stdio::null());
+        command.args(&self.arguments).kill_on_drop(true).stdin(input);
         command.envs(self.environment.iter().cloned());
         if let Some(folder) = &self.folder {
             command.current_dir(folder);

@@ -57,6 +57,8 @@ pub(super) fn kinds() -> Vec<Kind> {
                 json!({"addresses": ["r:1"], "cluster": true}),
             ],
         },
+        Kind { name: "postgres", sources: queries(), connections: databases() },
+        Kind { name: "mysql", sources: queries(), connections: databases() },
     ]
 }
 
@@ -66,6 +68,18 @@ fn secret() -> Value {
 
 fn tls() -> Value {
     json!({"caSecretRef": secret(), "certSecretRef": secret(), "keySecretRef": secret()})
+}
+
+fn queries() -> Vec<Value> {
+    let at = json!({"kind": "Connection", "name": "events"});
+    vec![json!({"connectionRef": at, "query": "SELECT count(*) FROM todo", "perReplica": 5})]
+}
+
+fn databases() -> Vec<Value> {
+    vec![json!({
+        "host": "db", "port": 1, "database": "d", "tls": tls(), "usernameSecretRef": secret(),
+        "passwordSecretRef": secret(),
+    })]
 }
 
 /// Every way to log in to an HTTP server.

@@ -18,8 +18,6 @@ pub(super) fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
                 "connectionRef": at(), "queue": "q", "vhost": "/", "excludeUnacked": true, "perReplica": 20,
             })],
         ),
-        ("postgres", vec![json!({"connectionRef": at(), "query": "SELECT 1", "perReplica": 5})]),
-        ("mysql", vec![json!({"connectionRef": at(), "query": "SELECT 1", "perReplica": 5})]),
         (
             "nats",
             vec![json!({"connectionRef": at(), "stream": "s", "consumer": "c", "perReplica": 5})],

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::put;
 use super::Changes;
 
 /// The parts of a login that work: what is changed of the contract's Connection.
@@ -83,23 +82,9 @@ pub(super) fn later_connections() -> BTreeMap<&'static str, Value> {
     let tls =
         || json!({"caSecretRef": secret(), "certSecretRef": secret(), "keySecretRef": secret()});
     let endpoint = || json!({"url": "x://y", "tls": tls(), "usernameSecretRef": secret(), "passwordSecretRef": secret()});
-    let server = || {
-        let mut server = endpoint();
-        put(&mut server, "/url", &Value::Null);
-        put(&mut server, "/host", &json!("db"));
-        put(&mut server, "/port", &json!(5432));
-        put(&mut server, "/database", &json!("d"));
-        server
-    };
     let sqs = json!({
         "region": "eu-central-1", "endpoint": "http://x", "accessKeyIdSecretRef": secret(),
         "secretAccessKeySecretRef": secret(),
     });
-    BTreeMap::from([
-        ("rabbitmq", endpoint()),
-        ("nats", endpoint()),
-        ("postgres", server()),
-        ("mysql", server()),
-        ("sqs", sqs),
-    ])
+    BTreeMap::from([("rabbitmq", endpoint()), ("nats", endpoint()), ("sqs", sqs)])
 }

@@ -1,0 +1,82 @@
+//! The examples of deploy/examples, applied as they are printed but for their namespace and the address of the server; the stages reach the
+//! counts that their READMEs state.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::rig::{Postgres, Redis};
+use crate::scene::{SOON, Scene};
+
+/// Applies the manifests of an example, with words of it replaced.
+async fn apply(scene: &Scene, example: &str, replaced: &[(&str, String)]) -> Result<()> {
+    let path = format!("{}/deploy/examples/{example}/pipeline.yaml", env!("CARGO_MANIFEST_DIR"));
+    let mut text = std::fs::read_to_string(&path).context(path)?;
+    for (old, new) in replaced {
+        anyhow::ensure!(text.contains(old), "{example} does not say {old}");
+        text = text.replace(old, new);
+    }
+    for mut object in serde_saphyr::from_multiple::<Value>(&text)? {
+        object["metadata"]["namespace"] = json!(scene.namespace);
+        scene.create(object).await?;
+    }
+    Ok(())
+}
+
+async fn secret(scene: &Scene, name: &str, data: Value) -> Result<()> {
+    scene
+        .create(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
+        }))
+        .await
+}
+
+#[tokio::test]
+async fn the_example_of_redis_reaches_its_counts() -> Result<()> {
+    let server = Redis::start(&[]).await?;
+    let allowed = "~pictures ~resized +llen +type +scard +zcard +hlen +xinfo +role +ping";
+    server.tell(&format!("ACL SETUSER penstock on >s3cret {allowed}")).await?;
+    server.tell("XGROUP CREATE resized index 0 MKSTREAM").await?;
+    for number in 0..120 {
+        server.tell(&format!("LPUSH pictures {number}")).await?;
+    }
+    for _ in 0..40 {
+        server.tell("XADD resized * picture p").await?;
+    }
+    let scene = Scene::open("example-redis").await?;
+    secret(&scene, "penstock-redis", json!({"username": "penstock", "password": "s3cret"})).await?;
+    for name in ["resize", "index"] {
+        scene.deployment(name, 0).await?;
+    }
+    apply(&scene, "redis", &[("redis.shop:6379", server.address())]).await?;
+    assert_eq!(scene.until_moved(("resize", 0, 12), SOON).await?, [12]);
+    assert_eq!(scene.until_moved(("index", 0, 2), SOON).await?, [2]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_postgres_reaches_its_count() -> Result<()> {
+    let server = Postgres::start().await?;
+    server
+        .tell(
+            "CREATE TABLE invoices (id bigserial PRIMARY KEY, state text NOT NULL, created timestamptz NOT NULL DEFAULT now());
+             CREATE INDEX ON invoices (state, created);
+             CREATE ROLE penstock LOGIN PASSWORD 's3cret';
+             GRANT SELECT ON invoices TO penstock;
+             INSERT INTO invoices (state, created) SELECT 'waiting', now() - n * interval '3 s' FROM generate_series(1, 35) n",
+        )
+        .await?;
+    let scene = Scene::open("example-postgres").await?;
+    secret(&scene, "penstock-db", json!({"username": "penstock", "password": "s3cret"})).await?;
+    secret(&scene, "db-ca", json!({"ca.crt": server.authority.certificate()})).await?;
+    scene.deployment("render", 0).await?;
+    let replaced = [
+        ("host: db.shop", "host: localhost".to_owned()),
+        ("port: 5432", format!("port: {}", server.port)),
+        ("database: shop", "database: postgres".to_owned()),
+    ];
+    apply(&scene, "postgres", &replaced).await?;
+    assert_eq!(scene.until_moved(("render", 0, 7), SOON).await?, [7]);
+    let stage = scene.stage("invoices").await?;
+    assert!(stage.sources.iter().all(|source| source.state == "Fresh"), "{:?}", stage.sources);
+    Ok(())
+}
