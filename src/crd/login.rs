@@ -307,7 +307,7 @@ pub struct Server {
     /// Left out: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Who. Left out: nobody logs in.
+    /// Who. A database asks who it is, so without it the source is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_secret_ref: Option<SecretRef>,
     /// The password.

@@ -47,7 +47,7 @@ impl Postgres {
              host all all 127.0.0.1/32 scram-sha-256\n";
         write(&data, "pg_hba.conf", rules)?;
         let mut settings = vec![
-            "listen_addresses=127.0.0.1".to_owned(),
+            "listen_addresses=127.0.0.1,127.0.0.2".to_owned(),
             "unix_socket_directories=".to_owned(),
             "fsync=off".to_owned(),
             "max_connections=20".to_owned(),
@@ -117,7 +117,7 @@ impl Mariadb {
         };
         make_tables(&folder, &shared, server()?).await?;
         let program = server()?.args([
-            "--bind-address=127.0.0.1".to_owned(),
+            "--bind-address=127.0.0.1,127.0.0.2".to_owned(),
             format!("--port={port}"),
             format!("--socket={}", folder.join("s").display()),
             format!("--pid-file={}", folder.join("pid").display()),
