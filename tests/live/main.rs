@@ -40,6 +40,9 @@ mod hands;
 /// `explain` and `top`, by port-forward.
 mod aloud;
 
+/// The simulator's HPA is the real one.
+mod hpa;
+
 // The scenarios, by subject.
 mod first;
 mod scaling;

@@ -1,5 +1,5 @@
 //! The HorizontalPodAutoscaler's arithmetic for external metrics with an average value per replica, which is what KEDA gives it, with
-//! and without `behavior`. Used by `keda`; where the metrics come from is not its matter.
+//! and without `behavior`. Used by `keda` and `cpu`; where the metrics come from is not its matter.
 //!
 //! Source: Kubernetes 1.36, `pkg/controller/podautoscaler/horizontal.go` and `replica_calculator.go`; defaults from
 //! `pkg/apis/autoscaling/v2/defaults.go` and `pkg/controller/podautoscaler/config/v1alpha1/defaults.go`.
@@ -71,6 +71,12 @@ impl Hpa {
     /// One reconciliation: the replicas to write, or those there are. Zero replicas with a floor above zero switch it off; counts
     /// outside the bounds are brought inside without asking a metric; when a metric fails nothing moves, or up on the others' word.
     pub fn reconcile(&mut self, sight: &Sight<'_>) -> u32 {
+        let proposal = self.settings.proposal(sight);
+        self.settle(sight, proposal)
+    }
+
+    /// The same with what the metrics ask for already known; `None` when they cannot be read.
+    pub(super) fn settle(&mut self, sight: &Sight<'_>, proposal: Option<u32>) -> u32 {
         let Sight { at, spec, min, max, .. } = *sight;
         let Self { settings, past } = self;
         if past.recommendations.is_empty() {
@@ -82,7 +88,7 @@ impl Hpa {
         let desired = if max < spec || spec < min {
             spec.clamp(min, max)
         } else {
-            let Some(proposed) = settings.proposal(sight) else { return spec };
+            let Some(proposed) = proposal else { return spec };
             match &settings.behavior {
                 None => past.plain(settings, sight, proposed),
                 Some(behavior) => past.behaved(behavior, settings, sight, proposed),
@@ -122,7 +128,7 @@ const UP: [(Unit, u32); 2] = [(Unit::Pods, 4), (Unit::Percent, 100)];
 const DOWN: [(Unit, u32); 1] = [(Unit::Percent, 100)];
 const PERIOD: f64 = 15.0;
 
-/// What was recommended before stabilization, and what moved. Oldest first.
+/// What was recommended before stabilization, and what moved.
 #[derive(Debug, Clone, Default)]
 struct Past {
     recommendations: Vec<(f64, u32)>,
@@ -204,18 +210,21 @@ impl Past {
         if furthest { ends.max().unwrap_or(spec) } else { ends.min().unwrap_or(spec) }
     }
 
-    /// Remembers an accepted move for as long as a policy looks back.
+    /// Remembers an accepted move. As in the controller it takes the place of the last one that its own direction's policies no longer
+    /// look back to, so that the other direction's policies lose sight of that one too, however long theirs are.
     fn moved(&mut self, settings: &HpaSettings, at: f64, spec: u32, desired: u32) {
         let Some(behavior) = &settings.behavior else { return };
-        let policies = behavior.up.policies.iter().chain(&behavior.down.policies);
-        let longest = policies.map(|policy| policy.period.as_secs_f64()).fold(PERIOD, f64::max);
-        for moves in [&mut self.ups, &mut self.downs] {
-            moves.retain(|&(then, _)| at - longest < then);
-        }
-        if spec < desired {
-            self.ups.push((at, desired - spec));
-        } else if desired < spec {
-            self.downs.push((at, spec - desired));
+        let (moves, rules) = match desired.cmp(&spec) {
+            Ordering::Greater => (&mut self.ups, &behavior.up),
+            Ordering::Less => (&mut self.downs, &behavior.down),
+            Ordering::Equal => return,
+        };
+        let periods = rules.policies.iter().map(|policy| policy.period.as_secs_f64());
+        let longest = periods.reduce(f64::max).unwrap_or(PERIOD);
+        let event = (at, desired.abs_diff(spec));
+        match moves.iter().rposition(|&(then, _)| then < at - longest) {
+            Some(old) => moves[old] = event,
+            None => moves.push(event),
         }
     }
 }

@@ -133,3 +133,13 @@ fn a_disabled_direction_does_not_move() {
     assert_eq!(watch.read(10.0), 9);
     assert_eq!(watch.read(120.0), 12);
 }
+
+#[test]
+fn a_move_that_its_own_direction_no_longer_counts_gives_its_place_to_the_next() {
+    let up = side(0, &[(Unit::Pods, 4, 15)]);
+    let down = side(0, &[(Unit::Pods, 3, 60)]);
+    let mut watch = Watch::new(2, Some(Behaviour { up, down }));
+    assert_eq!([(); 3].map(|()| watch.read(1e6)), [6, 10, 14]);
+    // Of the 12 that came within the minute only 8 are remembered: 14 - 8 - 3.
+    assert_eq!(watch.read(10.0), 3);
+}

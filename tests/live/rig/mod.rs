@@ -27,6 +27,7 @@ mod kafka;
 mod daemon;
 mod debian;
 mod databases;
+mod external;
 pub(crate) mod shared;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub(crate) use self::{
     daemon::Penstock,
     databases::{Mariadb, Postgres},
     debian::{Prometheus, Redis},
+    external::{Answer, External},
     folder::fresh as fresh_folder,
     http::get as http_get,
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},

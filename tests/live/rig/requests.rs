@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// One request, once answered (a watch: once begun).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,10 +25,14 @@ pub(crate) struct Request {
     /// Path and query.
     pub(crate) uri: String,
     pub(crate) code: u16,
+    /// When it came.
+    pub(crate) came: Timestamp,
     /// When it was answered (a watch: begun).
     pub(crate) at: Timestamp,
     /// What a write to `/scale` left there; `None` for all else, and for one that was refused.
     pub(crate) replicas: Option<u32>,
+    /// What a read of `/scale` found: replicas asked for, and replicas there. Only where the cluster was started with `scale_reads`.
+    pub(crate) found: Option<(u32, u32)>,
 }
 
 /// Reads the log from where it stood last. `kubectl`'s and the controllers' requests are in it too: filter by user or agent.
@@ -75,22 +80,12 @@ struct Entry {
     #[serde(default)]
     object_ref: Object,
     response_status: Option<Status>,
+    #[serde(rename = "requestReceivedTimestamp")]
+    came: Timestamp,
     #[serde(rename = "stageTimestamp")]
     at: Timestamp,
-    /// Written down for writes to `/scale` only.
-    response_object: Option<Answered>,
-}
-
-#[derive(Deserialize)]
-struct Answered {
-    spec: Option<Counted>,
-}
-
-#[derive(Deserialize, Default)]
-struct Counted {
-    /// The API server leaves a zero out.
-    #[serde(default)]
-    replicas: u32,
+    /// Written down for `/scale` only.
+    response_object: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -118,8 +113,13 @@ impl Entry {
     /// A watch that ends would be counted twice; one that goes on, never.
     fn request(self) -> Option<Request> {
         let counted = if self.verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
+        let is_write = ["patch", "update"].contains(&self.verb.as_str());
+        let answer = self.response_object.as_ref();
+        let counted_in = |part: &str| answer.and_then(|scale| replicas(scale.get(part)?));
         let Object { resource, api_group, subresource, namespace, name } = self.object_ref;
         (self.stage == counted).then(|| Request {
+            replicas: counted_in("spec").filter(|_| is_write),
+            found: (!is_write).then(|| counted_in("spec").zip(counted_in("status"))).flatten(),
             user: self.user.username,
             user_agent: self.user_agent,
             verb: self.verb,
@@ -133,8 +133,14 @@ impl Entry {
             name,
             uri: self.uri,
             code: self.response_status.map_or(0, |status| status.code),
+            came: self.came,
             at: self.at,
-            replicas: self.response_object.and_then(|object| Some(object.spec?.replicas)),
         })
     }
+}
+
+/// The count in a part of a scale; the API server leaves a zero out. A refusal has no such part.
+fn replicas(part: &Value) -> Option<u32> {
+    let count = part.as_object()?.get("replicas").map_or(Some(0), Value::as_u64)?;
+    u32::try_from(count).ok()
 }

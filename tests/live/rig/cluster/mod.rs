@@ -37,6 +37,8 @@ pub(crate) struct ClusterOptions {
     pub(crate) startup: Duration,
     /// Every request is written down, see [`Cluster::requests`].
     pub(crate) audit: bool,
+    /// Of reads of `/scale` the answer is written down, too: what their reader saw.
+    pub(crate) scale_reads: bool,
     /// More flags, such as `--feature-gates=...`; a flag given twice has its last value.
     pub(crate) apiserver_flags: Vec<String>,
     pub(crate) controller_flags: Vec<String>,

@@ -106,10 +106,12 @@ pub(super) fn start_apiserver(
         // Of writes to /scale the answer is kept, too: it says which count they left.
         let scales =
             ["apps", "example.com"].map(|group| json!({"group": group, "resources": ["*/scale"]}));
+        let verbs: &[&str] =
+            if options.scale_reads { &["patch", "update", "get"] } else { &["patch", "update"] };
         let policy = json!({
             "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
             "rules": [
-                {"level": "RequestResponse", "verbs": ["patch", "update"], "resources": scales},
+                {"level": "RequestResponse", "verbs": verbs, "resources": scales},
                 {"level": "Metadata"},
             ],
         });
