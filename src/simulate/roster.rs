@@ -1,7 +1,7 @@
-//! Policies by name, for the command line and the benches: `penstock`, `static`, and the peers.
+//! Policies by name, for the command line and the benches: `penstock`, `static`, the HPA on CPU, and the peers.
 
 use super::fixed::Fixed;
-use super::peers;
+use super::peers::{self, CpuHpa, CpuSettings};
 use super::penstock::Penstock;
 use super::pilot::{Each, Pilot};
 use super::policy::Policy;
@@ -9,7 +9,7 @@ use super::scenario::{Error, Scenario};
 
 /// The names there are, in the order of tables. `static=N` is a fixed count of N.
 pub fn names() -> Vec<String> {
-    ["penstock", "static"].into_iter().chain(peers::NAMES).map(str::to_owned).collect()
+    ["penstock", "static", "hpa-cpu"].into_iter().chain(peers::NAMES).map(str::to_owned).collect()
 }
 
 /// The pilot of this name for a scenario; the seed is for those that know the load beforehand.
@@ -31,6 +31,9 @@ pub fn pilot(name: &str, scenario: &Scenario, seed: u64) -> Result<Box<dyn Pilot
 fn policy(name: &str, scenario: &Scenario, stage: usize, seed: u64) -> Option<Box<dyn Policy>> {
     if name == "static" {
         return Some(Box::new(Fixed::peak(scenario, stage, seed)));
+    }
+    if name == "hpa-cpu" {
+        return Some(Box::new(CpuHpa::new(CpuSettings::default())));
     }
     match name.strip_prefix("static=") {
         Some(count) => Some(Box::new(Fixed::new(count.parse().ok()?))),

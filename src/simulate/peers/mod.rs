@@ -4,6 +4,7 @@
 //! Defaults are the published ones. A peer may be tuned over its [`grid`], and where a setting is a number of items it may be said in
 //! seconds of one replica's work, for which the peer is told what a replica really does: more than its real twin would know.
 
+mod cpu;
 mod flink;
 mod hpa;
 mod keda;
@@ -15,6 +16,7 @@ mod window;
 
 use super::{Policy, QueueView};
 
+pub use cpu::{CpuHpa, CpuSettings};
 pub use flink::{Flink, FlinkSettings};
 pub use hpa::{Hpa, HpaSettings, Metric, Sight};
 pub use keda::{Keda, KedaSettings, RateTrigger};

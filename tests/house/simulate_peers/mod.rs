@@ -1,6 +1,7 @@
 //! The peers follow their published rules, step by step with numbers reckoned by hand, and the clairvoyant bound is what it says.
 
 mod bound;
+mod cpu;
 mod flink;
 mod hpa;
 mod keda;
