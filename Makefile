@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live bench quality crds
+.PHONY: demo test check tools live bench quality truth story crds
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -33,6 +33,14 @@ bench: tools
 # How well it decides: cost and lateness on real and made-up load, beside the bound and the tuned peers. Exits 1 when a must is missed.
 quality:
 	cargo bench --locked --bench quality
+
+# Is the simulator true? One scenario of 20 minutes on real Kafka and Kubernetes, and simulated. Exits 1 when they differ too much.
+truth: tools
+	cargo bench --locked --bench truth
+
+# One pipeline sized four ways over many simulated days with faults. Exits 1 when Penstock's promise is missed.
+story:
+	cargo bench --locked --bench story
 
 # The definitions kept in deploy/crds, from src/crd.
 crds:

@@ -54,7 +54,8 @@ impl Simulate {
             out::aside(&speed(&contest, &scenario, took));
         }
         if let Some(file) = &self.html {
-            let page = simulate::page(&contest, &scenario).context("cannot make the report")?;
+            let page =
+                simulate::page(&contest, &scenario, None).context("cannot make the report")?;
             std::fs::write(file, page)
                 .with_context(|| format!("cannot write the report to {}", file.display()))?;
         }

@@ -35,7 +35,7 @@ pub use ground::{
     Cold, Drift, Ground, Interruptions, Lost, Mode, Nodes, RateStep, Rebalance, Skew, Spread,
     Startup,
 };
-pub use page::page;
+pub use page::{About, page};
 pub use penstock::Penstock;
 pub use pilot::{Each, Pilot, Why};
 pub use policy::{Offsets, Policy, QueueView, View};

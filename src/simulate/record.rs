@@ -1,6 +1,8 @@
 //! What a run looked like, for plots: load, delay and replicas over time, and every move with its reason. Written by `world`, drawn by
 //! `page`.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::pilot::Why;
@@ -36,7 +38,7 @@ pub struct Move {
     pub to: u32,
     /// A word for why, where the policy says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<&'static str>,
+    pub code: Option<Cow<'static, str>>,
     /// And a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentence: Option<String>,
@@ -69,7 +71,7 @@ impl Recorder {
     }
 
     pub(super) fn moved(&mut self, at: u32, from: u32, to: u32, why: Option<Why>) {
-        let (code, sentence) = why.map(|why| (why.code, why.sentence)).unzip();
+        let (code, sentence) = why.map(|why| (Cow::Borrowed(why.code), why.sentence)).unzip();
         self.moves.push(Move { at, from, to, code, sentence });
     }
 

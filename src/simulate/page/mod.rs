@@ -1,5 +1,5 @@
 //! A contest as a page to show: load, delay and replicas over time, decisions with their reasons, cost against lateness. One file that
-//! needs nothing else. Called by `penstock simulate --html`.
+//! needs nothing else. Called by `penstock simulate --html`, and by benches that set real runs beside simulated ones.
 
 use serde::Serialize;
 use serde_json::json;
@@ -25,8 +25,23 @@ struct Shown<'a> {
     moves: Vec<Vec<&'a Move>>,
 }
 
-/// The page, whole.
-pub fn page(contest: &Contest, scenario: &Scenario) -> Result<String, serde_json::Error> {
+/// What a page says of itself, where it is not made by `penstock simulate`. Plain text.
+#[derive(Debug, Clone, Serialize)]
+pub struct About {
+    /// What made it: the line above the title.
+    pub brand: String,
+    /// What is to be learned from it, in a sentence or two.
+    pub verdict: String,
+    /// What the world was, at the foot.
+    pub footer: String,
+}
+
+/// The page, whole. With something to say of itself it shows all policies at first.
+pub fn page(
+    contest: &Contest,
+    scenario: &Scenario,
+    about: Option<&About>,
+) -> Result<String, serde_json::Error> {
     let seeds = contest.entries.first().map_or(0, |entry| entry.runs.len());
     let stages = scenario.pipeline.stages.iter().zip(&scenario.stages);
     let stages = stages.map(|(stage, world)| {
@@ -42,12 +57,14 @@ pub fn page(contest: &Contest, scenario: &Scenario) -> Result<String, serde_json
         "duration": scenario.duration,
         "seeds": seeds,
         "version": env!("CARGO_PKG_VERSION"),
+        "about": about,
         "stages": stages.collect::<Vec<_>>(),
         "policies": contest.entries.iter().map(|entry| shown(entry, scenario, contest.clairvoyant)).collect::<Vec<_>>(),
     }))?;
     // Inside a script element only `</` could end it early.
     let data = data.replace("</", "<\\/");
-    let title = text(&format!("{} · penstock simulate", contest.scenario));
+    let brand = about.map_or("penstock simulate", |about| &about.brand);
+    let title = text(&format!("{} · {brand}", contest.scenario));
     let mut page = String::with_capacity(PAGE.len() + STYLE.len() + SCRIPT.len() + data.len());
     let mut rest = PAGE;
     for (mark, part) in

@@ -3,10 +3,10 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const NS = "http://www.w3.org/2000/svg";
 const colour = (at) => `var(--c${at % 10})`;
-const own = Math.max(0, data.policies.findIndex((it) => it.name === "penstock"));
+const own = Math.max(0, data.policies.findIndex((it) => it.name.startsWith("penstock")));
 const hidden = new Set();
 // Too many lines hide each other: at first the two strongest rivals are shown, punctual before cheap.
-data.policies.map((it, at) => ({ at, late: Math.max(0.001, it.summary.lateShare.mean), cost: it.summary.replicaHours.mean }))
+if (!data.about) data.policies.map((it, at) => ({ at, late: Math.max(0.001, it.summary.lateShare.mean), cost: it.summary.replicaHours.mean }))
   .filter((it) => it.at !== own).sort((a, b) => Math.round(Math.log10(a.late)) - Math.round(Math.log10(b.late)) || a.cost - b.cost)
   .slice(2).forEach((it) => hidden.add(it.at));
 let stage = 0;
@@ -57,6 +57,7 @@ function head() {
     text += saved >= 0 ? ` That is <b>${(100 * saved).toFixed(0)} % less</b> than ${escape(best.name)}, the cheapest of the others that is as punctual.` : ` ${escape(best.name)} is as punctual for ${(100 * (1 - best.summary.replicaHours.mean / it.replicaHours.mean)).toFixed(0)} % less.`;
   } else if (data.policies.length > 1) text += " None of the others is as punctual.";
   $("verdict").innerHTML = text;
+  if (data.about) { $("brand").textContent = data.about.brand; $("verdict").textContent = data.about.verdict; }
 }
 
 function scores() {
@@ -276,13 +277,14 @@ function decisions() {
   for (const it of moves) counts.set(it.code, 1 + (counts.get(it.code) || 0));
   $("reasons").innerHTML = [...counts].sort((a, b) => b[1] - a[1]).map(([code, count]) => `<span><b>${count}</b> ${escape(code)}</span>`).join("");
   const most = 500;
-  const rows = moves.slice(0, most).map((it) => `<tr><td>${moment(it.at)}</td><td class="${it.from < it.to ? "up" : "down"}">${it.from} → ${it.to}</td><td>${escape(it.code)}</td><td>${escape(it.sentence)}</td></tr>`);
+  const rows = moves.slice(0, most).map((it) => `<tr><td>${moment(it.at)}</td><td class="${it.from < it.to ? "up" : "down"}">${it.from} → ${it.to}</td><td>${escape(it.code || "")}</td><td>${escape(it.sentence)}</td></tr>`);
   const rest = moves.length > most ? `<tr><td></td><td></td><td></td><td>${plural(moves.length - most, "more move")}</td></tr>` : "";
   $("moves").innerHTML = `<tr><th>when</th><th>replicas</th><th>reason</th><th>in words</th></tr>${rows.join("")}${rest}`;
 }
 
 function draw() { frontier(); timeline(); }
 head(); scores(); buttons(); decisions(); draw();
-$("footer").innerHTML = `Made by <code>penstock simulate</code> ${escape(data.version)}: a fluid world in steps of a second, the very same decisions as the daemon's, the same arrivals and mishaps for every policy.`;
+if (data.about) $("footer").textContent = data.about.footer;
+else $("footer").innerHTML = `Made by <code>penstock simulate</code> ${escape(data.version)}: a fluid world in steps of a second, the very same decisions as the daemon's, the same arrivals and mishaps for every policy.`;
 let pending;
 addEventListener("resize", () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(draw); });

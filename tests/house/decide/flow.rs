@@ -47,7 +47,7 @@ fn the_next_stage_rises_before_the_burst_reaches_it() {
     let [parse, sink] = &run.stages[..] else { panic!("two stages") };
     let is_ahead = |moved: &&Move| {
         let has_cause = ups(&parse.moves).any(|cause| cause.at.abs_diff(moved.at) <= 5);
-        moved.code == Some("KeepAhead") && has_cause
+        moved.code.as_deref() == Some("KeepAhead") && has_cause
     };
     assert!(ups(&sink.moves).any(|moved| is_ahead(&moved)), "{:?} {:?}", parse.moves, sink.moves);
     assert!(run.score.late_share < 0.001, "{}", run.score.late_share);
