@@ -9,8 +9,8 @@ use crate::tuned::{mean, tune};
 
 const DEADLINES: [f64; 4] = [10.0, 30.0, 60.0, 300.0];
 const STARTUPS: [f64; 3] = [5.0, 45.0, 240.0];
-/// A load of strong days, a quiet service, and a smooth wave.
-const SHOWN: [&str; 3] = ["worldcup98", "service-9", "diurnal"];
+/// A load of strong days, a quiet service, a restless one, a smooth wave, and one that jumps.
+const SHOWN: [&str; 5] = ["worldcup98", "service-9", "service-11", "diurnal", "mmpp"];
 const SEEDS: u64 = 2;
 
 /// Plays and prints it. Cost over the bound, and per cent late; KEDA's cost in brackets.

@@ -56,6 +56,8 @@ pub(super) struct Load<'a> {
     pub(super) is_sent: bool,
     /// Did so much come since the poll before that it may be a burst or a new level? The next poll tells.
     pub(super) is_jump: bool,
+    /// So many times what arrives may come before new pods are at work; at least 1.
+    pub(super) surge: f64,
     /// Age of the oldest item.
     pub(super) delay: f64,
     /// Time between two commits: work counts as done only then.
@@ -173,6 +175,9 @@ fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64
         Bid::new(wished, Reason::Steady { delay, objective })
     } else if need.is_backlog(wished) {
         Bid::new(wished, Reason::CatchUp { lag, delay, objective, rate, wished })
+    } else if need.without_surge().smallest(partitions, most) < wished {
+        let Load { surge, .. } = *load;
+        Bid::new(wished, Reason::KeepRoom { arrivals, surge, startup: means.startup, wished })
     } else if load.is_sent {
         Bid::new(wished, Reason::KeepAhead { arrivals, rate, wished })
     } else {
@@ -202,6 +207,8 @@ struct Need<'a> {
     skew: &'a Skew,
     /// For what arrives.
     arrivals: f64,
+    /// For what may arrive before new pods are at work.
+    surge: f64,
     /// What waits, in seconds of one replica's work.
     backlog: f64,
     /// Seconds in which what waits must be served.
@@ -217,9 +224,15 @@ impl<'a> Need<'a> {
             means,
             skew: load.skew,
             arrivals: load.arrivals.max(0.0) / rate,
+            surge: load.surge * load.arrivals.max(0.0) / rate,
             backlog: load.backlog.max(0.0) / rate,
             goal: goal * (1.0 - 0.5 * lateness),
         }
+    }
+
+    /// The same with no room for more than arrives now.
+    fn without_surge(self) -> Self {
+        Self { surge: self.arrivals, ..self }
     }
 
     /// What a count must carry for the backlog to be served in time, given that it takes a while until that count works.
@@ -240,7 +253,7 @@ impl<'a> Need<'a> {
     }
 
     fn at(&self, count: u32) -> f64 {
-        self.arrivals.max(self.for_backlog(count))
+        self.surge.max(self.for_backlog(count))
     }
 
     /// What would be enough if work could be split at will.
@@ -278,7 +291,7 @@ impl<'a> Need<'a> {
         // Lag is made by the busiest consumer, which gets more of what arrives than an even share.
         let uneven = if partitions.is_some() { self.skew.of(count) } else { 1.0 };
         let least = self.for_backlog(count).max(self.arrivals * (1.0 + EXCESS * (uneven - 1.0)));
-        least * slack <= capacity(count, partitions) * (1.0 + 1e-9)
+        (least * slack).max(self.surge) <= capacity(count, partitions) * (1.0 + 1e-9)
     }
 }
 

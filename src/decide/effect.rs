@@ -235,6 +235,7 @@ mod tests {
                 is_sent: false,
                 is_jump: false,
                 delay: 100.0,
+                surge: 1.0,
                 commits: 5.0,
                 partitions: Some(48),
                 busiest: None,

@@ -27,6 +27,7 @@ impl Reason {
             Self::CatchUp { .. }
             | Self::KeepUp { .. }
             | Self::KeepAhead { .. }
+            | Self::KeepRoom { .. }
             | Self::Steady { .. } => "change objective.maxDelay, or make each replica faster",
             Self::OnSlack { .. } => "state objective.prefer: Latency to keep up at all times",
             Self::DownstreamFull { .. } => "raise replicas.max of the stage after it",

@@ -50,6 +50,8 @@ pub(super) struct Known {
     backlog: Option<f64>,
     skew: Skew,
     busiest: Option<f64>,
+    /// So many times what arrives may come before new pods are at work.
+    surge: f64,
     /// Items a second that the stages above are about to send, where that is known.
     expected: Option<f64>,
     /// Items taken since the record began.
@@ -106,6 +108,9 @@ impl Known {
             skew: memory.skew.clone(),
             // Only an objective asks for it.
             busiest: turn.stage.max_delay.and_then(|_| memory.busiest(evidence)),
+            surge: memory
+                .exposed(turn.stage, poll)
+                .map_or(1.0, |_| memory.surge.factor(turn.stage.prefer)),
             expected: memory.expected(turn),
             taken: memory.counted(evidence, Trace::served),
             commits,
@@ -142,6 +147,7 @@ impl Known {
             arrivals: sent.unwrap_or(level),
             is_sent: sent.is_some(),
             is_jump: is_jump && sent.is_none(),
+            surge: self.surge,
             delay: self.delay().unwrap_or(0.0),
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
             partitions: self.partitions,
@@ -337,6 +343,7 @@ impl StageMemory {
         self.skew.observe(|| came_each(&self.traces, evidence), at);
         self.selectivity.observe(&turn.above, self.counted(evidence, Trace::arrived), at);
         let window = Window::first(self.pods.startup(), self.pods.rebalance());
+        self.watch_surge(turn);
         for moved in moves {
             self.calm.moved(*moved, window, &turn.stage.behaviour);
         }
@@ -416,7 +423,7 @@ impl StageMemory {
         self.traces.get(source).filter(|trace| trace.counts())
     }
 
-    fn arrivals(&self, evidence: &Evidence<'_>) -> Option<Arrivals> {
+    pub(super) fn arrivals(&self, evidence: &Evidence<'_>) -> Option<Arrivals> {
         let of = |trace: &Trace, poll| trace.arrivals(poll);
         let each = evidence
             .sources
@@ -426,7 +433,11 @@ impl StageMemory {
     }
 
     /// A counter over all queues that count; `None` where none does.
-    fn counted(&self, evidence: &Evidence<'_>, counter: fn(&Trace) -> u64) -> Option<u64> {
+    pub(super) fn counted(
+        &self,
+        evidence: &Evidence<'_>,
+        counter: fn(&Trace) -> u64,
+    ) -> Option<u64> {
         let traces = evidence.sources.iter().filter_map(|seen| self.trace(&seen.source.name));
         traces.map(counter).reduce(u64::saturating_add)
     }

@@ -23,6 +23,7 @@ use super::spike::Spikes;
 use super::stage::Answer;
 use super::steady::Calm;
 use super::stuck::Stuck;
+use super::surge::Surge;
 use super::writes::Writes;
 
 /// All that is remembered, by pipeline. A clone costs a pointer for each: a turn makes a pipeline's memory anew and leaves the old one to
@@ -65,6 +66,8 @@ pub(super) struct StageMemory {
     pub(super) rate: Rate,
     /// How unevenly the work falls on partitions.
     pub(super) skew: Skew,
+    /// How much more may come before new pods are at work.
+    pub(super) surge: Surge,
     /// What comes of what the stages above send.
     pub(super) selectivity: Selectivity,
     /// Was it late with all the replicas it may have?

@@ -37,6 +37,7 @@ mod spike;
 mod effect;
 mod anomaly;
 mod steady;
+mod surge;
 mod window;
 mod limits;
 mod writes;

@@ -21,6 +21,8 @@ pub enum Reason {
     KeepUp { arrivals: f64, rate: f64, wished: u32 },
     /// What the stages above are about to send asks for this many.
     KeepAhead { arrivals: f64, rate: f64, wished: u32 },
+    /// So many times what arrives may come before new pods are at work: room for it is kept.
+    KeepRoom { arrivals: f64, surge: f64, startup: f64, wished: u32 },
     /// The present count fits.
     Steady { delay: f64, objective: f64 },
     /// Fewer than keep up, for as long as the objective leaves room for what piles up.
@@ -147,6 +149,7 @@ impl Reason {
         "CatchUp",
         "KeepUp",
         "KeepAhead",
+        "KeepRoom",
         "Steady",
         "OnSlack",
         "Learning",
@@ -207,6 +210,7 @@ impl Reason {
             Self::CatchUp { .. } => "CatchUp",
             Self::KeepUp { .. } => "KeepUp",
             Self::KeepAhead { .. } => "KeepAhead",
+            Self::KeepRoom { .. } => "KeepRoom",
             Self::Steady { .. } => "Steady",
             Self::OnSlack { .. } => "OnSlack",
             Self::Learning { .. } => "Learning",

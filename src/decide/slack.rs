@@ -86,7 +86,7 @@ impl<'a> Slack<'a> {
     pub(super) fn carries_on(&self) -> bool {
         let Means { desired, ready, rebalance, .. } = *self.means;
         let then = self.delay() + self.growth(desired) * self.notice() + rebalance;
-        0 < desired && ready == desired && then <= self.goal
+        0 < desired && ready == desired && then <= self.goal && self.holds(desired)
     }
 
     /// The lower count that is cheapest in the long run, if one is clearly cheaper than the present one, which keeps up.
@@ -97,7 +97,7 @@ impl<'a> Slack<'a> {
             return None;
         }
         let spells = breakpoints(partitions).take_while(|&fewer| fewer < desired);
-        let worth = spells.filter_map(|fewer| self.spell(fewer));
+        let worth = spells.filter(|&fewer| self.holds(fewer)).filter_map(|fewer| self.spell(fewer));
         let (spell, cost) = worth.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
         (cost < f64::from(desired) * (1.0 - self.terms.saves)).then_some(spell)
     }
@@ -120,6 +120,11 @@ impl<'a> Slack<'a> {
         let changes = 2.0 * (CHANGE + 2.0 * rebalance * moved);
         let paid = f64::from(fewer) * lasts + f64::from(desired) * catches_up + changes;
         Some((Spell { replicas: fewer, lasts }, paid / (lasts + catches_up)))
+    }
+
+    /// Would a count bear what may come before new pods are at work?
+    fn holds(&self, count: u32) -> bool {
+        self.load.surge <= 1.0 || self.load.surge * self.busyness(count) <= 1.0
     }
 
     /// The delay there is, and that of the last item that waits at the busiest consumer.
@@ -169,6 +174,7 @@ mod tests {
             is_jump: false,
             is_sent: false,
             delay,
+            surge: 1.0,
             commits: 5.0,
             partitions: Some(48),
             skew: &skew,

@@ -55,6 +55,14 @@ impl fmt::Display for Reason {
                 number(*arrivals),
                 number(*rate)
             ),
+            Self::KeepRoom { arrivals, surge, startup, wished } => write!(
+                f,
+                "{}: {}/s arrive, up to {} times that has come within the {} that pods take to start",
+                replicas(*wished),
+                number(*arrivals),
+                number(*surge),
+                seconds(*startup)
+            ),
             Self::Steady { delay, objective } if *delay > 0.0 => write!(
                 f,
                 "the present count fits: the oldest message has waited {} of {}",

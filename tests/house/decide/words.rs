@@ -22,6 +22,7 @@ fn every_reason() -> Vec<Reason> {
         Reason::CatchUp { lag: 182_437, delay: 41.3, objective: 30.0, rate: 48.234, wished: 12 },
         Reason::KeepUp { arrivals: 320.0, rate: 48.234, wished: 7 },
         Reason::KeepAhead { arrivals: 320.0, rate: 48.234, wished: 7 },
+        Reason::KeepRoom { arrivals: 320.0, surge: 1.83, startup: 240.0, wished: 13 },
         Reason::Steady { delay: 2.04, objective: 60.0 },
         Reason::OnSlack {
             wished: 12,
@@ -151,6 +152,9 @@ fn the_sentences_are_worth_reading_aloud() {
         to change this: change objective.maxDelay, or make each replica faster
     KeepAhead
         7 replicas: the stages before it are about to send 320/s, and one gets through 48.2/s
+        to change this: change objective.maxDelay, or make each replica faster
+    KeepRoom
+        13 replicas: 320/s arrive, up to 1.83 times that has come within the 4 min that pods take to start
         to change this: change objective.maxDelay, or make each replica faster
     Steady
         the present count fits: the oldest message has waited 2 s of 60 s
