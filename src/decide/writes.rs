@@ -144,6 +144,8 @@ impl Writes {
             Ending::Conflict { writer } => self.conflict(writer, scale.from, outcome.at),
             Ending::Outdated => {
                 self.outdated = Some((Arc::clone(&scale.resource_version), outcome.at));
+                // A claim that met a newer object claimed nothing: the next look may.
+                self.claimed = None;
             }
             Ending::NotSent { .. } => self.unsent = Some(outcome.at),
             Ending::Gone => self.outdated = Some((Arc::clone(&scale.resource_version), outcome.at)),
