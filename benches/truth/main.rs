@@ -237,13 +237,6 @@ impl Policy for PlainHpa {
         let lags = view.queue.iter().flat_map(|queue| queue.partitions);
         let lag: f64 = lags.map(|it| (it.end - it.committed).max(0.0)).sum();
         let metrics = [Metric { value: view.queue.map(|_| lag.floor()), target: terms::LAG }];
-        self.hpa.reconcile(&Sight {
-            at: view.at,
-            spec: view.desired,
-            status: view.current,
-            min: view.min.max(1),
-            max: view.max,
-            metrics: &metrics,
-        })
+        self.hpa.reconcile(&Sight::of(view, &metrics))
     }
 }

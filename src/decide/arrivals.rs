@@ -96,14 +96,17 @@ fn speed(from: Point, to: Point) -> f64 {
 
 /// Is a level of arrivals, kept up for some seconds, above a mean by a factor and by more than chance?
 pub(super) fn is_above(level: f64, mean: f64, factor: f64, seconds: f64) -> bool {
-    let chance = 4.0 * (mean * seconds + 1.0).sqrt();
-    factor * mean < level && chance < (level - mean) * seconds
+    factor * mean < level && chance(mean, seconds) < (level - mean) * seconds
 }
 
 /// Is a level, seen for so many seconds, that share of the mean at most, and less by more than chance makes of it?
 pub(super) fn is_below(level: f64, mean: f64, share: f64, seconds: f64) -> bool {
-    let chance = 4.0 * (mean * seconds + 1.0).sqrt();
-    level < share * mean && chance < (mean - level) * seconds
+    level < share * mean && chance(mean, seconds) < (mean - level) * seconds
+}
+
+/// Items by which so many seconds may differ from the mean by chance.
+fn chance(mean: f64, seconds: f64) -> f64 {
+    4.0 * (mean * seconds + 1.0).sqrt()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::evidence::float;
+use super::evidence::{float, whole};
 use super::writes::span;
 
 /// A slope counts once it was watched for so many seconds, over so many steps from reading to reading.
@@ -297,16 +297,6 @@ impl Leg {
         let least = (self.mean.abs() * self.seconds + 1.0) / self.seconds.powi(2);
         Some(Guess { mean: self.mean, variance: scatter.max(least) })
     }
-}
-
-/// A count out of a sum of parts.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float to int cast saturates, and no sum of items comes near 2^64"
-)]
-fn whole(sum: f64) -> u64 {
-    sum as u64
 }
 
 #[cfg(test)]

@@ -219,11 +219,11 @@ pub(super) fn lag(queue: &Queue) -> u64 {
     }
 }
 
-/// A count that was rounded, for words.
+/// The whole part of a count.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a float to int cast saturates, and this one is only shown"
+    reason = "a float to int cast saturates, and no count of items comes near 2^64"
 )]
 pub(super) fn whole(items: f64) -> u64 {
     items as u64

@@ -72,11 +72,15 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn of(turn: &Turn<'_>, memory: &StageMemory, workload: Option<&Workload>) -> Self {
+    pub(super) fn of(
+        turn: &Turn<'_>,
+        memory: &StageMemory,
+        workload: Option<&Workload>,
+        arrivals: Option<Arrivals>,
+    ) -> Self {
         let evidence = &turn.evidence;
         let (at, poll) = (turn.at, evidence.poll());
         let commits = evidence.commits();
-        let arrivals = memory.arrivals(evidence);
         let counted = evidence.queues().any(|(seen, _)| memory.trace(&seen.source.name).is_some());
         let is_sized = turn.stage.max_delay.is_some() && counted;
         let window = Window::first(memory.pods.startup(), memory.pods.rebalance());
@@ -337,17 +341,18 @@ impl StageMemory {
             interval.filter(|interval| *interval + evidence.poll() <= Duration::from_secs(10));
         self.pods.watch_group(workload, work.commits.1, often, at);
         self.rate.observe(&work);
-        if let Some(arrivals) = self.arrivals(evidence) {
+        let (arrivals, arrived) = (self.arrivals(evidence), self.counted(evidence, Trace::arrived));
+        if let Some(arrivals) = arrivals {
             self.calm.listen(arrivals, turn.stage.max_delay.is_some(), at);
         }
         self.skew.observe(|| came_each(&self.traces, evidence), at);
-        self.selectivity.observe(&turn.above, self.counted(evidence, Trace::arrived), at);
+        self.selectivity.observe(&turn.above, arrived, at);
         let window = Window::first(self.pods.startup(), self.pods.rebalance());
-        self.watch_surge(turn);
+        self.watch_surge(turn, arrivals, arrived);
         for moved in moves {
             self.calm.moved(*moved, window, &turn.stage.behaviour);
         }
-        Known::of(turn, self, Some(workload))
+        Known::of(turn, self, Some(workload), arrivals)
     }
 
     fn work(&self, turn: &Turn<'_>, workload: &Workload, interval: Duration) -> rate::Work {

@@ -183,7 +183,7 @@ impl Turn<'_> {
     }
 
     fn without_target(&self, memory: &StageMemory, reason: Reason) -> Answer {
-        let known = Known::of(self, memory, None);
+        let known = Known::of(self, memory, None, memory.arrivals(&self.evidence));
         let verdict = Verdict {
             stage: self.id(),
             replicas: None,

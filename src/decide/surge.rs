@@ -12,7 +12,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::age::Trace;
 use super::arrivals::Arrivals;
 use super::demand::GOAL;
 use super::evidence::float;
@@ -143,12 +142,15 @@ impl StageMemory {
     }
 
     /// Watches how much more comes while pods start.
-    pub(super) fn watch_surge(&mut self, turn: &Turn<'_>) {
-        let evidence = &turn.evidence;
-        if let Some((exposed, goal)) = self.exposed(turn.stage, evidence.poll())
-            && evidence.is_fresh()
-            && let Some(Arrivals { minute, .. }) = self.arrivals(evidence)
-            && let Some(arrived) = self.counted(evidence, Trace::arrived)
+    pub(super) fn watch_surge(
+        &mut self,
+        turn: &Turn<'_>,
+        arrivals: Option<Arrivals>,
+        arrived: Option<u64>,
+    ) {
+        if let Some((exposed, goal)) = self.exposed(turn.stage, turn.evidence.poll())
+            && turn.evidence.is_fresh()
+            && let (Some(Arrivals { minute, .. }), Some(arrived)) = (arrivals, arrived)
         {
             self.surge.observe(&Flow { at: turn.at, arrived, level: minute, exposed, goal });
         }

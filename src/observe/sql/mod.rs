@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -161,9 +161,8 @@ impl Source for Sql {
         };
         futures::future::join_all((0..workers).map(|_| round.work())).await;
         let Round { found, idle, broken, .. } = round;
-        let found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.idle = idle.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let broken = broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (found, broken) = (unlocked(found), unlocked(broken));
+        self.idle = unlocked(idle);
         for (query, (_, took)) in &found {
             self.slow.remove(*query);
             if LIMIT / 10 < *took {
@@ -335,6 +334,11 @@ impl Line {
             Self::Mysql(line) => line.close().await,
         }
     }
+}
+
+/// What the connections shared, once they are done.
+fn unlocked<T>(shared: Mutex<T>) -> T {
+    shared.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn late(at: &Arc<str>, detail: &str) -> Error {

@@ -70,9 +70,6 @@ impl Policy for CpuHpa {
 
     fn decide(&mut self, view: &View<'_>) -> u32 {
         let proposal = self.proposal(view);
-        let (min, max) = (view.min.max(1), view.max);
-        let sight =
-            Sight { at: view.at, spec: view.desired, status: view.current, min, max, metrics: &[] };
-        self.hpa.settle(&sight, proposal)
+        self.hpa.settle(&Sight::of(view, &[]), proposal)
     }
 }

@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 
 use crate::decide::{Behaviour, Policy as Limit, Rules, Select, Unit};
+use crate::simulate::View;
 
 /// Settings of the controller and of one object.
 #[derive(Debug, Clone)]
@@ -53,6 +54,20 @@ pub struct Sight<'a> {
     pub max: u32,
     /// All metrics of the object.
     pub metrics: &'a [Metric],
+}
+
+impl<'a> Sight<'a> {
+    /// Of what a policy is shown; an HPA never goes to zero by itself.
+    pub fn of(view: &View<'_>, metrics: &'a [Metric]) -> Self {
+        Self {
+            at: view.at,
+            spec: view.desired,
+            status: view.current,
+            min: view.min.max(1),
+            max: view.max,
+            metrics,
+        }
+    }
 }
 
 /// One HPA object in the controller's memory.

@@ -112,13 +112,6 @@ impl Policy for Keda {
         };
         let metrics = [Some(Metric { value: lag.map(most), target }), rate];
         let metrics: Vec<_> = metrics.into_iter().flatten().collect();
-        self.hpa.reconcile(&Sight {
-            at: view.at,
-            spec: view.desired,
-            status: view.current,
-            min: view.min.max(1),
-            max: view.max,
-            metrics: &metrics,
-        })
+        self.hpa.reconcile(&Sight::of(view, &metrics))
     }
 }
