@@ -86,12 +86,14 @@ impl Run {
     }
 
     fn start_log(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log).map_err(|error| {
-            Failure::Misuse(format!(
-                "--log {}: {error}; hint: info, or penstock=debug,warn",
-                self.log
-            ))
-        })?;
+        // The client of NATS complains at each try; what it cannot do is told once a minute by who asked it.
+        let filter =
+            EnvFilter::try_new(format!("async_nats=off,{}", self.log)).map_err(|error| {
+                Failure::Misuse(format!(
+                    "--log {}: {error}; hint: info, or penstock=debug,warn",
+                    self.log
+                ))
+            })?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Json => log.json().flatten_event(true).init(),

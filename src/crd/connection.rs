@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::login::{Endpoint, HttpLogin, Kafka, Redis, Server, Sqs};
+use super::login::{Endpoint, HttpLogin, Kafka, Nats, Redis, Server, Sqs};
 use super::rules;
 
 /// The kinds, as they are spelled.
@@ -105,7 +105,7 @@ pub struct Kinds {
     pub mysql: Option<Server>,
     /// A NATS with JetStream.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub nats: Option<Endpoint>,
+    pub nats: Option<Nats>,
     /// An AWS account's SQS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqs: Option<Sqs>,

@@ -25,7 +25,7 @@ pub(super) const SECRETS: [(&str, &[&str]); 10] = [
     ("redis", REDIS),
     ("postgres", SERVER),
     ("mysql", SERVER),
-    ("nats", SERVER),
+    ("nats", NATS),
     ("sqs", &["accessKeyIdSecretRef", "secretAccessKeySecretRef"]),
     ("http", HTTP),
     ("external", SERVER),
@@ -37,6 +37,17 @@ const SERVER: &[&str] = &[
     "tls.keySecretRef",
     "usernameSecretRef",
     "passwordSecretRef",
+];
+/// Those of a NATS.
+const NATS: &[&str] = &[
+    "tls.caSecretRef",
+    "tls.certSecretRef",
+    "tls.keySecretRef",
+    "usernameSecretRef",
+    "passwordSecretRef",
+    "tokenSecretRef",
+    "credentialsSecretRef",
+    "nkeySecretRef",
 ];
 /// Those of an HTTP server.
 const HTTP: &[&str] = &[
@@ -170,18 +181,54 @@ pub enum Mechanism {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
-    /// For example `amqp://mq:5672/vhost`, `http://mq:15672`, `nats://nats:4222`, `host:port` of a scaler. Without user and password.
+    /// RabbitMQ: `https://mq:15671` or `http://mq:15672`, its management API, which counts all that this can be asked; or
+    /// `amqps://mq:5671/vhost` or `amqp://mq:5672/vhost`. A scaler: `host:port`. Without user and password.
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
     /// Left out: as the URL says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Who; a scaler is sent it as HTTP's basic authentication. Left out: nobody logs in.
+    /// Who; a scaler is sent it as HTTP's basic authentication. Left out: nobody logs in; over AMQP the certificate does where the
+    /// server takes it, else `guest`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_secret_ref: Option<SecretRef>,
     /// The password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<SecretRef>,
+}
+
+/// A NATS.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rules::rule("has(self.usernameSecretRef) == has(self.passwordSecretRef)", rules::NAME_WITH_PASSWORD),
+    rules::rule(
+        "[has(self.usernameSecretRef), has(self.tokenSecretRef), has(self.credentialsSecretRef), has(self.nkeySecretRef)].filter(x, x).size() <= 1",
+        rules::ONE_NATS_LOGIN
+    ),
+]))]
+pub struct Nats {
+    /// For example `nats://nats:4222` or `tls://nats:4222`. Without user and password.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: String,
+    /// Left out: as the URL says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Who. Left out: nobody logs in, unless one of the next ways is chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_secret_ref: Option<SecretRef>,
+    /// The password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretRef>,
+    /// A token instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_secret_ref: Option<SecretRef>,
+    /// A user's credentials instead: JWT and seed, the file that `nsc` writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+    /// A user's `NKey` instead: its seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nkey_secret_ref: Option<SecretRef>,
 }
 
 /// An HTTP server.

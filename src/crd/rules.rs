@@ -45,6 +45,8 @@ pub(super) const SQL_READS: &str =
     "must be one statement that reads: SELECT, WITH, VALUES, TABLE or SHOW";
 /// Message of the rule on who asks a database.
 pub(super) const SQL_USER: &str = "must be set: a database asks who it is";
+/// Message of the rule on the ways to log in to a NATS.
+pub(super) const ONE_NATS_LOGIN: &str = "at most one of usernameSecretRef, tokenSecretRef, credentialsSecretRef, nkeySecretRef may be set";
 /// Message of the rule on SASL.
 pub(super) const SASL_LOGIN: &str = "this mechanism needs usernameSecretRef and passwordSecretRef";
 /// Message of the rule on a cluster-wide connection's Secrets.

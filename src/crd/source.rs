@@ -195,11 +195,12 @@ pub struct Rabbitmq {
     /// The queue.
     #[schemars(length(min = 1, max = 255))]
     pub queue: String,
-    /// Virtual host. Default: as the connection says.
+    /// Virtual host. Default: as the connection says, else /.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub vhost: Option<String>,
-    /// Count only messages that are ready, not those delivered and not yet acknowledged. Default false.
+    /// Count only messages that are ready, not those delivered and not yet acknowledged. Default false; over AMQP it is true, since
+    /// AMQP does not tell, and false is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude_unacked: Option<bool>,
     /// Threshold: messages for each replica, above 0. Left out: sized by the objective.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use serde_json::Value as Json;
+
 use super::Error;
 use crate::decide::{Queue, Value};
 
@@ -61,6 +63,11 @@ pub(super) fn age(time: Timestamp, now: Timestamp) -> f64 {
     if -AHEAD.as_secs_f64() <= age { age.max(0.0) } else { age }
 }
 
+/// A count out of JSON: a whole number from 0 to 2^53.
+pub(super) fn count(said: &Json) -> Option<u64> {
+    said.as_u64().filter(|count| *count <= 1 << 53)
+}
+
 /// The error of an answer that is no count; shown cut short.
 pub(super) fn unusable(at: &Arc<str>, about: &str, shown: &str) -> Error {
     let mut value: String = shown.chars().take(SHOWN).filter(|c| !c.is_control()).collect();
@@ -94,5 +101,13 @@ mod tests {
             panic!("no queue")
         };
         assert_eq!(queue.backlog, 1);
+    }
+
+    #[test]
+    fn only_a_whole_number_that_is_not_negative_is_a_count() {
+        for bad in ["-1", "0.5", "1e300", "18446744073709551615", "null", "true", "[]", "\"7\""] {
+            assert_eq!(count(&serde_json::from_str(bad).unwrap()), None, "{bad}");
+        }
+        assert_eq!(count(&7.into()), Some(7));
     }
 }

@@ -17,8 +17,10 @@ mod office;
 mod visit;
 mod board;
 mod figure;
+mod ledger;
 mod fault;
 mod tls;
+mod dial;
 pub mod web;
 pub mod kafka;
 pub mod prometheus;
@@ -26,6 +28,8 @@ pub mod http;
 pub mod external;
 pub mod redis;
 pub mod sql;
+pub mod rabbitmq;
+pub mod nats;
 
 pub use board::Polls;
 pub use error::Error;
@@ -62,6 +66,10 @@ pub enum Address {
     Redis(redis::Address),
     /// A database.
     Sql(sql::Address),
+    /// A RabbitMQ.
+    RabbitMq(rabbitmq::Address),
+    /// A NATS.
+    Nats(nats::Address),
 }
 
 impl fmt::Display for Address {
@@ -72,6 +80,8 @@ impl fmt::Display for Address {
             Self::External(address) => address.fmt(f),
             Self::Redis(address) => address.fmt(f),
             Self::Sql(address) => address.fmt(f),
+            Self::RabbitMq(address) => address.fmt(f),
+            Self::Nats(address) => address.fmt(f),
         }
     }
 }
@@ -91,10 +101,14 @@ pub enum Ask {
     Redis(redis::Ask),
     /// A number in a database.
     Sql(sql::Ask),
+    /// The depth of a queue.
+    RabbitMq(rabbitmq::Ask),
+    /// What a consumer of a stream has not done.
+    Nats(nats::Ask),
 }
 
-/// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `ca`, `cert`, `key`), read by
-/// `watch::secrets`. Never printed.
+/// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `creds`, `nkey`, `ca`, `cert`, `key`),
+/// read by `watch::secrets`. Never printed.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Credentials(BTreeMap<&'static str, Vec<u8>>);
 

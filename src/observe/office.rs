@@ -15,7 +15,9 @@ use super::board::{Board, Polls};
 use super::external::External;
 use super::http::Http;
 use super::kafka::Kafka;
+use super::nats::Nats;
 use super::prometheus::Prometheus;
+use super::rabbitmq::RabbitMq;
 use super::redis::Redis;
 use super::sql::Sql;
 use super::visit::{Errand, Orders, Visitor, locked};
@@ -167,6 +169,8 @@ impl Observe {
             Address::Redis(to) => self.send_out::<Redis>(to, errand),
             Address::Sql(to) => self.send_out::<Sql>(to, errand),
             Address::Http(to) => self.send_out::<Http>(to, errand),
+            Address::RabbitMq(to) => self.send_out::<RabbitMq>(to, errand),
+            Address::Nats(to) => self.send_out::<Nats>(to, errand),
         }
         desk
     }

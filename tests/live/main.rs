@@ -15,6 +15,8 @@
 
 mod rig;
 mod scene;
+mod watched;
+mod workers;
 
 /// The rig itself: servers start, are hurt, and say what they should.
 mod servers;
@@ -52,6 +54,8 @@ mod sources;
 mod beside;
 mod databases;
 mod examples;
+mod rabbitmq;
+mod nats;
 mod logins;
 mod targets;
 mod versions;

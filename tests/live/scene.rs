@@ -252,6 +252,24 @@ impl Scene {
         .await
     }
 
+    /// Waits until a target was moved at all; gives all moves so far.
+    pub(crate) async fn until_any_move(&self, target: &str, from: u32) -> Result<Vec<u32>> {
+        self.until(&format!("{target} to be moved from {from}"), SOON, async || {
+            Ok(Some(self.moves(target, from)?).filter(|moves| !moves.is_empty()))
+        })
+        .await
+    }
+
+    /// Waits until nothing waits for the only stage of a pipeline.
+    pub(crate) async fn until_empty(&self, pipeline: &str) -> Result<()> {
+        self.until(&format!("nothing to wait for {pipeline}"), SOON, async || {
+            let lag = self.stage(pipeline).await?.lag;
+            anyhow::ensure!(lag == Some(0), "{lag:?} wait");
+            Ok(Some(()))
+        })
+        .await
+    }
+
     /// Waits until consumers have worked off so many items.
     pub(crate) async fn until_done(&self, crew: &Crew, items: u64) -> Result<()> {
         self.until(&format!("{items} items to be worked off"), SOON * 2, async || {

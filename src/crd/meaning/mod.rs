@@ -25,6 +25,8 @@ mod http;
 mod external;
 mod redis;
 mod sql;
+mod rabbitmq;
+mod nats;
 mod login;
 mod objective;
 mod pause;

@@ -125,6 +125,8 @@ impl Reader<'_> {
                 "mysql" => written.mysql.as_ref().map(|it| self.sql(&at, Engine::Mysql, it)),
                 "redis" => written.redis.as_ref().and_then(|redis| self.redis(&at, redis)),
                 "http" => written.http.as_ref().map(|http| self.http(&at, http)),
+                "rabbitmq" => written.rabbitmq.as_ref().map(|it| self.rabbitmq(&at, it)),
+                "nats" => written.nats.as_ref().map(|it| self.nats(&at, it)),
                 _ => {
                     self.faults.push(not_yet(at));
                     None

@@ -6,16 +6,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{Address, Ask};
+use crate::observe::dial::dial;
 use crate::observe::figure::line;
 use crate::observe::{Credentials, Error, fault, tls};
 use crate::proto::external_scaler::external_scaler_client::ExternalScalerClient;
@@ -37,10 +35,6 @@ pub(super) struct Caller {
     client: ExternalScalerClient<Channel>,
     login: Option<MetadataValue<Ascii>>,
 }
-
-/// A stream of bytes to the scaler.
-trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
 impl Caller {
     /// Does not wait for the server: the first call connects.
@@ -79,7 +73,8 @@ impl Caller {
             .keep_alive_while_idle(true);
         let host = to.host.clone();
         let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
-            dial(host.clone(), tls.clone())
+            let (host, tls) = (host.clone(), tls.clone());
+            async move { dial(&host, tls.as_ref()).await.map(TokioIo::new) }
         }));
         let client = ExternalScalerClient::new(channel).max_decoding_message_size(LONGEST);
         Ok(Self { at, client, login })
@@ -202,23 +197,4 @@ impl Caller {
             }
         }
     }
-}
-
-/// Connects, with TLS if that is wanted.
-async fn dial(
-    host: String,
-    tls: Option<TlsConnector>,
-) -> Result<TokioIo<Box<dyn Bytes>>, std::io::Error> {
-    let stream = TcpStream::connect(&host).await?;
-    stream.set_nodelay(true)?;
-    let stream: Box<dyn Bytes> = match tls {
-        None => Box::new(stream),
-        Some(tls) => {
-            let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
-            let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
-            let name = ServerName::try_from(name).map_err(std::io::Error::other)?;
-            Box::new(tls.connect(name, stream).await?)
-        }
-    };
-    Ok(TokioIo::new(stream))
 }

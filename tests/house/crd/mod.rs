@@ -16,6 +16,7 @@ mod schema;
 mod refusals;
 mod leaves;
 mod meanings;
+mod queues;
 mod objectives;
 mod total;
 

@@ -10,7 +10,9 @@ use penstock::observe::{Address, Ask, Credentials, Question, Unit, http, prometh
 use tokio::time::Instant;
 
 use super::broker::Broker;
+use super::jetstream::JetStream;
 use super::line::Line;
+use super::rabbits;
 use super::rig::*;
 use super::webs::Web;
 
@@ -110,7 +112,7 @@ impl Behind {
 }
 
 /// Nonsense that any HTTP server may talk.
-fn web_nonsense() -> Vec<(u16, String)> {
+pub(super) fn web_nonsense() -> Vec<(u16, String)> {
     let huge = format!(r#"{{"queue": {{"depth": 1}}, "x": "{}"}}"#, "x".repeat(2 << 20));
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     [
@@ -357,4 +359,19 @@ async fn prometheus_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn http_keeps_the_contract() {
     tale::<Documents>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rabbitmq_keeps_the_contract_by_its_management_api() {
+    tale::<rabbits::Management>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rabbitmq_keeps_the_contract_by_amqp() {
+    tale::<rabbits::Broker>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_keeps_the_contract() {
+    tale::<JetStream>().await;
 }

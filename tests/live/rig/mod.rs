@@ -28,6 +28,8 @@ mod daemon;
 mod debian;
 mod databases;
 mod external;
+pub(crate) mod rabbitmq;
+pub(crate) mod nats;
 pub(crate) mod shared;
 
 use std::path::{Path, PathBuf};

@@ -59,6 +59,33 @@ pub(super) fn kinds() -> Vec<Kind> {
         },
         Kind { name: "postgres", sources: queries(), connections: databases() },
         Kind { name: "mysql", sources: queries(), connections: databases() },
+        Kind {
+            name: "rabbitmq",
+            sources: vec![
+                json!({"connectionRef": at(), "queue": "q", "vhost": "/", "excludeUnacked": true, "perReplica": 20}),
+            ],
+            connections: ["https://host", "amqps://host"]
+                .map(|url| {
+                    json!({
+                        "url": url, "tls": tls(), "usernameSecretRef": secret(), "passwordSecretRef": secret(),
+                    })
+                })
+                .to_vec(),
+        },
+        Kind {
+            name: "nats",
+            sources: vec![
+                json!({"connectionRef": at(), "stream": "s", "consumer": "c", "perReplica": 5}),
+            ],
+            connections: vec![
+                json!({
+                    "url": "nats://host", "tls": tls(), "usernameSecretRef": secret(), "passwordSecretRef": secret(),
+                }),
+                json!({"url": "nats://host", "tokenSecretRef": secret()}),
+                json!({"url": "nats://host", "credentialsSecretRef": secret()}),
+                json!({"url": "nats://host", "nkeySecretRef": secret()}),
+            ],
+        },
     ]
 }
 

@@ -13,16 +13,6 @@ pub(super) fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
         || vec![json!({"utilization": 80, "container": "main"}), json!({"perReplica": "500m"})];
     vec![
         (
-            "rabbitmq",
-            vec![json!({
-                "connectionRef": at(), "queue": "q", "vhost": "/", "excludeUnacked": true, "perReplica": 20,
-            })],
-        ),
-        (
-            "nats",
-            vec![json!({"connectionRef": at(), "stream": "s", "consumer": "c", "perReplica": 5})],
-        ),
-        (
             "sqs",
             vec![json!({
                 "connectionRef": at(), "queueUrl": "https://sqs/q", "excludeInFlight": true, "includeDelayed": true,

@@ -79,12 +79,9 @@ pub(super) fn working_openings() -> Vec<(&'static str, Changes)> {
 /// The kinds of connection that do not work yet; together the samples of a kind write all of its leaves.
 pub(super) fn later_connections() -> BTreeMap<&'static str, Value> {
     let secret = || json!({"name": "s", "key": "k"});
-    let tls =
-        || json!({"caSecretRef": secret(), "certSecretRef": secret(), "keySecretRef": secret()});
-    let endpoint = || json!({"url": "x://y", "tls": tls(), "usernameSecretRef": secret(), "passwordSecretRef": secret()});
     let sqs = json!({
         "region": "eu-central-1", "endpoint": "http://x", "accessKeyIdSecretRef": secret(),
         "secretAccessKeySecretRef": secret(),
     });
-    BTreeMap::from([("rabbitmq", endpoint()), ("nats", endpoint()), ("sqs", sqs)])
+    BTreeMap::from([("sqs", sqs)])
 }
