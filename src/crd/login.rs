@@ -106,6 +106,7 @@ pub struct Tls {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     rules::rule(rules::exactly_one(&["bootstrapServers", "strimzi"]), rules::ONE_CLUSTER),
+    rules::rule("!has(self.strimzi) || !(has(self.tls) || has(self.sasl))", rules::STRIMZI_ALONE),
 ]))]
 pub struct Kafka {
     /// `host:port[,host:port]`.
@@ -123,18 +124,19 @@ pub struct Kafka {
     pub sasl: Option<Sasl>,
 }
 
-/// A cluster that Strimzi runs in the same namespace.
+/// A cluster that Strimzi runs in the same namespace: of a `ClusterConnection`, in its `secretNamespace`. Address, authority and login
+/// are looked up every 30 s.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Strimzi {
     /// Name of the Kafka object.
     #[schemars(length(min = 1, max = 253))]
     pub cluster: String,
-    /// Name of one of its listeners. Default: the first that suits the login.
+    /// Name of one of its listeners. Default: the first that suits the user, those inside the cluster before others.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub listener: Option<String>,
-    /// Name of a KafkaUser whose Secret logs in. Default: nobody logs in.
+    /// Name of a KafkaUser whose Secret logs in, by certificate (tls) or password (scram-sha-512). Default: nobody logs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub user: Option<String>,

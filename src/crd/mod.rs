@@ -12,6 +12,7 @@ pub mod behaviour;
 pub mod connection;
 pub mod login;
 pub mod status;
+pub mod strimzi;
 pub mod duration;
 pub mod quantity;
 pub mod meaning;

@@ -27,6 +27,9 @@ pub(super) const FALLBACK_REPLICAS: &str = "replicas is required unless policy i
 pub(super) const ONE_CONNECTION: &str = "exactly one of kafka, prometheus, rabbitmq, redis, postgres, mysql, nats, sqs, http, external must be set";
 /// Message of the rule on how a Kafka connection finds its brokers.
 pub(super) const ONE_CLUSTER: &str = "exactly one of bootstrapServers, strimzi must be set";
+/// Message of the rule on what is looked up.
+pub(super) const STRIMZI_ALONE: &str =
+    "tls and sasl go with bootstrapServers: strimzi looks them up";
 /// Message of the rule on client certificates.
 pub(super) const CERT_WITH_KEY: &str = "certSecretRef and keySecretRef go together";
 /// Message of the rule on names and passwords.

@@ -108,7 +108,8 @@ pub enum Ask {
 }
 
 /// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `creds`, `nkey`, `ca`, `cert`, `key`),
-/// read by `watch::secrets`. Never printed.
+/// read by `watch::secrets`; and what was looked up besides (`bootstrap.servers`, `security.protocol`, `sasl.mechanism`), so that it takes
+/// over as a Secret does. Never printed.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Credentials(BTreeMap<&'static str, Vec<u8>>);
 
@@ -116,6 +117,11 @@ impl Credentials {
     /// Puts the bytes for a use.
     pub fn put(&mut self, usage: &'static str, bytes: Vec<u8>) {
         self.0.insert(usage, bytes);
+    }
+
+    /// Is there anything to log in with?
+    pub fn has_any(&self) -> bool {
+        !self.0.is_empty()
     }
 
     /// The bytes for a use, if there are any.

@@ -212,6 +212,10 @@ impl<S: Source> Visitor<S> {
         self.schedule(&due, start, silence);
         if let Some(error) = silence {
             self.complain(error, start);
+            // Perhaps it is the server that has gone over to what the candidate knows.
+            if let Some(candidate) = &mut self.candidate {
+                candidate.not_before = start;
+            }
         }
         let ids: Vec<QuestionId> = due.iter().map(|question| question.id.clone()).collect();
         self.publish(at, start.elapsed(), ids, answers);

@@ -22,10 +22,12 @@ mod follow;
 mod scales;
 mod pods;
 mod secrets;
+mod strimzi;
 mod seen;
 
 pub use seen::{Seen, Sight};
 
+use seen::Work;
 use stores::{House, Keeper, Kept, Shelf, keep};
 
 /// What to watch.
@@ -81,6 +83,8 @@ pub struct Watch {
     stale: Arc<Notify>,
     /// Rings when the set of wanted Secrets moved.
     wanted_secrets: Arc<Notify>,
+    /// Rings when the set of Strimzi's clusters that are named moved.
+    wanted_clusters: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -100,6 +104,7 @@ impl Watch {
             tasks,
             stale: Arc::default(),
             wanted_secrets: Arc::default(),
+            wanted_clusters: Arc::default(),
         };
         watch.shelf.open().house = House {
             lendable: watch.options.secret_namespaces.clone(),
@@ -114,6 +119,11 @@ impl Watch {
         watch.tasks.spawn(
             "read secrets",
             secrets::read_all(client, shelf, Arc::clone(&watch.wanted_secrets)),
+        );
+        let (client, shelf) = (watch.client.clone(), Arc::clone(&watch.shelf));
+        watch.tasks.spawn(
+            "read Strimzi's clusters",
+            strimzi::read_all(client, shelf, Arc::clone(&watch.wanted_clusters)),
         );
         watch
     }
@@ -150,7 +160,8 @@ impl Watch {
         let mut questions = None;
         if std::mem::take(&mut stores.questions_moved) {
             stores.understand();
-            let (kinds, has_new_secrets, all) = stores.work_out();
+            let Work { kinds, has_new_secrets, has_new_clusters, questions: all } =
+                stores.work_out();
             questions = Some(all);
             for kind in kinds {
                 let (client, scope) = (self.client.clone(), self.scope.clone());
@@ -163,6 +174,9 @@ impl Watch {
             }
             if has_new_secrets {
                 self.wanted_secrets.notify_one();
+            }
+            if has_new_clusters {
+                self.wanted_clusters.notify_one();
             }
             self.stale.notify_one();
         }

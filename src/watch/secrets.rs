@@ -12,16 +12,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::stores::{Name, Shelf, chain};
+use super::stores::{Name, Shelf, Stores, chain};
 
 /// How often each Secret is read again.
-const ROTATION: Duration = Duration::from_secs(30);
+pub(super) const ROTATION: Duration = Duration::from_secs(30);
 
 /// How soon a read that failed is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+pub(super) const RETRY: Duration = Duration::from_secs(5);
 
 /// How long one read may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was read, by Secret.
 #[derive(Default)]
@@ -64,45 +64,71 @@ impl Vault {
 
     /// The bytes under a key.
     pub(super) fn bytes(&self, secret: &Name, key: &str) -> Result<&[u8], NoSecret> {
+        self.data(secret)?.get(key).map(Vec::as_slice).ok_or_else(|| NoSecret::Lasting {
+            label: "SecretKeyNotFound",
+            message: format!(
+                "Secret {}/{} has no key {key}; hint: add it",
+                secret.namespace, secret.name
+            ),
+        })
+    }
+
+    /// All that a Secret holds.
+    pub(super) fn data(&self, secret: &Name) -> Result<&BTreeMap<String, Vec<u8>>, NoSecret> {
         match self.held.get(secret) {
             None => Err(NoSecret::Awaited),
             Some(Held::Unknown { label, message }) => {
                 Err(NoSecret::Lasting { label, message: message.clone() })
             }
-            Some(Held::Known(data)) => {
-                data.get(key).map(Vec::as_slice).ok_or_else(|| NoSecret::Lasting {
-                    label: "SecretKeyNotFound",
-                    message: format!(
-                        "Secret {}/{} has no key {key}; hint: add it",
-                        secret.namespace, secret.name
-                    ),
-                })
-            }
+            Some(Held::Known(data)) => Ok(data),
         }
     }
 }
 
 /// Reads what is wanted for as long as the process lives.
 pub(super) async fn read_all(client: Client, shelf: Arc<Shelf>, bell: Arc<Notify>) {
-    let mut due: BTreeMap<Name, Instant> = BTreeMap::new();
+    let mut turns = Turns::default();
     loop {
-        let wanted = shelf.open().secrets.wanted.clone();
-        due.retain(|name, _| wanted.contains(name));
-        let now = Instant::now();
-        for name in wanted {
-            due.entry(name).or_insert(now);
-        }
-        let next = due.iter().min_by_key(|(_, at)| **at).map(|(name, at)| (name.clone(), *at));
-        let Some((name, at)) = next else {
-            bell.notified().await;
-            continue;
-        };
-        tokio::select! {
-            () = tokio::time::sleep_until(at) => {}
-            () = bell.notified() => continue,
-        }
+        let name = turns.next(&shelf, &bell, |stores| stores.secrets.wanted.clone()).await;
         let wait = read(&client, &shelf, &name).await;
-        due.insert(name, Instant::now() + wait);
+        turns.again(name, wait);
+    }
+}
+
+/// When each object that is read by name has its turn; one is read at a time.
+#[derive(Debug, Default)]
+pub(super) struct Turns(BTreeMap<Name, Instant>);
+
+impl Turns {
+    /// Waits for the next one; a new one has its turn at once.
+    pub(super) async fn next(
+        &mut self,
+        stores: &Shelf,
+        bell: &Notify,
+        wanted: fn(&Stores) -> BTreeSet<Name>,
+    ) -> Name {
+        loop {
+            let wanted = wanted(&stores.open());
+            self.0.retain(|name, _| wanted.contains(name));
+            let now = Instant::now();
+            for name in wanted {
+                self.0.entry(name).or_insert(now);
+            }
+            let next = self.0.iter().min_by_key(|(_, at)| **at);
+            let Some((name, at)) = next.map(|(name, at)| (name.clone(), *at)) else {
+                bell.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => return name,
+                () = bell.notified() => {}
+            }
+        }
+    }
+
+    /// Says when an object that was read has its next turn.
+    pub(super) fn again(&mut self, name: Name, wait: Duration) {
+        self.0.insert(name, Instant::now() + wait);
     }
 }
 

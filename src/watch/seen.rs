@@ -15,6 +15,7 @@ use crate::observe::{Credentials, Question};
 
 use super::secrets::NoSecret;
 use super::stores::{Name, Stores};
+use super::strimzi;
 use super::targets::KindId;
 
 /// What the daemon is told.
@@ -51,6 +52,18 @@ pub struct Sight {
     pub recalled: Vec<Option<Recalled>>,
     /// Readings that the cluster itself answers: a Secret or Connection that is lacking.
     pub unanswerable: Vec<(QuestionId, Observation)>,
+}
+
+/// What all pipelines together need.
+pub(super) struct Work {
+    /// Kinds of target to look up.
+    pub(super) kinds: Vec<KindId>,
+    /// Are Secrets named that were not before?
+    pub(super) has_new_secrets: bool,
+    /// Are clusters of Strimzi named that were not before?
+    pub(super) has_new_clusters: bool,
+    /// What can be asked.
+    pub(super) questions: Vec<Question>,
 }
 
 impl Stores {
@@ -118,20 +131,20 @@ impl Stores {
 
     /// Why a question cannot be asked for want of a Secret; `None` when it can, or when the Secret is still being read.
     fn lacking(&self, draft: &QuestionDraft) -> Option<(&'static str, String)> {
-        draft.secrets.iter().find_map(|wanted| {
-            match self.secrets.bytes(&name_of(wanted), &wanted.key) {
-                Ok(_) | Err(NoSecret::Awaited) => None,
-                Err(NoSecret::Lasting { label, message }) => Some((label, message)),
-            }
-        })
+        match self.credentials(draft) {
+            Ok(_) | Err(NoSecret::Awaited) => None,
+            Err(NoSecret::Lasting { label, message }) => Some((label, message)),
+        }
     }
 
-    /// Works out what all pipelines together need: targets, Secrets, questions. Returns the kinds to look up, whether new Secrets
-    /// are named, and the questions.
-    pub(super) fn work_out(&mut self) -> (Vec<KindId>, bool, Vec<Question>) {
+    /// Works out what all pipelines together need.
+    pub(super) fn work_out(&mut self) -> Work {
         let mut owners: BTreeMap<TargetId, Vec<PipelineId>> = BTreeMap::new();
         let mut wanted = BTreeSet::new();
+        let mut clusters = BTreeSet::new();
         let mut questions = Vec::new();
+        let before = std::mem::take(&mut self.in_use);
+        let mut in_use = BTreeMap::new();
         for (id, written) in &self.pipelines {
             let Some(meant) = written.meant() else { continue };
             for stage in &meant.pipeline.stages {
@@ -142,24 +155,41 @@ impl Stores {
             }
             for draft in &meant.questions {
                 wanted.extend(draft.secrets.iter().map(name_of));
-                questions.extend(self.question(draft));
+                if let Some(strimzi) = &draft.strimzi {
+                    clusters.insert(strimzi::cluster_of(strimzi));
+                    wanted.extend(self.secrets_of(strimzi));
+                }
+                // What is still being read does not take away what serves.
+                let credentials = match self.credentials(draft) {
+                    Ok(found) => Some(Arc::new(found)),
+                    Err(NoSecret::Awaited) => before.get(&draft.address).cloned(),
+                    Err(NoSecret::Lasting { .. }) => None,
+                };
+                let Some(credentials) = credentials else { continue };
+                if credentials.has_any() {
+                    in_use.insert(draft.address.clone(), Arc::clone(&credentials));
+                }
+                questions.push(draft.with(credentials));
             }
         }
+        self.in_use = in_use;
         let kinds = self.targets.want(owners);
         let has_new_secrets = self.secrets.want(wanted);
-        (kinds, has_new_secrets, questions)
+        let has_new_clusters = self.strimzi.want(clusters);
+        Work { kinds, has_new_secrets, has_new_clusters, questions }
     }
 
-    /// A question with its credentials, once all of them are known.
-    fn question(&self, draft: &QuestionDraft) -> Option<Question> {
-        let mut credentials = Credentials::default();
+    /// What a question logs in with.
+    fn credentials(&self, draft: &QuestionDraft) -> Result<Credentials, NoSecret> {
+        let mut credentials = match &draft.strimzi {
+            Some(strimzi) => self.looked_up(strimzi)?,
+            None => Credentials::default(),
+        };
         for wanted in &draft.secrets {
-            credentials.put(
-                wanted.usage,
-                self.secrets.bytes(&name_of(wanted), &wanted.key).ok()?.to_vec(),
-            );
+            let bytes = self.secrets.bytes(&name_of(wanted), &wanted.key)?;
+            credentials.put(wanted.usage, bytes.to_vec());
         }
-        Some(draft.with(Arc::new(credentials)))
+        Ok(credentials)
     }
 }
 

@@ -16,9 +16,11 @@ use tracing::{debug, warn};
 
 use crate::crd::{ClusterConnection, Connection};
 use crate::decide::{PipelineId, TargetId};
+use crate::observe::{Address, Credentials};
 
 use super::pods::Pods;
 use super::secrets::Vault;
+use super::strimzi::Strimzi;
 use super::targets::Targets;
 use super::written::Written;
 
@@ -51,6 +53,9 @@ pub(super) struct Stores {
     pub(super) pods: Pods,
     pub(super) targets: Targets,
     pub(super) secrets: Vault,
+    pub(super) strimzi: Strimzi,
+    /// What each address was last logged in to with.
+    pub(super) in_use: BTreeMap<Address, Arc<Credentials>>,
     pub(super) house: House,
     /// Pipelines that something changed for since the last turn.
     pub(super) dirty: BTreeSet<PipelineId>,

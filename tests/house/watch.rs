@@ -284,6 +284,65 @@ async fn a_secret_that_is_lacking_is_an_answer_and_one_that_comes_is_used() {
 }
 
 #[tokio::test]
+async fn a_cluster_of_strimzi_is_looked_up_of_either_version() {
+    for version in ["v1", "v1beta2"] {
+        let scene = Scene::new().await;
+        let crd = std::fs::read_to_string("tests/data/strimzi/kafka.crd.yaml").unwrap();
+        let crd = crd.replace("- name: v1\n", &format!("- name: {version}\n"));
+        let crd: Value = serde_saphyr::from_str(&crd).unwrap();
+        scene.deployment("d", 1).await;
+        let kafka = json!({"strimzi": {"cluster": "events", "listener": "tls", "user": "reader"}});
+        let object = json!({"spec": {"kafka": kafka}});
+        scene.apply("penstock.dev/v1alpha1", "Connection", "default", "c", &object).await;
+        let spec = json!({"stages": [{"name": "s", "target": {"kind": "Deployment", "name": "d"}, "replicas": {"max": 9},
+            "sources": [{"name": "q", "kafka": {"connectionRef": {"name": "c"}, "topics": ["t"], "group": "g"}}]}]});
+        let object = json!({"spec": spec});
+        scene.apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "p", &object).await;
+        let watch = scene.watch();
+        let said = |sight: &Sight| format!("{:?}", sight.unanswerable);
+        let sight = scene.see(&watch, "p", |s| !s.unanswerable.is_empty()).await;
+        assert!(said(&sight).contains("StrimziNotFound"), "{}", said(&sight));
+        let crds = "apiextensions.k8s.io/v1";
+        let name = "kafkas.kafka.strimzi.io";
+        scene.apply(crds, "CustomResourceDefinition", "", name, &crd).await;
+        let listeners = json!([
+            {"name": "tls", "port": 9093, "type": "internal", "tls": true, "authentication": {"type": "scram-sha-512"}},
+        ]);
+        let object = json!({
+            "spec": {"kafka": {"listeners": listeners}},
+            "status": {"listeners": [{"name": "tls", "bootstrapServers": "a:9093, b:9093", "certificates": ["own"]}]},
+        });
+        let version = format!("kafka.strimzi.io/{version}");
+        scene.apply(&version, "Kafka", "default", "events", &object).await;
+        let api = scene.api(&version, "Kafka", "default");
+        let status = Patch::Merge(json!({"status": object["status"]}));
+        api.patch_status("events", &PatchParams::default(), &status).await.unwrap();
+        let data = json!({"stringData": {"password": "p"}});
+        scene.apply("v1", "Secret", "default", "reader", &data).await;
+        let data = json!({"stringData": {"ca.crt": "new", "ca-2026-01-01T00-00-00Z.crt": "old", "ca.p12": "x"}});
+        scene.apply("v1", "Secret", "default", "events-cluster-ca-cert", &data).await;
+        let question = tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                let seen = watch.seen(&BTreeSet::from([id("p")]), scene.clock.now());
+                if let Some([question]) = seen.questions.as_deref() {
+                    return question.clone();
+                }
+                watch.changed().await;
+            }
+        });
+        let question = question.await.unwrap();
+        let key = |usage| question.credentials.bytes(usage).map(String::from_utf8_lossy);
+        assert_eq!(key("bootstrap.servers").as_deref(), Some("a:9093,b:9093"));
+        assert_eq!(key("security.protocol").as_deref(), Some("SASL_SSL"));
+        assert_eq!(key("sasl.mechanism").as_deref(), Some("SCRAM-SHA-512"));
+        assert_eq!(key("username").as_deref(), Some("reader"));
+        assert_eq!(key("password").as_deref(), Some("p"));
+        assert_eq!(key("ca").as_deref(), Some("old\nnew\nown"));
+        assert_eq!(question.address.to_string(), "Kafka default/events");
+    }
+}
+
+#[tokio::test]
 async fn a_daemon_that_only_observes_reads_every_stage_so() {
     let scene = Scene::new().await;
     scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;

@@ -57,6 +57,7 @@ mod examples;
 mod rabbitmq;
 mod nats;
 mod logins;
+mod strimzi;
 mod targets;
 mod versions;
 mod writers;

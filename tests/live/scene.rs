@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
@@ -48,6 +49,15 @@ impl Scene {
         install(cluster).await?;
         let namespace = cluster.namespace(name).await?;
         Self::within(cluster, namespace).await
+    }
+
+    /// On the shared cluster, with a daemon that may do no more than the rules say; its user is called as the namespace.
+    pub(crate) async fn as_user(name: &str, rules: Vec<PolicyRule>) -> Result<Self> {
+        let cluster = shared::cluster().await?;
+        install(cluster).await?;
+        let namespace = cluster.namespace(name).await?;
+        let kubeconfig = cluster.user(&namespace, rules).await?;
+        Self::start(cluster, &kubeconfig, namespace).await
     }
 
     /// On a cluster that the daemon reaches through a proxy.

@@ -9,6 +9,7 @@ use super::{Fault, Reader, not_yet};
 use crate::crd::login::{Kafka as Login, Mechanism as WrittenMechanism};
 use crate::crd::rules;
 use crate::crd::source::{Isolation as WrittenIsolation, Kafka, OffsetReset as WrittenReset};
+use crate::crd::strimzi::Wanted;
 use crate::observe::{Address, Ask, kafka};
 
 /// How often Kafka is asked when nobody says.
@@ -44,7 +45,13 @@ impl Reader<'_> {
             },
         });
         let place = match (&written.connection_ref, &written.bootstrap_servers) {
-            (Some(reference), None) => self.found(at, reference).and_then(|found| place(&found)),
+            (Some(reference), None) => self.found(at, reference).and_then(|found| {
+                if let Some((place, wanted)) = looked_up(&found)? {
+                    self.strimzi = Some(wanted);
+                    return Ok(place);
+                }
+                place(&found)
+            }),
             (None, Some(servers)) => {
                 let Some(bootstrap_servers) = brokers(servers) else {
                     self.refuse(format!("{at}.bootstrapServers"), BROKERS);
@@ -61,12 +68,37 @@ impl Reader<'_> {
     }
 }
 
+/// The address of a cluster that Strimzi runs, and what must be looked up of it; `None` when it is written where it is.
+fn looked_up(found: &Found) -> Result<Option<(Place, Wanted)>, Fault> {
+    let login = found.kind.kafka.as_ref();
+    let Some((login, strimzi)) = login.and_then(|it| Some((it, it.strimzi.as_ref()?))) else {
+        return Ok(None);
+    };
+    if login.bootstrap_servers.is_some() {
+        return Err(found.invalid("spec.kafka", rules::ONE_CLUSTER));
+    }
+    if login.tls.is_some() || login.sasl.is_some() {
+        return Err(found.invalid("spec.kafka", rules::STRIMZI_ALONE));
+    }
+    let wanted = Wanted {
+        namespace: found.secret_namespace().to_owned(),
+        cluster: strimzi.cluster.clone(),
+        listener: strimzi.listener.clone(),
+        user: strimzi.user.clone(),
+    };
+    // Only what stays when listeners and logins come and go: then the old client serves until the new one has answered.
+    let address = kafka::Address {
+        connection: found.id.clone(),
+        bootstrap_servers: wanted.to_string(),
+        tls: false,
+        sasl: None,
+    };
+    Ok(Some(((Address::Kafka(address), Vec::new()), wanted)))
+}
+
 /// The address of a Kafka connection, and the Secrets to log in with.
 fn place(found: &Found) -> Result<Place, Fault> {
     let Some(login) = &found.kind.kafka else { return Err(found.mismatch("kafka")) };
-    if login.strimzi.is_some() {
-        return Err(not_yet(found.path("spec.kafka.strimzi")));
-    }
     let Some(servers) = &login.bootstrap_servers else {
         return Err(found.invalid("spec.kafka", rules::ONE_CLUSTER));
     };

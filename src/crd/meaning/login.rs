@@ -114,6 +114,11 @@ fn names_secrets(kind: &connection::Kinds) -> bool {
 }
 
 impl Found {
+    /// Where its Secrets lie, and what Strimzi runs.
+    pub(super) fn secret_namespace(&self) -> &str {
+        &self.secret_namespace
+    }
+
     /// A fault of the connection's, at a field.
     pub(super) fn invalid(&self, field: &str, message: impl Into<String>) -> Fault {
         self.fault(Code::InvalidConnection, field, message)

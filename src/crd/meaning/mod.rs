@@ -13,6 +13,7 @@ use super::connection::{ClusterConnection, Connection};
 use super::duration::{self, Duration as Written};
 use super::pipeline::{Mode as WrittenMode, ScaledPipeline};
 use super::rules;
+use super::strimzi;
 use super::wish::Prefer as WrittenPrefer;
 use crate::decide::{Mode, Pipeline, PipelineId, Prefer, QuestionId};
 use crate::observe::{Address, Ask, Credentials, Question};
@@ -67,6 +68,8 @@ pub struct QuestionDraft {
     pub ask: Ask,
     /// What must be read first.
     pub secrets: Vec<SecretWanted>,
+    /// What must be looked up first, and says which Secrets besides.
+    pub strimzi: Option<strimzi::Wanted>,
 }
 
 impl QuestionDraft {
@@ -163,6 +166,7 @@ pub fn read(written: &ScaledPipeline, around: &dyn Surroundings) -> Result<Meani
         faults: Vec::new(),
         questions: Vec::new(),
         unanswerable: Vec::new(),
+        strimzi: None,
     };
     let meaning = reader.pipeline(written);
     if reader.faults.is_empty() {
@@ -183,6 +187,8 @@ struct Reader<'a> {
     faults: Vec<Fault>,
     questions: Vec<QuestionDraft>,
     unanswerable: Vec<(QuestionId, Fault)>,
+    /// What must be looked up for the source that is being read.
+    strimzi: Option<strimzi::Wanted>,
 }
 
 impl Reader<'_> {

@@ -80,6 +80,7 @@ impl Reader<'_> {
         }
         let Draft { default_poll, per_replica, ask, place } =
             self.kind(at, stage, &kinds, &written.kind)?;
+        let strimzi = self.strimzi.take();
         let question = QuestionId::new(&self.id, stage, &written.name);
         let poll_interval = own.or(poll).unwrap_or(default_poll);
         let origin = match &place {
@@ -96,6 +97,7 @@ impl Reader<'_> {
                 address,
                 ask,
                 secrets,
+                strimzi,
             }),
             Err(fault) => self.unanswerable.push((question.clone(), fault)),
         }

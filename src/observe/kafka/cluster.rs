@@ -182,9 +182,8 @@ impl Cluster {
     /// A cluster that nobody has been asked about yet.
     pub(super) fn new(to: &Address, keys: &Credentials) -> Result<Self, Error> {
         let login = Login::new(to, keys)?;
-        let at: Arc<str> = to.bootstrap_servers.as_str().into();
-        let bootstrap: Option<Vec<Broker>> = to
-            .bootstrap_servers
+        let at = Arc::clone(&login.bootstrap_servers);
+        let bootstrap: Option<Vec<Broker>> = at
             .split(',')
             .filter(|entry| !entry.trim().is_empty())
             .map(|entry| place(entry).map(|(host, port)| Broker::new(&host, port)))

@@ -11,6 +11,8 @@ use crate::observe::{Credentials, Error, tls};
 
 /// What every connection of a client needs.
 pub(super) struct Login {
+    /// `host:port[,host:port]`.
+    pub(super) bootstrap_servers: Arc<str>,
     pub(super) tls: Option<TlsConnector>,
     pub(super) sasl: Option<Sasl>,
 }
@@ -31,15 +33,15 @@ impl fmt::Debug for Login {
 impl Login {
     /// Reads the credentials; what cannot be used is named, never shown.
     pub(super) fn new(to: &Address, keys: &Credentials) -> Result<Self, Error> {
-        let at: Arc<str> = to.bootstrap_servers.as_str().into();
+        let Way { at, tls, sasl } = Way::of(to, keys)?;
         let invalid = |usage: &'static str, detail: &str| Error::CredentialsInvalid {
             at: Arc::clone(&at),
             usage,
             detail: detail.to_owned(),
         };
         let tls =
-            if to.tls { Some(TlsConnector::from(Arc::new(tls::config(&at, keys)?))) } else { None };
-        let sasl = match to.sasl {
+            if tls { Some(TlsConnector::from(Arc::new(tls::config(&at, keys)?))) } else { None };
+        let sasl = match sasl {
             None => None,
             Some(mechanism) => {
                 let username =
@@ -51,6 +53,37 @@ impl Login {
                 Some(Sasl { mechanism, username, password: password.to_vec() })
             }
         };
-        Ok(Self { tls, sasl })
+        Ok(Self { bootstrap_servers: at, tls, sasl })
+    }
+}
+
+/// Where to connect, and how.
+struct Way {
+    at: Arc<str>,
+    tls: bool,
+    sasl: Option<Mechanism>,
+}
+
+impl Way {
+    /// As it was written, or as it was looked up.
+    fn of(to: &Address, keys: &Credentials) -> Result<Self, Error> {
+        let Some(found) = keys.bytes("bootstrap.servers") else {
+            let at = to.bootstrap_servers.as_str().into();
+            return Ok(Self { at, tls: to.tls, sasl: to.sasl });
+        };
+        let at: Arc<str> = String::from_utf8_lossy(found).into();
+        let protocol = keys.bytes("security.protocol").unwrap_or_default();
+        let mechanism = keys.bytes("sasl.mechanism");
+        let sasl = match mechanism {
+            None => None,
+            Some(b"PLAIN") => Some(Mechanism::Plain),
+            Some(b"SCRAM-SHA-256") => Some(Mechanism::ScramSha256),
+            Some(b"SCRAM-SHA-512") => Some(Mechanism::ScramSha512),
+            Some(other) => {
+                let detail = format!("{} is unknown", String::from_utf8_lossy(other));
+                return Err(Error::CredentialsInvalid { at, usage: "sasl.mechanism", detail });
+            }
+        };
+        Ok(Self { at, tls: protocol.ends_with(b"SSL"), sasl })
     }
 }

@@ -23,13 +23,15 @@ mod read;
 
 pub(crate) use read::Kafka;
 
-/// A Kafka cluster and how to log in. Secrets are not part of it: they come as `Credentials`.
+/// A Kafka cluster and how to log in. Secrets are not part of it: they come as `Credentials`. Of a cluster that is looked up (one that
+/// Strimzi runs) the rest comes so, too, and what stands here for it is of no account: `bootstrap.servers`, `security.protocol` and
+/// `sasl.mechanism`, as Kafka's own clients call them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
     /// Sets addresses of one server with different credentials apart: the Connection's `namespace/name`, empty for bare
     /// `bootstrapServers`.
     pub connection: String,
-    /// `host:port[,host:port]`.
+    /// `host:port[,host:port]`, or the name of a cluster that is looked up.
     pub bootstrap_servers: String,
     /// Speak TLS? With `ca` from the credentials, else the system's roots; with `cert` and `key` also mutual.
     pub tls: bool,

@@ -161,21 +161,27 @@ impl Cluster {
 
     /// A user who may do what the rules say, in all namespaces, and nothing else; gives a kubeconfig.
     pub(crate) async fn user(&self, name: &str, rules: Vec<PolicyRule>) -> Result<PathBuf> {
+        self.allow(name, name, rules).await?;
+        servers::write_kubeconfig(&self.folder, &self.authority, self.port, name, None)
+    }
+
+    /// Lets a user do what the rules say, besides what he may; the role is called so.
+    pub(crate) async fn allow(&self, role: &str, user: &str, rules: Vec<PolicyRule>) -> Result<()> {
         let client = self.client().await?;
-        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-        let role = ClusterRole {
+        let metadata = ObjectMeta { name: Some(role.to_owned()), ..ObjectMeta::default() };
+        let allowed = ClusterRole {
             metadata: metadata.clone(),
             rules: Some(rules),
             ..ClusterRole::default()
         };
         let binding: ClusterRoleBinding = serde_json::from_value(json!({
             "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
         }))?;
-        create(&client, &role).await?;
+        create(&client, &allowed).await?;
         create(&client, &binding).await?;
-        servers::write_kubeconfig(&self.folder, &self.authority, self.port, name, None)
+        Ok(())
     }
 
     /// Runs kubectl as the administrator; its output, or an error with what it said. Always the newest kubectl.

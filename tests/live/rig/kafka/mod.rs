@@ -4,6 +4,7 @@
 mod listeners;
 mod topics;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -38,6 +39,7 @@ use topics::blocking;
 /// A running broker. Dropped, it is gone with all its data.
 #[derive(Debug)]
 pub(crate) struct Broker {
+    folder: PathBuf,
     ports: Vec<(Listener, u16)>,
     authority: Authority,
     client: Pair,
@@ -93,7 +95,7 @@ impl Broker {
             java
         };
         let process = Process::start("kafka", java.args(["kafka.Kafka", &file]), &folder)?;
-        let broker = Self { ports, authority, client, process };
+        let broker = Self { folder, ports, authority, client, process };
         broker.ready().await?;
         Ok(broker)
     }
@@ -151,6 +153,29 @@ impl Broker {
     /// A certificate that [`Listener::MutualTls`] accepts.
     pub(crate) fn client_pair(&self) -> &Pair {
         &self.client
+    }
+
+    /// A certificate that [`Listener::MutualTls`] accepts, of a client with this name.
+    pub(crate) fn client_named(&self, name: &str) -> Result<Pair> {
+        self.authority.client(name, None)
+    }
+
+    /// Restarts it with a certificate of another authority; clients of either are let in.
+    pub(crate) async fn recertify(&mut self, new: Authority) -> Result<()> {
+        let server = new.server("kafka")?;
+        write(&self.folder, "server.pem", &(server.key + &server.certificate))?;
+        let both = self.authority.certificate() + &new.certificate();
+        write(&self.folder, "authority.pem", &both)?;
+        self.authority = new;
+        self.process.stop().await?;
+        self.process.start_again()?;
+        self.ready().await
+    }
+
+    /// Has it answered somebody of this name, such as `User:CN=penstock`? Never, unless started with `request_log`.
+    pub(crate) fn has_served(&self, principal: &str) -> Result<bool> {
+        let principal = format!("\"principal\":\"{principal}\"");
+        Ok(self.process.log()?.contains(&principal))
     }
 
     /// How many connections a process has open to this broker, over all listeners.
