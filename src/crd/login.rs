@@ -18,6 +18,8 @@ pub(super) const SECRETS: [(&str, &[&str]); 10] = [
             "tls.keySecretRef",
             "sasl.usernameSecretRef",
             "sasl.passwordSecretRef",
+            "sasl.oauth2.clientIdSecretRef",
+            "sasl.oauth2.clientSecretSecretRef",
         ],
     ),
     ("prometheus", HTTP),
@@ -150,6 +152,10 @@ pub struct Strimzi {
         "self.mechanism == 'OAUTHBEARER' || (has(self.usernameSecretRef) && has(self.passwordSecretRef))",
         rules::SASL_LOGIN
     ),
+    rules::rule(
+        "self.mechanism == 'OAUTHBEARER' ? has(self.oauth2) && !has(self.usernameSecretRef) && !has(self.passwordSecretRef) : !has(self.oauth2)",
+        rules::SASL_TOKEN
+    ),
 ]))]
 pub struct Sasl {
     /// How to log in.
@@ -160,6 +166,9 @@ pub struct Sasl {
     /// The password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<SecretRef>,
+    /// Where the token comes from, with OAUTHBEARER. A token server that speaks TLS is known by the system's roots or the CA of `tls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2>,
 }
 
 /// How to log in to Kafka.
@@ -174,7 +183,7 @@ pub enum Mechanism {
     /// a proof of the password, SHA-512.
     #[serde(rename = "SCRAM-SHA-512")]
     ScramSha512,
-    /// a token.
+    /// a token, bought with client credentials.
     #[serde(rename = "OAUTHBEARER")]
     OauthBearer,
 }

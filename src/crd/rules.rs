@@ -52,6 +52,8 @@ pub(super) const SQL_USER: &str = "must be set: a database asks who it is";
 pub(super) const ONE_NATS_LOGIN: &str = "at most one of usernameSecretRef, tokenSecretRef, credentialsSecretRef, nkeySecretRef may be set";
 /// Message of the rule on SASL.
 pub(super) const SASL_LOGIN: &str = "this mechanism needs usernameSecretRef and passwordSecretRef";
+/// Message of the rule on tokens for Kafka.
+pub(super) const SASL_TOKEN: &str = "OAUTHBEARER goes with oauth2, and without usernameSecretRef and passwordSecretRef; oauth2 goes with no other mechanism";
 /// Message of the rule on a cluster-wide connection's Secrets.
 pub(super) const SECRET_NAMESPACE: &str =
     "secretNamespace is required when Secrets or strimzi are named";

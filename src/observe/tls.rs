@@ -3,37 +3,24 @@
 
 use std::sync::Arc;
 
+use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use super::{Credentials, Error};
 
 /// What every TLS connection to `at` agrees to: `ca` from the credentials, else the system's roots; with `cert` and `key` also
 /// mutual. What cannot be used is named, never shown.
 pub(super) fn config(at: &Arc<str>, keys: &Credentials) -> Result<ClientConfig, Error> {
+    let is_own = keys.bytes("ca").is_some();
+    let builder = builder(at, keys, !is_own)?;
     let invalid = |usage: &'static str, detail: &str| Error::CredentialsInvalid {
         at: Arc::clone(at),
         usage,
         detail: detail.to_owned(),
     };
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| invalid("ca", &error.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    match keys.bytes("ca") {
-        Some(pem) => {
-            for certificate in certificates(pem).map_err(|detail| invalid("ca", detail))? {
-                roots.add(certificate).map_err(|error| invalid("ca", &error.to_string()))?;
-            }
-        }
-        None => {
-            // A system has a hundred and some roots; one that cannot be parsed harms nobody.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let builder = builder.with_root_certificates(roots);
     match (keys.bytes("cert"), keys.bytes("key")) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(cert), Some(key)) => {
@@ -47,6 +34,37 @@ pub(super) fn config(at: &Arc<str>, keys: &Credentials) -> Result<ClientConfig, 
         (Some(_), None) => Err(invalid("key", "there is a cert, but no key")),
         (None, Some(_)) => Err(invalid("cert", "there is a key, but no cert")),
     }
+}
+
+/// For a server beside the one that `keys` are for, as one that sells tokens: trusts the system's roots and `ca`, and shows nothing.
+pub(super) fn beside(at: &Arc<str>, keys: &Credentials) -> Result<ClientConfig, Error> {
+    Ok(builder(at, keys, true)?.with_no_client_auth())
+}
+
+fn builder(
+    at: &Arc<str>,
+    keys: &Credentials,
+    trusts_system: bool,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let invalid = |detail: &str| Error::CredentialsInvalid {
+        at: Arc::clone(at),
+        usage: "ca",
+        detail: detail.to_owned(),
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| invalid(&error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    if let Some(pem) = keys.bytes("ca") {
+        for certificate in certificates(pem).map_err(invalid)? {
+            roots.add(certificate).map_err(|error| invalid(&error.to_string()))?;
+        }
+    }
+    if trusts_system {
+        // A system has a hundred and some roots; one that cannot be parsed harms nobody.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    Ok(builder.with_root_certificates(roots))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {

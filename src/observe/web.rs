@@ -9,10 +9,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, StatusCode, redirect};
-use serde::Deserialize;
 use tokio::time::Instant;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::figure::line;
+use super::purse::Purse;
 use super::{Credentials, Error, fault, tls};
 
 /// Requests of one client on their way at once, and so the most connections it opens.
@@ -21,10 +22,6 @@ pub(super) const AT_ONCE: usize = 4;
 const LONGEST: usize = 1 << 20;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
-/// A token is renewed so long before it ends.
-const RENEWAL: Duration = Duration::from_secs(30);
-/// How long a token is used whose end is not said.
-const USE: Duration = Duration::from_mins(5);
 
 /// An HTTP server and how to log in. Secrets are not part of it: they come as `Credentials`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,29 +69,6 @@ pub(super) struct Web {
     purse: Option<Purse>,
 }
 
-/// What buys tokens, and the latest.
-struct Purse {
-    token_url: String,
-    scopes: String,
-    id: String,
-    secret: String,
-    token: Option<(HeaderValue, Instant)>,
-}
-
-impl fmt::Debug for Purse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Purse").field("token_url", &self.token_url).finish_non_exhaustive()
-    }
-}
-
-/// What a token server says.
-#[derive(Deserialize)]
-struct Sold {
-    access_token: String,
-    #[serde(default)]
-    expires_in: Option<u64>,
-}
-
 impl Web {
     /// A client; does not wait for the server.
     pub(super) fn new(to: &Address, keys: &Credentials) -> Result<Self, Error> {
@@ -122,31 +96,11 @@ impl Web {
                 headers.insert(AUTHORIZATION, secret(&at, "token", &value)?);
             }
             Login::OAuth2 { token_url, scopes } => {
-                purse = Some(Purse {
-                    token_url: token_url.clone(),
-                    scopes: scopes.join(" "),
-                    id: text("client-id")?,
-                    secret: text("client-secret")?,
-                    token: None,
-                });
+                purse = Some(Purse::new(&at, token_url, scopes, keys)?);
             }
         }
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::config(&at, keys)?)
-            .default_headers(headers)
-            .user_agent(concat!("penstock/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
-            .pool_max_idle_per_host(AT_ONCE)
-            .connect_timeout(CONNECT)
-            .build();
-        match client {
-            Ok(client) => Ok(Self { at, client, purse }),
-            Err(error) => {
-                Err(Error::CredentialsInvalid { at, usage: "ca", detail: fault::detail(&error) })
-            }
-        }
+        let client = client(&at, tls::config(&at, keys)?, headers)?;
+        Ok(Self { at, client, purse })
     }
 
     /// Its name in errors.
@@ -161,54 +115,21 @@ impl Web {
 
     /// Buys a token when one is needed and the last is about to end.
     pub(super) async fn log_in(&mut self, deadline: Instant) -> Result<(), Error> {
-        let Some(purse) = &mut self.purse else { return Ok(()) };
-        let now = Instant::now();
-        if purse.token.as_ref().is_some_and(|(_, until)| now < *until) {
-            return Ok(());
+        match &mut self.purse {
+            Some(purse) => purse.fill(&self.client, deadline).await,
+            None => Ok(()),
         }
-        let mut form = vec![("grant_type", "client_credentials")];
-        if !purse.scopes.is_empty() {
-            form.push(("scope", &purse.scopes));
-        }
-        let request = self
-            .client
-            .post(&purse.token_url)
-            .basic_auth(&purse.id, Some(&purse.secret))
-            .form(&form)
-            .send();
-        let seller: Arc<str> = purse.token_url.as_str().into();
-        let response = within(&seller, deadline, request).await?;
-        let status = response.status();
-        let body = body(&seller, deadline, response).await?;
-        if !status.is_success() {
-            return Err(Error::AuthenticationFailed {
-                at: seller,
-                detail: format!("status {}", status.as_u16()),
-            });
-        }
-        let refused = |detail: &str| Error::AuthenticationFailed {
-            at: Arc::clone(&seller),
-            detail: detail.to_owned(),
-        };
-        let sold: Sold = serde_json::from_slice(&body)
-            .map_err(|_| refused("its answer holds no access_token"))?;
-        let value = secret(&seller, "token", &format!("Bearer {}", sold.access_token))?;
-        let lasts = sold.expires_in.map_or(USE, Duration::from_secs).min(Duration::from_hours(24));
-        // A token that hardly lasts is used for half of its life.
-        let until = now + lasts.saturating_sub(RENEWAL).max(lasts / 2);
-        purse.token = Some((value, until));
-        Ok(())
     }
 
     /// What to send as `authorization` besides what the client sends anyhow.
     pub(super) fn token(&self) -> Option<HeaderValue> {
-        self.purse.as_ref()?.token.as_ref().map(|(value, _)| value.clone())
+        self.purse.as_ref()?.header()
     }
 
     /// The server did not take the token: the next visit buys another.
     pub(super) fn discard_token(&mut self) {
         if let Some(purse) = &mut self.purse {
-            purse.token = None;
+            purse.discard();
         }
     }
 
@@ -237,6 +158,29 @@ impl Web {
     }
 }
 
+/// An HTTP client as all of ours are.
+pub(super) fn client(
+    at: &Arc<str>,
+    tls: ClientConfig,
+    headers: HeaderMap,
+) -> Result<Client, Error> {
+    let client = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .default_headers(headers)
+        .user_agent(concat!("penstock/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .http1_only()
+        .pool_max_idle_per_host(AT_ONCE)
+        .connect_timeout(CONNECT)
+        .build();
+    client.map_err(|error| Error::CredentialsInvalid {
+        at: Arc::clone(at),
+        usage: "ca",
+        detail: fault::detail(&error),
+    })
+}
+
 /// The error of a status that is no success, for what was asked.
 pub(super) fn refused(at: &Arc<str>, what: &str, status: StatusCode, said: &[u8]) -> Error {
     let at = Arc::clone(at);
@@ -260,7 +204,7 @@ pub(super) fn refused(at: &Arc<str>, what: &str, status: StatusCode, said: &[u8]
 }
 
 /// Waits for an answer, at most until the deadline.
-async fn within<E: std::error::Error + 'static>(
+pub(super) async fn within<E: std::error::Error + 'static>(
     at: &Arc<str>,
     deadline: Instant,
     request: impl Future<Output = Result<Response, E>>,
@@ -277,7 +221,11 @@ fn late(at: &Arc<str>) -> Error {
 }
 
 /// Reads a body, at most so long and until the deadline.
-async fn body(at: &Arc<str>, deadline: Instant, mut response: Response) -> Result<Vec<u8>, Error> {
+pub(super) async fn body(
+    at: &Arc<str>,
+    deadline: Instant,
+    mut response: Response,
+) -> Result<Vec<u8>, Error> {
     let too_long = || Error::SourceFailed {
         at: Arc::clone(at),
         about: "the question".to_owned(),
@@ -299,7 +247,11 @@ async fn body(at: &Arc<str>, deadline: Instant, mut response: Response) -> Resul
 }
 
 /// A header that is never printed.
-fn secret(at: &Arc<str>, usage: &'static str, value: &str) -> Result<HeaderValue, Error> {
+pub(super) fn secret(
+    at: &Arc<str>,
+    usage: &'static str,
+    value: &str,
+) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(value).map_err(|_| Error::CredentialsInvalid {
         at: Arc::clone(at),
         usage,

@@ -58,6 +58,7 @@ mod rabbitmq;
 mod nats;
 mod logins;
 mod strimzi;
+mod tokens;
 mod targets;
 mod versions;
 mod writers;

@@ -5,7 +5,7 @@ use ::http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use super::login::Found;
 use super::source::{Draft, SLOW_POLL, unit};
 use super::{Fault, Reader, SecretWanted};
-use crate::crd::login::HttpLogin;
+use crate::crd::login::{HttpLogin, OAuth2};
 use crate::crd::rules;
 use crate::crd::source::Http;
 use crate::observe::web::{self, Login};
@@ -80,6 +80,19 @@ impl Found {
         ))
     }
 
+    /// Where tokens are bought and for what, and the Secrets it takes.
+    pub(super) fn oauth2(
+        &self,
+        at: &str,
+        written: &OAuth2,
+        secrets: &mut Vec<SecretWanted>,
+    ) -> Result<(String, Vec<String>), Fault> {
+        let token_url = self.url(&format!("{at}.oauth2.tokenUrl"), &written.token_url, SCHEMES)?;
+        secrets.extend(self.secret(Some(&written.client_id_secret_ref), "client-id"));
+        secrets.extend(self.secret(Some(&written.client_secret_secret_ref), "client-secret"));
+        Ok((token_url, written.scopes.clone()))
+    }
+
     fn web_login(
         &self,
         at: &str,
@@ -98,12 +111,8 @@ impl Found {
             (Some(_), None, None) => Ok(Login::Basic),
             (None, Some(_), None) => Ok(Login::Bearer),
             (None, None, Some(oauth2)) => {
-                let token_url =
-                    self.url(&format!("{at}.oauth2.tokenUrl"), &oauth2.token_url, SCHEMES)?;
-                secrets.extend(self.secret(Some(&oauth2.client_id_secret_ref), "client-id"));
-                secrets
-                    .extend(self.secret(Some(&oauth2.client_secret_secret_ref), "client-secret"));
-                Ok(Login::OAuth2 { token_url, scopes: oauth2.scopes.clone() })
+                let (token_url, scopes) = self.oauth2(at, oauth2, secrets)?;
+                Ok(Login::OAuth2 { token_url, scopes })
             }
             _ => Err(self.invalid(at, rules::ONE_LOGIN)),
         }

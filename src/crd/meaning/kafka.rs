@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::login::Found;
 use super::source::{Draft, Place};
-use super::{Fault, Reader, not_yet};
-use crate::crd::login::{Kafka as Login, Mechanism as WrittenMechanism};
+use super::{Fault, Reader, SecretWanted};
+use crate::crd::login::{Mechanism as WrittenMechanism, Sasl};
 use crate::crd::rules;
 use crate::crd::source::{Isolation as WrittenIsolation, Kafka, OffsetReset as WrittenReset};
 use crate::crd::strimzi::Wanted;
@@ -105,14 +105,10 @@ fn place(found: &Found) -> Result<Place, Fault> {
     let bootstrap_servers =
         brokers(servers).ok_or_else(|| found.invalid("spec.kafka.bootstrapServers", BROKERS))?;
     let mut secrets = found.tls("spec.kafka", login.tls.as_ref())?;
-    let sasl = mechanism(found, login)?;
-    if let Some(written) = &login.sasl {
-        if written.username_secret_ref.is_none() || written.password_secret_ref.is_none() {
-            return Err(found.invalid("spec.kafka.sasl", rules::SASL_LOGIN));
-        }
-        secrets.extend(found.secret(written.username_secret_ref.as_ref(), "username"));
-        secrets.extend(found.secret(written.password_secret_ref.as_ref(), "password"));
-    }
+    let sasl = match &login.sasl {
+        Some(written) => Some(mechanism(found, written, &mut secrets)?),
+        None => None,
+    };
     let address = kafka::Address {
         connection: found.id.clone(),
         bootstrap_servers,
@@ -122,15 +118,32 @@ fn place(found: &Found) -> Result<Place, Fault> {
     Ok((Address::Kafka(address), secrets))
 }
 
-/// How to log in, if at all.
-fn mechanism(found: &Found, login: &Login) -> Result<Option<kafka::Mechanism>, Fault> {
-    match login.sasl.as_ref().map(|sasl| sasl.mechanism) {
-        None => Ok(None),
-        Some(WrittenMechanism::Plain) => Ok(Some(kafka::Mechanism::Plain)),
-        Some(WrittenMechanism::ScramSha256) => Ok(Some(kafka::Mechanism::ScramSha256)),
-        Some(WrittenMechanism::ScramSha512) => Ok(Some(kafka::Mechanism::ScramSha512)),
-        Some(WrittenMechanism::OauthBearer) => {
-            Err(not_yet(found.path("spec.kafka.sasl.mechanism OAUTHBEARER")))
+/// How to log in, and the Secrets it takes.
+fn mechanism(
+    found: &Found,
+    written: &Sasl,
+    secrets: &mut Vec<SecretWanted>,
+) -> Result<kafka::Mechanism, Fault> {
+    let (name, password) = (&written.username_secret_ref, &written.password_secret_ref);
+    let is_token = written.mechanism == WrittenMechanism::OauthBearer;
+    if !is_token && (name.is_none() || password.is_none()) {
+        return Err(found.invalid("spec.kafka.sasl", rules::SASL_LOGIN));
+    }
+    if is_token != written.oauth2.is_some() || is_token && (name.is_some() || password.is_some()) {
+        return Err(found.invalid("spec.kafka.sasl", rules::SASL_TOKEN));
+    }
+    secrets.extend(found.secret(name.as_ref(), "username"));
+    secrets.extend(found.secret(password.as_ref(), "password"));
+    match (written.mechanism, &written.oauth2) {
+        (WrittenMechanism::Plain, _) => Ok(kafka::Mechanism::Plain),
+        (WrittenMechanism::ScramSha256, _) => Ok(kafka::Mechanism::ScramSha256),
+        (WrittenMechanism::ScramSha512, _) => Ok(kafka::Mechanism::ScramSha512),
+        (WrittenMechanism::OauthBearer, Some(oauth2)) => {
+            let (token_url, scopes) = found.oauth2("spec.kafka.sasl", oauth2, secrets)?;
+            Ok(kafka::Mechanism::OauthBearer { token_url, scopes })
+        }
+        (WrittenMechanism::OauthBearer, None) => {
+            Err(found.invalid("spec.kafka.sasl", rules::SASL_TOKEN))
         }
     }
 }

@@ -14,6 +14,7 @@ use super::link::{Fault, Link, resolve};
 use super::login::Login;
 use super::members::{self, Kind};
 use super::protocol::{self, Api, Call, GroupAsked, Metadata, Spec};
+use super::tokens::Tokens;
 use super::{Address, tail, wire};
 use crate::observe::{Credentials, Error};
 
@@ -29,6 +30,8 @@ const GROUPS_A_CALL: usize = 250;
 pub(super) struct Cluster {
     at: Arc<str>,
     login: Login,
+    /// Where the token of the login comes from, when it is one.
+    tokens: Option<Tokens>,
     bootstrap: Vec<Broker>,
     brokers: BTreeMap<i32, Broker>,
     id: Option<Arc<str>>,
@@ -183,6 +186,7 @@ impl Cluster {
     pub(super) fn new(to: &Address, keys: &Credentials) -> Result<Self, Error> {
         let login = Login::new(to, keys)?;
         let at = Arc::clone(&login.bootstrap_servers);
+        let tokens = Tokens::new(&login, keys)?;
         let bootstrap: Option<Vec<Broker>> = at
             .split(',')
             .filter(|entry| !entry.trim().is_empty())
@@ -194,7 +198,15 @@ impl Cluster {
                 detail: "that is no list of host:port".into(),
             })?;
         let turn = fastrand::usize(..bootstrap.len());
-        Ok(Self { at, login, bootstrap, brokers: BTreeMap::new(), id: None, turn })
+        Ok(Self { at, login, tokens, bootstrap, brokers: BTreeMap::new(), id: None, turn })
+    }
+
+    /// Sees to it that there is a token to log in with, where that is the way. Called at the beginning of each visit.
+    pub(super) async fn log_in(&mut self, deadline: Instant) -> Result<(), Error> {
+        match &mut self.tokens {
+            Some(tokens) => tokens.renew(&mut self.login, deadline).await,
+            None => Ok(()),
+        }
     }
 
     /// Goes on as the cluster that another client knew.
@@ -359,7 +371,12 @@ impl Cluster {
             |why: &str| if place == &*self.at { why.to_owned() } else { format!("{place}: {why}") };
         match fault {
             Fault::Broken(why) => Error::BrokerUnreachable { at, detail: detail(&why) },
-            Fault::Refused(why) => Error::AuthenticationFailed { at, detail: detail(&why) },
+            Fault::Refused(why) => {
+                if let Some(tokens) = &self.tokens {
+                    tokens.note_refusal();
+                }
+                Error::AuthenticationFailed { at, detail: detail(&why) }
+            }
             Fault::Tls(why) => Error::TlsFailed { at, detail: detail(&why) },
             Fault::Foreign(why) => {
                 Error::SourceFailed { at, about: about.to_owned(), detail: detail(&why) }

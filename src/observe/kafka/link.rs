@@ -193,10 +193,11 @@ impl Link {
     }
 
     async fn log_in(&mut self, sasl: &Sasl) -> Result<(), Fault> {
-        let name = match sasl.mechanism {
+        let name = match &sasl.mechanism {
             Mechanism::Plain => "PLAIN",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::ScramSha512 => "SCRAM-SHA-512",
+            Mechanism::OauthBearer { .. } => "OAUTHBEARER",
         };
         let said = self.ask(protocol::sasl_handshake(name)).await?;
         let (error, offered) = protocol::sasl_handshake_said(&said)?;
@@ -209,10 +210,13 @@ impl Link {
         if error != code::NONE {
             return Err(Fault::Refused(protocol::code_text(error)));
         }
+        if matches!(sasl.mechanism, Mechanism::OauthBearer { .. }) {
+            return self.show_token(&sasl.password).await;
+        }
         let mut nonce = [0; 18];
         SystemRandom::new().fill(&mut nonce).map_err(|_| Fault::Broken("no randomness".into()))?;
         let nonce = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, nonce);
-        match Scram::new(sasl.mechanism, &sasl.username, &sasl.password, nonce) {
+        match Scram::new(&sasl.mechanism, &sasl.username, &sasl.password, nonce) {
             None => {
                 let token = [b"\0", sasl.username.as_bytes(), b"\0", &sasl.password].concat();
                 self.authenticate(&token).await.map(drop)
@@ -231,6 +235,23 @@ impl Link {
                     ))
                 }
             }
+        }
+    }
+
+    /// RFC 7628: one message, answered with nothing when it is good. Else the server says why, and refuses once it has been told that
+    /// this was heard.
+    async fn show_token(&mut self, token: &[u8]) -> Result<(), Fault> {
+        let message = [b"n,,\x01auth=Bearer ", token, b"\x01\x01"].concat();
+        let why = self.authenticate(&message).await?;
+        if why.is_empty() {
+            return Ok(());
+        }
+        let why = words(&String::from_utf8_lossy(&why));
+        match self.authenticate(b"\x01").await {
+            Ok(_) | Err(Fault::Refused(_)) => {
+                Err(Fault::Refused(format!("the token is not taken: {why}")))
+            }
+            Err(fault) => Err(fault),
         }
     }
 

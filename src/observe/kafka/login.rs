@@ -17,7 +17,7 @@ pub(super) struct Login {
     pub(super) sasl: Option<Sasl>,
 }
 
-/// Name and password.
+/// Name and password; a token stands where the password does, and nobody needs a name.
 pub(super) struct Sasl {
     pub(super) mechanism: Mechanism,
     pub(super) username: String,
@@ -43,6 +43,9 @@ impl Login {
             if tls { Some(TlsConnector::from(Arc::new(tls::config(&at, keys)?))) } else { None };
         let sasl = match sasl {
             None => None,
+            Some(mechanism @ Mechanism::OauthBearer { .. }) => {
+                Some(Sasl { mechanism, username: String::new(), password: Vec::new() })
+            }
             Some(mechanism) => {
                 let username =
                     keys.bytes("username").ok_or_else(|| invalid("username", "there is none"))?;
@@ -69,7 +72,7 @@ impl Way {
     fn of(to: &Address, keys: &Credentials) -> Result<Self, Error> {
         let Some(found) = keys.bytes("bootstrap.servers") else {
             let at = to.bootstrap_servers.as_str().into();
-            return Ok(Self { at, tls: to.tls, sasl: to.sasl });
+            return Ok(Self { at, tls: to.tls, sasl: to.sasl.clone() });
         };
         let at: Arc<str> = String::from_utf8_lossy(found).into();
         let protocol = keys.bytes("security.protocol").unwrap_or_default();

@@ -7,6 +7,7 @@ mod protocol;
 mod members;
 mod scram;
 mod login;
+mod tokens;
 mod link;
 mod cluster;
 mod topic;
@@ -35,7 +36,7 @@ pub struct Address {
     pub bootstrap_servers: String,
     /// Speak TLS? With `ca` from the credentials, else the system's roots; with `cert` and `key` also mutual.
     pub tls: bool,
-    /// SASL mechanism, if any; `username` and `password` come from the credentials.
+    /// SASL mechanism, if any; `username` and `password`, or `client-id` and `client-secret`, come from the credentials.
     pub sasl: Option<Mechanism>,
 }
 
@@ -46,7 +47,7 @@ impl std::fmt::Display for Address {
 }
 
 /// SASL mechanisms that work today.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mechanism {
     /// PLAIN.
     Plain,
@@ -54,6 +55,13 @@ pub enum Mechanism {
     ScramSha256,
     /// SCRAM-SHA-512.
     ScramSha512,
+    /// OAUTHBEARER (RFC 7628, KIP-255): a token that `client-id` and `client-secret` buy.
+    OauthBearer {
+        /// Where.
+        token_url: String,
+        /// For what; may be empty.
+        scopes: Vec<String>,
+    },
 }
 
 /// What to read of a cluster: one group's lag on some topics.

@@ -60,12 +60,16 @@ impl Source for Kafka {
     }
 
     async fn greet(&mut self, deadline: Instant) -> Result<(), Error> {
+        self.cluster.log_in(deadline).await?;
         self.cluster.metadata(&[], deadline).await.map(drop)
     }
 
     async fn read(&mut self, asks: &[Asked<'_, Ask>], deadline: Instant) -> Vec<Answer> {
         if asks.is_empty() {
             return Vec::new();
+        }
+        if let Err(error) = self.cluster.log_in(deadline).await {
+            return vec![Err(error); asks.len()];
         }
         self.begin();
         self.expect(asks);

@@ -26,13 +26,13 @@ pub(super) struct Scram<'a> {
 impl<'a> Scram<'a> {
     /// A login; `None` when the mechanism is not SCRAM. `nonce` must be fresh and printable without a comma.
     pub(super) fn new(
-        mechanism: Mechanism,
+        mechanism: &Mechanism,
         username: &str,
         password: &'a [u8],
         nonce: String,
     ) -> Option<Self> {
         let (pbkdf2, hmac, digest) = match mechanism {
-            Mechanism::Plain => return None,
+            Mechanism::Plain | Mechanism::OauthBearer { .. } => return None,
             Mechanism::ScramSha256 => {
                 (pbkdf2::PBKDF2_HMAC_SHA256, hmac::HMAC_SHA256, &digest::SHA256)
             }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn the_example_of_the_rfc_works_out() {
         let nonce = "rOprNGfwEbeRWgbNEkqO".to_owned();
-        let mut scram = Scram::new(Mechanism::ScramSha256, "user", b"pencil", nonce).unwrap();
+        let mut scram = Scram::new(&Mechanism::ScramSha256, "user", b"pencil", nonce).unwrap();
         assert_eq!(scram.first(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
         let server = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
         let second = scram.second(server).unwrap();
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_server_that_plays_tricks_is_refused() {
-        let fresh = || Scram::new(Mechanism::ScramSha512, "a=b,c", b"x", "abc".into()).unwrap();
+        let fresh = || Scram::new(&Mechanism::ScramSha512, "a=b,c", b"x", "abc".into()).unwrap();
         assert_eq!(fresh().first(), "n,,n=a=3Db=2Cc,r=abc");
         assert!(fresh().second(b"r=other,s=AAAA,i=4096").is_err());
         assert!(fresh().second(b"r=abc,s=AAAA,i=4096").is_err());

@@ -286,8 +286,9 @@ fn a_connection_to_something_else_or_with_a_fault_is_told_by_its_own_path() {
     assert_eq!(other.code, Code::ConnectionMismatch);
     assert_eq!(other.to_string(), "Connection shop/events spec: is no connection to kafka");
     let oauth = with_connection(&[("/spec/kafka/sasl", json!({"mechanism": "OAUTHBEARER"}))]);
-    assert_eq!(oauth.code, Code::NotYetSupported);
-    assert_eq!(oauth.path, "Connection shop/events spec.kafka.sasl.mechanism OAUTHBEARER");
+    assert_eq!(oauth.code, Code::InvalidConnection);
+    assert_eq!(oauth.path, "Connection shop/events spec.kafka.sasl");
+    assert!(oauth.message.starts_with("OAUTHBEARER goes with oauth2"), "{oauth}");
     for (pointer, path) in [
         ("/spec/kafka/tls/keySecretRef", "spec.kafka.tls"),
         ("/spec/kafka/sasl/usernameSecretRef", "spec.kafka.sasl"),

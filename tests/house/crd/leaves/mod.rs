@@ -222,6 +222,22 @@ fn every_leaf_of_a_connection_matters_or_is_refused_by_its_path() {
             assert_ne!(looked_up(&strimzi), looked_up(&after), "{leaf} changes nothing");
             assert!(open.remove(&format!("spec.kafka.strimzi{leaf}")), "{leaf} is no leaf");
         }
+        // So does every word of where a token comes from.
+        let secret = json!({"name": "s", "key": "k"});
+        let oauth2 = json!({
+            "tokenUrl": "https://tokens/t", "clientIdSecretRef": secret, "clientSecretSecretRef": secret,
+            "scopes": ["read"],
+        });
+        let bought = |oauth2: &Value| {
+            let sasl = json!({"mechanism": "OAUTHBEARER", "oauth2": oauth2});
+            let after = changed(&base, &[&vec![("/spec/kafka/sasl", sasl)]]);
+            let [draft] = through(kind, &after).questions.try_into().unwrap();
+            (draft.address, draft.secrets)
+        };
+        for (leaf, after) in changed_leaves(&oauth2) {
+            assert_ne!(bought(&oauth2), bought(&after), "{leaf} changes nothing");
+            assert!(open.remove(&format!("spec.kafka.sasl.oauth2{leaf}")), "{leaf} is no leaf");
+        }
         // Each leaf of the other kinds that work makes a difference, too.
         for Kind { name: of, sources, connections } in kinds() {
             for sample in &connections {
