@@ -88,6 +88,16 @@ pub enum Error {
         /// Name of the group.
         group: String,
     },
+    /// The group shares partitions among all of its members.
+    #[error(
+        "{at}: {group} is a share group, whose lag cannot be read yet; hint: size the stage by a metric of it (prometheus), or read by a consumer group"
+    )]
+    ShareGroup {
+        /// Where.
+        at: Arc<str>,
+        /// Name of the group.
+        group: String,
+    },
     /// The server answers, but what is asked for is not there.
     #[error("{at} has no {what}; hint: create it or mend the name")]
     NotFound {
@@ -218,6 +228,7 @@ impl Error {
             Self::UnknownTopic { .. } => "UnknownTopic",
             Self::TopicDenied { .. } => "TopicDenied",
             Self::GroupDenied { .. } => "GroupDenied",
+            Self::ShareGroup { .. } => "ShareGroup",
             Self::NotFound { .. } => "NotFound",
             Self::AccessDenied { .. } => "AccessDenied",
             Self::QueryRefused { .. } => "QueryRefused",
@@ -242,6 +253,7 @@ impl Error {
             | Self::UnknownTopic { .. }
             | Self::TopicDenied { .. }
             | Self::GroupDenied { .. }
+            | Self::ShareGroup { .. }
             | Self::NotFound { .. }
             | Self::AccessDenied { .. }
             | Self::QueryRefused { .. }

@@ -50,6 +50,7 @@ mod first;
 mod scaling;
 mod learning;
 mod owners;
+mod groups;
 mod sources;
 mod beside;
 mod databases;

@@ -88,7 +88,8 @@ async fn broker() -> Result<Broker> {
         // A session ends with its token, and the broker hangs up.
         (key("oauthbearer.connections.max.reauth.ms"), "3600000".to_owned()),
     ];
-    let options = BrokerOptions { secured: true, request_log: true, properties };
+    let options =
+        BrokerOptions { secured: true, request_log: true, properties, ..BrokerOptions::default() };
     Broker::start(Kafka::V4_1, options).await
 }
 

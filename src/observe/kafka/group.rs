@@ -12,6 +12,7 @@ use super::Isolation;
 use super::holders::Holders;
 use super::pace::{Due, Pace};
 use super::protocol::code;
+use super::shares::Share;
 use super::tail::Tail;
 use super::topic::Topic;
 use crate::observe::Error;
@@ -40,6 +41,8 @@ pub(super) struct Group {
     pub(super) tails: BTreeMap<(Arc<str>, Isolation), BTreeMap<usize, Tail>>,
     /// Who holds which partition.
     pub(super) holders: Holders,
+    /// Is it a share group?
+    pub(super) share: Share,
     /// Time that the gaps between commits are counted from.
     epoch: Instant,
 }
@@ -92,8 +95,14 @@ impl Group {
             pace: Pace::default(),
             tails: BTreeMap::new(),
             holders: Holders::default(),
+            share: Share::default(),
             epoch: now,
         }
+    }
+
+    /// Has anybody ever committed, as far as is known?
+    pub(super) fn has_commits(&self) -> bool {
+        self.commits.values().flatten().any(|commit| commit.offset != NO_COMMIT)
     }
 
     /// Makes room for the commits on a topic. New room means that the group has to be read.

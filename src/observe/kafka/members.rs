@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Classic,
     /// The broker does (`group.protocol=consumer`, KIP-848).
     Consumer,
+    /// All members read all partitions (KIP-932).
+    Share,
 }
 
 impl Kind {
@@ -25,13 +27,14 @@ impl Kind {
         match self {
             Self::Classic => Api::DescribeGroups,
             Self::Consumer => Api::ConsumerGroupDescribe,
+            Self::Share => Api::ShareGroupDescribe,
         }
     }
 
     pub(super) fn other(self) -> Self {
         match self {
             Self::Classic => Self::Consumer,
-            Self::Consumer => Self::Classic,
+            Self::Consumer | Self::Share => Self::Classic,
         }
     }
 }
@@ -63,7 +66,7 @@ pub(super) fn describe(kind: Kind, version: i16, groups: &[&str]) -> Call {
         for group in groups {
             w.string(group);
         }
-        if kind == Kind::Consumer || version >= 3 {
+        if kind != Kind::Classic || version >= 3 {
             w.bool(false); // what we may do with them
         }
         w.end();
@@ -83,6 +86,7 @@ pub(super) fn described<'a>(
         let group = match kind {
             Kind::Classic => classic(version, &mut r)?,
             Kind::Consumer => consumer(version, &mut r)?,
+            Kind::Share => share(&mut r)?,
         };
         take(&group);
     }
@@ -161,6 +165,32 @@ fn consumer<'a>(version: i16, r: &mut Reader<'a>) -> Result<Described<'a>, Malfo
     r.i32()?; // authorized operations
     r.end()?;
     Ok(Described { group, error, state, is_of_consumers: true, members })
+}
+
+fn share<'a>(r: &mut Reader<'a>) -> Result<Described<'a>, Malformed> {
+    let error = r.i16()?;
+    r.nullable()?; // message
+    let (group, state) = (r.string()?, r.string()?);
+    r.i32()?; // group epoch
+    r.i32()?; // assignment epoch
+    r.string()?; // assignor
+    let (mut members, mut left) = (Vec::new(), MOST_HELD);
+    for _ in 0..count(r)? {
+        let id = r.string()?;
+        r.nullable()?; // rack
+        r.i32()?; // epoch
+        r.string()?; // client
+        r.string()?; // host
+        for _ in 0..r.array()? {
+            r.string()?; // topic it subscribes to
+        }
+        let holds = Ok(holding(r, &mut left)?);
+        r.end()?;
+        members.push(Member { id, holds });
+    }
+    r.i32()?; // authorized operations
+    r.end()?;
+    Ok(Described { group, error, state, is_of_consumers: false, members })
 }
 
 fn holding<'a>(r: &mut Reader<'a>, left: &mut usize) -> Result<Vec<(&'a str, i32)>, Malformed> {

@@ -20,6 +20,7 @@ mod ends;
 mod settle;
 mod commits;
 mod owners;
+mod shares;
 mod read;
 
 pub(crate) use read::Kafka;

@@ -18,6 +18,7 @@ pub(super) enum Api {
     ApiVersions = 18,
     SaslAuthenticate = 36,
     ConsumerGroupDescribe = 69,
+    ShareGroupDescribe = 77,
 }
 
 /// A request, ready for the header.
@@ -36,7 +37,7 @@ pub(super) fn is_flexible(api: Api, version: i16) -> bool {
         Api::Metadata => version >= 9,
         Api::FindCoordinator => version >= 3,
         Api::DescribeGroups => version >= 5,
-        Api::ConsumerGroupDescribe => true,
+        Api::ConsumerGroupDescribe | Api::ShareGroupDescribe => true,
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn spoken(api: Api) -> &'static [i16] {
         Api::OffsetFetch => &[8, 3],
         Api::FindCoordinator => &[4, 1],
         Api::DescribeGroups => &[5, 1],
-        Api::SaslHandshake => &[1],
+        Api::SaslHandshake | Api::ShareGroupDescribe => &[1],
         Api::ApiVersions => &[0],
         Api::SaslAuthenticate | Api::ConsumerGroupDescribe => &[1, 0],
     }

@@ -81,6 +81,7 @@ impl Source for Kafka {
         let silent = self.read_ends(asks, ends_until).await;
         self.settle_ends(ends_until).await;
         let read = self.read_commits(asks, deadline).await;
+        self.find_shares(deadline).await;
         self.recheck_ends(asks, deadline).await;
         self.read_tails(asks, deadline).await;
         self.read_owners(asks, &read, deadline).await;
@@ -184,6 +185,9 @@ impl Kafka {
             topics.push(view);
         }
         let group = group.ok_or_else(|| Error::InternalError { at: at() })?;
+        if let Some(fault) = self.share_fault(&ask.group) {
+            return Err(fault);
+        }
         if let Some(fault) = &group.fault {
             return Err(fault.clone());
         }

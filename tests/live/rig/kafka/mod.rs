@@ -30,6 +30,8 @@ pub(crate) struct BrokerOptions {
     pub(crate) request_log: bool,
     /// More lines of `server.properties`, such as `("log.retention.ms", "1000")`; they win over the rig's own.
     pub(crate) properties: Vec<(String, String)>,
+    /// Features that are not on by themselves, such as `share.version=1`.
+    pub(crate) features: Vec<String>,
 }
 
 use listeners::{LISTENERS, properties};
@@ -40,6 +42,7 @@ use topics::blocking;
 #[derive(Debug)]
 pub(crate) struct Broker {
     folder: PathBuf,
+    home: PathBuf,
     ports: Vec<(Listener, u16)>,
     authority: Authority,
     client: Pair,
@@ -84,8 +87,10 @@ impl Broker {
         let scram = ["SCRAM-SHA-256", "SCRAM-SHA-512"].map(|mechanism| {
             ["--add-scram".to_owned(), format!("{mechanism}=[name={},password={}]", USER.0, USER.1)]
         });
+        let features = options.features.iter().map(|it| ["--feature".to_owned(), it.clone()]);
         format
             .args(scram.into_iter().flatten())
+            .args(features.flatten())
             .run()
             .await
             .context("format the broker's folder")?;
@@ -95,7 +100,7 @@ impl Broker {
             java
         };
         let process = Process::start("kafka", java.args(["kafka.Kafka", &file]), &folder)?;
-        let broker = Self { folder, ports, authority, client, process };
+        let broker = Self { folder, home, ports, authority, client, process };
         broker.ready().await?;
         Ok(broker)
     }
@@ -170,6 +175,20 @@ impl Broker {
         self.process.stop().await?;
         self.process.start_again()?;
         self.ready().await
+    }
+
+    /// A member of a share group, which librdkafka has none of: Kafka's own console consumer. Gone when dropped.
+    pub(crate) fn share(&self, topic: &str, group: &str) -> Result<Process> {
+        let program = Program::new("java").in_folder(&self.home).arg("@java.args").args([
+            "org.apache.kafka.tools.consumer.ConsoleShareConsumer",
+            "--bootstrap-server",
+            &self.bootstrap(),
+            "--topic",
+            topic,
+            "--group",
+            group,
+        ]);
+        Process::start("share", program, &folder::fresh("share")?)
     }
 
     /// Has it answered somebody of this name, such as `User:CN=penstock`? Never, unless started with `request_log`.
