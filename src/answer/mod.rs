@@ -20,6 +20,7 @@ use crate::decide::PipelineId;
 use crate::report::{Metrics, Report, Standing};
 
 pub mod view;
+pub mod identity;
 pub mod scaler;
 
 /// The loop beats at least this often, even when nothing is due.

@@ -1,16 +1,21 @@
 //! KEDA's external scaler protocol, served out of the standing picture: a `ScaledObject` of type `external` or `external-push` takes
 //! Penstock's decision. It says what was decided and nothing else: what is not known is an error, never a number.
 
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::Answer;
+use super::identity::{Identity, LOOK};
 use crate::decide::PipelineId;
 use crate::proto::external_scaler::external_scaler_server::{ExternalScaler, ExternalScalerServer};
 use crate::proto::external_scaler::{
@@ -22,17 +27,67 @@ use crate::proto::external_scaler::{
 const METRIC: &str = "replicas";
 /// Streams of one connection: KEDA opens one for each `ScaledObject`.
 const STREAMS: u32 = 100_000;
+/// How long agreeing on TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// So many may be about it at once.
+const HANDSHAKES: usize = 256;
 
-/// Answers at `listener` until `stop`.
-pub async fn serve(listener: TcpListener, answer: Answer, stop: CancellationToken) {
+/// Where KEDA asks.
+#[derive(Debug)]
+pub struct Door {
+    /// The port.
+    pub listener: TcpListener,
+    /// Who we are to those who ask; `None` speaks plain text.
+    pub identity: Option<Arc<Identity>>,
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, identity: None }
+    }
+}
+
+/// Answers at the door until `stop`.
+pub async fn serve(door: impl Into<Door>, answer: Answer, stop: CancellationToken) {
+    let Door { listener, identity } = door.into();
     let scaler = ExternalScalerServer::new(Scaler { answer, stop: stop.clone() });
-    let served = Server::builder()
-        .max_concurrent_streams(STREAMS)
-        .add_service(scaler)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop.cancelled_owned());
-    if let Err(error) = served.await {
+    let router = Server::builder().max_concurrent_streams(STREAMS).add_service(scaler);
+    let incoming = TcpIncoming::from(listener);
+    let ended = stop.cancelled_owned();
+    let end = match identity {
+        None => router.serve_with_incoming_shutdown(incoming, ended).await,
+        Some(identity) => {
+            let incoming = Box::pin(agreed(incoming, Arc::clone(&identity)));
+            tokio::select! {
+                end = router.serve_with_incoming_shutdown(incoming, ended) => end,
+                () = identity.follow(LOOK) => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = end {
         tracing::warn!(%error, "the external scaler server ended");
     }
+}
+
+/// The connections that TLS was agreed on with; one that hangs holds up no other, and what fails is its own affair.
+fn agreed(
+    incoming: TcpIncoming,
+    identity: Arc<Identity>,
+) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+    let agreed = incoming.map(move |tcp| {
+        let acceptor = identity.acceptor();
+        async move {
+            let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(tcp?)).await;
+            handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
+    });
+    agreed.buffer_unordered(HANDSHAKES).filter_map(async |stream| match stream {
+        Ok(stream) => Some(Ok(stream)),
+        Err(error) => {
+            tracing::debug!(%error, "no TLS with one who asks as KEDA does");
+            None
+        }
+    })
 }
 
 struct Scaler {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -9,8 +10,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, reach};
 use crate::answer;
+use crate::answer::identity::{Files, Identity};
+use crate::answer::scaler::Door;
 use crate::crd::quantity::Quantity;
-use crate::daemon::lease::{Seat, identity};
+use crate::daemon::lease::{self, Seat};
 use crate::daemon::{self, Clients, Options};
 use crate::report::Destination;
 use crate::watch;
@@ -48,6 +51,16 @@ pub(super) struct Run {
     /// Where KEDA asks, as it asks an external scaler (gRPC); "none" for nowhere
     #[arg(long, value_name = "ADDRESS", default_value = ":9090", value_parser = address_or_none)]
     grpc_listen: Place,
+    /// Certificate (PEM) to speak TLS with there, and those between it and its authority. Read again within 10 s of a change, as of a
+    /// mounted Secret. Default: plain text
+    #[arg(long, value_name = "FILE", requires = "grpc_tls_key")]
+    grpc_tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "grpc_tls_cert")]
+    grpc_tls_key: Option<PathBuf>,
+    /// Authority (PEM) of those who may ask there: each must show a certificate of it
+    #[arg(long, value_name = "FILE", requires = "grpc_tls_cert")]
+    grpc_client_ca: Option<PathBuf>,
     /// Record every turn into this folder, for `penstock replay`
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
@@ -107,6 +120,19 @@ impl Run {
         let namespace =
             self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let clients = Clients::of(config).context("cannot set up the client of the API server")?;
+        let identity = match (self.grpc_tls_cert, self.grpc_tls_key) {
+            (Some(certificate), Some(key)) => {
+                let files = Files { certificate, key, clients: self.grpc_client_ca };
+                Some(Arc::new(Identity::load(files).await?))
+            }
+            _ => None,
+        };
+        let scaler = match self.grpc_listen {
+            Place(Some(address)) => {
+                Some(Door { listener: answer::listen(address).await?, identity })
+            }
+            Place(None) => None,
+        };
         let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
         let options = Options {
             watch: watch::Options {
@@ -117,12 +143,9 @@ impl Run {
             },
             probes: Some(answer::listen(self.listen).await?),
             page: Some(answer::listen(self.page_listen).await?),
-            scaler: match self.grpc_listen {
-                Place(Some(address)) => Some(answer::listen(address).await?),
-                Place(None) => None,
-            },
+            scaler,
             record: self.record.map(|folder| Destination { folder, limit: self.record_limit }),
-            seat: Seat { namespace, name: self.lease_name, identity: identity(host.trim()) },
+            seat: Seat { namespace, name: self.lease_name, identity: lease::identity(host.trim()) },
         };
         Box::pin(daemon::run(clients, options, goodbye()?)).await?;
         Ok(())

@@ -41,7 +41,7 @@ pub struct Options {
     /// Where people ask, if anywhere.
     pub page: Option<TcpListener>,
     /// Where KEDA asks, as it asks an external scaler, if anywhere.
-    pub scaler: Option<TcpListener>,
+    pub scaler: Option<answer::scaler::Door>,
 }
 
 /// The ways to the API server; every request of theirs is counted.
@@ -116,8 +116,8 @@ pub async fn run(
     if let Some(listener) = options.page {
         servers.spawn("answer people", answer::serve(listener, answer.page(), stop.clone()));
     }
-    if let Some(listener) = options.scaler {
-        let served = answer::scaler::serve(listener, answer, stop.clone());
+    if let Some(door) = options.scaler {
+        let served = answer::scaler::serve(door, answer, stop.clone());
         servers.spawn("answer KEDA", served);
     }
     let daemon = Daemon {

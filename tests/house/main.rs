@@ -28,6 +28,7 @@ mod replay;
 mod answer;
 mod explain;
 mod scaler;
+mod scaler_tls;
 mod simulate;
 mod daemon;
 mod simulate_peers;
