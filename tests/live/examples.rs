@@ -4,8 +4,9 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::rig::{Postgres, Redis};
+use crate::rig::{Listener, Postgres, Redis, shared};
 use crate::scene::{SOON, Scene};
+use crate::strimzi;
 
 /// Applies the manifests of an example, with words of it replaced.
 async fn apply(scene: &Scene, example: &str, replaced: &[(&str, String)]) -> Result<()> {
@@ -78,5 +79,26 @@ async fn the_example_of_postgres_reaches_its_count() -> Result<()> {
     assert_eq!(scene.until_moved(("render", 0, 7), SOON).await?, [7]);
     let stage = scene.stage("invoices").await?;
     assert!(stage.sources.iter().all(|source| source.state == "Fresh"), "{:?}", stage.sources);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_strimzi_reaches_its_count() -> Result<()> {
+    let broker = shared::secured_broker().await?;
+    strimzi::install(shared::cluster().await?).await?;
+    let scene = Scene::open("example-strimzi").await?;
+    let topic = &scene.namespace;
+    broker.topic(topic, 12).await?;
+    broker.send(topic, None, 90).await?;
+    let port = broker.port(Listener::MutualTls)?;
+    strimzi::kafka(&scene, &[strimzi::listener(("tls", port), true, Some("tls"))]).await?;
+    strimzi::told(&scene, &[("tls", &format!("127.0.0.1:{port}"))]).await?;
+    secret(&scene, "events-cluster-ca-cert", json!({"ca.crt": broker.authority()})).await?;
+    let pair = broker.client_named("penstock")?;
+    let data = json!({"user.crt": pair.certificate, "user.key": pair.key});
+    secret(&scene, "penstock", data).await?;
+    scene.deployment("enrich", 0).await?;
+    apply(&scene, "strimzi", &[("topics: [orders]", format!("topics: [{topic}]"))]).await?;
+    assert_eq!(scene.until_moved(("enrich", 0, 9), SOON).await?, [9]);
     Ok(())
 }

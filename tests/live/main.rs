@@ -59,6 +59,7 @@ mod rabbitmq;
 mod nats;
 mod logins;
 mod strimzi;
+mod scaler;
 mod tokens;
 mod targets;
 mod versions;

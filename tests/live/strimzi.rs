@@ -19,7 +19,7 @@ const FOLLOWED: Duration = Duration::from_secs(30 + 2 + 3);
 /// A reading every 2 s; one that comes later than this after the last was lost.
 const LOST: Duration = Duration::from_secs(5);
 
-async fn install(cluster: &Cluster) -> Result<()> {
+pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
     let file = format!("{}/tests/data/strimzi/kafka.crd.yaml", env!("CARGO_MANIFEST_DIR"));
     cluster.kubectl(&["apply", "--server-side", "-f", &file]).await?;
     let wait = ["wait", "--for=condition=Established", "--timeout=60s", "-f", &file];
@@ -28,7 +28,7 @@ async fn install(cluster: &Cluster) -> Result<()> {
 }
 
 /// A listener as it is asked for: its name, what it lets in by, and whether it speaks TLS.
-fn listener((name, port): (&str, u16), tls: bool, way: Option<&str>) -> Value {
+pub(crate) fn listener((name, port): (&str, u16), tls: bool, way: Option<&str>) -> Value {
     let mut listener = json!({"name": name, "port": port, "type": "internal", "tls": tls});
     if let Some(way) = way {
         listener["authentication"] = json!({"type": way});
@@ -37,7 +37,7 @@ fn listener((name, port): (&str, u16), tls: bool, way: Option<&str>) -> Value {
 }
 
 /// The Kafka object with its listeners; the address of each is another write, as the operator's is.
-async fn kafka(scene: &Scene, listeners: &[Value]) -> Result<()> {
+pub(crate) async fn kafka(scene: &Scene, listeners: &[Value]) -> Result<()> {
     scene
         .create(json!({
             "apiVersion": "kafka.strimzi.io/v1", "kind": "Kafka", "metadata": {"name": "events"},
@@ -47,7 +47,7 @@ async fn kafka(scene: &Scene, listeners: &[Value]) -> Result<()> {
 }
 
 /// What the operator says of its listeners: names and addresses.
-async fn told(scene: &Scene, listeners: &[(&str, &str)]) -> Result<()> {
+pub(crate) async fn told(scene: &Scene, listeners: &[(&str, &str)]) -> Result<()> {
     let kind = GroupVersionKind::gvk("kafka.strimzi.io", "v1", "Kafka");
     let resource = ApiResource::from_gvk(&kind);
     let api: Api<DynamicObject> =
@@ -61,7 +61,7 @@ async fn told(scene: &Scene, listeners: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-fn secret(name: &str, data: &Value) -> Value {
+pub(crate) fn secret(name: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data})
 }
 

@@ -28,6 +28,8 @@ impl Penstock {
     /// Starts it and waits for nothing, for tests of a start that must fail or must wait.
     pub(crate) fn start(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let (port, page) = (ports::free()?, ports::free()?);
+        let is_said = arguments.contains(&"--grpc-listen");
+        let nowhere: &[&str] = if is_said { &[] } else { &["--grpc-listen", "none"] };
         let program = Program::new(env!("CARGO_BIN_EXE_penstock"))
             .args(["run", "--kubeconfig", &kubeconfig.display().to_string()])
             .args([
@@ -35,9 +37,8 @@ impl Penstock {
                 &format!("127.0.0.1:{port}"),
                 "--page-listen",
                 &format!("127.0.0.1:{page}"),
-                "--grpc-listen",
-                "none",
             ])
+            .args(nowhere.iter().copied())
             .args(arguments.iter().copied());
         Ok(Self {
             port,
