@@ -284,6 +284,74 @@ async fn a_secret_that_is_lacking_is_an_answer_and_one_that_comes_is_used() {
 }
 
 #[tokio::test]
+async fn a_question_stays_in_force_while_another_secret_is_read_for_it() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    let connect = async |secret: &str| {
+        let key = |key: &str| json!({"name": secret, "key": key});
+        let kafka = json!({"bootstrapServers": "127.0.0.1:1", "sasl": {"mechanism": "PLAIN",
+            "usernameSecretRef": key("user"), "passwordSecretRef": key("password")}});
+        let object = json!({"spec": {"kafka": kafka}});
+        scene.apply("penstock.dev/v1alpha1", "Connection", "default", "c", &object).await;
+    };
+    for name in ["old", "new"] {
+        let data = json!({"stringData": {"user": "u", "password": name}});
+        scene.apply("v1", "Secret", "default", name, &data).await;
+    }
+    connect("old").await;
+    let spec = json!({"stages": [{"name": "s", "target": {"kind": "Deployment", "name": "d"}, "replicas": {"max": 9},
+        "sources": [{"name": "q", "kafka": {"connectionRef": {"name": "c"}, "topics": ["t"], "group": "g"}}]}]});
+    let object = json!({"spec": spec});
+    scene.apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "p", &object).await;
+    let watch = scene.watch();
+    let mut is_asked = false;
+    for wanted in ["old", "new"] {
+        connect(wanted).await;
+        let found = tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                let seen = watch.seen(&BTreeSet::from([id("p")]), scene.clock.now());
+                if let Some(questions) = seen.questions {
+                    let password =
+                        questions.first().and_then(|it| it.credentials.bytes("password"));
+                    assert!(password.is_some() || !is_asked, "the question was taken back");
+                    is_asked |= password.is_some();
+                    if password == Some(wanted.as_bytes()) {
+                        return;
+                    }
+                }
+                watch.changed().await;
+            }
+        });
+        found.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_kafka_that_is_not_strimzis_is_named() {
+    let scene = Scene::new().await;
+    let crd = std::fs::read_to_string("tests/data/strimzi/kafka.crd.yaml").unwrap();
+    let mut crd: Value = serde_saphyr::from_str(&crd).unwrap();
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let name = "kafkas.kafka.strimzi.io";
+    scene.apply("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name, &crd).await;
+    let object = json!({"spec": {"kafka": {"listeners": "tls"}}});
+    scene.apply("kafka.strimzi.io/v1", "Kafka", "default", "events", &object).await;
+    scene.deployment("d", 1).await;
+    let object = json!({"spec": {"kafka": {"strimzi": {"cluster": "events"}}}});
+    scene.apply("penstock.dev/v1alpha1", "Connection", "default", "c", &object).await;
+    let spec = json!({"stages": [{"name": "s", "target": {"kind": "Deployment", "name": "d"}, "replicas": {"max": 9},
+        "sources": [{"name": "q", "kafka": {"connectionRef": {"name": "c"}, "topics": ["t"], "group": "g"}}]}]});
+    let object = json!({"spec": spec});
+    scene.apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "p", &object).await;
+    let watch = scene.watch();
+    let sight = scene.see(&watch, "p", |s| !s.unanswerable.is_empty()).await;
+    let said = format!("{:?}", sight.unanswerable);
+    let words = "Kafka default/events cannot be read: ";
+    assert!(said.contains("KafkaUnreadable") && said.contains(words), "{said}");
+}
+
+#[tokio::test]
 async fn a_cluster_of_strimzi_is_looked_up_of_either_version() {
     for version in ["v1", "v1beta2"] {
         let scene = Scene::new().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cluster::Want;
+use super::cluster::{Said, Want};
 use super::members::{self, Kind};
 use super::protocol::code;
 use super::read::Kafka;
@@ -48,7 +48,22 @@ impl Kafka {
         });
         let until = deadline.min(now + LONGEST);
         let answers = self.cluster.fan_out(wants.collect(), "share groups", until).await;
-        for said in answers.into_values().flatten().flatten() {
+        for (node, answer) in answers {
+            let Ok(said) = answer else {
+                // Who did not answer is asked again at the next visit.
+                for name in asked.get(&node).into_iter().flatten() {
+                    if let Some(group) = self.groups.get_mut(name) {
+                        group.share.asked = None;
+                    }
+                }
+                continue;
+            };
+            self.take_shares(&said);
+        }
+    }
+
+    fn take_shares(&mut self, answers: &[Said]) {
+        for said in answers {
             let groups = &mut self.groups;
             let outcome = members::described(Kind::Share, said.version, &said.bytes, |described| {
                 if let Some(group) = groups.get_mut(described.group) {
