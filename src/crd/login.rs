@@ -376,15 +376,21 @@ pub struct Server {
 /// An AWS account's SQS.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rules::rule(
+        "has(self.accessKeyIdSecretRef) == has(self.secretAccessKeySecretRef)",
+        rules::KEY_WITH_SECRET
+    ),
+]))]
 pub struct Sqs {
     /// For example eu-central-1.
     #[schemars(length(min = 1, max = 63))]
     pub region: String,
-    /// Another server that speaks SQS. Default: AWS.
+    /// Another server that speaks SQS, for example `http://elasticmq:9324`. Default: AWS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub endpoint: Option<String>,
-    /// Access key. Left out: the pod's own identity.
+    /// Access key. Left out: Penstock's own identity, a web identity (IRSA) or EKS Pod Identity; never the node's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_id_secret_ref: Option<SecretRef>,
     /// Its secret.

@@ -34,6 +34,9 @@ pub(super) const STRIMZI_ALONE: &str =
 pub(super) const CERT_WITH_KEY: &str = "certSecretRef and keySecretRef go together";
 /// Message of the rule on names and passwords.
 pub(super) const NAME_WITH_PASSWORD: &str = "usernameSecretRef and passwordSecretRef go together";
+/// Message of the rule on the keys of an AWS account.
+pub(super) const KEY_WITH_SECRET: &str =
+    "accessKeyIdSecretRef and secretAccessKeySecretRef go together";
 /// Message of the rule on the ways to log in to an HTTP server.
 pub(super) const ONE_LOGIN: &str =
     "at most one of usernameSecretRef, tokenSecretRef, oauth2 may be set";

@@ -307,10 +307,10 @@ pub struct Sqs {
     /// URL of the queue.
     #[schemars(length(min = 1, max = 2048))]
     pub queue_url: String,
-    /// Do not count messages in flight. Default false.
+    /// Do not count messages in flight: received and not yet deleted. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude_in_flight: Option<bool>,
-    /// Count delayed messages too. Default false.
+    /// Count delayed messages too, which nobody can receive yet. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub include_delayed: Option<bool>,
     /// Threshold: messages for each replica, above 0. Left out: sized by the objective.

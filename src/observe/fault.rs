@@ -33,7 +33,7 @@ type Shared = Arc<dyn std::error::Error + Send + Sync>;
 
 /// An error and its causes, outermost first. What an I/O error wraps is a cause, too, though `source` leaps over it; so is what a pointer
 /// leads to.
-fn chain<'a>(
+pub(super) fn chain<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |cause| {

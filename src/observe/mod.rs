@@ -31,6 +31,7 @@ pub mod redis;
 pub mod sql;
 pub mod rabbitmq;
 pub mod nats;
+pub mod sqs;
 
 pub use board::Polls;
 pub use error::Error;
@@ -71,6 +72,8 @@ pub enum Address {
     RabbitMq(rabbitmq::Address),
     /// A NATS.
     Nats(nats::Address),
+    /// An SQS.
+    Sqs(sqs::Address),
 }
 
 impl fmt::Display for Address {
@@ -83,6 +86,7 @@ impl fmt::Display for Address {
             Self::Sql(address) => address.fmt(f),
             Self::RabbitMq(address) => address.fmt(f),
             Self::Nats(address) => address.fmt(f),
+            Self::Sqs(address) => address.fmt(f),
         }
     }
 }
@@ -106,11 +110,13 @@ pub enum Ask {
     RabbitMq(rabbitmq::Ask),
     /// What a consumer of a stream has not done.
     Nats(nats::Ask),
+    /// The depth of an SQS queue.
+    Sqs(sqs::Ask),
 }
 
-/// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `creds`, `nkey`, `ca`, `cert`, `key`),
-/// read by `watch::secrets`; and what was looked up besides (`bootstrap.servers`, `security.protocol`, `sasl.mechanism`), so that it takes
-/// over as a Secret does. Never printed.
+/// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `creds`, `nkey`, `access-key`,
+/// `secret-key`, `ca`, `cert`, `key`), read by `watch::secrets`; and what was looked up besides (`bootstrap.servers`, `security.protocol`,
+/// `sasl.mechanism`), so that it takes over as a Secret does. Never printed.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Credentials(BTreeMap<&'static str, Vec<u8>>);
 

@@ -20,6 +20,7 @@ use super::prometheus::Prometheus;
 use super::rabbitmq::RabbitMq;
 use super::redis::Redis;
 use super::sql::Sql;
+use super::sqs::Sqs;
 use super::visit::{Errand, Orders, Visitor, locked};
 use super::{Address, Question, Source};
 use crate::clock::Clock;
@@ -168,6 +169,7 @@ impl Observe {
             Address::External(to) => self.send_out::<External>(to, errand),
             Address::Redis(to) => self.send_out::<Redis>(to, errand),
             Address::Sql(to) => self.send_out::<Sql>(to, errand),
+            Address::Sqs(to) => self.send_out::<Sqs>(to, errand),
             Address::Http(to) => self.send_out::<Http>(to, errand),
             Address::RabbitMq(to) => self.send_out::<RabbitMq>(to, errand),
             Address::Nats(to) => self.send_out::<Nats>(to, errand),

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::rig::{Listener, Postgres, Redis, shared};
+use crate::rig::{ElasticMq, Listener, Postgres, Redis, shared};
 use crate::scene::{SOON, Scene};
 use crate::strimzi;
 
@@ -100,5 +100,20 @@ async fn the_example_of_strimzi_reaches_its_count() -> Result<()> {
     scene.deployment("enrich", 0).await?;
     apply(&scene, "strimzi", &[("topics: [orders]", format!("topics: [{topic}]"))]).await?;
     assert_eq!(scene.until_moved(("enrich", 0, 9), SOON).await?, [9]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_sqs_reaches_its_count() -> Result<()> {
+    let server = ElasticMq::start().await?;
+    let url = server.queue("uploads", 600).await?;
+    server.send(&url, 75, 0).await?;
+    assert_eq!(server.receive(&url).await?.len(), 10);
+    let scene = Scene::open("example-sqs").await?;
+    let login = json!({"access-key-id": "AKID", "secret-access-key": "s3cret"});
+    secret(&scene, "penstock-aws", login).await?;
+    scene.deployment("scan", 0).await?;
+    apply(&scene, "sqs", &[("http://elasticmq.shop:9324", server.url())]).await?;
+    assert_eq!(scene.until_moved(("scan", 0, 8), SOON).await?, [8]);
     Ok(())
 }

@@ -54,6 +54,7 @@ mod groups;
 mod sources;
 mod beside;
 mod databases;
+mod sqs;
 mod examples;
 mod rabbitmq;
 mod nats;

@@ -28,6 +28,7 @@ mod redis;
 mod sql;
 mod rabbitmq;
 mod nats;
+mod sqs;
 mod login;
 mod objective;
 mod pause;

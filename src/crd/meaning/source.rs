@@ -129,6 +129,7 @@ impl Reader<'_> {
                 "http" => written.http.as_ref().map(|http| self.http(&at, http)),
                 "rabbitmq" => written.rabbitmq.as_ref().map(|it| self.rabbitmq(&at, it)),
                 "nats" => written.nats.as_ref().map(|it| self.nats(&at, it)),
+                "sqs" => written.sqs.as_ref().map(|sqs| self.sqs(&at, sqs)),
                 _ => {
                     self.faults.push(not_yet(at));
                     None

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use penstock::decide::Observation;
 use penstock::observe::web::{self, Login};
-use penstock::observe::{Address, Ask, Credentials, Question, Unit, http, prometheus};
+use penstock::observe::{Address, Ask, Credentials, Question, Unit, http, prometheus, sqs};
 use tokio::time::Instant;
 
 use super::broker::Broker;
@@ -280,6 +280,78 @@ impl Server for Documents {
     }
 }
 
+/// An SQS.
+struct Sqs(Behind);
+
+impl Server for Sqs {
+    async fn start() -> Self {
+        Self(Behind::start().await)
+    }
+
+    fn address(&self) -> Address {
+        Address::Sqs(sqs::Address {
+            connection: "shop/queues".to_owned(),
+            region: "eu-central-1".to_owned(),
+            endpoint: Some(format!("http://{}", self.0.line.address)),
+            login: sqs::Login::Keys,
+        })
+    }
+
+    fn credentials(&self) -> Arc<Credentials> {
+        let mut keys = Credentials::default();
+        keys.put("access-key", b"AKID".to_vec());
+        keys.put("secret-key", b"s3cret".to_vec());
+        Arc::new(keys)
+    }
+
+    fn ask(&self, queue: &str) -> Ask {
+        let queue_url = format!("https://sqs.eu-central-1.amazonaws.com/1/{queue}");
+        Ask::Sqs(sqs::Ask { queue_url, in_flight: true, delayed: true })
+    }
+
+    fn fill(&self, queue: &str, backlog: i32) {
+        self.0.fill(queue, backlog);
+    }
+
+    fn cut(&self) {
+        self.0.line.cut();
+    }
+
+    fn mend(&self) {
+        self.0.line.mend();
+    }
+
+    fn traffic(&self) -> (usize, usize) {
+        self.0.traffic()
+    }
+
+    fn rave(&self, way: usize) -> bool {
+        let mut ways = web_nonsense();
+        let depth = |count: &str| {
+            let parts = ["", "NotVisible", "Delayed"]
+                .map(|part| format!(r#""ApproximateNumberOfMessages{part}": {count}"#));
+            format!(r#"{{"Attributes": {{{}}}}}"#, parts.join(", "))
+        };
+        let values = [
+            "null",
+            "7",
+            "[]",
+            r#""""#,
+            r#""-1""#,
+            r#""1.5""#,
+            r#""NaN""#,
+            r#""0x0""#,
+            r#""99999999999999999999""#,
+        ];
+        ways.extend(values.map(|value| (200, depth(value))));
+        ways.push((200, r#"{"Attributes": {}}"#.to_owned()));
+        ways.push((200, r#"{"Attributes": {"ApproximateNumberOfMessages": "0"}}"#.to_owned()));
+        ways.push((400, depth(r#""0""#)));
+        ways.push((500, depth(r#""0""#)));
+        self.0.rave(&ways, way)
+    }
+}
+
 pub(super) async fn tale<S: Server>() {
     let server = S::start().await;
     let ask = |name: &str, queue: &str| Question {
@@ -374,4 +446,9 @@ async fn rabbitmq_keeps_the_contract_by_amqp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_keeps_the_contract() {
     tale::<JetStream>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqs_keeps_the_contract() {
+    tale::<Sqs>().await;
 }

@@ -23,3 +23,4 @@ mod redis;
 mod sql;
 mod rabbitmq;
 mod nats;
+mod sqs;

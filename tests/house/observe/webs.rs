@@ -96,6 +96,11 @@ async fn answer(
     if let Some((status, said)) = &desk.nonsense {
         return text_of(*status, said);
     }
+    if let Some(target) = desk.headers.get("x-amz-target") {
+        let operation = target.to_str().unwrap().to_owned();
+        let (status, said) = sqs(&desk, &operation, &body);
+        return text_of(status, &said);
+    }
     if uri.path().ends_with("/api/v1/query") {
         let query = form_urlencoded::parse(text.split_once('?').unwrap().1.as_bytes())
             .find(|(name, _)| name == "query")
@@ -130,6 +135,29 @@ fn instant(desk: &Desk, query: &str) -> String {
         format!(r#"{{"metric": {{}}, "value": [{NOW}, "{value}"]}}"#)
     });
     format!(r#"{{"status": "success", "data": {{"resultType": "vector", "result": [{result}]}}}}"#)
+}
+
+/// What an SQS says: the parts of a queue are in `NAME`, `NAME.flying` and `NAME.later`.
+fn sqs(desk: &Desk, operation: &str, body: &[u8]) -> (u16, String) {
+    if operation == "AmazonSQS.ListQueues" {
+        return (200, "{}".to_owned());
+    }
+    assert_eq!(operation, "AmazonSQS.GetQueueAttributes");
+    let asked: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let url = asked["QueueUrl"].as_str().unwrap();
+    let name = url.rsplit('/').next().unwrap();
+    let Some(visible) = desk.queues.get(name) else {
+        let said =
+            r#"{"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "no such queue"}"#;
+        return (400, said.to_owned());
+    };
+    let part = |part: &str| desk.queues.get(&format!("{name}.{part}")).copied().unwrap_or(0);
+    let parts = [("", *visible), ("NotVisible", part("flying")), ("Delayed", part("later"))];
+    let parts = parts.map(|(part, count)| {
+        (format!("ApproximateNumberOfMessages{part}"), serde_json::json!(count.to_string()))
+    });
+    let parts: serde_json::Map<_, _> = parts.into_iter().collect();
+    (200, serde_json::json!({ "Attributes": parts }).to_string())
 }
 
 fn text_of(status: u16, said: &str) -> Response {

@@ -30,6 +30,7 @@ mod databases;
 mod external;
 pub(crate) mod rabbitmq;
 pub(crate) mod nats;
+mod elasticmq;
 pub(crate) mod shared;
 
 use std::path::{Path, PathBuf};
@@ -41,9 +42,10 @@ pub(crate) use self::{
     daemon::Penstock,
     databases::{Mariadb, Postgres},
     debian::{Prometheus, Redis},
+    elasticmq::ElasticMq,
     external::{Answer, External},
     folder::fresh as fresh_folder,
-    http::get as http_get,
+    http::{get as http_get, post as http_post},
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},
     ports::free as free_port,
     process::{Process, Program, Usage, connections_to},

@@ -57,6 +57,17 @@ pub(super) fn kinds() -> Vec<Kind> {
                 json!({"addresses": ["r:1"], "cluster": true}),
             ],
         },
+        Kind {
+            name: "sqs",
+            sources: vec![json!({
+                "connectionRef": at(), "queueUrl": "https://sqs/q", "excludeInFlight": true, "includeDelayed": true,
+                "perReplica": 5,
+            })],
+            connections: vec![json!({
+                "region": "eu-central-1", "endpoint": "http://x", "accessKeyIdSecretRef": secret(),
+                "secretAccessKeySecretRef": secret(),
+            })],
+        },
         Kind { name: "postgres", sources: queries(), connections: databases() },
         Kind { name: "mysql", sources: queries(), connections: databases() },
         Kind {

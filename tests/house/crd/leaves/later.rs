@@ -6,19 +6,12 @@ use super::kinds::{Kind, kinds};
 use super::{Changes, stage};
 
 /// What is written of each kind of source that does not work yet; together the samples of a kind write all of its leaves.
-pub(super) fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
+fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
     let at = || json!({"kind": "Connection", "name": "events"});
     let requirement = json!({"key": "app", "operator": "In", "values": ["a"]});
     let used =
         || vec![json!({"utilization": 80, "container": "main"}), json!({"perReplica": "500m"})];
     vec![
-        (
-            "sqs",
-            vec![json!({
-                "connectionRef": at(), "queueUrl": "https://sqs/q", "excludeInFlight": true, "includeDelayed": true,
-                "perReplica": 5,
-            })],
-        ),
         ("cpu", used()),
         ("memory", used()),
         (

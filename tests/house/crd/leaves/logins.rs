@@ -1,8 +1,6 @@
-//! Leaves of connections: those that work, each with a change that it makes, and those of kinds that do not work yet.
+//! Leaves of connections to Kafka, each with a change that it makes; those of other kinds are beside their sources, in `kinds`.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Changes;
 
@@ -74,14 +72,4 @@ pub(super) fn working_openings() -> Vec<(&'static str, Changes)> {
         ),
         ("spec.allowedNamespaces.matchExpressions[].values[]", requirement("team", "In", "web")),
     ]
-}
-
-/// The kinds of connection that do not work yet; together the samples of a kind write all of its leaves.
-pub(super) fn later_connections() -> BTreeMap<&'static str, Value> {
-    let secret = || json!({"name": "s", "key": "k"});
-    let sqs = json!({
-        "region": "eu-central-1", "endpoint": "http://x", "accessKeyIdSecretRef": secret(),
-        "secretAccessKeySecretRef": secret(),
-    });
-    BTreeMap::from([("sqs", sqs)])
 }
