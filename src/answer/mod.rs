@@ -22,6 +22,7 @@ use crate::report::{Metrics, Report, Standing};
 pub mod view;
 pub mod identity;
 pub mod scaler;
+pub mod lineage;
 
 /// The loop beats at least this often, even when nothing is due.
 pub const BEAT: Duration = Duration::from_secs(5);

@@ -15,6 +15,7 @@ use crate::answer::scaler::Door;
 use crate::crd::quantity::Quantity;
 use crate::daemon::lease::{self, Seat};
 use crate::daemon::{self, Clients, Options};
+use crate::observe::lineage::Peers;
 use crate::report::Destination;
 use crate::watch;
 
@@ -61,6 +62,15 @@ pub(super) struct Run {
     /// Authority (PEM) of those who may ask there: each must show a certificate of it
     #[arg(long, value_name = "FILE", requires = "grpc_tls_cert")]
     grpc_client_ca: Option<PathBuf>,
+    /// Where OpenLineage events are posted: /api/v1/lineage. Default: nowhere
+    #[arg(long, value_name = "ADDRESS", value_parser = address, requires = "lineage_token_file")]
+    lineage_listen: Option<SocketAddr>,
+    /// File with the token that whoever posts must show; it is read anew at each use
+    #[arg(long, value_name = "FILE", requires = "lineage_listen")]
+    lineage_token_file: Option<PathBuf>,
+    /// Where other replicas take events, HOST:PORT; may be repeated. A name of several addresses is asked at each of them
+    #[arg(long = "lineage-peer", value_name = "HOST:PORT", requires = "lineage_listen")]
+    lineage_peers: Vec<String>,
     /// Record every turn into this folder, for `penstock replay`
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
@@ -144,6 +154,13 @@ impl Run {
             probes: Some(answer::listen(self.listen).await?),
             page: Some(answer::listen(self.page_listen).await?),
             scaler,
+            lineage: match (self.lineage_listen, self.lineage_token_file) {
+                (Some(address), Some(token)) => {
+                    let peers = Peers { addresses: self.lineage_peers, token };
+                    Some((answer::listen(address).await?, peers))
+                }
+                _ => None,
+            },
             record: self.record.map(|folder| Destination { folder, limit: self.record_limit }),
             seat: Seat { namespace, name: self.lease_name, identity: lease::identity(host.trim()) },
         };

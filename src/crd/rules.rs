@@ -37,6 +37,8 @@ pub(super) const NAME_WITH_PASSWORD: &str = "usernameSecretRef and passwordSecre
 /// Message of the rule on the keys of an AWS account.
 pub(super) const KEY_WITH_SECRET: &str =
     "accessKeyIdSecretRef and secretAccessKeySecretRef go together";
+/// Message of the rule on what of Airflow is read.
+pub(super) const QUEUE_OR_POOL: &str = "at most one of queue, pool may be set";
 /// Message of the rule on the ways to log in to an HTTP server.
 pub(super) const ONE_LOGIN: &str =
     "at most one of usernameSecretRef, tokenSecretRef, oauth2 may be set";

@@ -100,10 +100,10 @@ pub struct Kinds {
     /// The age of a dataset by OpenLineage events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
-    /// Airflow's Celery workers, by queue.
+    /// Airflow's Celery workers, by queue; or a pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub airflow: Option<Airflow>,
-    /// Dagster's run queue.
+    /// Dagster's run queue, or a pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dagster: Option<Dagster>,
 }
@@ -392,7 +392,7 @@ pub struct Workload {
     pub per_replica: Option<Quantity>,
 }
 
-/// The age of a dataset: time since the last run that wrote it completed.
+/// The age of a dataset: time since the last run that wrote it completed. Above the stage's objective it wakes the stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lineage {
@@ -402,31 +402,42 @@ pub struct Lineage {
     /// Its name.
     #[schemars(length(min = 1, max = 1024))]
     pub dataset: String,
+    /// Threshold: seconds of age for each replica, above 0. Default: the stage's objective.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = above_zero)]
+    pub per_replica: Option<Quantity>,
 }
 
-/// Tasks queued and running on an Airflow Celery queue, from Airflow's database.
+/// Tasks queued and running on an Airflow Celery queue, or the slots taken of a pool.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rules::rule("!has(self.queue) || !has(self.pool)", rules::QUEUE_OR_POOL),
+]))]
 pub struct Airflow {
-    /// The connection to use: postgres or mysql.
+    /// The connection to use: postgres or mysql, Airflow's database; for a pool also http, its REST API v2.
     pub connection_ref: ConnectionRef,
     /// The Celery queue. Default: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub queue: Option<String>,
+    /// Instead of a queue: a pool, whose slots that are taken count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub pool: Option<String>,
     /// Threshold: tasks for each worker, Airflow's `worker_concurrency`. Default 16.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(transform = above_zero)]
     pub per_replica: Option<Quantity>,
 }
 
-/// Runs queued in Dagster, from its database.
+/// Runs queued and in progress in Dagster, from its database.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Dagster {
     /// The connection to use: postgres.
     pub connection_ref: ConnectionRef,
-    /// A concurrency pool whose waiting steps count. Default: the run queue.
+    /// A concurrency pool, whose steps that wait or run count. Default: the run queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub pool: Option<String>,

@@ -13,6 +13,7 @@ use crate::answer::{self, Answer, Pulse};
 use crate::clock::Clock;
 use crate::decide::Memory;
 use crate::observe::Observe;
+use crate::observe::lineage::{Inbox, Peers};
 use crate::report::{self, Report, Requests, Teller};
 use crate::tasks::Tasks;
 use crate::watch::{self, Watch};
@@ -42,6 +43,8 @@ pub struct Options {
     pub page: Option<TcpListener>,
     /// Where KEDA asks, as it asks an external scaler, if anywhere.
     pub scaler: Option<answer::scaler::Door>,
+    /// Where OpenLineage events are posted, and who else hears some, if anywhere.
+    pub lineage: Option<(TcpListener, Peers)>,
 }
 
 /// The ways to the API server; every request of theirs is counted.
@@ -120,10 +123,16 @@ pub async fn run(
         let served = answer::scaler::serve(door, answer, stop.clone());
         servers.spawn("answer KEDA", served);
     }
+    let mut inbox = Inbox::default();
+    if let Some((listener, peers)) = options.lineage {
+        inbox = Inbox::open(peers);
+        let router = answer::lineage::router(inbox.clone(), clock);
+        servers.spawn("take lineage", answer::serve(listener, router, stop.clone()));
+    }
     let daemon = Daemon {
         clock,
         watch: Watch::start(clients.reader, clock, options.watch, tasks.clone()),
-        observe: Observe::start(clock, wake),
+        observe: Observe::start(clock, wake).hearing(inbox),
         readings,
         act: Act::new(clients.writer, clock, landed),
         outcomes,

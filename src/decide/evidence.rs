@@ -97,6 +97,15 @@ impl<'a> Evidence<'a> {
         self.queues().map(|(_, queue)| lag(queue)).reduce(u64::saturating_add)
     }
 
+    /// The largest age that a source tells by itself.
+    pub(super) fn told_age(&self) -> Option<f64> {
+        let ages = self.sources.iter().filter_map(|seen| match seen.reading?.value {
+            Value::Age(age) => Some(age),
+            Value::Queue(_) | Value::Gauge(_) => None,
+        });
+        ages.reduce(f64::max)
+    }
+
     /// The shortest gap between two polls of its sources.
     pub(super) fn poll(&self) -> Duration {
         let poll = self.sources.iter().map(|seen| seen.source.poll_interval).min();
@@ -151,7 +160,7 @@ impl<'a> Seen<'a> {
     /// What calls itself fresh is looked at again: it may be late, or no number.
     fn doubt(&mut self, at: Timestamp) {
         let Some(reading) = self.reading else { return };
-        if let Value::Gauge(value) = reading.value
+        if let Value::Gauge(value) | Value::Age(value) = reading.value
             && !(0.0..=LARGEST).contains(&value)
         {
             self.trust = Trust::Nothing;
@@ -187,7 +196,7 @@ impl<'a> Seen<'a> {
     pub(super) fn queue(&self) -> Option<&'a Queue> {
         match &self.reading?.value {
             Value::Queue(queue) => Some(queue),
-            Value::Gauge(_) => None,
+            Value::Gauge(_) | Value::Age(_) => None,
         }
     }
 
@@ -200,7 +209,7 @@ impl<'a> Seen<'a> {
     pub(super) fn whole(&self) -> Option<f64> {
         Some(match &self.reading?.value {
             Value::Queue(queue) => float(lag(queue)),
-            Value::Gauge(value) => *value,
+            Value::Gauge(value) | Value::Age(value) => *value,
         })
     }
 }

@@ -46,6 +46,7 @@ const NOTICED: f64 = 15.0;
 pub(super) struct Known {
     lag: Option<u64>,
     age: Option<Age>,
+    told_age: Option<f64>,
     arrivals: Option<Arrivals>,
     backlog: Option<f64>,
     skew: Skew,
@@ -79,8 +80,7 @@ impl Known {
         arrivals: Option<Arrivals>,
     ) -> Self {
         let evidence = &turn.evidence;
-        let (at, poll) = (turn.at, evidence.poll());
-        let commits = evidence.commits();
+        let (at, poll, commits) = (turn.at, evidence.poll(), evidence.commits());
         let counted = evidence.queues().any(|(seen, _)| memory.trace(&seen.source.name).is_some());
         let is_sized = turn.stage.max_delay.is_some() && counted;
         let window = Window::first(memory.pods.startup(), memory.pods.rebalance());
@@ -107,6 +107,7 @@ impl Known {
         Self {
             lag: evidence.lag(),
             age: memory.age(evidence, at),
+            told_age: evidence.told_age(),
             arrivals,
             backlog: memory.backlog(evidence, means, arrivals, at),
             skew: memory.skew.clone(),
@@ -152,7 +153,7 @@ impl Known {
             is_sent: sent.is_some(),
             is_jump: is_jump && sent.is_none(),
             surge: self.surge,
-            delay: self.delay().unwrap_or(0.0),
+            delay: self.waited().unwrap_or(0.0),
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
             partitions: self.partitions,
             skew: &self.skew,
@@ -183,18 +184,21 @@ impl Known {
         Passed::of(self.taken?, &self.load()?, &self.means, replicas)
     }
 
-    /// Age of the oldest item; where nothing counts what comes and goes, from how long the work will take.
+    /// How late its data is: the oldest item, or what a source tells of its age, whichever is older.
     fn delay(&self) -> Option<f64> {
+        self.waited().into_iter().chain(self.told_age).reduce(f64::max)
+    }
+
+    /// Age of the oldest item; where nothing counts what comes and goes, from how long the work will take.
+    fn waited(&self) -> Option<f64> {
         if let Some(age) = self.age {
             return Some(age.seconds);
         }
-        match self.lag? {
-            0 => Some(0.0),
-            lag if 0 < self.means.ready => {
-                Some(float(lag) / (self.rate? * f64::from(self.means.ready)))
-            }
-            _ => None,
+        let lag = self.lag?;
+        if lag == 0 || self.means.ready == 0 {
+            return (lag == 0).then_some(0.0);
         }
+        Some(float(lag) / (self.rate? * f64::from(self.means.ready)))
     }
 
     pub(super) fn signals(&self, turn: &Turn<'_>) -> Signals {

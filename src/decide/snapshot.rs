@@ -180,6 +180,8 @@ pub enum Value {
     Queue(Queue),
     /// A bare number, for thresholds.
     Gauge(#[serde(with = "super::number")] f64),
+    /// How old something is, in seconds: a number for thresholds, and a delay for the objective.
+    Age(#[serde(with = "super::number")] f64),
 }
 
 /// A queue. Where it has partitions, they say everything; the sums are theirs.

@@ -328,6 +328,7 @@ fn daemon_options(page: TcpListener, record: Option<Destination>) -> daemon::Opt
         probes: None,
         page: Some(page),
         scaler: None,
+        lineage: None,
     }
 }
 

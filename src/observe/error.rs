@@ -166,6 +166,14 @@ pub enum Error {
         /// How old it is, in seconds.
         age: u64,
     },
+    /// Nobody has told of a run that wrote the dataset; after a restart what was told before is not known.
+    #[error("no run is known to have written {about}; hint: {hint}")]
+    Unheard {
+        /// The dataset.
+        about: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// No answer came in time.
     #[error("no answer from {at} in time: {detail}")]
     Timeout {
@@ -236,6 +244,7 @@ impl Error {
             Self::ManyValues { .. } => "ManyValues",
             Self::BadValue { .. } => "BadValue",
             Self::StaleSample { .. } => "StaleSample",
+            Self::Unheard { .. } => "Unheard",
             Self::Timeout { .. } => "Timeout",
             Self::ClusterChanged { .. } => "ClusterChanged",
             Self::OffsetWentBack { .. } => "OffsetWentBack",
@@ -264,6 +273,7 @@ impl Error {
             | Self::EmptyAnswer { .. }
             | Self::BadValue { .. }
             | Self::StaleSample { .. }
+            | Self::Unheard { .. }
             | Self::Timeout { .. }
             | Self::OffsetWentBack { .. }
             | Self::SourceFailed { .. }

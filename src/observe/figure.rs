@@ -12,7 +12,7 @@ use super::Error;
 use crate::decide::{Queue, Value};
 
 /// Beyond this a double no longer tells a count from its neighbour.
-const LARGEST: f64 = 9_007_199_254_740_992.0;
+pub(super) const LARGEST: f64 = 9_007_199_254_740_992.0;
 /// So much of an answer that is no number is shown.
 const SHOWN: usize = 64;
 /// A time that lies no further ahead than this is now: clocks differ.

@@ -32,6 +32,7 @@ pub mod sql;
 pub mod rabbitmq;
 pub mod nats;
 pub mod sqs;
+pub mod lineage;
 
 pub use board::Polls;
 pub use error::Error;
@@ -74,6 +75,8 @@ pub enum Address {
     Nats(nats::Address),
     /// An SQS.
     Sqs(sqs::Address),
+    /// What this daemon and its like have heard of runs.
+    Lineage(lineage::Address),
 }
 
 impl fmt::Display for Address {
@@ -87,6 +90,7 @@ impl fmt::Display for Address {
             Self::RabbitMq(address) => address.fmt(f),
             Self::Nats(address) => address.fmt(f),
             Self::Sqs(address) => address.fmt(f),
+            Self::Lineage(address) => address.fmt(f),
         }
     }
 }
@@ -112,6 +116,8 @@ pub enum Ask {
     Nats(nats::Ask),
     /// The depth of an SQS queue.
     Sqs(sqs::Ask),
+    /// The age of a dataset.
+    Lineage(lineage::Ask),
 }
 
 /// Secret bytes by the name of their use (`username`, `password`, `token`, `client-id`, `client-secret`, `creds`, `nkey`, `access-key`,

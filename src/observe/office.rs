@@ -15,6 +15,7 @@ use super::board::{Board, Polls};
 use super::external::External;
 use super::http::Http;
 use super::kafka::Kafka;
+use super::lineage::{Inbox, Lineage, Place};
 use super::nats::Nats;
 use super::prometheus::Prometheus;
 use super::rabbitmq::RabbitMq;
@@ -41,6 +42,7 @@ pub struct Observe {
     stop: CancellationToken,
     board: Arc<Board>,
     wake: mpsc::UnboundedSender<Vec<QuestionId>>,
+    inbox: Inbox,
     office: Mutex<Office>,
 }
 
@@ -77,8 +79,16 @@ impl Observe {
             stop: CancellationToken::new(),
             board: Arc::default(),
             wake,
+            inbox: Inbox::default(),
             office: Mutex::default(),
         }
+    }
+
+    /// Reads what is pushed to us out of this inbox. Without it nothing is ever heard.
+    #[must_use]
+    pub fn hearing(mut self, inbox: Inbox) -> Self {
+        self.inbox = inbox;
+        self
     }
 
     /// Puts this complete set of questions in force; what is not in it is forgotten. Never waits; costs a comparison when nothing
@@ -170,6 +180,9 @@ impl Observe {
             Address::Redis(to) => self.send_out::<Redis>(to, errand),
             Address::Sql(to) => self.send_out::<Sql>(to, errand),
             Address::Sqs(to) => self.send_out::<Sqs>(to, errand),
+            Address::Lineage(_) => {
+                self.send_out::<Lineage>(&Place(self.inbox.clone()), errand);
+            }
             Address::Http(to) => self.send_out::<Http>(to, errand),
             Address::RabbitMq(to) => self.send_out::<RabbitMq>(to, errand),
             Address::Nats(to) => self.send_out::<Nats>(to, errand),

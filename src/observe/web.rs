@@ -239,7 +239,11 @@ pub(super) async fn body(
         match tokio::time::timeout_at(deadline, response.chunk()).await {
             Ok(Ok(Some(chunk))) if whole.len() + chunk.len() < LONGEST => whole.extend(&chunk),
             Ok(Ok(Some(_))) => return Err(too_long()),
-            Ok(Ok(None)) => return Ok(whole),
+            Ok(Ok(None)) => {
+                // Lets its connection come back to the pool before the next question looks for one.
+                tokio::task::yield_now().await;
+                return Ok(whole);
+            }
             Ok(Err(error)) => return Err(fault::transport(at, &error)),
             Err(_) => return Err(late(at)),
         }

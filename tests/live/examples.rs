@@ -4,12 +4,14 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::lineage::{minutes_ago, post, token};
+use crate::presets::filled;
 use crate::rig::{ElasticMq, Listener, Postgres, Redis, shared};
 use crate::scene::{SOON, Scene};
 use crate::strimzi;
 
 /// Applies the manifests of an example, with words of it replaced.
-async fn apply(scene: &Scene, example: &str, replaced: &[(&str, String)]) -> Result<()> {
+pub(crate) async fn apply(scene: &Scene, example: &str, replaced: &[(&str, String)]) -> Result<()> {
     let path = format!("{}/deploy/examples/{example}/pipeline.yaml", env!("CARGO_MANIFEST_DIR"));
     let mut text = std::fs::read_to_string(&path).context(path)?;
     for (old, new) in replaced {
@@ -115,5 +117,59 @@ async fn the_example_of_sqs_reaches_its_count() -> Result<()> {
     scene.deployment("scan", 0).await?;
     apply(&scene, "sqs", &[("http://elasticmq.shop:9324", server.url())]).await?;
     assert_eq!(scene.until_moved(("scan", 0, 8), SOON).await?, [8]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_airflow_reaches_its_counts() -> Result<()> {
+    let server = Postgres::start().await?;
+    filled(&server, "airflow").await?;
+    let scene = Scene::open("example-airflow").await?;
+    let login = json!({"username": "penstock", "password": "s3cret"});
+    secret(&scene, "penstock-airflow", login).await?;
+    scene.workload("StatefulSet", "airflow-worker", 1).await?;
+    scene.deployment("airflow-worker-heavy", 0).await?;
+    let replaced = [
+        ("host: airflow-postgresql.airflow", "host: 127.0.0.1".to_owned()),
+        ("port: 5432", format!("port: {}", server.port)),
+        ("database: airflow", "database: postgres".to_owned()),
+    ];
+    apply(&scene, "airflow", &replaced).await?;
+    assert_eq!(scene.until_moved(("airflow-worker", 1, 2), SOON).await?, [2]);
+    assert_eq!(scene.until_moved(("airflow-worker-heavy", 0, 3), SOON).await?, [3]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_dagster_reaches_its_counts() -> Result<()> {
+    let server = Postgres::start().await?;
+    filled(&server, "dagster").await?;
+    let scene = Scene::open("example-dagster").await?;
+    let login = json!({"username": "penstock", "password": "s3cret"});
+    secret(&scene, "penstock-dagster", login).await?;
+    scene.deployment("dagster-celery-workers-dagster", 0).await?;
+    scene.deployment("gateway", 1).await?;
+    let replaced = [
+        ("host: dagster-postgresql.dagster", "host: 127.0.0.1".to_owned()),
+        ("port: 5432", format!("port: {}", server.port)),
+        ("database: dagster", "database: postgres".to_owned()),
+    ];
+    apply(&scene, "dagster", &replaced).await?;
+    let moves = scene.until_moved(("dagster-celery-workers-dagster", 0, 4), SOON).await?;
+    assert_eq!(moves, [4]);
+    assert_eq!(scene.until_moved(("gateway", 1, 4), SOON).await?, [4]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_openlineage_reaches_its_count() -> Result<()> {
+    let (port, token) = (crate::rig::free_port()?, token()?.display().to_string());
+    let place = format!("127.0.0.1:{port}");
+    let told = ["--lineage-listen", &place, "--lineage-token-file", &token];
+    let scene = Scene::open_with("example-lineage", &told).await?;
+    scene.deployment("load", 1).await?;
+    apply(&scene, "openlineage", &[]).await?;
+    assert_eq!(post(port, "COMPLETE", minutes_ago(25)).await?, 201);
+    assert_eq!(scene.until_moved(("load", 1, 3), SOON).await?, [3]);
     Ok(())
 }

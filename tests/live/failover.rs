@@ -9,12 +9,16 @@ use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, shared};
 use crate::scene::{SOON, Scene, kafka};
 
 /// Does this replica hold the lease?
-async fn leads(daemon: &Penstock) -> Result<bool> {
+pub(crate) async fn leads(daemon: &Penstock) -> Result<bool> {
     let (_, metrics) = daemon.get("/metrics").await?;
     Ok(metrics.lines().any(|line| line.starts_with("penstock_leader 1")))
 }
 
-async fn until_leads(scene: &Scene, daemon: &Penstock, deadline: Duration) -> Result<()> {
+pub(crate) async fn until_leads(
+    scene: &Scene,
+    daemon: &Penstock,
+    deadline: Duration,
+) -> Result<()> {
     scene
         .until("the replica to lead", deadline, async || Ok(leads(daemon).await?.then_some(())))
         .await

@@ -55,6 +55,8 @@ mod sources;
 mod beside;
 mod databases;
 mod sqs;
+mod lineage;
+mod presets;
 mod examples;
 mod rabbitmq;
 mod nats;

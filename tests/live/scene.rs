@@ -57,25 +57,37 @@ impl Scene {
         install(cluster).await?;
         let namespace = cluster.namespace(name).await?;
         let kubeconfig = cluster.user(&namespace, rules).await?;
-        Self::start(cluster, &kubeconfig, namespace).await
+        Self::start(cluster, &kubeconfig, namespace, &[]).await
     }
 
     /// On a cluster that the daemon reaches through a proxy.
     pub(crate) async fn through(proxy: &Proxy, cluster: &Cluster, name: &str) -> Result<Self> {
         let namespace = cluster.namespace(name).await?;
-        Self::start(cluster, proxy.kubeconfig(), namespace).await
+        Self::start(cluster, proxy.kubeconfig(), namespace, &[]).await
     }
 
     /// In a namespace that is there.
     pub(crate) async fn within(cluster: &Cluster, namespace: String) -> Result<Self> {
-        Self::start(cluster, cluster.kubeconfig(), namespace).await
+        Self::start(cluster, cluster.kubeconfig(), namespace, &[]).await
     }
 
-    async fn start(cluster: &Cluster, kubeconfig: &Path, namespace: String) -> Result<Self> {
+    /// On the shared cluster, with a daemon that is told more.
+    pub(crate) async fn open_with(name: &str, arguments: &[&str]) -> Result<Self> {
+        let cluster = shared::cluster().await?;
+        let namespace = cluster.namespace(name).await?;
+        Self::start(cluster, cluster.kubeconfig(), namespace, arguments).await
+    }
+
+    async fn start(
+        cluster: &Cluster,
+        kubeconfig: &Path,
+        namespace: String,
+        more: &[&str],
+    ) -> Result<Self> {
         install(cluster).await?;
         let record = Mutex::new(Record { log: cluster.requests()?, scales: Vec::new() });
         let only_here = ["--namespace", &namespace, "--lease-namespace", &namespace];
-        let daemon = Penstock::run(kubeconfig, &only_here).await?;
+        let daemon = Penstock::run(kubeconfig, &[&only_here[..], more].concat()).await?;
         Ok(Self { client: cluster.client().await?, namespace, daemon, record })
     }
 

@@ -29,6 +29,9 @@ mod sql;
 mod rabbitmq;
 mod nats;
 mod sqs;
+mod lineage;
+mod airflow;
+mod dagster;
 mod login;
 mod objective;
 mod pause;
@@ -227,6 +230,7 @@ impl Reader<'_> {
             stage.pinned = pinned.get(written.name.as_str()).copied();
         }
         self.share_objective(whole, &mut stages);
+        self.fit_ages(&mut stages);
         self.refuse_shared_targets(&stages);
         Pipeline {
             id: self.id.clone(),

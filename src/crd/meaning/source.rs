@@ -130,6 +130,9 @@ impl Reader<'_> {
                 "rabbitmq" => written.rabbitmq.as_ref().map(|it| self.rabbitmq(&at, it)),
                 "nats" => written.nats.as_ref().map(|it| self.nats(&at, it)),
                 "sqs" => written.sqs.as_ref().map(|sqs| self.sqs(&at, sqs)),
+                "lineage" => written.lineage.as_ref().map(|it| self.lineage(&at, it)),
+                "airflow" => written.airflow.as_ref().map(|it| self.airflow(&at, it)),
+                "dagster" => written.dagster.as_ref().map(|it| self.dagster(&at, it)),
                 _ => {
                     self.faults.push(not_yet(at));
                     None

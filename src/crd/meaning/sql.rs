@@ -47,7 +47,7 @@ fn reads(query: &str) -> bool {
 }
 
 /// The address of a database, and the Secrets to log in with.
-fn place(found: &Found, engine: Engine) -> Result<Place, Fault> {
+pub(super) fn place(found: &Found, engine: Engine) -> Result<Place, Fault> {
     let (kind, written, port) = match engine {
         Engine::Postgres => ("postgres", &found.kind.postgres, 5432),
         Engine::Mysql => ("mysql", &found.kind.mysql, 3306),

@@ -78,6 +78,8 @@ pub struct Ask {
 pub(crate) struct Sqs {
     at: Arc<str>,
     client: Client,
+    /// Visits so far. Where there are more queues than one visit can ask, each begins where another is first.
+    visits: usize,
 }
 
 /// How many messages of a queue are in each part, in the order of [`PARTS`]. A part that was not told is an error only for those who count it.
@@ -113,7 +115,7 @@ impl Source for Sqs {
             }
             Login::Pod => config.credentials_provider(carrier::pod(http, region, None)),
         };
-        Ok(Self { at, client: Client::from_conf(config.build()) })
+        Ok(Self { at, client: Client::from_conf(config.build()), visits: 0 })
     }
 
     /// Any answer will do that is no refusal of the login itself: whoever may read a queue need not be allowed to list them.
@@ -133,6 +135,9 @@ impl Source for Sqs {
         let mut urls: Vec<&str> = asks.iter().map(|asked| asked.ask.queue_url.as_str()).collect();
         urls.sort_unstable();
         urls.dedup();
+        self.visits = self.visits.wrapping_add(1);
+        let first = self.visits.wrapping_mul(AT_ONCE * 25).checked_rem(urls.len());
+        urls.rotate_left(first.unwrap_or(0));
         let this = &*self;
         let all: Vec<_> = urls
             .into_iter()

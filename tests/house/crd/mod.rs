@@ -17,6 +17,7 @@ mod refusals;
 mod leaves;
 mod meanings;
 mod queues;
+mod presets;
 mod objectives;
 mod total;
 

@@ -46,6 +46,8 @@ pub(crate) struct Given {
     pub commits: Option<u64>,
     /// A second source that is a bare number, with its threshold.
     pub gauge: Option<f64>,
+    /// That number is an age in seconds.
+    pub is_age: bool,
     pub sources: Option<usize>,
     /// The server that all of them ask. Left out: one that nobody knows.
     pub origin: String,
@@ -480,8 +482,8 @@ impl World {
         }
         if self.given.gauge.is_some() {
             let question = QuestionId::new(&pipeline, "work", "gauge");
-            readings
-                .push((question, Reading { at: time(self.at), value: Value::Gauge(self.gauge) }));
+            let value = if self.given.is_age { Value::Age } else { Value::Gauge };
+            readings.push((question, Reading { at: time(self.at), value: value(self.gauge) }));
         }
         readings
     }

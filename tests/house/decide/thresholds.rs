@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::story::told;
+use super::story::{Given, World, told, verdict};
 
 #[test]
 fn from_one_to_twenty_four_is_one_write_at_the_first_poll_that_sees_the_backlog() {
@@ -103,4 +103,23 @@ until: 6
         2 s  10 Threshold | writes 10 for 1
              10 replicas: orders stands at 1000, and each replica may have 100
         ");
+}
+
+#[test]
+fn an_age_is_the_delay_of_its_stage_and_a_wish_by_its_threshold() {
+    let given = Given {
+        objective: Some(600),
+        sources: Some(0),
+        gauge: Some(600.0),
+        is_age: true,
+        ..Given::default()
+    };
+    let mut world = World::new(given);
+    for (at, age, replicas) in [(0, 300.0, 1), (15, 1500.0, 3), (30, 1515.0, 3)] {
+        (world.at, world.gauge) = (at, age);
+        let step = world.turn();
+        let verdict = verdict(&step);
+        assert_eq!((verdict.signals.delay, verdict.replicas), (Some(age), Some(replicas)), "{at}");
+        assert!(verdict.signals.is_fresh);
+    }
 }

@@ -24,3 +24,5 @@ mod sql;
 mod rabbitmq;
 mod nats;
 mod sqs;
+mod lineage;
+mod hangs;

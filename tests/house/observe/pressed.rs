@@ -76,8 +76,15 @@ async fn run(cluster: Cluster, stop: CancellationToken) {
     let seat =
         Seat { namespace: "default".into(), name: "penstock".into(), identity: "test".into() };
     let watch = watch::Options::default();
-    let options =
-        daemon::Options { watch, seat, record: None, probes: None, page: None, scaler: None };
+    let options = daemon::Options {
+        watch,
+        seat,
+        record: None,
+        probes: None,
+        page: None,
+        scaler: None,
+        lineage: None,
+    };
     Box::pin(daemon::run(clients, options, stop)).await.unwrap();
 }
 

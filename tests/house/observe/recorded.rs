@@ -71,7 +71,15 @@ async fn run(cluster: Cluster, folder: std::path::PathBuf, stop: CancellationTok
         Seat { namespace: "default".into(), name: "penstock".into(), identity: "test".into() };
     let watch = watch::Options::default();
     let record = Some(Destination { folder, limit: 64 << 20 });
-    let options = daemon::Options { watch, seat, record, probes: None, page: None, scaler: None };
+    let options = daemon::Options {
+        watch,
+        seat,
+        record,
+        probes: None,
+        page: None,
+        scaler: None,
+        lineage: None,
+    };
     Box::pin(daemon::run(clients, options, stop)).await.unwrap();
 }
 

@@ -68,6 +68,24 @@ pub(super) fn kinds() -> Vec<Kind> {
                 "secretAccessKeySecretRef": secret(),
             })],
         },
+        Kind {
+            name: "airflow",
+            sources: vec![
+                json!({"connectionRef": at(), "queue": "q", "perReplica": 16}),
+                json!({"connectionRef": at(), "pool": "p"}),
+            ],
+            connections: databases(),
+        },
+        Kind {
+            name: "dagster",
+            sources: vec![json!({"connectionRef": at(), "pool": "p", "perReplica": 5})],
+            connections: databases(),
+        },
+        Kind {
+            name: "lineage",
+            sources: vec![json!({"namespace": "n", "dataset": "d", "perReplica": 100})],
+            connections: Vec::new(),
+        },
         Kind { name: "postgres", sources: queries(), connections: databases() },
         Kind { name: "mysql", sources: queries(), connections: databases() },
         Kind {
@@ -98,6 +116,16 @@ pub(super) fn kinds() -> Vec<Kind> {
             ],
         },
     ]
+}
+
+impl Kind {
+    /// The kind of its connections: a preset has none of its own.
+    pub(super) fn login(&self) -> &'static str {
+        match self.name {
+            "airflow" | "dagster" => "postgres",
+            name => name,
+        }
+    }
 }
 
 fn secret() -> Value {

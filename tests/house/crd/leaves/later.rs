@@ -7,7 +7,6 @@ use super::{Changes, stage};
 
 /// What is written of each kind of source that does not work yet; together the samples of a kind write all of its leaves.
 fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
-    let at = || json!({"kind": "Connection", "name": "events"});
     let requirement = json!({"key": "app", "operator": "In", "values": ["a"]});
     let used =
         || vec![json!({"utilization": 80, "container": "main"}), json!({"perReplica": "500m"})];
@@ -20,9 +19,6 @@ fn later_sources() -> Vec<(&'static str, Vec<Value>)> {
                 "selector": {"matchLabels": {"app": "a"}, "matchExpressions": [requirement]}, "perReplica": 5,
             })],
         ),
-        ("lineage", vec![json!({"namespace": "n", "dataset": "d"})]),
-        ("airflow", vec![json!({"connectionRef": at(), "queue": "q", "perReplica": 16})]),
-        ("dagster", vec![json!({"connectionRef": at(), "pool": "p", "perReplica": 5})]),
     ]
 }
 

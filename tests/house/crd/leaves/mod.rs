@@ -114,9 +114,10 @@ fn every_leaf_of_a_pipeline_matters_or_is_refused_by_its_path() {
         assert_ne!(before, after, "{leaf} changes no decision");
         assert!(open.remove(leaf), "{leaf} is no leaf, or stands here twice");
     }
-    for Kind { name: kind, sources, connections } in kinds() {
-        let before = |source: &Value| of_kind(kind, source, &connections[0]);
-        for sample in &sources {
+    for of in kinds() {
+        let (kind, connection) = (of.name, of.connections.first());
+        let before = |source: &Value| of_kind(&of, source, connection.unwrap_or(&Value::Null));
+        for sample in &of.sources {
             let known = play::decided(&before(sample));
             for (leaf, after) in changed_leaves(sample) {
                 let after = play::decided(&before(&after));
@@ -152,11 +153,14 @@ fn every_leaf_of_a_pipeline_matters_or_is_refused_by_its_path() {
 }
 
 /// What a pipeline means with a source of this kind, which names this connection.
-fn of_kind(kind: &str, source: &Value, connection: &Value) -> Meaning {
+fn of_kind(of: &Kind, source: &Value, connection: &Value) -> Meaning {
+    let kind = of.name;
     let source = json!({"name": "orders", kind: source});
     let known = vec![(stage!("/ratePerReplica"), json!(50)), (stage!("/sources/0"), source)];
     let mut around = yaml(CONNECTION);
-    put(&mut around, "/spec", &json!({kind: connection}));
+    if !connection.is_null() {
+        put(&mut around, "/spec", &json!({of.login(): connection}));
+    }
     let checked = CHECKER.check(&around, &Neighbours::default());
     assert!(checked.faults.is_empty(), "{kind}: {:?}", checked.faults);
     let written = changed(PIPELINE, &[&known]);
@@ -239,15 +243,16 @@ fn every_leaf_of_a_connection_matters_or_is_refused_by_its_path() {
             assert!(open.remove(&format!("spec.kafka.sasl.oauth2{leaf}")), "{leaf} is no leaf");
         }
         // Each leaf of the other kinds that work makes a difference, too.
-        for Kind { name: of, sources, connections } in kinds() {
-            for sample in &connections {
-                let known = of_kind(of, &sources[0], sample);
-                assert!(known.unanswerable.is_empty(), "{of}: {:?}", known.unanswerable);
+        for of in kinds() {
+            let (name, login) = (of.name, of.login());
+            for sample in &of.connections {
+                let known = of_kind(&of, &of.sources[0], sample);
+                assert!(known.unanswerable.is_empty(), "{name}: {:?}", known.unanswerable);
                 let known = play::decided(&known);
                 for (leaf, after) in changed_leaves(sample) {
-                    let after = play::decided(&of_kind(of, &sources[0], &after));
-                    assert_ne!(known, after, "{of}{leaf} changes no decision");
-                    open.remove(&format!("spec.{of}{leaf}"));
+                    let after = play::decided(&of_kind(&of, &of.sources[0], &after));
+                    assert_ne!(known, after, "{name}{leaf} changes no decision");
+                    open.remove(&format!("spec.{login}{leaf}"));
                 }
             }
         }

@@ -272,6 +272,8 @@ impl Hour {
         let waiting = u32::try_from(self.end - self.position).unwrap() + more;
         let value = if text.contains("unit: Gauge") || text.starts_with("External") {
             Value::Gauge(f64::from(waiting) / 2.0)
+        } else if text.starts_with("Lineage") {
+            Value::Age(f64::from(waiting) / 2.0)
         } else {
             let backlog = waiting.into();
             Value::Queue(Queue { backlog, ..Queue::default() })
