@@ -60,10 +60,6 @@ impl Prometheus {
         self.process.ready(START, ready).await
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
