@@ -90,6 +90,9 @@ pub struct Stage {
     /// Age that it may reach, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objective_seconds: Option<f64>,
+    /// When a batch is to be done; in the past while it is overdue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done_by: Option<Timestamp>,
     /// Items a second that arrive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrival_rate: Option<f64>,
@@ -278,6 +281,7 @@ impl Stage {
             delay_seconds: signals.delay,
             is_delay_at_least: signals.is_delay_at_least,
             objective_seconds: signals.objective,
+            done_by: signals.done_by,
             arrival_rate: signals.arrival_rate,
             rate_per_replica: signals.rate_per_replica,
             startup_seconds: signals.startup,

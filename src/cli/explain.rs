@@ -1,6 +1,7 @@
 //! `penstock explain`: why each stage of a pipeline has the replicas it has, what bound it, and what to change to get another
 //! answer. Asks the daemon; when none can be reached it reads the status, and says so.
 
+use jiff::Timestamp;
 use std::fmt::Write as _;
 
 use anyhow::{Context, anyhow};
@@ -241,12 +242,18 @@ fn table(view: &Pipeline) -> Table {
             shown(range),
             shown(stage.lag),
             shown(delay),
-            shown(stage.objective_seconds.map(short)),
+            shown(objective(stage)),
             shown(stage.arrival_rate.map(rate)),
             shown(stage.rate_per_replica.map(rate)),
         ]);
     }
     table
+}
+
+/// What is promised: a delay, or for a batch the time it is done by.
+fn objective(stage: &Stage) -> Option<String> {
+    let by = |time: Timestamp| time.strftime("by %H:%M UTC").to_string();
+    stage.objective_seconds.map(short).or_else(|| stage.done_by.map(by))
 }
 
 fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {

@@ -10,6 +10,8 @@ pub(super) const ONE_WORKLOAD: &str = "exactly one of target, lanes, jobs must b
 pub(super) const MIN_ABOVE_MAX: &str = "min must not be above max";
 /// Message of the rule on the idle count.
 pub(super) const IDLE_ABOVE_MIN: &str = "idle.replicas must not be above replicas.min";
+/// Message of the rule that a stage promises one thing.
+pub(super) const DELAY_OR_TIME: &str = "either maxDelay or doneBy, not both: a batch is done by a time, and no item of it has a delay to keep";
 /// Message of the rule on the order of stages.
 pub(super) const AFTER_ABOVE: &str =
     "after may only name stages that stand above: stages are written in flow order, without cycles";

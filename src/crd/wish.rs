@@ -35,6 +35,9 @@ pub enum Prefer {
 /// How late one stage may be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rules::rule("!has(self.maxDelay) || !has(self.doneBy)", rules::DELAY_OR_TIME),
+]))]
 pub struct StageObjective {
     /// Age that the oldest item of this stage's queues may reach, 1s to 7 days (168h).
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! How one queue moved: a short record of its end offsets over time, from which follow the age of the oldest item and (`arrivals`)
 //! the speed at which items come. Fed once for each new reading by a stage's turn; what the figures are used for is not its concern.
 //!
-//! The record keeps sixteen instants. When it is full, the instant goes that is missed least: one that lies on the line between its
+//! The record keeps fifteen instants. When it is full, the instant goes that is missed least: one that lies on the line between its
 //! neighbours, so that bursts and lulls stay sharp and a steady stream costs nothing.
 
 use std::time::Duration;
@@ -9,15 +9,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::arrivals::{Arrivals, Point};
+use super::arrivals::Point;
 use super::part::{Part, partitions};
 use super::snapshot::{Queue, Reading};
 use super::writes::span;
 
+mod told;
+
 /// Spreads numbers over 64 bits (the golden ratio, as in Fibonacci hashing).
 const SPREADING: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Instants kept.
-const SLOTS: usize = 16;
+const SLOTS: usize = 15;
 /// The newest instants are always kept: the speed of the last two polls rests on them.
 const NEWEST: usize = 3;
 /// History kept at least, for rates; more while an item that old still waits.
@@ -366,94 +368,6 @@ impl Trace {
             before = Some((time, end));
         }
         Age { seconds: 0.0, is_at_least: false }
-    }
-
-    /// How fast items arrive; `None` before there are two readings, and where nothing counts them.
-    pub(super) fn arrivals(&self, poll: Duration) -> Option<Arrivals> {
-        self.parts.first()?;
-        let points: Vec<_> = (0..self.times.len()).filter_map(|slot| self.point(slot)).collect();
-        Arrivals::of(&points, poll.as_secs_f64() * 1000.0)
-    }
-
-    /// Items that came to each partition while the record goes back.
-    pub(super) fn came_each(&self) -> Vec<f64> {
-        let count = self.parts.len();
-        let last = self.ends.len().saturating_sub(count);
-        let pairs = self.ends.iter().take(count).zip(self.ends.iter().skip(last));
-        pairs.map(|(first, last)| f64::from(last.saturating_sub(*first))).collect()
-    }
-
-    /// Share of what came lately that the partitions of the busiest consumer got, if it is known who holds every one.
-    pub(super) fn busiest(&self) -> Option<f64> {
-        let came = self.came_each();
-        let all: f64 = came.iter().sum();
-        let held = self.by_owner(|held: &mut f64, at, _| {
-            *held += came.get(at).copied().unwrap_or(0.0);
-        })?;
-        let busiest = held.iter().map(|&(_, held)| held).fold(0.0, f64::max);
-        (0.0 < all).then(|| busiest / all)
-    }
-
-    /// Bytes on the heap.
-    pub(super) fn weight(&self) -> usize {
-        8 * (self.times.capacity() + self.arrived.capacity())
-            + 4 * self.ends.capacity()
-            + size_of::<Part>() * self.parts.capacity()
-    }
-
-    /// Items taken since the record began: a counter that never goes back.
-    pub(super) fn served(&self) -> u64 {
-        self.served
-    }
-
-    /// Items that have come since the record began: a counter that never goes back.
-    pub(super) fn arrived(&self) -> u64 {
-        self.arrived.last().copied().unwrap_or(0)
-    }
-
-    /// Items that came with the latest reading.
-    pub(super) fn came(&self) -> u64 {
-        self.came
-    }
-
-    /// Does the queue count what comes and goes?
-    pub(super) fn counts(&self) -> bool {
-        !self.parts.is_empty()
-    }
-
-    /// Time between the last two readings of commits.
-    pub(super) fn commit_gap(&self) -> Duration {
-        self.commit_gap
-    }
-
-    /// How long before the latest reading commits last moved; none when they never did.
-    pub(super) fn since_commit(&self) -> Duration {
-        self.commits_moved.zip(self.read).map_or(Duration::ZERO, |(moved, read)| span(moved, read))
-    }
-
-    /// Items that came into partitions without a commit since the stage last ran.
-    pub(super) fn unclaimed(&self) -> u64 {
-        self.unclaimed
-    }
-
-    /// The stage runs: what came while it slept has been answered for.
-    pub(super) fn claim(&mut self) {
-        self.unclaimed = 0;
-    }
-
-    /// When commits were last read, and when they last moved.
-    pub(super) fn commits(&self) -> (Option<Timestamp>, Option<Timestamp>) {
-        (self.commits_read, self.commits_moved)
-    }
-
-    /// When the topic was last seen recreated.
-    pub(super) fn recreated(&self) -> Option<Timestamp> {
-        self.recreated
-    }
-
-    /// Did offsets go backwards, with no second reading yet that agrees?
-    pub(super) fn is_suspect(&self) -> bool {
-        self.suspect.is_some()
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::age::{Trace, mark};
 use super::evidence::Evidence;
+use super::forecast::Unusual;
 use super::memory::StageMemory;
 use super::rate::COMMITS;
 use super::reason::Reason;
@@ -133,6 +134,9 @@ impl StageMemory {
             let Sick { partition, partitions, rate, usual } = sick;
             let source = seen.source.name.to_string();
             found.push(Reason::SickConsumer { source, partition, partitions, rate, usual });
+        }
+        if let Some(Unusual { rate, usual, since }) = self.forecast.unusual() {
+            found.push(Reason::UnusualArrivals { rate, usual, since });
         }
         let slower =
             |rate: f64, usual: f64, odd: bool| rate < usual * if odd { 0.85 } else { 0.75 };

@@ -4,6 +4,7 @@
 //! The objective's closed form: what waits now must be served, in the order it came, before it is older than promised, by the pods
 //! that work now and, once they are up, by those added; and what arrives must not pile up.
 
+use super::batch::{self, Due};
 use super::evidence::{Evidence, Trust};
 use super::partitions::{breakpoints, capacity, ceil};
 use super::pipeline::Stage;
@@ -58,8 +59,12 @@ pub(super) struct Load<'a> {
     pub(super) is_jump: bool,
     /// So many times what arrives may come before new pods are at work; at least 1.
     pub(super) surge: f64,
+    /// Is that so because it is usual at this time of day?
+    pub(super) is_forecast: bool,
     /// Age of the oldest item.
     pub(super) delay: f64,
+    /// Age of the item behind which a tenth of them waits: what came at once is as old at its end as at its head.
+    pub(super) tail: f64,
     /// Time between two commits: work counts as done only then.
     pub(super) commits: f64,
     /// Partitions, if every queue has them: they bound the useful replicas.
@@ -68,6 +73,8 @@ pub(super) struct Load<'a> {
     pub(super) skew: &'a Skew,
     /// Share of what arrives that the busiest of the present consumers gets, if it is known who holds what.
     pub(super) busiest: Option<f64>,
+    /// By when it is to be done, where that is what is promised.
+    pub(super) due: Option<Due>,
 }
 
 /// What a stage can do. Items and seconds.
@@ -104,7 +111,10 @@ pub(super) fn wish(
 ) -> Option<Bid> {
     let mut wishes = thresholds(evidence);
     let is_alone = wishes.is_empty();
-    wishes.extend(load.and_then(|load| objective(stage, load, means, is_alone)));
+    let batch = |load: &Load<'_>| Some(batch::bid((stage.min, stage.max), load, means, &load.due?));
+    let promised =
+        load.and_then(|load| batch(load).or_else(|| objective(stage, load, means, is_alone)));
+    wishes.extend(promised);
     // Of equal wishes the first speaks, so that the reason does not flip with noise.
     wishes.into_iter().rev().max_by_key(|bid| bid.replicas)
 }
@@ -176,8 +186,14 @@ fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64
     } else if need.is_backlog(wished) {
         Bid::new(wished, Reason::CatchUp { lag, delay, objective, rate, wished })
     } else if need.without_surge().smallest(partitions, most) < wished {
-        let Load { surge, .. } = *load;
-        Bid::new(wished, Reason::KeepRoom { arrivals, surge, startup: means.startup, wished })
+        let Load { surge, is_forecast, .. } = *load;
+        let startup = means.startup;
+        if is_forecast {
+            let expected = surge * arrivals;
+            Bid::new(wished, Reason::Forecast { arrivals, expected, startup, wished })
+        } else {
+            Bid::new(wished, Reason::KeepRoom { arrivals, surge, startup, wished })
+        }
     } else if load.is_sent {
         Bid::new(wished, Reason::KeepAhead { arrivals, rate, wished })
     } else {
@@ -213,6 +229,8 @@ struct Need<'a> {
     backlog: f64,
     /// Seconds in which what waits must be served.
     goal: f64,
+    /// The same for what came first, which has waited already.
+    left: f64,
 }
 
 impl<'a> Need<'a> {
@@ -227,6 +245,7 @@ impl<'a> Need<'a> {
             surge: load.surge * load.arrivals.max(0.0) / rate,
             backlog: load.backlog.max(0.0) / rate,
             goal: goal * (1.0 - 0.5 * lateness),
+            left: goal - load.tail,
         }
     }
 
@@ -245,7 +264,8 @@ impl<'a> Need<'a> {
             _ => (rebalance, 0),
         };
         let left = (self.backlog - f64::from(meanwhile) * wait).max(0.0);
-        left / (self.goal - wait).max(LATE * self.goal)
+        let sooner = 0.9 * left / (self.left - wait).max(LATE * self.goal);
+        sooner.max(left / (self.goal - wait).max(LATE * self.goal))
     }
 
     fn is_backlog(&self, count: u32) -> bool {

@@ -235,11 +235,14 @@ mod tests {
                 is_sent: false,
                 is_jump: false,
                 delay: 100.0,
+                tail: 0.0,
                 surge: 1.0,
+                is_forecast: false,
                 commits: 5.0,
                 partitions: Some(48),
                 busiest: None,
                 skew: &skew,
+                due: None,
             };
             let means = Means {
                 rate: Some(50.0),

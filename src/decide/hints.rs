@@ -29,6 +29,14 @@ impl Reason {
             | Self::KeepAhead { .. }
             | Self::KeepRoom { .. }
             | Self::Steady { .. } => "change objective.maxDelay, or make each replica faster",
+            Self::Forecast { .. } => "state forecast: {mode: Off} to go by what arrives now",
+            Self::InTime { .. } => {
+                "state a later objective.doneBy for fewer, or make each replica faster"
+            }
+            Self::Overdue { .. } => "raise replicas.max, or state a later objective.doneBy",
+            Self::Gathering { .. } => {
+                "state objective.maxDelay instead of doneBy to have it done as it comes"
+            }
             Self::OnSlack { .. } => "state objective.prefer: Latency to keep up at all times",
             Self::DownstreamFull { .. } => "raise replicas.max of the stage after it",
             Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
@@ -85,6 +93,7 @@ impl Reason {
             Self::HotPartition { .. } => {
                 "spread the keys better, add partitions, or make each replica faster"
             }
+            Self::UnusualArrivals { .. } => "see what feeds the queue",
             Self::SlowerReplicas { .. } => {
                 "see what changed in the workload, or in what it writes to"
             }

@@ -8,17 +8,18 @@ use jiff::Timestamp;
 
 use super::age::{Age, Trace};
 use super::arrivals::{Arrivals, is_above, is_below};
+use super::batch::Due;
 use super::demand::{self, Load, Means};
-use super::depth::Look;
-use super::evidence::{Evidence, Seen, Trust, float, lag};
+use super::evidence::{Evidence, Trust, float, lag};
 use super::flow::Passed;
 use super::idle::{self, Work};
 use super::memory::{ByName, StageMemory};
 use super::pipeline::{OnSilence, Stage};
 use super::plan::Signals;
 use super::rate::{self, COMMITS};
+use super::reckon::is_depth_alone;
 use super::skew::Skew;
-use super::snapshot::{Queue, Reading, Recalled, Target, Value, Workload};
+use super::snapshot::{Recalled, Target, Workload};
 use super::stage::Turn;
 use super::window::Window;
 use super::writes::{Move, later, span};
@@ -33,13 +34,6 @@ const SUDDEN: f64 = 1.1;
 /// And the mean of the last so many seconds when it is so much below.
 const FALLEN: f64 = 0.7;
 const RECENT: f64 = 20.0;
-/// A queue that has counted so lately is not reckoned.
-const COUNTED: Duration = Duration::from_mins(10);
-/// While arrivals cannot be seen, half as much is believed after this long at least, and so slowly that a count that turns out too low
-/// uses up no more than this share of the objective until more pods are there; it takes so many seconds to notice.
-const HALF_LIFE: f64 = 120.0;
-const RISKED: f64 = 0.5;
-const NOTICED: f64 = 15.0;
 
 /// What is known of a stage at this instant.
 #[derive(Debug, Clone)]
@@ -47,12 +41,17 @@ pub(super) struct Known {
     lag: Option<u64>,
     age: Option<Age>,
     told_age: Option<f64>,
+    tail: Option<f64>,
     arrivals: Option<Arrivals>,
     backlog: Option<f64>,
     skew: Skew,
     busiest: Option<f64>,
-    /// So many times what arrives may come before new pods are at work.
+    /// So many times what is to be expected may come before new pods are at work.
     surge: f64,
+    /// What is about to arrive, as a multiple of what does, where a forecast is better than none.
+    ahead: Option<f64>,
+    /// What is asked of a batch.
+    pub(super) due: Option<Due>,
     /// Items a second that the stages above are about to send, where that is known.
     expected: Option<f64>,
     /// Items taken since the record began.
@@ -108,6 +107,7 @@ impl Known {
             lag: evidence.lag(),
             age: memory.age(evidence, at),
             told_age: evidence.told_age(),
+            tail: memory.tail(evidence),
             arrivals,
             backlog: memory.backlog(evidence, means, arrivals, at),
             skew: memory.skew.clone(),
@@ -116,6 +116,8 @@ impl Known {
             surge: memory
                 .exposed(turn.stage, poll)
                 .map_or(1.0, |_| memory.surge.factor(turn.stage.prefer)),
+            ahead: turn.stage.is_forecast.then(|| memory.ahead(poll, at)).flatten(),
+            due: turn.stage.done_by.as_ref().and_then(|_| memory.batch.as_ref()?.due(at)),
             expected: memory.expected(turn),
             taken: memory.counted(evidence, Trace::served),
             commits,
@@ -152,12 +154,15 @@ impl Known {
             arrivals: sent.unwrap_or(level),
             is_sent: sent.is_some(),
             is_jump: is_jump && sent.is_none(),
-            surge: self.surge,
+            surge: (self.surge * self.ahead.unwrap_or(1.0)).max(1.0),
+            is_forecast: self.ahead.is_some_and(|ahead| self.surge < ahead),
             delay: self.waited().unwrap_or(0.0),
+            tail: self.tail.unwrap_or(0.0),
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
             partitions: self.partitions,
             skew: &self.skew,
             busiest: self.busiest,
+            due: self.due,
         })
     }
 
@@ -208,6 +213,7 @@ impl Known {
             delay: self.delay(),
             is_delay_at_least: self.age.is_some_and(|age| age.is_at_least),
             arrival_rate: self.arrivals.map(|arrivals| self.level(arrivals).0),
+            forecast_rate: self.arrivals.zip(self.ahead).map(|(it, ahead)| it.minute * ahead),
             rate_per_replica: self.rate,
             startup: self.startup,
             rebalance: self.learned_rebalance,
@@ -216,18 +222,10 @@ impl Known {
             partitions: turn.evidence.partitions(),
             is_fresh: turn.evidence.is_fresh(),
             blind_since: self.blind_since,
+            done_by: self.due.map(|due| due.by),
+            is_overdue: self.due.is_some_and(|due| due.is_overdue),
         }
     }
-}
-
-/// Does this queue tell its depth, and count nothing?
-fn is_depth_alone(queue: &Queue) -> bool {
-    queue.partitions.is_empty() && (queue.arrived.is_none() || queue.served.is_none())
-}
-
-/// Is this a source of which the depth is all there is?
-fn tells_depth_alone(seen: &Seen<'_>) -> bool {
-    seen.queue().is_some_and(is_depth_alone)
 }
 
 /// What came to each partition of all queues lately; nothing where work splits at will.
@@ -286,55 +284,6 @@ impl StageMemory {
         }
     }
 
-    /// Reckons what came and was taken where every queue of the stage tells its depth alone; all of them are taken together, since the
-    /// same pods serve them, and stand in the record under the name of the first. Beside a queue that counts, depth is backlog only.
-    fn reckon(&mut self, stage: &Stage, evidence: &Evidence<'_>, target: &Target) {
-        let queues = || evidence.sources.iter().filter(|seen| seen.queue().is_some());
-        let Target::Seen(workload) = target else { return };
-        let (Some(first), Some(objective)) = (queues().next(), stage.max_delay) else { return };
-        let Some(newest) = queues().filter_map(|seen| seen.reading).map(|it| it.at).max() else {
-            return;
-        };
-        let is_whole = |seen: &Seen<'_>| seen.trust == Trust::Fresh && tells_depth_alone(seen);
-        let is_read = evidence.sources.iter().all(|seen| seen.reading.is_some());
-        if !is_read || !queues().all(is_whole) || queues().any(|seen| self.counted_lately(seen)) {
-            return;
-        }
-        let startup = self.pods.startup() + self.pods.rebalance();
-        let window = Window::first(self.pods.startup(), self.pods.rebalance()).as_secs_f64();
-        let slowly = std::f64::consts::LN_2 * (startup + NOTICED) * window;
-        let look = Look {
-            at: newest,
-            depth: evidence.lag().unwrap_or(0),
-            queues: u32::try_from(queues().count()).unwrap_or(u32::MAX),
-            pods: workload.ready,
-            told: self.rate.known(),
-            half_life: HALF_LIFE.max(slowly / (RISKED * objective.as_secs_f64()).max(1.0)),
-        };
-        let tally = self.tally.get_or_insert_default();
-        let (arrived, served) = tally.count(&look);
-        self.rate.reckoned(tally.rate(), tally.hunch());
-        let queue = Queue {
-            backlog: look.depth,
-            arrived: Some(arrived),
-            served: Some(served),
-            ..Queue::default()
-        };
-        let name = &first.source.name;
-        let mut trace =
-            self.traces.take(name).filter(|trace| trace.is_reckoned).unwrap_or_default();
-        trace.is_reckoned = true;
-        trace.push(&Reading { at: newest, value: Value::Queue(queue.clone()) }, &queue, true);
-        self.traces.put(name, trace);
-    }
-
-    /// Has this queue counted what comes and goes a while ago? Then it will again.
-    fn counted_lately(&self, seen: &Seen<'_>) -> bool {
-        let trace = self.trace(&seen.source.name).filter(|trace| !trace.is_reckoned);
-        let read = trace.and_then(|trace| trace.commits().0);
-        read.zip(seen.reading).is_some_and(|(read, now)| span(read, now.at) < COUNTED)
-    }
-
     /// Learns from the pods and the work they did.
     pub(super) fn learn(&mut self, turn: &Turn<'_>, workload: &Workload, moves: &[Move]) -> Known {
         let (at, evidence) = (turn.at, &turn.evidence);
@@ -352,7 +301,24 @@ impl StageMemory {
         self.skew.observe(|| came_each(&self.traces, evidence), at);
         self.selectivity.observe(&turn.above, arrived, at);
         let window = Window::first(self.pods.startup(), self.pods.rebalance());
-        self.watch_surge(turn, arrivals, arrived);
+        let ahead = turn.stage.is_forecast.then(|| self.ahead(evidence.poll(), at)).flatten();
+        self.watch_surge(turn, arrivals, arrived, ahead.unwrap_or(1.0));
+        if let (true, Some(arrivals), Some(arrived)) =
+            (turn.stage.is_forecast && evidence.is_fresh(), arrivals, arrived)
+        {
+            self.forecast.observe(arrived, arrivals.minute, self.lead(evidence.poll()), at);
+        }
+        if let Some(done_by) = &turn.stage.done_by {
+            // What is still coming is never all read and committed.
+            let flows = arrivals.map_or(0.0, |it| it.minute);
+            let seen = interval.unwrap_or(COMMITS) + 2 * evidence.poll();
+            let coming = (flows * seen.as_secs_f64()).ceil();
+            let is_empty = evidence.lag().is_some_and(|lag| float(lag) <= coming);
+            let batch = self.batch.get_or_insert_default();
+            batch.observe(done_by, evidence, is_empty, at);
+        } else {
+            self.batch = None;
+        }
         for moved in moves {
             self.calm.moved(*moved, window, &turn.stage.behaviour);
         }
@@ -428,7 +394,7 @@ impl StageMemory {
     }
 
     /// The record of a queue that counts what comes and goes.
-    fn trace(&self, source: &Arc<str>) -> Option<&Trace> {
+    pub(super) fn trace(&self, source: &Arc<str>) -> Option<&Trace> {
         self.traces.get(source).filter(|trace| trace.counts())
     }
 
@@ -451,6 +417,17 @@ impl StageMemory {
         traces.map(counter).reduce(u64::saturating_add)
     }
 
+    /// From a look until pods that it asks for are at work.
+    fn lead(&self, poll: Duration) -> Duration {
+        let pods = self.pods.startup() + self.pods.rebalance();
+        Duration::try_from_secs_f64(pods).unwrap_or_default() + 2 * poll
+    }
+
+    /// What will arrive when pods asked for now are at work, as a multiple of what does.
+    fn ahead(&self, poll: Duration, at: Timestamp) -> Option<f64> {
+        self.forecast.ratio(self.lead(poll), at)
+    }
+
     /// Items a second that the stages above are about to send.
     fn expected(&self, turn: &Turn<'_>) -> Option<f64> {
         let objective = turn.stage.max_delay?.as_secs_f64();
@@ -468,6 +445,12 @@ impl StageMemory {
         let ages =
             evidence.sources.iter().filter_map(|seen| self.trace(&seen.source.name)?.age(at));
         ages.max_by(|a, b| a.seconds.total_cmp(&b.seconds))
+    }
+
+    fn tail(&self, evidence: &Evidence<'_>) -> Option<f64> {
+        let tails =
+            evidence.sources.iter().filter_map(|seen| self.trace(&seen.source.name)?.tail());
+        tails.max_by(f64::total_cmp)
     }
 
     /// What waits and is not yet taken. Old readings are carried on for a while; commits lag behind the work.

@@ -44,6 +44,7 @@ impl Wishes {
                 *next = join(*next, oldest);
             }
         }
+        grow(&mut self.0);
         self.0.push((at, wish));
     }
 
@@ -74,6 +75,7 @@ impl Moves {
                 *next = next.saturating_add(oldest);
             }
         }
+        grow(&mut self.0);
         self.0.push((moved.at, i64::from(moved.to) - i64::from(moved.from)));
     }
 
@@ -94,6 +96,13 @@ impl Moves {
     fn loosens(&self, period: Duration, at: Timestamp) -> Option<Timestamp> {
         let first = self.0.iter().map(|&(then, _)| then).find(|&then| is_within(then, at, period));
         first.and_then(|then| then.checked_add(period).ok())
+    }
+}
+
+/// Makes room for one more, by eight: doubling would set a third more aside than is ever kept.
+fn grow<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(KEPT / 3);
     }
 }
 

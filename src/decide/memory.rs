@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::age::Trace;
 use super::anomaly::Anomalies;
+use super::batch::Batch;
 use super::blind::Blind;
 use super::depth::Tally;
 use super::effect::Effect;
 use super::fleet::{Fleet, Voice};
 use super::flow::Selectivity;
+use super::forecast::Forecast;
 use super::idle::Quiet;
 use super::pipeline::PipelineId;
 use super::pods::Pods;
@@ -68,6 +70,9 @@ pub(super) struct StageMemory {
     pub(super) skew: Skew,
     /// How much more may come before new pods are at work.
     pub(super) surge: Surge,
+    /// What is usual at this time of day.
+    #[serde(default)]
+    pub(super) forecast: Forecast,
     /// What comes of what the stages above send.
     pub(super) selectivity: Selectivity,
     /// Was it late with all the replicas it may have?
@@ -76,6 +81,9 @@ pub(super) struct StageMemory {
     pub(super) pods: Pods,
     /// How long nothing has happened.
     pub(super) quiet: Quiet,
+    /// By when it is to be done, and whether it is.
+    #[serde(default)]
+    pub(super) batch: Option<Box<Batch>>,
     /// How long nothing has been seen.
     pub(super) blind: Blind,
     /// Partitions that may be stuck.
@@ -228,8 +236,10 @@ impl PipelineMemory {
         let stage = |stage: &StageMemory| {
             stage.traces.weight(Trace::weight)
                 + stage.tally.as_ref().map_or(0, |_| size_of::<Tally>())
+                + stage.batch.as_ref().map_or(0, |_| size_of::<Batch>())
                 + stage.rate.weight()
                 + stage.skew.weight()
+                + stage.forecast.weight()
                 + stage.stuck.weight()
                 + stage.spikes.weight()
                 + stage.anomalies.weight()

@@ -27,8 +27,10 @@ mod skew;
 mod slack;
 mod pods;
 mod knowledge;
+mod reckon;
 mod partitions;
 mod demand;
+mod batch;
 mod idle;
 mod blind;
 mod doubt;
@@ -38,6 +40,7 @@ mod effect;
 mod anomaly;
 mod steady;
 mod surge;
+mod forecast;
 mod window;
 mod limits;
 mod writes;
@@ -52,8 +55,8 @@ use stage::{Answer, Turn};
 
 pub use memory::Memory;
 pub use pipeline::{
-    Behaviour, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Pause, Pipeline, PipelineId,
-    Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
+    Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Pause, Pipeline,
+    PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
 };
 pub use plan::{
     Action, Doubted, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, Verdict,

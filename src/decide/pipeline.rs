@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 /// Which pipeline: its namespace and name.
@@ -94,11 +95,17 @@ pub struct Stage {
     pub pinned: Option<u32>,
     /// The delay to keep; `None` when only thresholds size this stage.
     pub max_delay: Option<Duration>,
+    /// A batch: the queues are to be empty by then, at the least cost. Then there is no delay to keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_by: Option<DoneBy>,
     /// What to lean to when delay and cost pull apart.
     #[serde(default)]
     pub prefer: Prefer,
     /// True when nobody wrote an objective or a threshold, so the default of 60 s is in force.
     pub is_default_objective: bool,
+    /// Are arrivals forecast, where that has proved better than the present level?
+    #[serde(default = "yes")]
+    pub is_forecast: bool,
     /// Hint: items a second that one replica gets through.
     pub rate_hint: Option<f64>,
     /// Hint: seconds from a write to Ready.
@@ -111,6 +118,23 @@ pub struct Stage {
     pub behaviour: Behaviour,
     /// What to do when nothing is known for long.
     pub fallback: Fallback,
+}
+
+/// Records from before arrivals were forecast say nothing of it.
+fn yes() -> bool {
+    true
+}
+
+/// A time of day.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DoneBy {
+    /// Hour, 0 to 23.
+    pub hour: i8,
+    /// Minute, 0 to 59.
+    pub minute: i8,
+    /// Where it is that time.
+    #[serde(with = "jiff::fmt::serde::tz::required")]
+    pub zone: TimeZone,
 }
 
 /// The workload of a stage.

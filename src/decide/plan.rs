@@ -101,6 +101,9 @@ pub struct Signals {
     pub is_delay_at_least: bool,
     /// Items a second that arrive.
     pub arrival_rate: Option<f64>,
+    /// Items a second that will arrive when pods asked for now are at work; `None` while no forecast has proved better than the present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast_rate: Option<f64>,
     /// Items a second that one replica gets through, learned or hinted.
     pub rate_per_replica: Option<f64>,
     /// Seconds from a write to Ready, learned or hinted.
@@ -117,6 +120,12 @@ pub struct Signals {
     pub is_fresh: bool,
     /// Since when it has been blind, if it is.
     pub blind_since: Option<Timestamp>,
+    /// When a batch is to be done; in the past while it is overdue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_by: Option<Timestamp>,
+    /// Is the batch not done though it should be?
+    #[serde(default)]
+    pub is_overdue: bool,
 }
 
 /// A change of the world. Closed list: a new one does not compile until `act` and the simulator know it.

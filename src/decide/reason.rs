@@ -23,6 +23,14 @@ pub enum Reason {
     KeepAhead { arrivals: f64, rate: f64, wished: u32 },
     /// So many times what arrives may come before new pods are at work: room for it is kept.
     KeepRoom { arrivals: f64, surge: f64, startup: f64, wished: u32 },
+    /// What is usual at this time of day asks for this many, by when new pods are at work.
+    Forecast { arrivals: f64, expected: f64, startup: f64, wished: u32 },
+    /// A batch: the fewest that are done by then.
+    InTime { lag: u64, by: Timestamp, rate: f64, wished: u32 },
+    /// A batch that should have been done by then.
+    Overdue { lag: u64, by: Timestamp, rate: f64, wished: u32 },
+    /// A batch asleep: work gathers until it is worth a start, or the time is up. `work` in seconds of one replica.
+    Gathering { replicas: u32, lag: u64, by: Timestamp, begins: Timestamp, work: f64 },
     /// The present count fits.
     Steady { delay: f64, objective: f64 },
     /// Fewer than keep up, for as long as the objective leaves room for what piles up.
@@ -87,6 +95,8 @@ pub enum Reason {
     SickConsumer { source: String, partition: i32, partitions: u32, rate: f64, usual: f64 },
     /// More comes to one partition than one replica gets through: no number of replicas keeps up with it.
     HotPartition { source: String, partition: i32, arrives: f64, rate: f64 },
+    /// What arrives is far from what is usual at this time of day.
+    UnusualArrivals { rate: f64, usual: f64, since: Timestamp },
     /// A replica gets through less than it used to.
     SlowerReplicas { rate: f64, usual: f64 },
     /// The group's pause at a change of members is longer than it used to be.
@@ -150,6 +160,10 @@ impl Reason {
         "KeepUp",
         "KeepAhead",
         "KeepRoom",
+        "Forecast",
+        "InTime",
+        "Overdue",
+        "Gathering",
         "Steady",
         "OnSlack",
         "Learning",
@@ -176,6 +190,7 @@ impl Reason {
         "NoEffect",
         "SickConsumer",
         "HotPartition",
+        "UnusualArrivals",
         "SlowerReplicas",
         "LongerRebalances",
         "NoFreshData",
@@ -211,6 +226,10 @@ impl Reason {
             Self::KeepUp { .. } => "KeepUp",
             Self::KeepAhead { .. } => "KeepAhead",
             Self::KeepRoom { .. } => "KeepRoom",
+            Self::Forecast { .. } => "Forecast",
+            Self::InTime { .. } => "InTime",
+            Self::Overdue { .. } => "Overdue",
+            Self::Gathering { .. } => "Gathering",
             Self::Steady { .. } => "Steady",
             Self::OnSlack { .. } => "OnSlack",
             Self::Learning { .. } => "Learning",
@@ -237,6 +256,7 @@ impl Reason {
             Self::NoEffect { .. } => "NoEffect",
             Self::SickConsumer { .. } => "SickConsumer",
             Self::HotPartition { .. } => "HotPartition",
+            Self::UnusualArrivals { .. } => "UnusualArrivals",
             Self::SlowerReplicas { .. } => "SlowerReplicas",
             Self::LongerRebalances { .. } => "LongerRebalances",
             Self::NoFreshData { .. } => "NoFreshData",

@@ -85,7 +85,7 @@ impl<'a> Slack<'a> {
     /// Does the present count do for now, even if it does not keep up? New pods asked for at the next look must come in time.
     pub(super) fn carries_on(&self) -> bool {
         let Means { desired, ready, rebalance, .. } = *self.means;
-        let then = self.delay() + self.growth(desired) * self.notice() + rebalance;
+        let then = self.delay(desired) + self.growth(desired) * self.notice() + rebalance;
         0 < desired && ready == desired && then <= self.goal && self.holds(desired)
     }
 
@@ -109,12 +109,12 @@ impl<'a> Slack<'a> {
         let falls = (self.busyness(fewer) - 1.0).max(0.0);
         // Kept back for the way up, and for the two pauses of the group.
         let kept = self.growth(fewer) * self.notice() + 3.0 * rebalance;
-        let room = self.goal - self.delay() - kept;
+        let room = self.goal - self.delay(fewer) - kept;
         let lasts = if LONGEST * falls <= room { LONGEST } else { room / falls };
         if spare <= 0.0 || room <= LEAST || lasts < self.terms.lasts {
             return None;
         }
-        let behind = self.delay() + falls * (lasts + self.notice()) + rebalance;
+        let behind = self.delay(fewer) + falls * (lasts + self.notice()) + rebalance;
         let catches_up = startup + behind / spare;
         let moved = f64::from(desired - fewer);
         let changes = 2.0 * (CHANGE + 2.0 * rebalance * moved);
@@ -127,9 +127,11 @@ impl<'a> Slack<'a> {
         self.load.surge <= 1.0 || self.load.surge * self.busyness(count) <= 1.0
     }
 
-    /// The delay there is, and that of the last item that waits at the busiest consumer.
-    fn delay(&self) -> f64 {
-        self.load.delay.max(self.backlog * self.share(self.means.desired))
+    /// The delay there is, and that of the last item that waits at the busiest consumer. What came at once is as old at its end as at
+    /// its head when so many begin with it.
+    fn delay(&self, count: u32) -> f64 {
+        let last = self.load.tail + 0.9 * self.backlog * self.share(count);
+        self.load.delay.max(self.backlog * self.share(self.means.desired)).max(last)
     }
 
     /// Share of its time that the busiest of so many consumers works; above 1 it falls behind.
@@ -174,11 +176,14 @@ mod tests {
             is_jump: false,
             is_sent: false,
             delay,
+            tail: 0.0,
             surge: 1.0,
+            is_forecast: false,
             commits: 5.0,
             partitions: Some(48),
             skew: &skew,
             busiest: None,
+            due: None,
         };
         let means = Means {
             rate: Some(100.0),

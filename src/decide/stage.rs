@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::batch;
 use super::blind;
-use super::demand::{self, Bid};
+use super::demand::{self, Bid, Load};
 use super::doubt::Doubts;
 use super::evidence::{self, Evidence};
 use super::flow::{Above, Passed};
@@ -222,6 +223,9 @@ impl Turn<'_> {
             return asleep;
         }
         let load = known.load().map(|load| self.doubts.amend(load));
+        if let Some(gathering) = load.as_ref().and_then(|load| self.gather(load, known, frame)) {
+            return draft(gathering, Haste::Sleep);
+        }
         let bid = demand::wish(self.stage, &self.evidence, load.as_ref(), &known.means);
         let mut bid = bid.unwrap_or_else(|| {
             let complaint = self.evidence.complaint().cloned();
@@ -260,6 +264,19 @@ impl Turn<'_> {
                 Some(Draft { bid, haste, is_told: false })
             }
         }
+    }
+
+    /// A batch that gathers work asleep. A threshold is a wish of its own and knows no such patience.
+    fn gather(&self, load: &Load<'_>, known: &Known, frame: Frame) -> Option<Bid> {
+        let idle = frame.idle.filter(|&idle| idle < frame.floor)?;
+        let is_alone = self.stage.sources.iter().all(|source| source.per_replica.is_none());
+        let due = load.due.filter(|_| is_alone && self.evidence.is_fresh())?;
+        let rested = self.stage.idle.map_or(Duration::ZERO, |idle| idle.after);
+        let is_rested = due.done_since.is_none_or(|since| later(since, rested) <= self.at);
+        if !frame.is_asleep && !is_rested {
+            return None;
+        }
+        batch::gather(load, &known.means, &due, (idle, frame.floor))
     }
 
     /// Holds what has not earned its move.

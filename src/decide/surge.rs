@@ -57,7 +57,7 @@ pub(super) struct Flow {
     pub(super) at: Timestamp,
     /// Items since the record began.
     pub(super) arrived: u64,
-    /// Items a second.
+    /// Items a second that are to be expected.
     pub(super) level: f64,
     /// How long before new pods are at work something may be late; above 0.
     pub(super) exposed: f64,
@@ -141,18 +141,20 @@ impl StageMemory {
         (goal < lead).then_some((lead - goal, goal))
     }
 
-    /// Watches how much more comes while pods start.
+    /// Watches how much more comes while pods start than was to be expected: `ahead` times what arrives.
     pub(super) fn watch_surge(
         &mut self,
         turn: &Turn<'_>,
         arrivals: Option<Arrivals>,
         arrived: Option<u64>,
+        ahead: f64,
     ) {
         if let Some((exposed, goal)) = self.exposed(turn.stage, turn.evidence.poll())
             && turn.evidence.is_fresh()
             && let (Some(Arrivals { minute, .. }), Some(arrived)) = (arrivals, arrived)
         {
-            self.surge.observe(&Flow { at: turn.at, arrived, level: minute, exposed, goal });
+            let level = minute * ahead;
+            self.surge.observe(&Flow { at: turn.at, arrived, level, exposed, goal });
         }
     }
 }

@@ -63,6 +63,42 @@ impl fmt::Display for Reason {
                 number(*surge),
                 seconds(*startup)
             ),
+            Self::Forecast { arrivals, expected, startup, wished } => write!(
+                f,
+                "{}: {}/s arrive, and {}/s are usual at this time of day by when new pods are at work, in {}",
+                replicas(*wished),
+                number(*arrivals),
+                number(*expected),
+                seconds(*startup)
+            ),
+            Self::InTime { lag, by, rate, wished } => write!(
+                f,
+                "{}: {}, to be done by {}; at {}/s each they are",
+                replicas(*wished),
+                waiting(*lag),
+                day(*by),
+                number(*rate)
+            ),
+            Self::Overdue { lag, by, rate, wished } => write!(
+                f,
+                "{}: {} and should have been done by {}; one gets through {}/s",
+                replicas(*wished),
+                waiting(*lag),
+                day(*by),
+                number(*rate)
+            ),
+            Self::Gathering { replicas: n, lag: 0, by, .. } => {
+                write!(f, "{}: nothing waits to be done by {}", replicas(*n), day(*by))
+            }
+            Self::Gathering { replicas: n, lag, by, begins, work } => write!(
+                f,
+                "{}: {}, {} of work for one; it is to be done by {}, and begun when more has gathered or at {}",
+                replicas(*n),
+                waiting(*lag),
+                seconds(*work),
+                day(*by),
+                day(*begins)
+            ),
             Self::Steady { delay, objective } if *delay > 0.0 => write!(
                 f,
                 "the present count fits: the oldest message has waited {} of {}",
@@ -221,6 +257,13 @@ impl fmt::Display for Reason {
                 "partition {partition} of {source} is hot: {}/s arrive in it alone, one replica gets through {}/s, and only one can read it",
                 number(*arrives),
                 number(*rate)
+            ),
+            Self::UnusualArrivals { rate, usual, since } => write!(
+                f,
+                "arrivals are unusual for this time of day since {}: {}/s, and {}/s is usual",
+                clock(*since),
+                number(*rate),
+                number(*usual)
             ),
             Self::SlowerReplicas { rate, usual } => write!(
                 f,
@@ -388,6 +431,10 @@ fn span(d: Duration) -> String {
 
 fn clock(at: Timestamp) -> String {
     at.strftime("%H:%M:%S UTC").to_string()
+}
+
+fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 #[cfg(test)]

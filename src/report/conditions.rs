@@ -252,7 +252,8 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
     let promised = || {
         picture.verdicts.iter().filter_map(|verdict| Some((verdict, verdict.signals.objective?)))
     };
-    if promised().next().is_none() {
+    let mut batches = picture.verdicts.iter().filter(|it| it.signals.done_by.is_some()).peekable();
+    if promised().next().is_none() && batches.peek().is_none() {
         let message = "no stage is sized by an objective";
         return claim(KIND, Truth::Unknown, "NoObjective", message);
     }
@@ -262,6 +263,13 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
         reason: reason.into(),
         message: cut(message).into(),
     };
+    if let Some(verdict) = batches.find(|verdict| verdict.signals.is_overdue) {
+        let by = verdict.signals.done_by.unwrap_or_default();
+        let (name, lag) = (&verdict.stage.name, verdict.signals.lag.unwrap_or_default());
+        let by = by.strftime("%Y-%m-%d %H:%M UTC");
+        let message = format!("stage {name}: was to be done by {by}, and {lag} items still wait");
+        return say(Truth::False, "Overdue", message);
+    }
     let share = if calm.is_late { IN_TIME_AGAIN } else { 1.0 };
     let late = promised().find(|(verdict, objective)| {
         let signals = &verdict.signals;

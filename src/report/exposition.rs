@@ -23,11 +23,16 @@ fn stage_labels<'a>(pipeline: &'a PipelineId, stage: &'a str) -> Labels<'a> {
 type Gauge = (&'static str, &'static str, fn(&Verdict) -> Option<f64>);
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-const STAGE_GAUGES: [Gauge; 6] = [
+const STAGE_GAUGES: [Gauge; 7] = [
     ("stage_lag_messages", "Items waiting.", |v| v.signals.lag.map(|lag| lag as f64)),
     ("stage_delay_seconds", "Age of the oldest item waiting.", |v| v.signals.delay),
     ("stage_objective_seconds", "Age that it may reach.", |v| v.signals.objective),
     ("stage_arrival_rate", "Items a second that arrive.", |v| v.signals.arrival_rate),
+    (
+        "stage_forecast_rate",
+        "Items a second that are forecast for when new pods are at work.",
+        |v| v.signals.forecast_rate,
+    ),
     ("stage_service_rate", "Items a second that one replica gets through.", |v| {
         v.signals.rate_per_replica
     }),

@@ -18,14 +18,17 @@ impl Reader<'_> {
         let Some(whole) = whole else {
             for stage in stages {
                 let has_threshold = stage.sources.iter().any(|source| source.per_replica.is_some());
-                if stage.max_delay.is_none() && !has_threshold {
+                if stage.max_delay.is_none() && stage.done_by.is_none() && !has_threshold {
                     stage.max_delay = Some(DEFAULT);
                     stage.is_default_objective = true;
                 }
             }
             return;
         };
-        let pinned: Vec<Option<Duration>> = stages.iter().map(|stage| stage.max_delay).collect();
+        // A batch is no part of the way that the pipeline's objective is about.
+        let batch = |stage: &Stage| stage.done_by.as_ref().map(|_| Duration::ZERO);
+        let pinned: Vec<Option<Duration>> =
+            stages.iter().map(|stage| stage.max_delay.or_else(|| batch(stage))).collect();
         let feeds: Vec<Vec<usize>> = stages.iter().map(|stage| stage.after.clone()).collect();
         let into = paths(&feeds, &pinned);
         let out_of = {

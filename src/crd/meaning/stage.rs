@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::{Reader, not_yet};
 use crate::crd::behaviour::{self, FallbackPolicy as WrittenPolicy, PolicyType, SelectPolicy};
 use crate::crd::pipeline::{OnSilence as WrittenSilence, Stage as Written};
 use crate::crd::quantity::{NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
+use crate::crd::wish::{DoneBy as WrittenTime, ForecastMode};
 use crate::crd::workload::{Actuate, Target};
 use crate::decide::{
-    Behaviour, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Policy, Prefer, Rules, Select,
-    Stage, TargetId, Unit,
+    Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Policy, Prefer, Rules,
+    Select, Stage, TargetId, Unit,
 };
 
 /// Most replicas that any count may name.
@@ -38,8 +41,10 @@ impl Reader<'_> {
         }
         let objective = written.objective.as_ref();
         let done_by = objective.and_then(|objective| objective.done_by.as_ref());
-        self.refuse_unless_absent(format!("{at}.objective.doneBy"), done_by);
         let max_delay = objective.and_then(|objective| objective.max_delay.as_ref());
+        if done_by.is_some() && max_delay.is_some() {
+            self.refuse(format!("{at}.objective"), rules::DELAY_OR_TIME);
+        }
         Stage {
             name: written.name.as_str().into(),
             mode: Mode::Enforce,
@@ -50,7 +55,10 @@ impl Reader<'_> {
             idle: self.idle(&at, written.idle.as_ref(), min),
             pinned: None,
             max_delay: self.span(format!("{at}.objective.maxDelay"), max_delay, "1s", "168h"),
+            done_by: done_by.and_then(|done_by| self.done_by(&at, done_by)),
             prefer: Prefer::default(),
+            is_forecast: written.forecast.as_ref().and_then(|it| it.mode)
+                != Some(ForecastMode::Off),
             is_default_objective: false,
             rate_hint: self.rate_hint(&at, written.rate_per_replica),
             startup_hint: self.span(format!("{at}.startup"), written.startup.as_ref(), "0s", "1h"),
@@ -71,7 +79,6 @@ impl Reader<'_> {
             ("jobs", written.jobs.is_some()),
             ("combine", written.combine.is_some()),
             ("schedules", !written.schedules.is_empty()),
-            ("forecast", written.forecast.is_some()),
             ("gates", !written.gates.is_empty()),
             ("actuate", written.actuate == Some(Actuate::HPA)),
             ("capacity", written.capacity.is_some()),
@@ -125,6 +132,32 @@ impl Reader<'_> {
         }
         let after = self.span(format!("{at}.idle.after"), written.after.as_ref(), "0s", "24h");
         Some(Idle { replicas, after: after.unwrap_or(Duration::from_mins(5)) })
+    }
+
+    fn done_by(&mut self, at: &str, written: &WrittenTime) -> Option<DoneBy> {
+        let at = format!("{at}.objective.doneBy");
+        let parts = written.time.split_once(':');
+        let parts = parts.filter(|(hour, minute)| (hour.len(), minute.len()) == (2, 2));
+        let read =
+            parts.and_then(|(hour, minute)| Some((hour.parse().ok()?, minute.parse().ok()?)));
+        let time =
+            read.filter(|&(hour, minute)| (0..24).contains(&hour) && (0..60).contains(&minute));
+        if time.is_none() {
+            self.refuse(format!("{at}.time"), "must be an hour and a minute, for example 06:00");
+        }
+        let zone = self.zone(format!("{at}.timeZone"), written.time_zone.as_deref());
+        let ((hour, minute), zone) = time.zip(zone)?;
+        Some(DoneBy { hour, minute, zone })
+    }
+
+    /// A time zone by its IANA name; UTC when none is written.
+    fn zone(&mut self, path: String, name: Option<&str>) -> Option<TimeZone> {
+        let name = name.unwrap_or("UTC");
+        let zone = TimeZone::get(name).ok();
+        if zone.is_none() {
+            self.refuse(path, format!("{name} is no IANA time zone, as for example Europe/Berlin"));
+        }
+        zone
     }
 
     fn rate_hint(&mut self, at: &str, written: Option<f64>) -> Option<f64> {

@@ -137,7 +137,7 @@ fn every_fault_is_told_at_once_and_names_its_field() {
         ("/spec/pollInterval", json!("1h")),
         ("/spec/stages/0/replicas", json!({"min": 50, "max": 48})),
         ("/spec/stages/0/fallback", json!({"policy": "Static"})),
-        ("/spec/stages/0/forecast", json!({"mode": "Auto"})),
+        ("/spec/stages/0/actuate", json!("HPA")),
         ("/spec/stages/0/sources/0/name", json!("my-orders")),
         (
             "/spec/stages/1",
@@ -149,7 +149,7 @@ fn every_fault_is_told_at_once_and_names_its_field() {
         [
             "spec.pollInterval: must be a duration from 1s to 10m, such as 90s, 5m or 1h30m",
             "metadata.annotations[penstock.dev/paused]: must be \"true\" or \"false\"",
-            "spec.stages[0].forecast: does not work in this version; hint: leave it out; it is refused so that it is not silently ignored",
+            "spec.stages[0].actuate: does not work in this version; hint: leave it out; it is refused so that it is not silently ignored",
             "spec.stages[0].replicas.min: min must not be above max",
             "spec.stages[0].sources[0].name: a source name must match [a-z][a-z0-9_]* and be no CEL keyword, so that combine can use it",
             "spec.stages[0].fallback.replicas: replicas is required unless policy is Hold",

@@ -5,6 +5,8 @@ pub(crate) mod story;
 mod thresholds;
 mod objective;
 mod sleep;
+mod batch;
+mod forecast;
 mod blind;
 mod missing;
 mod reset;

@@ -13,12 +13,14 @@ then:
 until: 30
 ";
     assert_snapshot!(told(story), @r"
-        0 s  1 Steady
-             the present count fits: nothing waits, and 60 s are allowed
-        4 s  24 CatchUp | writes 24 for 1
-             24 replicas: 36000 messages wait, the oldest for 2 s; at 50/s each, 24 work it off within 60 s
-        6 s  24 Steady
-             the present count fits: the oldest message has waited 4 s of 60 s
+         0 s  1 Steady
+              the present count fits: nothing waits, and 60 s are allowed
+         4 s  24 CatchUp | writes 24 for 1
+              24 replicas: 36000 messages wait, the oldest for 2 s; at 50/s each, 24 work it off within 60 s
+         6 s  24 Steady
+              the present count fits: the oldest message has waited 4 s of 60 s
+        20 s  24 PartitionBound
+              24 replicas, one for each partition: 25 were wished, and more than 24 would stand idle
         ");
 }
 

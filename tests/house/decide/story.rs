@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use penstock::decide::{
-    Action, Behaviour, Ending, Fallback, FallbackPolicy, ForeignWriter, Idle, Lost, Memory,
+    Action, Behaviour, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Idle, Lost, Memory,
     Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline, PipelineId, Policy,
     Prefer, QuestionId, Queue, Reading, Reason, Recalled, Rules, Select, Situation, Snapshot,
     Source, Stage, Step, Target, TargetId, Unit, Unusable, Value, Verdict, Workload, Writing,
@@ -25,12 +26,15 @@ pub(crate) struct Given {
     pub max: Option<u32>,
     /// Seconds.
     pub objective: Option<u64>,
+    /// Hour and minute, UTC.
+    pub done_by: Option<(i8, i8)>,
     pub per_replica: Option<f64>,
     pub rate: Option<f64>,
     pub startup: Option<u64>,
     pub activation: f64,
     pub idle: Option<(u32, u64)>,
     pub follow: bool,
+    pub forecast_off: bool,
     pub down: Option<Side>,
     pub up: Option<Side>,
     pub fallback: Option<(String, u32, u64)>,
@@ -519,8 +523,14 @@ impl World {
             idle: given.idle.map(|(replicas, after)| Idle { replicas, after: seconds(after) }),
             pinned: given.pinned,
             max_delay: given.objective.map(seconds),
+            done_by: given.done_by.map(|(hour, minute)| DoneBy {
+                hour,
+                minute,
+                zone: TimeZone::UTC,
+            }),
             prefer: Prefer::default(),
             is_default_objective: false,
+            is_forecast: !given.forecast_off,
             rate_hint: given.rate,
             startup_hint: given.startup.map(seconds),
             on_silence: if given.follow { OnSilence::Follow } else { OnSilence::Hold },

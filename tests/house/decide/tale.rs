@@ -9,40 +9,40 @@ use super::story::{Given, World, time, verdict};
 const STEPS: i64 = 4;
 
 /// A world with pods in it.
-struct Tale {
-    world: World,
+pub(super) struct Tale {
+    pub(super) world: World,
     /// Items a second that one pod gets through, which decide must find out.
-    rate: f64,
-    startup: f64,
+    pub(super) rate: f64,
+    pub(super) startup: f64,
     /// Seconds between two commits of a pod, and of a rebalance.
-    commits: f64,
-    rebalance: f64,
+    pub(super) commits: f64,
+    pub(super) rebalance: f64,
     /// How often commits are read; 0: with every poll.
-    commits_read: i64,
+    pub(super) commits_read: i64,
     /// Items a second that arrive.
-    arrive: f64,
-    now: f64,
-    pods: Vec<Pod>,
+    pub(super) arrive: f64,
+    pub(super) now: f64,
+    pub(super) pods: Vec<Pod>,
     /// Where each partition really stands.
-    truth: Vec<f64>,
-    ends: Vec<f64>,
-    committed: Vec<i64>,
-    paused_until: f64,
-    writes: Vec<(i64, u32, u32, Reason)>,
-    seed: u64,
+    pub(super) truth: Vec<f64>,
+    pub(super) ends: Vec<f64>,
+    pub(super) committed: Vec<i64>,
+    pub(super) paused_until: f64,
+    pub(super) writes: Vec<(i64, u32, u32, Reason)>,
+    pub(super) seed: u64,
     /// The oldest an item was seen.
-    worst: f64,
+    pub(super) worst: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Pod {
-    ready_at: f64,
-    next_commit: f64,
-    is_member: bool,
+pub(super) struct Pod {
+    pub(super) ready_at: f64,
+    pub(super) next_commit: f64,
+    pub(super) is_member: bool,
 }
 
 impl Tale {
-    fn new(given: Given, rate: f64, startup: f64) -> Self {
+    pub(super) fn new(given: Given, rate: f64, startup: f64) -> Self {
         let commits = given.commits.unwrap_or(5);
         let world = World::new(given);
         let count = world.ends.len();
@@ -81,14 +81,14 @@ impl Tale {
         share
     }
 
-    fn burst(&mut self, items: f64) {
+    pub(super) fn burst(&mut self, items: f64) {
         #[expect(clippy::cast_precision_loss, reason = "a count of partitions")]
         let each = items / self.ends.len() as f64;
         self.ends.iter_mut().for_each(|end| *end += each);
     }
 
     /// Lets time pass until `until`, a turn at each poll.
-    fn run(&mut self, until: i64) {
+    pub(super) fn run(&mut self, until: i64) {
         let poll = i64::try_from(self.world.given.poll.unwrap_or(2)).unwrap();
         while self.world.at < until {
             if self.world.at % poll == 0 {

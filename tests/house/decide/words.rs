@@ -23,6 +23,10 @@ fn every_reason() -> Vec<Reason> {
         Reason::KeepUp { arrivals: 320.0, rate: 48.234, wished: 7 },
         Reason::KeepAhead { arrivals: 320.0, rate: 48.234, wished: 7 },
         Reason::KeepRoom { arrivals: 320.0, surge: 1.83, startup: 240.0, wished: 13 },
+        Reason::Forecast { arrivals: 320.0, expected: 402.0, startup: 240.0, wished: 9 },
+        Reason::InTime { lag: 182_437, by: until, rate: 48.234, wished: 2 },
+        Reason::Overdue { lag: 1200, by: until, rate: 48.234, wished: 6 },
+        Reason::Gathering { replicas: 0, lag: 1200, by: until, begins: time(3420), work: 25.0 },
         Reason::Steady { delay: 2.04, objective: 60.0 },
         Reason::OnSlack {
             wished: 12,
@@ -83,6 +87,7 @@ fn every_reason() -> Vec<Reason> {
             usual: 48.2,
         },
         Reason::HotPartition { source: text("orders"), partition: 7, arrives: 62.4, rate: 48.2 },
+        Reason::UnusualArrivals { rate: 12.0, usual: 320.0, since: until },
         Reason::SlowerReplicas { rate: 31.0, usual: 48.2 },
         Reason::LongerRebalances { pause: 24.0, usual: 6.1 },
         Reason::NoFreshData {
@@ -140,167 +145,182 @@ fn the_sentences_are_worth_reading_aloud() {
         let hint = reason.hint().map(|hint| format!("\n    to change this: {hint}"));
         format!("{}\n    {reason}{}\n", reason.code(), hint.unwrap_or_default())
     });
-    assert_snapshot!(told.collect::<String>(), @"
-    Threshold
-        24 replicas: orders stands at 23500, and each replica may have 1000
-        to change this: set perReplica to 2000 for 12 replicas
-    CatchUp
-        12 replicas: 182000 messages wait, the oldest for 41 s; at 48.2/s each, 12 work it off within 30 s
-        to change this: change objective.maxDelay, or make each replica faster
-    KeepUp
-        7 replicas: 320/s arrive, and one gets through 48.2/s
-        to change this: change objective.maxDelay, or make each replica faster
-    KeepAhead
-        7 replicas: the stages before it are about to send 320/s, and one gets through 48.2/s
-        to change this: change objective.maxDelay, or make each replica faster
-    KeepRoom
-        13 replicas: 320/s arrive, up to 1.83 times that has come within the 4 min that pods take to start
-        to change this: change objective.maxDelay, or make each replica faster
-    Steady
-        the present count fits: the oldest message has waited 2 s of 60 s
-        to change this: change objective.maxDelay, or make each replica faster
-    OnSlack
-        12 replicas for about 5 min 50 s: 16 would keep up with 1150/s, but the oldest message has waited 3.2 s of 60 s, and the delay grows slowly
-        to change this: state objective.prefer: Latency to keep up at all times
-    Learning
-        3 replicas to learn from: how much one gets through is not known yet, and shows once it has been busy for two commits
-        to change this: state ratePerReplica on the stage to skip learning
-    Woken
-        woken from zero: 1 message in orders
-        to change this: raise the source's activation to sleep through small amounts
-    Probing
-        6 replicas for a try: nothing waits, and one replica was never busy enough to show more than 2.5/s
-        to change this: state ratePerReplica on the stage to skip trying
-    KeptAwake
-        1 replica kept awake: waking from zero takes 47 s, and 30 s are promised
-        to change this: raise objective.maxDelay to 47s, or state idle: {replicas: 0, after: 5m} to sleep all the same
-    Idle
-        0 replicas: nothing has waited or arrived since 01:00:00 UTC
-        to change this: state idle.replicas and idle.after to keep more, or for longer
-    PartitionBound
-        24 replicas, one for each partition: 31 were wished, and more than 24 would stand idle
-        to change this: add partitions to the topic: 31 replicas need as many
-    Breakpoint
-        5 of 48 partitions fall to the busiest replica at this count; 9 would be enough only if they could be split
-        to change this: choose a partition count with more divisors
-    AtMin
-        kept at min 3: 1 would do
-        to change this: lower replicas.min to 1
-    AtMax
-        kept at max 20: 31 are wished
-        to change this: raise replicas.max to 31
-    HeldByWindow
-        kept at 12: 7 would do now, but 12 were needed within the last 5 min
-        to change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 7 at once
-    HeldSinceStart
-        kept at 12: 7 would do now, but what was needed before is not known; until 01:00:00 UTC
-        to change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 7 at once
-    HeldByUpWindow
-        kept at 7: 12 are wished now, but not throughout the last 30 s, as scaleUp.stabilizationWindowSeconds asks
-        to change this: lower behavior.scaleUp.stabilizationWindowSeconds
-    LimitedByPolicy
-        8 replicas for now: 24 are wished, and a policy of behavior allows no more change within 15 s
-        to change this: widen the policies of behavior
-    DirectionDisabled
-        kept: 3 are wished, and behavior.scaleDown is disabled
-        to change this: take selectPolicy: Disabled out of behavior
-    WithinTolerance
-        kept: 21 are wished, which is within the tolerance of 10 %
-        to change this: lower the tolerance in behavior
-    HeldBySilence
-        kept: arrivals stopped all at once, and a dead producer returns with its backlog; 2 would do now; until 01:00:00 UTC
-        to change this: set onSilence: Follow on the stage, and it may go to 2
-    DownstreamFull
-        kept: 7 would do, but stage sink after it is late with all the replicas it may have, and more would only wait there
-        to change this: raise replicas.max of the stage after it
-    AwaitingPods
-        kept: 3 would do now, but only 2 of the pods asked for are Ready yet
-        to change this: see why the pods do not become Ready
-    Stuck
-        partition 7 of orders is left out of the count: its consumer has stood still since 01:00:00 UTC while the others moved; 1820 messages wait there and still count as late
-        to change this: look at the consumer of that partition: an item it cannot get past, or a thread that hangs; a restart settles a hang
-    Stopped
-        no consumer of orders has committed since 01:00:00 UTC though 182000 messages wait: neither more nor fewer replicas would change that
-        to change this: see why nothing is committed: the consumers' logs, and what they write to
-    SpikeUnconfirmed
-        at most 8 replicas until a second reading agrees: late says 90000, and said no more than 40 within the last 10 min; 48 would be wished
-        to change this: nothing, if the number is right: the next reading settles it
-    NoEffect
-        kept: 24 are wished, but the last steps up got no more done (402/s with 8, 409/s with 12); the limit seems to be something the replicas share, as a database, an API or the broker; until 01:00:00 UTC
-        to change this: find what the replicas wait for; when a fifth more or less arrives or gets done, this ends at once
-    SickConsumer
-        one consumer of orders is sick: the one that holds partition 7 and 2 more gets through 0.4/s while the others are well and 48.2/s is usual; nothing is learned from it
-        to change this: restart the pod that holds that partition; kafka-consumer-groups --describe names it
-    HotPartition
-        partition 7 of orders is hot: 62.4/s arrive in it alone, one replica gets through 48.2/s, and only one can read it
-        to change this: spread the keys better, add partitions, or make each replica faster
-    SlowerReplicas
-        replicas have become slower: one gets through 31/s, and 48.2/s was usual
-        to change this: see what changed in the workload, or in what it writes to
-    LongerRebalances
-        rebalances have become longer: the group pauses for 24 s, and 6.1 s was usual
-        to change this: cooperative assignment, or static members (group.instance.id), shorten the pause
-    NoFreshData
-        held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
-        to change this: mend the source, or state a fallback for the time without it
-    AwaitingData
-        held: orders has not answered yet
-        to change this: mend the source, or state a fallback for the time without it
-    OffsetsReset
-        held: offsets of orders went backwards, as after a reset or a recreated topic; a second reading must agree
-        to change this: nothing, if someone reset the offsets on purpose: the next reading settles it
-    Fallback
-        6 replicas by fallback AtLeast: no source has answered completely for 2 min
-        to change this: mend the source, or change fallback
-    NoSources
-        held: the stage has no source to size it by
-        to change this: add a source to the stage
-    Observed
-        mode Observe: 24 replicas would be written
-        to change this: set mode: Enforce
-    Paused
-        paused by penstock.dev/paused: 24 replicas would be written
-        to change this: take the annotation off the pipeline
-    PinnedByAnnotation
-        3 replicas, as penstock.dev/paused-replicas states
-        to change this: take the annotation off the pipeline
-    ForcedActive
-        1 replica kept, as penstock.dev/force-activation asks
-        to change this: take the annotation off the pipeline
-    WriterConflict
-        no write until 01:00:00 UTC: argocd-controller writes this replica count too
-        to change this: stop the other writer: take spec.replicas out of what it applies, or remove this pipeline
-    TakenOver
-        taken over once: kubectl-scale had set 7 replicas
-        to change this: take spec.replicas out of what others write, or pause the pipeline before scaling by hand
-    HpaOnTarget
-        no write: HorizontalPodAutoscaler keda-hpa-enrich scales the same target
-        to change this: delete the HorizontalPodAutoscaler, or remove this stage
-    TargetTaken
-        no write: shop/orders scales the same target
-        to change this: let one pipeline name this target
-    TargetUnusable
-        held: the target cannot be scaled: there is no Deployment shop/enrich
-        to change this: mend the target's name, kind or permissions
-    TargetUnseen
-        held: the target has not been looked up yet
-    WriteInFlight
-        held: the last write has not come back through the watch yet
-    OutcomeUnknown
-        held: whether the last write was carried out is not known (no answer came); the target is read first
-    TooSoon
-        12 replicas at 01:00:00 UTC: the last write is too young
-    FleetBudget
-        kept: many pipelines are being lowered at once, and this one waits its turn to go to 2; until 01:00:00 UTC
-    SourceDoubted
-        kept: many pipelines that ask kafka:9092 fell silent at once, which may be its own doing; 2 replicas once that has lasted, at 01:00:00 UTC
-        to change this: see whether that server has lost its data; to go down at once, pin penstock.dev/paused-replicas
-    WriteRefused
-        the API server refused the write (403: quota exceeded); tried again at 01:00:00 UTC
-        to change this: see the message: rights, admission or quota stand in the way
-    PromiseBroken
-        held: the decision broke a promise of Penstock's own (never above max); please report it
-    InternalError
-        held: deciding this pipeline failed in Penstock's own code (index out of bounds); please report it
-    ");
+    assert_snapshot!(told.collect::<String>(), @r"
+        Threshold
+            24 replicas: orders stands at 23500, and each replica may have 1000
+            to change this: set perReplica to 2000 for 12 replicas
+        CatchUp
+            12 replicas: 182000 messages wait, the oldest for 41 s; at 48.2/s each, 12 work it off within 30 s
+            to change this: change objective.maxDelay, or make each replica faster
+        KeepUp
+            7 replicas: 320/s arrive, and one gets through 48.2/s
+            to change this: change objective.maxDelay, or make each replica faster
+        KeepAhead
+            7 replicas: the stages before it are about to send 320/s, and one gets through 48.2/s
+            to change this: change objective.maxDelay, or make each replica faster
+        KeepRoom
+            13 replicas: 320/s arrive, up to 1.83 times that has come within the 4 min that pods take to start
+            to change this: change objective.maxDelay, or make each replica faster
+        Forecast
+            9 replicas: 320/s arrive, and 402/s are usual at this time of day by when new pods are at work, in 4 min
+            to change this: state forecast: {mode: Off} to go by what arrives now
+        InTime
+            2 replicas: 182000 messages wait, to be done by 2026-01-01 01:00 UTC; at 48.2/s each they are
+            to change this: state a later objective.doneBy for fewer, or make each replica faster
+        Overdue
+            6 replicas: 1200 messages wait and should have been done by 2026-01-01 01:00 UTC; one gets through 48.2/s
+            to change this: raise replicas.max, or state a later objective.doneBy
+        Gathering
+            0 replicas: 1200 messages wait, 25 s of work for one; it is to be done by 2026-01-01 01:00 UTC, and begun when more has gathered or at 2026-01-01 00:57 UTC
+            to change this: state objective.maxDelay instead of doneBy to have it done as it comes
+        Steady
+            the present count fits: the oldest message has waited 2 s of 60 s
+            to change this: change objective.maxDelay, or make each replica faster
+        OnSlack
+            12 replicas for about 5 min 50 s: 16 would keep up with 1150/s, but the oldest message has waited 3.2 s of 60 s, and the delay grows slowly
+            to change this: state objective.prefer: Latency to keep up at all times
+        Learning
+            3 replicas to learn from: how much one gets through is not known yet, and shows once it has been busy for two commits
+            to change this: state ratePerReplica on the stage to skip learning
+        Woken
+            woken from zero: 1 message in orders
+            to change this: raise the source's activation to sleep through small amounts
+        Probing
+            6 replicas for a try: nothing waits, and one replica was never busy enough to show more than 2.5/s
+            to change this: state ratePerReplica on the stage to skip trying
+        KeptAwake
+            1 replica kept awake: waking from zero takes 47 s, and 30 s are promised
+            to change this: raise objective.maxDelay to 47s, or state idle: {replicas: 0, after: 5m} to sleep all the same
+        Idle
+            0 replicas: nothing has waited or arrived since 01:00:00 UTC
+            to change this: state idle.replicas and idle.after to keep more, or for longer
+        PartitionBound
+            24 replicas, one for each partition: 31 were wished, and more than 24 would stand idle
+            to change this: add partitions to the topic: 31 replicas need as many
+        Breakpoint
+            5 of 48 partitions fall to the busiest replica at this count; 9 would be enough only if they could be split
+            to change this: choose a partition count with more divisors
+        AtMin
+            kept at min 3: 1 would do
+            to change this: lower replicas.min to 1
+        AtMax
+            kept at max 20: 31 are wished
+            to change this: raise replicas.max to 31
+        HeldByWindow
+            kept at 12: 7 would do now, but 12 were needed within the last 5 min
+            to change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 7 at once
+        HeldSinceStart
+            kept at 12: 7 would do now, but what was needed before is not known; until 01:00:00 UTC
+            to change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 7 at once
+        HeldByUpWindow
+            kept at 7: 12 are wished now, but not throughout the last 30 s, as scaleUp.stabilizationWindowSeconds asks
+            to change this: lower behavior.scaleUp.stabilizationWindowSeconds
+        LimitedByPolicy
+            8 replicas for now: 24 are wished, and a policy of behavior allows no more change within 15 s
+            to change this: widen the policies of behavior
+        DirectionDisabled
+            kept: 3 are wished, and behavior.scaleDown is disabled
+            to change this: take selectPolicy: Disabled out of behavior
+        WithinTolerance
+            kept: 21 are wished, which is within the tolerance of 10 %
+            to change this: lower the tolerance in behavior
+        HeldBySilence
+            kept: arrivals stopped all at once, and a dead producer returns with its backlog; 2 would do now; until 01:00:00 UTC
+            to change this: set onSilence: Follow on the stage, and it may go to 2
+        DownstreamFull
+            kept: 7 would do, but stage sink after it is late with all the replicas it may have, and more would only wait there
+            to change this: raise replicas.max of the stage after it
+        AwaitingPods
+            kept: 3 would do now, but only 2 of the pods asked for are Ready yet
+            to change this: see why the pods do not become Ready
+        Stuck
+            partition 7 of orders is left out of the count: its consumer has stood still since 01:00:00 UTC while the others moved; 1820 messages wait there and still count as late
+            to change this: look at the consumer of that partition: an item it cannot get past, or a thread that hangs; a restart settles a hang
+        Stopped
+            no consumer of orders has committed since 01:00:00 UTC though 182000 messages wait: neither more nor fewer replicas would change that
+            to change this: see why nothing is committed: the consumers' logs, and what they write to
+        SpikeUnconfirmed
+            at most 8 replicas until a second reading agrees: late says 90000, and said no more than 40 within the last 10 min; 48 would be wished
+            to change this: nothing, if the number is right: the next reading settles it
+        NoEffect
+            kept: 24 are wished, but the last steps up got no more done (402/s with 8, 409/s with 12); the limit seems to be something the replicas share, as a database, an API or the broker; until 01:00:00 UTC
+            to change this: find what the replicas wait for; when a fifth more or less arrives or gets done, this ends at once
+        SickConsumer
+            one consumer of orders is sick: the one that holds partition 7 and 2 more gets through 0.4/s while the others are well and 48.2/s is usual; nothing is learned from it
+            to change this: restart the pod that holds that partition; kafka-consumer-groups --describe names it
+        HotPartition
+            partition 7 of orders is hot: 62.4/s arrive in it alone, one replica gets through 48.2/s, and only one can read it
+            to change this: spread the keys better, add partitions, or make each replica faster
+        UnusualArrivals
+            arrivals are unusual for this time of day since 01:00:00 UTC: 12/s, and 320/s is usual
+            to change this: see what feeds the queue
+        SlowerReplicas
+            replicas have become slower: one gets through 31/s, and 48.2/s was usual
+            to change this: see what changed in the workload, or in what it writes to
+        LongerRebalances
+            rebalances have become longer: the group pauses for 24 s, and 6.1 s was usual
+            to change this: cooperative assignment, or static members (group.instance.id), shorten the pause
+        NoFreshData
+            held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
+            to change this: mend the source, or state a fallback for the time without it
+        AwaitingData
+            held: orders has not answered yet
+            to change this: mend the source, or state a fallback for the time without it
+        OffsetsReset
+            held: offsets of orders went backwards, as after a reset or a recreated topic; a second reading must agree
+            to change this: nothing, if someone reset the offsets on purpose: the next reading settles it
+        Fallback
+            6 replicas by fallback AtLeast: no source has answered completely for 2 min
+            to change this: mend the source, or change fallback
+        NoSources
+            held: the stage has no source to size it by
+            to change this: add a source to the stage
+        Observed
+            mode Observe: 24 replicas would be written
+            to change this: set mode: Enforce
+        Paused
+            paused by penstock.dev/paused: 24 replicas would be written
+            to change this: take the annotation off the pipeline
+        PinnedByAnnotation
+            3 replicas, as penstock.dev/paused-replicas states
+            to change this: take the annotation off the pipeline
+        ForcedActive
+            1 replica kept, as penstock.dev/force-activation asks
+            to change this: take the annotation off the pipeline
+        WriterConflict
+            no write until 01:00:00 UTC: argocd-controller writes this replica count too
+            to change this: stop the other writer: take spec.replicas out of what it applies, or remove this pipeline
+        TakenOver
+            taken over once: kubectl-scale had set 7 replicas
+            to change this: take spec.replicas out of what others write, or pause the pipeline before scaling by hand
+        HpaOnTarget
+            no write: HorizontalPodAutoscaler keda-hpa-enrich scales the same target
+            to change this: delete the HorizontalPodAutoscaler, or remove this stage
+        TargetTaken
+            no write: shop/orders scales the same target
+            to change this: let one pipeline name this target
+        TargetUnusable
+            held: the target cannot be scaled: there is no Deployment shop/enrich
+            to change this: mend the target's name, kind or permissions
+        TargetUnseen
+            held: the target has not been looked up yet
+        WriteInFlight
+            held: the last write has not come back through the watch yet
+        OutcomeUnknown
+            held: whether the last write was carried out is not known (no answer came); the target is read first
+        TooSoon
+            12 replicas at 01:00:00 UTC: the last write is too young
+        FleetBudget
+            kept: many pipelines are being lowered at once, and this one waits its turn to go to 2; until 01:00:00 UTC
+        SourceDoubted
+            kept: many pipelines that ask kafka:9092 fell silent at once, which may be its own doing; 2 replicas once that has lasted, at 01:00:00 UTC
+            to change this: see whether that server has lost its data; to go down at once, pin penstock.dev/paused-replicas
+        WriteRefused
+            the API server refused the write (403: quota exceeded); tried again at 01:00:00 UTC
+            to change this: see the message: rights, admission or quota stand in the way
+        PromiseBroken
+            held: the decision broke a promise of Penstock's own (never above max); please report it
+        InternalError
+            held: deciding this pipeline failed in Penstock's own code (index out of bounds); please report it
+        ");
 }

@@ -39,11 +39,6 @@ pub(super) fn refused() -> Vec<(String, String, Vec<Changes>)> {
             "spec.priority".to_owned(),
             vec![vec![("/spec/priority", json!(5))]],
         ),
-        stage(
-            "objective.doneBy",
-            stage!("/objective"),
-            json!({"doneBy": {"time": "06:00", "timeZone": "Europe/Berlin"}}),
-        ),
         (
             "spec.stages[].lanes".to_owned(),
             "spec.stages[0].lanes".to_owned(),
@@ -66,7 +61,6 @@ pub(super) fn refused() -> Vec<(String, String, Vec<Changes>)> {
                 "replicas": {"min": 1, "max": 2},
             }]),
         ),
-        stage("forecast", stage!("/forecast"), json!({"mode": "Off"})),
         stage("actuate", stage!("/actuate"), json!("HPA")),
         stage(
             "capacity",

@@ -7,6 +7,9 @@ use super::{Changes, stage};
 /// A leaf, what is written before, and the one value that is written besides to make a difference.
 type Working = (&'static str, Changes, (&'static str, Value));
 
+/// A forecast takes days to prove itself, which `decide::forecast` gives it; an hour does not show it.
+pub(super) const FORECAST: &str = "spec.stages[].forecast.mode";
+
 /// Leaves that work.
 pub(super) fn working() -> Vec<Working> {
     [pipeline(), stages(), behaviour(), sources()].concat()
@@ -29,6 +32,7 @@ fn pipeline() -> Vec<Working> {
 fn stages() -> Vec<Working> {
     let sink = json!({"name": "sink", "target": {"name": "sink"}, "replicas": {"max": 9}});
     let by_min = |idle: Value| vec![(stage!("/replicas/min"), json!(2)), (stage!("/idle"), idle)];
+    let by = |time: &str| json!({"doneBy": {"time": time}});
     let fallback = || vec![(stage!("/fallback"), json!({"policy": "AtLeast", "replicas": 30}))];
     vec![
         plain("spec.stages[].name", stage!("/name"), json!("refine")),
@@ -39,6 +43,17 @@ fn stages() -> Vec<Working> {
         ),
         plain("spec.stages[].mode", stage!("/mode"), json!("Observe")),
         plain("spec.stages[].objective.maxDelay", stage!("/objective"), json!({"maxDelay": "20s"})),
+        (
+            "spec.stages[].objective.doneBy.time",
+            vec![(stage!("/objective"), by("06:00"))],
+            (stage!("/objective"), by("00:50")),
+        ),
+        (
+            "spec.stages[].objective.doneBy.timeZone",
+            vec![(stage!("/objective"), by("00:50"))],
+            (stage!("/objective/doneBy/timeZone"), json!("Europe/Berlin")),
+        ),
+        plain(FORECAST, stage!("/forecast"), json!({"mode": "Off"})),
         plain(
             "spec.stages[].target.apiVersion",
             stage!("/target/apiVersion"),

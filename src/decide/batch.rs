@@ -1,0 +1,337 @@
+//! Stages that need not be early, only done: the queue is to be empty by a time of day (`objective.doneBy`), at the least cost. Asked by
+//! `demand` in place of the delay's closed form, and by `stage` whether a stage may gather work asleep.
+//!
+//! A busy pod costs the same whenever it works, so what can be saved is idle time and start-ups: few pods, begun when enough has
+//! gathered to keep them busy for a while or when the time is up, and none given back before the queue is empty. That is the
+//! N-policy of a removable server (Yadin and Naor 1963) with a deadline.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, ToSpan as _};
+use serde::{Deserialize, Serialize};
+
+use super::demand::{Bid, Load, Means};
+use super::evidence::Evidence;
+use super::partitions::{breakpoints, capacity, ceil};
+use super::pipeline::DoneBy;
+use super::reason::Reason;
+use super::writes::{later, span};
+
+/// Share of the time left that is planned with; the rest is for what no plan foresees: a slower hour, a lost pod.
+const PLANNED: f64 = 0.85;
+/// What arrives now is expected to go on for so many seconds: a producer that fills the queue in one go is not taken for a stream.
+const STREAM: f64 = 600.0;
+/// Pods are begun for work that keeps them busy for so many times their start-up, and so many seconds at least.
+const WORTH: f64 = 20.0;
+const SPELL: f64 = 600.0;
+/// What is overdue is worked off within so many seconds, or by all the replicas there may be.
+const OVERDUE: f64 = 900.0;
+/// Readings of an empty queue in a row before it counts as done.
+const READINGS: u8 = 3;
+/// Without a threshold this is how finely the work of a batch has to be seen.
+pub(super) const PACE: Duration = Duration::from_mins(10);
+
+/// What is remembered of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Batch {
+    /// The time it is worked for; in the past while it is overdue.
+    by: Option<Timestamp>,
+    /// Complete readings of an empty queue in a row, since when, and the latest.
+    readings: u8,
+    since: Option<Timestamp>,
+    counted: Option<Timestamp>,
+}
+
+/// What is asked of a batch at an instant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Due {
+    pub(super) by: Timestamp,
+    /// Seconds until then; what is overdue has a while of its own.
+    left: f64,
+    pub(super) is_overdue: bool,
+    /// Since when the queue has been empty, if it is.
+    pub(super) done_since: Option<Timestamp>,
+}
+
+impl DoneBy {
+    /// The next such time of day after an instant. Where clocks are put forward over it, as much later; where they are put back, the first.
+    pub(super) fn next(&self, at: Timestamp) -> Timestamp {
+        let now = at.to_zoned(self.zone.clone());
+        let on = |day: jiff::civil::Date| {
+            day.at(self.hour, self.minute, 0, 0).to_zoned(self.zone.clone()).ok()
+        };
+        let today = on(now.date()).map(|time| time.timestamp()).filter(|&time| at < time);
+        let tomorrow = || now.date().checked_add(1.day()).ok().and_then(on);
+        today
+            .or_else(|| tomorrow().map(|time| time.timestamp()))
+            .unwrap_or_else(|| later(at, Duration::from_hours(24)))
+    }
+}
+
+impl Batch {
+    /// Looks at the queues: for which time are they worked, and are they empty, but for what is still coming?
+    pub(super) fn observe(
+        &mut self,
+        done_by: &DoneBy,
+        evidence: &Evidence<'_>,
+        is_empty: bool,
+        at: Timestamp,
+    ) {
+        let by = *self.by.get_or_insert_with(|| done_by.next(at));
+        if !evidence.is_fresh() {
+            self.readings = 0;
+            return;
+        }
+        if !is_empty {
+            (self.readings, self.since) = (0, None);
+            return;
+        }
+        self.since.get_or_insert(at);
+        let read = || evidence.sources.iter().filter_map(|seen| Some(seen.reading?.at));
+        if self.counted < read().min() {
+            self.readings = self.readings.saturating_add(1);
+            self.counted = read().max();
+        }
+        if by <= at && READINGS <= self.readings {
+            self.by = Some(done_by.next(at));
+        }
+    }
+
+    /// What is asked of it now.
+    pub(super) fn due(&self, at: Timestamp) -> Option<Due> {
+        let by = self.by?;
+        let is_overdue = by <= at;
+        let left = if is_overdue { OVERDUE } else { span(at, by).as_secs_f64() };
+        let done_since = self.since.filter(|_| READINGS <= self.readings);
+        Some(Due { by, left, is_overdue, done_since })
+    }
+}
+
+/// What there is to do by then, in one replica's seconds, and who could do it.
+#[derive(Debug, Clone, Copy)]
+struct Job<'a> {
+    load: &'a Load<'a>,
+    means: &'a Means,
+    work: f64,
+    left: f64,
+}
+
+impl Job<'_> {
+    /// Seconds until so many replicas are done.
+    fn takes(&self, count: u32) -> f64 {
+        let Means { startup, rebalance, pending, ready, desired, .. } = *self.means;
+        let wait = match count {
+            n if desired < n => startup + rebalance,
+            n if ready < n => pending + rebalance,
+            _ => 0.0,
+        };
+        wait + self.load.commits + self.work * self.share(count) / PLANNED
+    }
+
+    /// What the busiest of so many gets of the whole.
+    fn share(&self, count: u32) -> f64 {
+        let uneven = if self.partitions().is_some() { self.load.skew.of(count) } else { 1.0 };
+        uneven / capacity(count, self.partitions())
+    }
+
+    fn partitions(&self) -> Option<u32> {
+        self.load.partitions.filter(|&partitions| 0 < partitions)
+    }
+
+    /// The smallest useful count that is done in time; `None` when none is.
+    fn smallest(&self, most: u32) -> Option<u32> {
+        match self.partitions() {
+            Some(partitions) => {
+                breakpoints(partitions).take_while(|&n| n <= most).find(|&n| self.fits(n))
+            }
+            None => Some(self.plain()).filter(|&n| n <= most),
+        }
+    }
+
+    fn fits(&self, count: u32) -> bool {
+        self.takes(count) <= self.left
+    }
+
+    /// Is there time left for more pods to come and help?
+    fn is_time_for_more(&self) -> bool {
+        let Means { startup, rebalance, .. } = *self.means;
+        startup + rebalance + self.load.commits < self.left
+    }
+
+    /// What would be enough if work could be split at will.
+    fn plain(&self) -> u32 {
+        let Means { startup, rebalance, desired, .. } = *self.means;
+        if 0 < desired && self.partitions().is_none() && self.fits(desired) {
+            return desired;
+        }
+        let left = self.left - startup - rebalance - self.load.commits;
+        if left <= 0.0 { u32::MAX } else { ceil(self.work / (PLANNED * left)).max(1) }
+    }
+
+    /// Is there enough to keep one replica busy for a while, or would waiting for more make it late?
+    fn is_worth_beginning(&self, few: u32) -> bool {
+        let worth = SPELL.max(WORTH * (self.means.startup + self.means.rebalance));
+        let spare = self.left - self.takes(few);
+        worth <= self.work || spare <= self.means.startup
+    }
+}
+
+/// What one replica gets through, as far as it is known; what it has shown at least once its lesson is over.
+fn rate(means: &Means) -> Option<f64> {
+    let known = means.rate.filter(|rate| rate.is_finite() && 0.0 < *rate);
+    let overdue = 60.0_f64.max(means.lesson) < means.settled;
+    known.or_else(|| means.shown.filter(|shown| overdue && 0.0 < *shown && 0 < means.ready))
+}
+
+fn job<'a>(load: &'a Load<'a>, means: &'a Means, due: &Due, rate: f64) -> Job<'a> {
+    let comes = load.arrivals.max(0.0) * due.left.min(STREAM);
+    Job { load, means, work: (load.backlog.max(0.0) + comes) / rate, left: due.left }
+}
+
+/// The count that is done in time at the least cost: never fewer than now, since giving pods back before the queue is empty saves nothing.
+pub(super) fn bid((min, max): (u32, u32), load: &Load<'_>, means: &Means, due: &Due) -> Bid {
+    let Means { desired, .. } = *means;
+    let Due { by, is_overdue, .. } = *due;
+    let Some(rate) = rate(means) else {
+        let few = load.partitions.map_or(1, |partitions| partitions / 8);
+        let few = few.max(min).max(1).min(max);
+        let replicas = if desired == 0 { few } else { desired };
+        return Bid::new(replicas, Reason::Learning { replicas });
+    };
+    let job = job(load, means, due, rate);
+    let partitions = job.partitions();
+    let most = partitions.unwrap_or(u32::MAX).min(max).max(1);
+    let found = job.smallest(most);
+    let found = found.or_else(|| (!job.is_time_for_more()).then_some(desired.max(1).min(most)));
+    let wished = found.unwrap_or(most).max(desired.min(most));
+    let lag = load.lag;
+    let mut bid = if is_overdue {
+        Bid::new(wished, Reason::Overdue { lag, by, rate, wished })
+    } else {
+        Bid::new(wished, Reason::InTime { lag, by, rate, wished })
+    };
+    if found.is_none() {
+        let plain = job.plain();
+        if let Some(partitions) = partitions.filter(|&partitions| partitions < plain) {
+            bid.set(wished, Reason::PartitionBound { wished: plain, partitions });
+        }
+        if max < plain && wished == max {
+            bid.set(wished, Reason::AtMax { wished: plain, max });
+        }
+    }
+    bid
+}
+
+/// May it stay asleep, or go to sleep, at `idle` replicas and gather work? `awake`: what it would wake to at least.
+pub(super) fn gather(
+    load: &Load<'_>,
+    means: &Means,
+    due: &Due,
+    (idle, awake): (u32, u32),
+) -> Option<Bid> {
+    let rate = rate(means)?;
+    let job = job(load, means, due, rate);
+    let is_over = means.desired <= idle || due.done_since.is_some();
+    if !is_over || due.is_overdue && 0 < load.lag || job.is_worth_beginning(awake) {
+        return None;
+    }
+    let begins = due.by - seconds(job.takes(awake) + means.startup);
+    Some(Bid::new(
+        idle,
+        Reason::Gathering { replicas: idle, lag: load.lag, by: due.by, begins, work: job.work },
+    ))
+}
+
+fn seconds(length: f64) -> jiff::SignedDuration {
+    jiff::SignedDuration::try_from_secs_f64(length).unwrap_or(jiff::SignedDuration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::evidence::float;
+    use crate::decide::skew::Skew;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn six(zone: &str) -> DoneBy {
+        DoneBy { hour: 6, minute: 0, zone: jiff::tz::TimeZone::get(zone).unwrap() }
+    }
+
+    #[test]
+    fn the_next_time_of_day_follows_the_zone_and_its_changes() {
+        let next = |now: &str| six("Europe/Berlin").next(at(now)).to_string();
+        assert_eq!(next("2026-01-10T04:59:59Z"), "2026-01-10T05:00:00Z");
+        assert_eq!(next("2026-01-10T05:00:00Z"), "2026-01-11T05:00:00Z");
+        assert_eq!(next("2026-03-28T12:00:00Z"), "2026-03-29T04:00:00Z", "clocks are put forward");
+        assert_eq!(next("2026-10-24T12:00:00Z"), "2026-10-25T05:00:00Z", "and back");
+    }
+
+    #[test]
+    fn a_time_that_a_day_does_not_have_is_as_much_later() {
+        let gap = DoneBy { hour: 2, minute: 30, ..six("Europe/Berlin") };
+        assert_eq!(gap.next(at("2026-03-28T12:00:00Z")).to_string(), "2026-03-29T01:30:00Z");
+    }
+
+    /// 48 partitions; a replica does 100 items/s and starts in 45 s.
+    fn judged(lag: u64, desired: u32, left: f64) -> (Bid, Option<Bid>) {
+        let skew = Skew::default();
+        let load = Load {
+            lag,
+            backlog: float(lag),
+            arrivals: 0.0,
+            is_jump: false,
+            is_sent: false,
+            delay: 0.0,
+            tail: 0.0,
+            surge: 1.0,
+            is_forecast: false,
+            commits: 5.0,
+            partitions: Some(48),
+            skew: &skew,
+            busiest: None,
+            due: None,
+        };
+        let means = Means {
+            rate: Some(100.0),
+            shown: None,
+            startup: 45.0,
+            pending: 0.0,
+            rebalance: 5.0,
+            ready: desired,
+            desired,
+            settled: 1000.0,
+            lesson: 20.0,
+            may_probe: true,
+        };
+        let by = at("2026-01-10T06:00:00Z");
+        let due = Due { by, left, is_overdue: false, done_since: (lag == 0).then_some(by) };
+        let gathered = gather(&load, &means, &due, (0, 1));
+        (bid((0, 48), &load, &means, &due), gathered)
+    }
+
+    #[test]
+    fn the_fewest_that_are_done_in_time_begin_and_stay() {
+        // Ten hours of one replica's work, and eight to do it in.
+        let replicas = |lag, desired, left| judged(lag, desired, left).0.replicas;
+        assert_eq!(replicas(3_600_000, 0, 28_800.0), 2);
+        assert_eq!(replicas(3_600_000, 0, 7_200.0), 6);
+        assert_eq!(replicas(100, 6, 7_200.0), 6, "what is there is kept until all is done");
+        assert_eq!(replicas(360_000_000, 0, 7_200.0), 48, "more than all is not");
+    }
+
+    #[test]
+    fn little_is_gathered_until_it_is_worth_a_start_or_time_is_up() {
+        let gathers = |lag, left| judged(lag, 0, left).1.is_some();
+        assert!(gathers(10_000, 28_800.0), "100 s of work are not worth 50 s of start-up");
+        assert!(!gathers(200_000, 28_800.0), "half an hour is");
+        assert!(!gathers(10_000, 200.0), "and the last moment to begin is not let pass");
+    }
+
+    #[test]
+    fn an_empty_queue_sends_all_to_sleep() {
+        assert_eq!(judged(0, 6, 7_200.0).1.unwrap().replicas, 0);
+    }
+}
