@@ -46,10 +46,12 @@ pub(super) struct Known {
     backlog: Option<f64>,
     skew: Skew,
     busiest: Option<f64>,
-    /// So many times what is to be expected may come before new pods are at work.
-    surge: f64,
+    /// So many times what is to be expected may come before new pods are at work; `None` where no room need be kept.
+    surge: Option<f64>,
     /// What is about to arrive, as a multiple of what does, where a forecast is better than none.
     ahead: Option<f64>,
+    /// What is to be expected while pods start, on the whole, as a multiple of what arrives; 1 where no forecast is better than none.
+    expects: f64,
     /// What is asked of a batch.
     pub(super) due: Option<Due>,
     /// Items a second that the stages above are about to send, where that is known.
@@ -115,8 +117,10 @@ impl Known {
             busiest: turn.stage.max_delay.and_then(|_| memory.busiest(evidence)),
             surge: memory
                 .exposed(turn.stage, poll)
-                .map_or(1.0, |_| memory.surge.factor(turn.stage.prefer)),
-            ahead: turn.stage.is_forecast.then(|| memory.ahead(poll, at)).flatten(),
+                .map(|_| memory.surge.factor(turn.stage.prefer))
+                .filter(|factor| 1.0 < *factor),
+            ahead: memory.ahead(turn.stage, memory.lead(poll), at),
+            expects: memory.expects(turn.stage, poll, at),
             due: turn.stage.done_by.as_ref().and_then(|_| memory.batch.as_ref()?.due(at)),
             expected: memory.expected(turn),
             taken: memory.counted(evidence, Trace::served),
@@ -154,8 +158,8 @@ impl Known {
             arrivals: sent.unwrap_or(level),
             is_sent: sent.is_some(),
             is_jump: is_jump && sent.is_none(),
-            surge: (self.surge * self.ahead.unwrap_or(1.0)).max(1.0),
-            is_forecast: self.ahead.is_some_and(|ahead| self.surge < ahead),
+            surge: self.surge.map_or(1.0, |surge| (surge * self.expects).max(1.0)),
+            is_forecast: self.surge.is_some_and(|surge| surge < self.expects),
             delay: self.waited().unwrap_or(0.0),
             tail: self.tail.unwrap_or(0.0),
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
@@ -301,8 +305,8 @@ impl StageMemory {
         self.skew.observe(|| came_each(&self.traces, evidence), at);
         self.selectivity.observe(&turn.above, arrived, at);
         let window = Window::first(self.pods.startup(), self.pods.rebalance());
-        let ahead = turn.stage.is_forecast.then(|| self.ahead(evidence.poll(), at)).flatten();
-        self.watch_surge(turn, arrivals, arrived, ahead.unwrap_or(1.0));
+        let expects = self.expects(turn.stage, evidence.poll(), at);
+        self.watch_surge(turn, arrivals, arrived, expects);
         if let (true, Some(arrivals), Some(arrived)) =
             (turn.stage.is_forecast && evidence.is_fresh(), arrivals, arrived)
         {
@@ -423,9 +427,14 @@ impl StageMemory {
         Duration::try_from_secs_f64(pods).unwrap_or_default() + 2 * poll
     }
 
-    /// What will arrive when pods asked for now are at work, as a multiple of what does.
-    fn ahead(&self, poll: Duration, at: Timestamp) -> Option<f64> {
-        self.forecast.ratio(self.lead(poll), at)
+    /// What will arrive after a while, as a multiple of what does.
+    fn ahead(&self, stage: &Stage, ahead: Duration, at: Timestamp) -> Option<f64> {
+        if stage.is_forecast { self.forecast.ratio(ahead, at) } else { None }
+    }
+
+    /// And what does so on the whole until pods asked for now are at work: the present ones must serve that.
+    fn expects(&self, stage: &Stage, poll: Duration, at: Timestamp) -> f64 {
+        self.ahead(stage, self.lead(poll) / 2, at).unwrap_or(1.0)
     }
 
     /// Items a second that the stages above are about to send.

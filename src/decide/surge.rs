@@ -141,19 +141,19 @@ impl StageMemory {
         (goal < lead).then_some((lead - goal, goal))
     }
 
-    /// Watches how much more comes while pods start than was to be expected: `ahead` times what arrives.
+    /// Watches how much more comes while pods start than was to be expected: `expects` times what arrives.
     pub(super) fn watch_surge(
         &mut self,
         turn: &Turn<'_>,
         arrivals: Option<Arrivals>,
         arrived: Option<u64>,
-        ahead: f64,
+        expects: f64,
     ) {
         if let Some((exposed, goal)) = self.exposed(turn.stage, turn.evidence.poll())
             && turn.evidence.is_fresh()
             && let (Some(Arrivals { minute, .. }), Some(arrived)) = (arrivals, arrived)
         {
-            let level = minute * ahead;
+            let level = minute * expects;
             self.surge.observe(&Flow { at: turn.at, arrived, level, exposed, goal });
         }
     }
