@@ -265,7 +265,7 @@ fn index(quarter: i64) -> usize {
 mod tests {
     use super::*;
 
-    const LEAD: Duration = Duration::from_secs(240);
+    const LEAD: Duration = Duration::from_mins(4);
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -36,7 +36,7 @@ impl StageMemory {
     pub(super) fn reckon(&mut self, stage: &Stage, evidence: &Evidence<'_>, target: &Target) {
         let queues = || evidence.sources.iter().filter(|seen| seen.queue().is_some());
         let Target::Seen(workload) = target else { return };
-        let pace = stage.max_delay.or(stage.done_by.as_ref().map(|_| PACE));
+        let pace = stage.max_delay.or_else(|| stage.done_by.as_ref().map(|_| PACE));
         let (Some(first), Some(objective)) = (queues().next(), pace) else { return };
         let Some(newest) = queues().filter_map(|seen| seen.reading).map(|it| it.at).max() else {
             return;

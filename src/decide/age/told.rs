@@ -19,7 +19,7 @@ impl Trace {
     pub(in crate::decide) fn tail(&self) -> Option<f64> {
         let waiting = self.parts.iter().map(Part::lag).fold(0, u64::saturating_add);
         let points = || (0..self.times.len()).filter_map(|slot| self.point(slot));
-        let (now, all) = points().last()?;
+        let (now, all) = points().next_back()?;
         let mark = all - TAIL * super::count(waiting);
         let mut before: Option<Point> = None;
         let came = points().find_map(|(time, arrived)| {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::arrivals::Point;
-use super::part::{Part, partitions};
-use super::snapshot::{Queue, Reading};
-use super::writes::span;
+use crate::decide::arrivals::Point;
+use crate::decide::part::{Part, partitions};
+use crate::decide::snapshot::{Queue, Reading};
+use crate::decide::writes::span;
 
 mod told;
 
@@ -27,7 +27,7 @@ const MEMORY_MS: i64 = 130_000;
 
 /// What is remembered of one queue. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Trace {
+pub(in crate::decide) struct Trace {
     /// When the latest reading was made.
     read: Option<Timestamp>,
     /// When commits were last read, and when they last moved.
@@ -53,35 +53,35 @@ pub(super) struct Trace {
     recreated: Option<Timestamp>,
     /// Are its counters reckoned from a depth, and no source's own?
     #[serde(default)]
-    pub(super) is_reckoned: bool,
+    pub(in crate::decide) is_reckoned: bool,
     /// A reading in which offsets went backwards; until a second one agrees nothing is concluded from it.
     suspect: Option<Timestamp>,
 }
 
 /// One consumer of a group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Consumer {
-    pub(super) owner: u16,
+pub(in crate::decide) struct Consumer {
+    pub(in crate::decide) owner: u16,
     /// Does something wait for it that should long have been taken?
-    pub(super) is_busy: bool,
+    pub(in crate::decide) is_busy: bool,
     /// What it holds, as a number that another set of partitions hardly has.
-    pub(super) holds: u32,
+    pub(in crate::decide) holds: u32,
     /// Sum of the positions of its partitions: grows by what it takes as long as it holds the same.
-    pub(super) taken: i64,
+    pub(in crate::decide) taken: i64,
 }
 
 /// How old the oldest item is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Age {
+pub(in crate::decide) struct Age {
     /// In seconds.
-    pub(super) seconds: f64,
+    pub(in crate::decide) seconds: f64,
     /// Is it older than the record reaches, so that this is the least it can be?
-    pub(super) is_at_least: bool,
+    pub(in crate::decide) is_at_least: bool,
 }
 
 impl Trace {
     /// Takes in a reading, once. A `whole` reading lists every partition; from any other, what is missing is kept as it was.
-    pub(super) fn push(&mut self, reading: &Reading, queue: &Queue, is_whole: bool) {
+    pub(in crate::decide) fn push(&mut self, reading: &Reading, queue: &Queue, is_whole: bool) {
         if self.read.is_some_and(|read| reading.at <= read) {
             return;
         }
@@ -270,7 +270,7 @@ impl Trace {
     }
 
     /// Age of the oldest waiting item at `now`; `None` when the queue was never read or does not count what comes and goes.
-    pub(super) fn age(&self, now: Timestamp) -> Option<Age> {
+    pub(in crate::decide) fn age(&self, now: Timestamp) -> Option<Age> {
         self.parts.first()?;
         let now = now.as_millisecond();
         let mut oldest = Age { seconds: 0.0, is_at_least: false };
@@ -284,7 +284,7 @@ impl Trace {
     }
 
     /// Partitions, and those of them whose oldest item is at least this old.
-    pub(super) fn waiting(&self, now: Timestamp, at_least: Duration) -> (u32, u32) {
+    pub(in crate::decide) fn waiting(&self, now: Timestamp, at_least: Duration) -> (u32, u32) {
         let now = now.as_millisecond();
         let is_old = |(at, part): &(usize, &Part)| {
             part.is_waiting() && at_least.as_secs_f64() <= self.age_of(*at, now).seconds
@@ -295,7 +295,7 @@ impl Trace {
     }
 
     /// Every partition, and the age in seconds of what its consumers take next; 0 where nothing waits.
-    pub(super) fn aged(&self, now: Timestamp) -> impl Iterator<Item = (&Part, f64)> {
+    pub(in crate::decide) fn aged(&self, now: Timestamp) -> impl Iterator<Item = (&Part, f64)> {
         let now = now.as_millisecond();
         let age = move |at, part: &Part| {
             if part.is_waiting() { self.age_of(at, now).seconds } else { 0.0 }
@@ -304,13 +304,13 @@ impl Trace {
     }
 
     /// Every partition as last seen.
-    pub(super) fn parts(&self) -> &[Part] {
+    pub(in crate::decide) fn parts(&self) -> &[Part] {
         &self.parts
     }
 
     /// What each consumer has taken so far, and whether any of its partitions has an item at least this old waiting; by consumer,
     /// ascending. Nothing when it is not known who holds every partition.
-    pub(super) fn consumers(&self, now: Timestamp, at_least: Duration) -> Vec<Consumer> {
+    pub(in crate::decide) fn consumers(&self, now: Timestamp, at_least: Duration) -> Vec<Consumer> {
         let now = now.as_millisecond();
         let each = self.by_owner(|consumer: &mut Consumer, at, part| {
             consumer.holds ^= mark(at);
@@ -324,7 +324,7 @@ impl Trace {
 
     /// Joins what is to be said of each consumer's partitions, which come with their places; by consumer, ascending. `None` when it
     /// is not known who holds every one.
-    pub(super) fn by_owner<T: Default>(
+    pub(in crate::decide) fn by_owner<T: Default>(
         &self,
         mut join: impl FnMut(&mut T, usize, &Part),
     ) -> Option<Vec<(u16, T)>> {
@@ -372,7 +372,7 @@ impl Trace {
 }
 
 /// A number for a partition's place, of which the exclusive or over one set hardly equals that over another.
-pub(super) fn mark(at: usize) -> u32 {
+pub(in crate::decide) fn mark(at: usize) -> u32 {
     let spread = (at as u64 + 1).wrapping_mul(SPREADING) >> 32;
     u32::try_from(spread).unwrap_or_default()
 }
