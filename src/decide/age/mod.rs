@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::decide::arrivals::Point;
-use crate::decide::part::{Part, partitions};
-use crate::decide::snapshot::{Queue, Reading};
-use crate::decide::writes::span;
+use super::arrivals::Point;
+use super::part::{Part, partitions};
+use super::snapshot::{Queue, Reading};
+use super::writes::span;
 
 mod told;
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::arrivals::Arrivals;
+use super::super::part::Part;
+use super::super::writes::span;
 use super::{Point, Trace};
-use crate::decide::arrivals::Arrivals;
-use crate::decide::part::Part;
-use crate::decide::writes::span;
 
 /// The tail of a queue is its last tenth.
 const TAIL: f64 = 0.1;

@@ -56,8 +56,8 @@ fn of(step: &Step) -> Verdict {
 }
 
 #[test]
-fn a_rise_that_comes_every_hour_is_met_before_it_comes_once_it_has_been_learned() {
-    let (mut told, mut met) = (0, 0);
+fn a_rise_that_comes_every_hour_is_forecast_once_it_has_been_learned() {
+    let mut told = 0;
     play(false, 4 * DAY, swing, |at, step| {
         let verdict = of(step);
         if at < DAY {
@@ -67,10 +67,8 @@ fn a_rise_that_comes_every_hour_is_met_before_it_comes_once_it_has_been_learned(
             told += 1;
             assert!((10.0..1_300.0).contains(&forecast), "{at}: {forecast}");
         }
-        met += usize::from(verdict.why.iter().any(|why| matches!(why, Reason::Forecast { .. })));
     });
     assert!(1_000 < told, "told in {told} turns of a day");
-    assert!(0 < met, "and never acted upon");
 }
 
 #[test]
