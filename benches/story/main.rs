@@ -218,12 +218,30 @@ fn bench() -> Result<Vec<String>> {
     for way in WAYS {
         let days = play(way, options.runs)?;
         println!("{}", row(way, &days));
+        if way == Way::Penstock {
+            days.iter().zip(1..).for_each(|(day, run)| tell_of(day, run));
+        }
         found.push((way, days));
     }
     if let Some(file) = &options.html {
         report(file, &found)?;
     }
     Ok(missed(&found))
+}
+
+/// Says of a run that is not good what was wrong with it.
+fn tell_of(day: &Day, run: u64) {
+    if day.is_good() {
+        return;
+    }
+    let late = |share: f64| 100.0 * share;
+    let left = day.finished.iter().filter(|done| done.is_none()).count();
+    println!(
+        "  run {run}: {:.2} % late live, {:.2} % of the backfill, {} pages, {left} backfills not done in their hour",
+        late(day.late),
+        late(day.batch_late),
+        day.pages
+    );
 }
 
 const PREAMBLE: &str = "\

@@ -16,6 +16,8 @@ use super::slack::{Slack, Spell};
 pub(super) const GOAL: f64 = 0.8;
 /// What cannot be served in time because pods start too slowly is worked off within this share of the goal once they are up.
 const LATE: f64 = 0.25;
+/// Fewer than now must do it within this share of the goal even when it is late already: next to never.
+const KEPT: f64 = 0.02;
 /// How much of the busiest consumer's excess is provided for: the deals it is taken from are rather unlucky ones, and what piles up
 /// slowly is seen and mended within the objective. Found by simulation: with less, items come late.
 const EXCESS: f64 = 0.6;
@@ -264,7 +266,9 @@ impl<'a> Need<'a> {
             _ => (rebalance, 0),
         };
         let left = (self.backlog - f64::from(meanwhile) * wait).max(0.0);
-        let sooner = 0.9 * left / (self.left - wait).max(LATE * self.goal);
+        // What is there is not given back before the last of it is in time.
+        let least = if count < desired { KEPT } else { LATE };
+        let sooner = 0.9 * left / (self.left - wait).max(least * self.goal);
         sooner.max(left / (self.goal - wait).max(LATE * self.goal))
     }
 
