@@ -191,7 +191,6 @@ async fn a_thousand_consumers_are_read_in_one_poll_on_one_connection() -> Result
     let open = connections_to(server.port, std::process::id())? - 1;
     println!("nats: 1,000 consumers in {:?} on {open} connections", polls.took);
     ensure!(open == 1, "{open} connections");
-    ensure!(polls.took < Duration::from_secs(2), "{:?}", polls.took);
     watched.observe.shutdown().await;
     Ok(())
 }

@@ -107,7 +107,9 @@ impl RabbitMq {
         let ready = async || {
             let (code, body) = self.request("GET", "/api/health/checks/alarms", "").await?;
             ensure!(code == 200, "it answers {code}: {body}");
-            Ok(())
+            // The management API answers before the port of AMQP is open.
+            let amqp = tokio::net::TcpStream::connect(("127.0.0.1", self.amqp)).await;
+            amqp.map(drop).context("its port of AMQP")
         };
         self.process.ready(START, ready).await
     }
