@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
-use super::demand::{Bid, Load, Means};
+use super::demand::{Bid, Load, Means, few, learning};
 use super::evidence::Evidence;
 use super::partitions::{breakpoints, capacity, ceil};
 use super::pipeline::DoneBy;
@@ -178,9 +178,7 @@ impl Job<'_> {
 
 /// What one replica gets through, as far as it is known; what it has shown at least once its lesson is over.
 fn rate(means: &Means) -> Option<f64> {
-    let known = means.rate.filter(|rate| rate.is_finite() && 0.0 < *rate);
-    let overdue = 60.0_f64.max(means.lesson) < means.settled;
-    known.or_else(|| means.shown.filter(|shown| overdue && 0.0 < *shown && 0 < means.ready))
+    means.known().or_else(|| means.shown_at_length())
 }
 
 fn job<'a>(load: &'a Load<'a>, means: &'a Means, due: &Due, rate: f64) -> Job<'a> {
@@ -193,10 +191,7 @@ pub(super) fn bid((min, max): (u32, u32), load: &Load<'_>, means: &Means, due: &
     let Means { desired, .. } = *means;
     let Due { by, is_overdue, .. } = *due;
     let Some(rate) = rate(means) else {
-        let few = load.partitions.map_or(1, |partitions| partitions / 8);
-        let few = few.max(min).max(1).min(max);
-        let replicas = if desired == 0 { few } else { desired };
-        return Bid::new(replicas, Reason::Learning { replicas });
+        return learning(if desired == 0 { few(load, (min, max)) } else { desired });
     };
     let job = job(load, means, due, rate);
     let partitions = job.partitions();

@@ -104,6 +104,19 @@ pub(super) struct Means {
     pub(super) may_probe: bool,
 }
 
+impl Means {
+    /// Items a second of one replica, once known and of use.
+    pub(super) fn known(&self) -> Option<f64> {
+        self.rate.filter(|rate| rate.is_finite() && 0.0 < *rate)
+    }
+
+    /// Busy pods show their rate within a lesson. If they do not, what they have shown must do.
+    pub(super) fn shown_at_length(&self) -> Option<f64> {
+        let overdue = 60.0_f64.max(self.lesson) < self.settled;
+        self.shown.filter(|shown| 0.0 < *shown && overdue && 0 < self.ready)
+    }
+}
+
 /// The largest wish, or none when nothing that was read can size the stage.
 pub(super) fn wish(
     stage: &Stage,
@@ -149,8 +162,7 @@ fn thresholds(evidence: &Evidence<'_>) -> Vec<Bid> {
 /// What the objective asks for; `None` without one. While the rate is not known, thresholds speak alone if there are any.
 fn objective(stage: &Stage, load: &Load<'_>, means: &Means, is_alone: bool) -> Option<Bid> {
     let objective = stage.max_delay?.as_secs_f64();
-    let known = means.rate.filter(|rate| rate.is_finite() && 0.0 < *rate);
-    let Some(rate) = known else {
+    let Some(rate) = means.known() else {
         return is_alone.then(|| unknown(stage, objective, load, means));
     };
     Some(size(stage, objective, load, means, rate))
@@ -321,24 +333,20 @@ impl<'a> Need<'a> {
 
 /// No rate is known: run a few, watch them work, then jump.
 fn unknown(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means) -> Bid {
-    let Means { desired, ready, .. } = *means;
+    let desired = means.desired;
     if desired == 0 {
-        let few = load.partitions.map_or(1, |partitions| partitions / 8);
-        let replicas = few.max(stage.min).max(1).min(stage.max);
-        return Bid::new(replicas, Reason::Learning { replicas });
+        return learning(few(load, (stage.min, stage.max)));
     }
     let Load { delay, commits, .. } = *load;
     let bearable = (0.25 * objective).max(commits + 2.0);
     let is_untold = means.shown.is_none() && 0 < load.lag;
     if is_untold || bearable < delay {
-        // Busy pods show their rate within a lesson. If they do not, what they have shown must do.
-        let overdue = 60.0_f64.max(means.lesson) < means.settled;
-        return match means.shown.filter(|shown| 0.0 < *shown) {
-            Some(shown) if overdue && 0 < ready => {
+        return match means.shown_at_length() {
+            Some(shown) => {
                 let bid = size(stage, objective, load, means, shown);
                 if desired < bid.replicas { bid } else { learning(desired) }
             }
-            _ => learning(desired),
+            None => learning(desired),
         };
     }
     match (means.may_probe, fewer(desired, load.partitions), means.shown) {
@@ -357,7 +365,12 @@ fn is_bearable(means: &Means, fewer: u32, objective: f64) -> bool {
     (means.startup + means.rebalance + NOTICED) * lacks <= RISKED * objective
 }
 
-fn learning(replicas: u32) -> Bid {
+/// So many are woken to learn from.
+pub(super) fn few(load: &Load<'_>, (min, max): (u32, u32)) -> u32 {
+    load.partitions.map_or(1, |partitions| partitions / 8).max(min).max(1).min(max)
+}
+
+pub(super) fn learning(replicas: u32) -> Bid {
     Bid::new(replicas, Reason::Learning { replicas })
 }
 

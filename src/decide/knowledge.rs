@@ -46,12 +46,10 @@ pub(super) struct Known {
     backlog: Option<f64>,
     skew: Skew,
     busiest: Option<f64>,
-    /// So many times what is to be expected may come before new pods are at work; `None` where no room need be kept.
-    surge: Option<f64>,
+    /// So many times what arrives may come before new pods are at work; is that so because of the time of day?
+    room: (f64, bool),
     /// What is about to arrive, as a multiple of what does, where a forecast is better than none.
     ahead: Option<f64>,
-    /// What is to be expected while pods start, on the whole, as a multiple of what arrives; 1 where no forecast is better than none.
-    expects: f64,
     /// What is asked of a batch.
     pub(super) due: Option<Due>,
     /// Items a second that the stages above are about to send, where that is known.
@@ -115,12 +113,8 @@ impl Known {
             skew: memory.skew.clone(),
             // Only an objective asks for it.
             busiest: turn.stage.max_delay.and_then(|_| memory.busiest(evidence)),
-            surge: memory
-                .exposed(turn.stage, poll)
-                .map(|_| memory.surge.factor(turn.stage.prefer))
-                .filter(|factor| 1.0 < *factor),
+            room: memory.room(turn.stage, poll, at),
             ahead: memory.ahead(turn.stage, memory.lead(poll), at),
-            expects: memory.expects(turn.stage, poll, at),
             due: turn.stage.done_by.as_ref().and_then(|_| memory.batch.as_ref()?.due(at)),
             expected: memory.expected(turn),
             taken: memory.counted(evidence, Trace::served),
@@ -158,8 +152,8 @@ impl Known {
             arrivals: sent.unwrap_or(level),
             is_sent: sent.is_some(),
             is_jump: is_jump && sent.is_none(),
-            surge: self.surge.map_or(1.0, |surge| (surge * self.expects).max(1.0)),
-            is_forecast: self.surge.is_some_and(|surge| surge < self.expects),
+            surge: self.room.0,
+            is_forecast: self.room.1,
             delay: self.waited().unwrap_or(0.0),
             tail: self.tail.unwrap_or(0.0),
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
@@ -422,7 +416,7 @@ impl StageMemory {
     }
 
     /// From a look until pods that it asks for are at work.
-    fn lead(&self, poll: Duration) -> Duration {
+    pub(super) fn lead(&self, poll: Duration) -> Duration {
         let pods = self.pods.startup() + self.pods.rebalance();
         Duration::try_from_secs_f64(pods).unwrap_or_default() + 2 * poll
     }
@@ -433,7 +427,7 @@ impl StageMemory {
     }
 
     /// And what does so on the whole until pods asked for now are at work: the present ones must serve that.
-    fn expects(&self, stage: &Stage, poll: Duration, at: Timestamp) -> f64 {
+    pub(super) fn expects(&self, stage: &Stage, poll: Duration, at: Timestamp) -> f64 {
         self.ahead(stage, self.lead(poll) / 2, at).unwrap_or(1.0)
     }
 

@@ -137,8 +137,16 @@ impl StageMemory {
     /// come in time.
     pub(super) fn exposed(&self, stage: &Stage, poll: Duration) -> Option<(f64, f64)> {
         let goal = GOAL * stage.max_delay?.as_secs_f64();
-        let lead = self.pods.startup() + self.pods.rebalance() + (2 * poll).as_secs_f64();
+        let lead = self.lead(poll).as_secs_f64();
         (goal < lead).then_some((lead - goal, goal))
+    }
+
+    /// So many times what arrives may come before new pods are at work, at least 1; and is that so because of the time of day?
+    pub(super) fn room(&self, stage: &Stage, poll: Duration, at: Timestamp) -> (f64, bool) {
+        let factor = self.exposed(stage, poll).map(|_| self.surge.factor(stage.prefer));
+        let Some(factor) = factor.filter(|factor| 1.0 < *factor) else { return (1.0, false) };
+        let expects = self.expects(stage, poll, at);
+        ((factor * expects).max(1.0), factor < expects)
     }
 
     /// Watches how much more comes while pods start than was to be expected: `expects` times what arrives.
