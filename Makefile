@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live bench quality truth story crds
+.PHONY: demo test check tools live bench quality truth story crds chart
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -42,6 +42,12 @@ truth: tools
 story:
 	cargo bench --locked --bench story
 
-# The definitions kept in deploy/crds, from src/crd.
+# The definitions kept in deploy/crds and in the chart, from src/crd.
 crds:
 	cargo run --quiet -- crds --dir deploy/crds
+	cargo run --quiet -- crds --dir charts/penstock/definitions
+
+# The README of the chart, from its values.
+chart: crds
+	tests/live/tools/build helm
+	target/tools/helm/helm-docs -c charts -l error

@@ -28,6 +28,9 @@ pub(super) struct Run {
     /// Namespace to work in; may be repeated. Default: all
     #[arg(long = "namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
+    /// Ask for nothing that lies in no namespace, for a daemon that has Roles only: no ClusterConnection, no label of a namespace
+    #[arg(long, requires = "namespaces")]
+    no_cluster_objects: bool,
     /// Work on pipelines with these labels only
     #[arg(long, value_name = "LABELS")]
     selector: Option<String>,
@@ -147,6 +150,7 @@ impl Run {
         let options = Options {
             watch: watch::Options {
                 namespaces: self.namespaces,
+                is_namespaced: self.no_cluster_objects,
                 selector: self.selector,
                 observe_only: self.observe,
                 secret_namespaces: self.secret_namespaces.into_iter().collect(),

@@ -313,12 +313,7 @@ async fn clients(kubeconfig: &str) -> Result<Clients, Error> {
 /// As `penstock run` would have it; probes have nobody who asks.
 fn daemon_options(page: TcpListener, record: Option<Destination>) -> daemon::Options {
     daemon::Options {
-        watch: watch::Options {
-            namespaces: Vec::new(),
-            selector: None,
-            secret_namespaces: [].into(),
-            observe_only: false,
-        },
+        watch: watch::Options::default(),
         seat: Seat {
             namespace: "default".to_owned(),
             name: "penstock".to_owned(),

@@ -35,6 +35,8 @@ use stores::{House, Keeper, Kept, Shelf, keep};
 pub struct Options {
     /// Namespaces; empty means all.
     pub namespaces: Vec<String>,
+    /// Ask for nothing that lies in no namespace: `ClusterConnection`s are then unknown.
+    pub is_namespaced: bool,
     /// Label selector for pipelines; `None` means all.
     pub selector: Option<String>,
     /// Read every stage as `mode: Observe`: decide and report, write to no workload.
@@ -187,6 +189,7 @@ impl Watch {
     /// Starts the watches of one store.
     fn keep<K: Kept>(&self, resource: &ApiResource, reach: Reach, keeper: &Keeper<K>) {
         let apis = match reach {
+            Reach::Cluster if self.options.is_namespaced => Vec::new(),
             Reach::Cluster => vec![Api::all_with(self.client.clone(), resource)],
             Reach::Namespaces => self.scope.apis::<K>(&self.client, resource),
         };

@@ -45,6 +45,9 @@ mod aloud;
 /// The simulator's HPA is the real one.
 mod hpa;
 
+/// The chart, and what is made of it.
+mod chart;
+
 // The scenarios, by subject.
 mod first;
 mod scaling;

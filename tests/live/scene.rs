@@ -78,6 +78,16 @@ impl Scene {
         Self::start(cluster, cluster.kubeconfig(), namespace, arguments).await
     }
 
+    /// In a namespace that is there, with a daemon that runs already.
+    pub(crate) async fn with(
+        cluster: &Cluster,
+        namespace: String,
+        daemon: Penstock,
+    ) -> Result<Self> {
+        let record = Mutex::new(Record { log: cluster.requests()?, scales: Vec::new() });
+        Ok(Self { client: cluster.client().await?, namespace, daemon, record })
+    }
+
     async fn start(
         cluster: &Cluster,
         kubeconfig: &Path,
@@ -85,10 +95,9 @@ impl Scene {
         more: &[&str],
     ) -> Result<Self> {
         install(cluster).await?;
-        let record = Mutex::new(Record { log: cluster.requests()?, scales: Vec::new() });
         let only_here = ["--namespace", &namespace, "--lease-namespace", &namespace];
         let daemon = Penstock::run(kubeconfig, &[&only_here[..], more].concat()).await?;
-        Ok(Self { client: cluster.client().await?, namespace, daemon, record })
+        Self::with(cluster, namespace, daemon).await
     }
 
     /// Makes an object in this namespace.

@@ -1,0 +1,164 @@
+//! The chart as text: each values file renders what is kept in a snapshot, the suites beside the chart pass, and the rights by default are few.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::{documents, file, helm, path, template, values_files};
+use crate::rig::{Program, tool};
+
+#[tokio::test]
+async fn the_suites_of_the_chart_pass_and_lint_finds_nothing() -> Result<()> {
+    let suites = Program::new(tool("helm/helm-unittest")?).arg("charts/penstock");
+    let told = suites.in_folder(path("")).run().await?;
+    ensure!(told.contains("0 failed") || told.contains(" passed, "), "{told}");
+    for (name, values) in values_files()? {
+        let told = helm()?.args(["lint", "--strict", "charts/penstock", "-f", &values]).run().await;
+        told.with_context(|| name)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_values_file_renders_what_is_kept() -> Result<()> {
+    for (name, values) in values_files()? {
+        let text = template(&["-f", &values, "--set", "crds.install=false"]).await?;
+        // The policy is long, and the same in most.
+        let is_kept = |part: &&str| {
+            ["default", "operators"].contains(&name.as_str())
+                || !part.contains("\nkind: ValidatingAdmissionPolicy\n")
+        };
+        let parts: Vec<_> = text.split("---\n").filter(is_kept).collect();
+        insta::assert_snapshot!(name.as_str(), parts.join("---\n"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_the_schema_does_not_know_is_taken() -> Result<()> {
+    for (set, why) in [
+        ("replicas=3", "additional properties 'replicas' not allowed"),
+        ("image.tagg=1", "additional properties 'tagg' not allowed"),
+        ("crds.install=perhaps", "got string, want boolean"),
+        ("scaleTargets[0].apiGroup=apps,scaleTargets[0].resource=*", "does not match pattern"),
+        ("logging.format=xml", "value must be one of"),
+        ("networkPolicy.egress.apiServerPorts[0]=0", "minimum: got 0"),
+    ] {
+        let refused = template(&["--set", set]).await;
+        let Err(error) = refused else { anyhow::bail!("--set {set} is taken") };
+        ensure!(format!("{error:#}").contains(why), "--set {set}: {error:#}");
+    }
+    Ok(())
+}
+
+/// What rules allow: (group, resource, verb).
+pub(super) fn triples(rules: &[Value]) -> Vec<(String, String, String)> {
+    let words = |rule: &Value, field: &str| -> Vec<String> {
+        let list = rule[field].as_array().cloned().unwrap_or_default();
+        list.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    };
+    let mut found = Vec::new();
+    for rule in rules {
+        for group in words(rule, "apiGroups") {
+            for resource in words(rule, "resources") {
+                for verb in words(rule, "verbs") {
+                    found.push((group.clone(), resource.clone(), verb));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// All rules of the roles in a rendering.
+pub(super) fn rules(rendered: &[Value]) -> Vec<Value> {
+    let roles = rendered
+        .iter()
+        .filter(|object| object["kind"].as_str().is_some_and(|kind| kind.ends_with("Role")));
+    roles.flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default()).collect()
+}
+
+fn writes(triples: &[(String, String, String)]) -> usize {
+    triples.iter().filter(|(_, _, verb)| !["get", "list", "watch"].contains(&verb.as_str())).count()
+}
+
+#[tokio::test]
+async fn the_rights_by_default_are_few_and_the_readme_counts_them() -> Result<()> {
+    let rendered = documents(&template(&[]).await?)?;
+    let all = triples(&rules(&rendered));
+    ensure!(all.len() <= 42, "{} rights: {all:?}", all.len());
+    ensure!(writes(&all) <= 13, "{} writes: {all:?}", writes(&all));
+    let told = format!(
+        "{} rights (pairs of resource and verb, none of them a wildcard), {} of which write",
+        all.len(),
+        writes(&all)
+    );
+    ensure!(file("charts/penstock/README.md")?.contains(&told), "the README does not say: {told}");
+    for secret in ["secrets", "configmaps"] {
+        ensure!(
+            all.iter().all(|(_, resource, _)| resource != secret),
+            "it may do something to {secret}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_values_file_gives_a_wildcard() -> Result<()> {
+    for (name, values) in values_files()? {
+        let rendered = documents(&template(&["-f", &values]).await?)?;
+        for (group, resource, verb) in triples(&rules(&rendered)) {
+            ensure!(
+                ![&group, &resource, &verb].contains(&&"*".to_owned()),
+                "{name}: {group} {resource} {verb}"
+            );
+            ensure!(resource != "secrets" || verb == "get", "{name}: {verb} on secrets");
+        }
+        let namespaced = rendered.iter().filter(|object| object["kind"] == "ClusterRole").count();
+        ensure!(name != "namespaced" || namespaced == 0, "a ClusterRole in namespaced mode");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_feature_adds_to_the_rights_is_only_what_it_needs() -> Result<()> {
+    let plain = triples(&rules(&documents(&template(&[]).await?)?));
+    for (sets, added) in [
+        (
+            "jobs.enabled=true",
+            vec![
+                ("batch", "cronjobs", "get"),
+                ("batch", "cronjobs", "list"),
+                ("batch", "cronjobs", "watch"),
+                ("batch", "jobs", "list"),
+                ("batch", "jobs", "watch"),
+                ("batch", "jobs", "create"),
+                ("batch", "jobs", "delete"),
+            ],
+        ),
+        ("secrets.shop={login}", vec![("", "secrets", "get")]),
+        ("strimzi.shop={events}", vec![("kafka.strimzi.io", "kafkas", "get")]),
+        (
+            "levers[0].apiGroup=ray.io,levers[0].resource=rayclusters",
+            vec![
+                ("ray.io", "rayclusters", "get"),
+                ("ray.io", "rayclusters", "list"),
+                ("ray.io", "rayclusters", "watch"),
+                ("ray.io", "rayclusters", "patch"),
+            ],
+        ),
+        (
+            "networkPolicy.enabled=true,lineage.enabled=true,lineage.secretName=t,grpc.tls.secretName=c",
+            vec![],
+        ),
+    ] {
+        let with = triples(&rules(&documents(&template(&["--set", sets]).await?)?));
+        let new: Vec<_> = with
+            .iter()
+            .filter(|triple| !plain.contains(triple))
+            .map(|(a, b, c)| (a.as_str(), b.as_str(), c.as_str()))
+            .collect();
+        ensure!(new == added, "--set {sets} adds {new:?}");
+        ensure!(with.len() == plain.len() + added.len(), "--set {sets} takes something away");
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! The daemon with exactly the rights of the chart: its own account's token, the arguments of the rendered Deployment, a real loop from Kafka's
+//! lag to the replicas and back. Whatever it asks is allowed: neither the API server's record nor its own log knows a refusal.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::rendered::{rules, triples};
+use super::{documents, helm_on, path, restricted, template};
+use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, Request, fresh_folder, shared};
+use crate::scaling::there_and_back;
+use crate::scene::{SOON, Scene};
+
+const ACCOUNT: &str = "system:serviceaccount:penstock:penstock";
+
+#[tokio::test]
+async fn the_loop_runs_on_the_rights_of_the_chart() -> Result<()> {
+    let cluster = &cluster().await?;
+    let namespaced: &[&str] =
+        &["--set", "namespaces={shop},rbac.namespaced=true,secrets.shop={login}"];
+    // No ClusterRole at all: nothing outside of shop, and the Lease.
+    let (used, allowed) = run(cluster, namespaced, "shop").await?;
+    ensure!(
+        used.iter()
+            .all(|(_, resource, _)| resource != "namespaces" && resource != "clusterconnections"),
+        "{used:?}"
+    );
+    nothing_in_vain(&used, &allowed)?;
+    // The chart as it comes, and one Secret.
+    let (used, allowed) = run(cluster, &["--set", "secrets.mill={login}"], "mill").await?;
+    nothing_in_vain(&used, &allowed)?;
+    Ok(())
+}
+
+type Triples = BTreeSet<(String, String, String)>;
+
+/// A cluster where the account must be what RBAC says.
+async fn cluster() -> Result<Cluster> {
+    let options = ClusterOptions { nodes: 2, audit: true, ..ClusterOptions::default() };
+    let cluster = Cluster::start(Kubernetes::V1_36, options).await?;
+    for name in ["penstock", "shop", "mill"] {
+        restricted(&cluster, name).await?;
+    }
+    Ok(cluster)
+}
+
+/// Installs the chart, plays the daemon in the place of its pods, and gives what it asked for and what it might ask for.
+async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Triples, Triples)> {
+    let chart = path("charts/penstock").display().to_string();
+    let install =
+        ["upgrade", "--install", "penstock", &chart, "-n", "penstock", "--wait", "--timeout=3m"];
+    helm_on(cluster, &[&install[..], sets].concat()).await?;
+    let rendered = documents(&template(sets).await?)?;
+    let mut log = cluster.requests()?;
+    let arguments = arguments(&rendered)?;
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let daemon = Penstock::run(&kubeconfig(cluster).await?, &arguments).await?;
+    let scene = Scene::with(cluster, namespace.to_owned(), daemon).await?;
+
+    // A login that is read, though this broker wants none: a Connection of its own that leads nowhere.
+    let login = json!({"username": "u", "password": "p"});
+    scene
+        .create(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"}, "stringData": login}))
+        .await?;
+    let key = |key: &str| json!({"name": "login", "key": key});
+    let login = json!({"mechanism": "PLAIN", "usernameSecretRef": key("username"), "passwordSecretRef": key("password")});
+    scene
+        .create(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "Connection", "metadata": {"name": "nowhere"},
+            "spec": {"kafka": {"bootstrapServers": "127.0.0.1:1", "sasl": login}},
+        }))
+        .await?;
+    for (kind, name) in [("Deployment", "worker"), ("StatefulSet", "keeper")] {
+        scene.create(workload(kind, name)).await?;
+    }
+    let broker = shared::broker().await?;
+    scene
+        .pipeline_unread("lost", json!({
+            "target": {"kind": "StatefulSet", "name": "keeper"}, "replicas": {"max": 3},
+            "sources": [{"name": "q", "kafka": {"connectionRef": {"name": "nowhere"}, "topics": ["t"], "group": "g"}}],
+        }))
+        .await?;
+    there_and_back(&scene, broker, json!({"name": "worker"})).await?;
+    scene.until_condition("worker", ("Ready", "True", ""), SOON).await?;
+    let events =
+        cluster.kubectl(&["-n", namespace, "get", "events.events.k8s.io", "-o", "json"]).await?;
+    let events: Value = serde_json::from_str(&events)?;
+    let told = events["items"].as_array().context("no list of events")?;
+    ensure!(
+        told.iter().any(|event| event["regarding"]["kind"] == "ScaledPipeline"),
+        "no event on a pipeline"
+    );
+    let lease = cluster
+        .kubectl(&[
+            "-n",
+            "penstock",
+            "get",
+            "lease",
+            "penstock",
+            "-o",
+            "jsonpath={.spec.holderIdentity}",
+        ])
+        .await?;
+    ensure!(!lease.is_empty(), "nobody holds the lease");
+
+    let said = scene.daemon.process().log()?;
+    ensure!(!said.to_lowercase().contains("forbidden") && !said.contains("403"), "{said}");
+    let end = scene.daemon.stop().await?;
+    ensure!(end.success(), "{end}");
+    // The next one has to make its own.
+    cluster.kubectl(&["-n", "penstock", "delete", "lease", "penstock"]).await?;
+    let mut used = Triples::new();
+    for request in log.take()?.into_iter().filter(|request| request.user == ACCOUNT) {
+        ensure!(request.code != 403 && request.code != 401, "{request:?}");
+        if let Some(triple) = triple(&request) {
+            used.insert(triple);
+        }
+    }
+    for name in ["worker", "lost"] {
+        scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", name).await?;
+    }
+    for (kind, name) in [("Deployment", "worker"), ("StatefulSet", "keeper")] {
+        scene.delete("apps/v1", kind, name).await?;
+    }
+    Ok((used, triples(&rules(&rendered)).into_iter().collect()))
+}
+
+/// What a request took: group, resource with subresource, verb. `None` for paths, which are everyone's.
+fn triple(request: &Request) -> Option<(String, String, String)> {
+    let (resource, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
+    if resource.is_empty() {
+        return None;
+    }
+    let whole = if request.subresource.is_empty() {
+        resource.to_owned()
+    } else {
+        format!("{resource}/{}", request.subresource)
+    };
+    Some((group.to_owned(), whole, request.verb.clone()))
+}
+
+/// Each right is used by this loop, but for those on kinds and sources that it has none of.
+fn nothing_in_vain(used: &Triples, allowed: &Triples) -> Result<()> {
+    let elsewhere = |(group, resource, verb): &&(String, String, String)| {
+        resource.starts_with("replicasets")
+            || (resource == "statefulsets/scale" && verb == "patch")
+            || (group == "metrics.k8s.io")
+            || (group == "events.k8s.io" && verb == "patch")
+    };
+    let vain: Vec<_> = allowed.difference(used).filter(|triple| !elsewhere(triple)).collect();
+    ensure!(vain.is_empty(), "allowed and never used: {vain:?}");
+    let strange: Vec<_> = used.difference(allowed).collect();
+    ensure!(strange.is_empty(), "used and not allowed by the chart: {strange:?}");
+    Ok(())
+}
+
+/// What the daemon of the rendered Deployment is started with, but for where it listens.
+fn arguments(rendered: &[Value]) -> Result<Vec<String>> {
+    let daemon =
+        rendered.iter().find(|object| object["kind"] == "Deployment").context("no Deployment")?;
+    let words = daemon["spec"]["template"]["spec"]["containers"][0]["args"]
+        .as_array()
+        .context("no arguments")?;
+    let words: Vec<_> = words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect();
+    ensure!(words.first().is_some_and(|word| word == "run"), "{words:?}");
+    Ok(words.into_iter().skip(1).filter(|word| !word.starts_with("--listen")).collect())
+}
+
+/// The kubeconfig that the pod's files make: the account's token, and its namespace.
+async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
+    let token = cluster
+        .kubectl(&["-n", "penstock", "create", "token", "penstock", "--duration=1h"])
+        .await?;
+    let admin: Value = serde_json::from_str(&std::fs::read_to_string(cluster.kubeconfig())?)?;
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "pod", "clusters": admin["clusters"],
+        "users": [{"name": "pod", "user": {"token": token.trim()}}],
+        "contexts": [{"name": "pod", "context": {"cluster": admin["clusters"][0]["name"], "user": "pod", "namespace": "penstock"}}],
+    });
+    let file = fresh_folder("token")?.join("kubeconfig");
+    std::fs::write(&file, config.to_string())?;
+    Ok(file)
+}
+
+/// A workload without replicas whose pods a restricted namespace takes.
+fn workload(kind: &str, name: &str) -> Value {
+    let mut object = json!({
+        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
+        "spec": {
+            "replicas": 0, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [{"name": "worker", "image": "none", "securityContext": {
+                    "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                }}],
+            }},
+        },
+    });
+    if kind == "StatefulSet" {
+        object["spec"]["podManagementPolicy"] = json!("Parallel");
+    }
+    object
+}
