@@ -47,7 +47,8 @@ crds:
 	cargo run --quiet -- crds --dir deploy/crds
 	cargo run --quiet -- crds --dir charts/penstock/definitions
 
-# The README of the chart, from its values.
+# What is written from the chart: its README, and what deploy has of it.
 chart: crds
 	tests/live/tools/build helm
 	target/tools/helm/helm-docs -c charts -l error
+	deploy/render

@@ -1,6 +1,7 @@
 //! The chart, and what is made of it: rendered and held to its files, installed by the real Helm, run with the rights it gives, asked who may
 //! point it at what. Each subject has a file beside this one; here is what they share.
 
+mod deploy;
 mod kept;
 mod lifecycle;
 mod people;
