@@ -25,15 +25,17 @@ async fn pipelines_outlive_upgrades_uninstall_and_install() -> Result<()> {
 
     // As the last chart was installed: definitions by hand, then the chart, and a pipeline.
     cluster.install().await?;
-    helm(&["install", "penstock", &old]).await?;
+    helm(&["install", "penstock", &old, "--set", "secrets.shop={login}"]).await?;
     cluster.apply("shop", PIPELINE).await?;
     let uid = uid(&cluster).await?;
 
     // Whose definitions they are must be said once.
-    let refused = helm(&["upgrade", "penstock", &new]).await;
+    let refused = helm(&["upgrade", "penstock", &new, "--reset-then-reuse-values"]).await;
     let refused = refused.err().context("definitions of someone else are taken unasked")?;
     ensure!(format!("{refused:#}").contains("ownership metadata"), "{refused:#}");
-    let notes = helm(&["upgrade", "penstock", &new, "--take-ownership"]).await?;
+    let upgrade = ["upgrade", "penstock", &new, "--take-ownership", "--reset-then-reuse-values"];
+    let notes = helm(&upgrade).await?;
+    get(&cluster, &["-n", "shop", "role", "penstock-secrets"]).await.context("a value is lost")?;
     ensure!(notes.contains("Is it up?") && notes.contains("penstock explain"), "{notes}");
     ready(&cluster, 2).await?;
     let definition = get(&cluster, &["crd", "scaledpipelines.penstock.dev"]).await?;

@@ -182,7 +182,10 @@ async fn lanes_jobs_and_custom_kinds_are_asked_alike() -> Result<()> {
         ("v1", "ConfigMap", "", "configmaps"),
         ("v1", "Namespace", "", "namespaces"),
     ] {
-        let stage = target(version, kind, "one");
+        let mut stage = target(version, kind, "one");
+        if kind == "ConfigMap" {
+            stage["target"]["part"] = json!("limit");
+        }
         let scaler = user(
             cluster,
             &format!("scaler-{plural}"),

@@ -2,14 +2,16 @@
 //! lag to the replicas and back. Whatever it asks is allowed: neither the API server's record nor its own log knows a refusal.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::rendered::{rules, triples};
 use super::{documents, helm_on, path, restricted, template};
-use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, Request, fresh_folder, shared};
+use crate::rig::{
+    Cluster, ClusterOptions, Kubernetes, Penstock, Program, Request, fresh_folder, shared,
+};
 use crate::scaling::there_and_back;
 use crate::scene::{SOON, Scene};
 
@@ -56,7 +58,8 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
     let mut log = cluster.requests()?;
     let arguments = arguments(&rendered)?;
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let daemon = Penstock::run(&kubeconfig(cluster).await?, &arguments).await?;
+    let kubeconfig = kubeconfig(cluster).await?;
+    let daemon = Penstock::run(&kubeconfig, &arguments).await?;
     let scene = Scene::with(cluster, namespace.to_owned(), daemon).await?;
 
     // A login that is read, though this broker wants none: a Connection of its own that leads nowhere.
@@ -118,6 +121,7 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
             used.insert(triple);
         }
     }
+    helm_test(&rendered, &kubeconfig).await?;
     for name in ["worker", "lost"] {
         scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", name).await?;
     }
@@ -125,6 +129,18 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
         scene.delete("apps/v1", kind, name).await?;
     }
     Ok((used, triples(&rules(&rendered)).into_iter().collect()))
+}
+
+/// What the pod of `helm test` runs, as its account: it reads the pipelines.
+async fn helm_test(rendered: &[Value], kubeconfig: &Path) -> Result<()> {
+    let is_test = |object: &&Value| object["metadata"]["annotations"]["helm.sh/hook"] == "test";
+    let pod = rendered.iter().find(is_test).context("no helm test")?;
+    let words = pod["spec"]["containers"][0]["args"].as_array().context("no arguments")?;
+    let words = words.iter().filter_map(|word| word.as_str().map(str::to_owned));
+    let top = Program::new(env!("CARGO_BIN_EXE_penstock")).args(words);
+    let said = top.arg("--kubeconfig").arg(kubeconfig.display().to_string()).run().await?;
+    ensure!(said.contains("worker") && said.contains("lost"), "{said}");
+    Ok(())
 }
 
 /// What a request took: group, resource with subresource, verb. `None` for paths, which are everyone's.
