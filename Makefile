@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live bench quality truth story crds chart
+.PHONY: demo test check tools live bench quality truth story crds chart boards
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -52,3 +52,7 @@ chart: crds
 	tests/live/tools/build helm
 	target/tools/helm/helm-docs -c charts -l error
 	deploy/render
+
+# The Grafana boards in the chart and docs/metrics.md, from the table of metrics.
+boards:
+	PENSTOCK_REFRESH=1 cargo test --quiet --locked --test house -- boards::the

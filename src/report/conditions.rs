@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::Picture;
 use super::readiness::{self, Standoff};
+use super::status::Stand;
 use crate::decide::{FallbackPolicy, Reason, Signals, Stage, Verdict};
 
 /// A pipeline counts as quiet once nothing has waited or arrived for this long.
@@ -83,6 +84,11 @@ pub(super) struct Claim {
 }
 
 impl Claim {
+    /// What it says, without its message.
+    pub(super) fn stand(&self) -> Stand {
+        Stand { kind: self.kind, truth: self.truth, reason: self.reason.clone() }
+    }
+
     /// True, and yet someone should mend something before it is no more.
     pub(super) fn warns(&self) -> bool {
         self.truth == Truth::True && self.reason == CREDENTIALS_REFUSED

@@ -24,8 +24,7 @@ mod status;
 mod tale;
 mod oddities;
 mod events;
-mod metrics;
-mod exposition;
+pub mod metrics;
 mod requests;
 mod record;
 mod journal;
@@ -184,10 +183,11 @@ impl Teller {
                         metrics.take_turn(&tick);
                         for picture in standing::pictures(*tick) {
                             let picture = Arc::new(picture);
-                            let changes = status.take(&picture);
+                            let status::Taken { changes, conditions } = status.take(&picture);
                             events.take(&picture, &changes, oddities.take(&picture));
                             journal::write(&picture, &changes);
-                            metrics.take(&picture, standing.of(&picture.glance.id).as_deref());
+                            let before = standing.of(&picture.glance.id);
+                            metrics.take(&picture, before.as_deref(), conditions);
                             standing.put(picture);
                         }
                     }

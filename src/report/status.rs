@@ -1,6 +1,7 @@
 //! The status teller: writes a pipeline's status when `gist` finds it worth it, at most 10 a second in all, and never over
 //! something it has not seen. Turns put the latest wish for each pipeline on the desk; one task takes them off.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -123,14 +124,32 @@ pub(super) struct Change {
     pub(super) claim: Claim,
 }
 
+/// A condition as it stands after a turn: what metrics show of it.
+#[derive(Debug, Clone)]
+pub(super) struct Stand {
+    /// Its type.
+    pub(super) kind: &'static str,
+    pub(super) truth: Truth,
+    pub(super) reason: Cow<'static, str>,
+}
+
+/// What a turn did to the conditions of a pipeline.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// Those that turned over.
+    pub(super) changes: Vec<Change>,
+    /// All of them.
+    pub(super) conditions: Vec<Stand>,
+}
+
 impl Desk {
     pub(super) fn new(client: Client, licence: Licence, clock: Clock) -> Self {
         let (files, bell) = (Mutex::default(), Notify::new());
         Self { inner: Arc::new(Inner { client, licence, clock, files, bell }) }
     }
 
-    /// Takes in a turn of a pipeline. Returns the conditions that turned over.
-    pub(super) fn take(&self, picture: &Arc<Picture>) -> Vec<Change> {
+    /// Takes in a turn of a pipeline. Returns its conditions, and which of them turned over.
+    pub(super) fn take(&self, picture: &Arc<Picture>) -> Taken {
         let glance = &picture.glance;
         let mut files = self.files();
         let file = files.pipelines.entry(glance.id.clone()).or_insert_with(|| File::new(picture));
@@ -142,6 +161,8 @@ impl Desk {
         let written = Gist::of_status(&standing);
         let gist = Gist::of(picture, &claims, &mut file.dwell);
         let changes = file.changes(&claims, &written);
+        let conditions = claims.iter().map(Claim::stand).collect();
+        let taken = Taken { changes, conditions };
         let age = Duration::try_from(picture.at.duration_since(file.since)).unwrap_or_default();
         let last = file.last_write;
         let urgency = if age >= GETTING_READY {
@@ -154,7 +175,7 @@ impl Desk {
         let (due, is_urgent) = match urgency {
             Urgency::None => {
                 file.wish = None;
-                return changes;
+                return taken;
             }
             Urgency::At(due) => (due, false),
             Urgency::Now => (picture.at, true),
@@ -168,7 +189,7 @@ impl Desk {
         if is_news {
             self.inner.bell.notify_one();
         }
-        changes
+        taken
     }
 
     /// Forgets a deleted pipeline.

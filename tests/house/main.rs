@@ -24,6 +24,7 @@ mod observe;
 mod decide;
 mod act;
 mod report;
+mod boards;
 mod replay;
 mod answer;
 mod explain;

@@ -1,16 +1,16 @@
 //! How the metrics are printed: the latest pictures and the counts, as families of `prometheus-client`. Called by its registry
-//! at each scrape; what is counted, and when, is for `metrics`.
+//! at each scrape; what is counted, and when, is for `metrics`, and what the families are called for `table`.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-use super::metrics::{Counts, Sheet};
-use super::{Heard, Picture};
+use super::table::{self, Family, Kind, Unit};
+use super::{Counts, Heard, Picture, Sheet};
 use crate::decide::{Observation, PipelineId, Reason, Verdict};
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -19,32 +19,49 @@ fn stage_labels<'a>(pipeline: &'a PipelineId, stage: &'a str) -> Labels<'a> {
     vec![("namespace", &pipeline.namespace), ("pipeline", &pipeline.name), ("stage", stage)]
 }
 
+static MESSAGES: LazyLock<prometheus_client::registry::Unit> =
+    LazyLock::new(|| prometheus_client::registry::Unit::Other("messages".to_owned()));
+
+/// Begins a family: its head, after which its series follow.
+fn begin<'a>(
+    to: &'a mut DescriptorEncoder<'_>,
+    family: &Family,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    let kind = match family.kind {
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Counter => MetricType::Counter,
+        Kind::Histogram => MetricType::Histogram,
+        Kind::Info => MetricType::Info,
+    };
+    let unit = family.unit.map(|unit| match unit {
+        Unit::Seconds => &prometheus_client::registry::Unit::Seconds,
+        Unit::Messages => &*MESSAGES,
+    });
+    to.encode_descriptor(family.stem(), family.help, unit, kind)
+}
+
 /// A gauge of each stage, where its picture has one.
-type Gauge = (&'static str, &'static str, fn(&Verdict) -> Option<f64>);
+type Gauge = (Family, fn(&Verdict) -> Option<f64>);
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-const STAGE_GAUGES: [Gauge; 7] = [
-    ("stage_lag_messages", "Items waiting.", |v| v.signals.lag.map(|lag| lag as f64)),
-    ("stage_delay_seconds", "Age of the oldest item waiting.", |v| v.signals.delay),
-    ("stage_objective_seconds", "Age that it may reach.", |v| v.signals.objective),
-    ("stage_arrival_rate", "Items a second that arrive.", |v| v.signals.arrival_rate),
-    (
-        "stage_forecast_rate",
-        "Items a second that are forecast for when new pods are at work.",
-        |v| v.signals.forecast_rate,
-    ),
-    ("stage_service_rate", "Items a second that one replica gets through.", |v| {
-        v.signals.rate_per_replica
-    }),
-    ("stage_resolution_seconds", "Finest delay that can be seen.", |v| v.signals.resolution),
+const STAGE_GAUGES: [Gauge; 9] = [
+    (table::STAGE_LAG, |v| v.signals.lag.map(|lag| lag as f64)),
+    (table::STAGE_DELAY, |v| v.signals.delay),
+    (table::STAGE_OBJECTIVE, |v| v.signals.objective),
+    (table::STAGE_RESOLUTION, |v| v.signals.resolution),
+    (table::STAGE_ARRIVAL_RATE, |v| v.signals.arrival_rate),
+    (table::STAGE_FORECAST_RATE, |v| v.signals.forecast_rate),
+    (table::STAGE_SERVICE_RATE, |v| v.signals.rate_per_replica),
+    (table::STAGE_STARTUP, |v| v.signals.startup),
+    (table::STAGE_REBALANCE, |v| v.signals.rebalance),
 ];
 
 impl Collector for Sheet {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
         let pictures = self.standing.all();
         encode_replicas(&mut to, &pictures)?;
-        for (name, help, value) in STAGE_GAUGES {
-            let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (family, value) in STAGE_GAUGES {
+            let mut family = begin(&mut to, &family)?;
             for picture in &pictures {
                 for verdict in &picture.verdicts {
                     if let Some(value) = value(verdict).filter(|value| value.is_finite()) {
@@ -54,15 +71,17 @@ impl Collector for Sheet {
                 }
             }
         }
+        let leads = *self.leads.borrow();
+        encode_reasons(&mut to, &pictures, leads)?;
         encode_anomalies(&mut to, &pictures)?;
         encode_sources(&mut to, &pictures)?;
         let counts = self.counts();
+        encode_conditions(&mut to, &counts, leads)?;
         encode_stage_counts(&mut to, &counts)?;
         encode_polls(&mut to, &pictures)?;
-        encode_process(&mut to, &counts, *self.leads.borrow())?;
+        encode_process(&mut to, &counts, leads)?;
         drop(counts);
-        let help = "Requests to the API server; code is error when no answer came.";
-        let mut family = to.encode_descriptor("api_requests", help, None, MetricType::Counter)?;
+        let mut family = begin(&mut to, &table::API_REQUESTS)?;
         for ((verb, resource, code), count) in self.requests.counts() {
             let labels: Labels<'_> = vec![("verb", verb), ("resource", &resource), ("code", &code)];
             encode_count(&mut family, &labels, count)?;
@@ -76,8 +95,7 @@ fn encode_count(family: &mut MetricEncoder<'_>, labels: &Labels<'_>, count: u64)
 }
 
 fn encode_replicas(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
-    let help = "Replicas: there are, are ready, should be, may be.";
-    let mut family = to.encode_descriptor("stage_replicas", help, None, MetricType::Gauge)?;
+    let mut family = begin(to, &table::STAGE_REPLICAS)?;
     for picture in pictures {
         let Some(situation) = &picture.situation else { continue };
         for (index, stage) in situation.pipeline.stages.iter().enumerate() {
@@ -100,9 +118,44 @@ fn encode_replicas(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) ->
     Ok(())
 }
 
+/// What binds each stage, told by the leader alone: another may see it otherwise, and nothing comes of that.
+fn encode_reasons(
+    to: &mut DescriptorEncoder<'_>,
+    pictures: &[Arc<Picture>],
+    leads: bool,
+) -> fmt::Result {
+    let mut family = begin(to, &table::STAGE_REASON)?;
+    let verdicts = pictures.iter().flat_map(|picture| &picture.verdicts);
+    for verdict in verdicts.filter(|_| leads) {
+        let Some(reason) = verdict.reason() else { continue };
+        let mut labels = stage_labels(&verdict.stage.pipeline, &verdict.stage.name);
+        labels.push(("reason", reason.code()));
+        family.encode_family(&labels)?.encode_gauge(&1.0)?;
+    }
+    Ok(())
+}
+
+/// What stands in the statuses, told by the leader alone: it writes them.
+fn encode_conditions(to: &mut DescriptorEncoder<'_>, counts: &Counts, leads: bool) -> fmt::Result {
+    let mut family = begin(to, &table::PIPELINE_CONDITION)?;
+    for (pipeline, conditions) in counts.conditions.iter().filter(|_| leads) {
+        // Those of kstatus say again what Ready says.
+        for stand in conditions.iter().filter(|it| !matches!(it.kind, "Reconciling" | "Stalled")) {
+            let labels: Labels<'_> = vec![
+                ("namespace", &pipeline.namespace),
+                ("pipeline", &pipeline.name),
+                ("type", stand.kind),
+                ("status", stand.truth.word()),
+                ("reason", &stand.reason),
+            ];
+            family.encode_family(&labels)?.encode_gauge(&1.0)?;
+        }
+    }
+    Ok(())
+}
+
 fn encode_anomalies(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
-    let help = "1 while something is odd about a stage, by its code.";
-    let mut family = to.encode_descriptor("stage_anomaly", help, None, MetricType::Gauge)?;
+    let mut family = begin(to, &table::STAGE_ANOMALY)?;
     for verdict in pictures.iter().flat_map(|picture| &picture.verdicts) {
         let codes: BTreeSet<_> = verdict.anomalies.iter().map(Reason::code).collect();
         for code in codes {
@@ -115,12 +168,10 @@ fn encode_anomalies(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -
 }
 
 fn encode_sources(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
-    let help = "1 when the latest reading is complete and young.";
-    encode_source(to, pictures, ("source_up", help), |heard| {
+    encode_source(to, pictures, &table::SOURCE_UP, |heard| {
         heard.observation.as_ref().map(Observation::is_fresh)
     })?;
-    let help = "1 when the newest credentials are refused while the former ones still work.";
-    encode_source(to, pictures, ("source_credentials_refused", help), |heard| {
+    encode_source(to, pictures, &table::SOURCE_CREDENTIALS_REFUSED, |heard| {
         heard.observation.as_ref().map(|_| heard.refusal.is_some())
     })
 }
@@ -128,10 +179,10 @@ fn encode_sources(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> 
 fn encode_source(
     to: &mut DescriptorEncoder<'_>,
     pictures: &[Arc<Picture>],
-    (name, help): (&str, &str),
+    family: &Family,
     is_so: fn(&Heard) -> Option<bool>,
 ) -> fmt::Result {
-    let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let mut family = begin(to, family)?;
     for (labels, heard) in pictures.iter().flat_map(|picture| each_source(picture)) {
         let Some(is_so) = is_so(heard) else { continue };
         family.encode_family(&labels)?.encode_gauge(&f64::from(u8::from(is_so)))?;
@@ -156,8 +207,7 @@ fn encode_stage_counts(to: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::
             stages.iter().map(move |stage| (stage_labels(pipeline, &stage.name), stage))
         })
     };
-    let help = "Writes of a replica count that were taken.";
-    let mut family = to.encode_descriptor("scale_moves", help, None, MetricType::Counter)?;
+    let mut family = begin(to, &table::SCALE_MOVES)?;
     for (labels, stage) in stages() {
         for ((direction, reason), count) in stage.moves.iter() {
             let mut labels = labels.clone();
@@ -165,8 +215,7 @@ fn encode_stage_counts(to: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::
             encode_count(&mut family, &labels, count)?;
         }
     }
-    let help = "Times that a stage began to be held back.";
-    let mut family = to.encode_descriptor("holds", help, None, MetricType::Counter)?;
+    let mut family = begin(to, &table::HOLDS)?;
     for (labels, stage) in stages() {
         for (reason, count) in stage.holds.iter() {
             let mut labels = labels.clone();
@@ -178,8 +227,7 @@ fn encode_stage_counts(to: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::
 }
 
 fn encode_polls(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
-    let help = "Times that a source was asked: fresh, partial or failed.";
-    let mut family = to.encode_descriptor("source_polls", help, None, MetricType::Counter)?;
+    let mut family = begin(to, &table::SOURCE_POLLS)?;
     for (labels, heard) in pictures.iter().flat_map(|picture| each_source(picture)) {
         let Some(polls) = heard.polls else { continue };
         let results =
@@ -195,26 +243,19 @@ fn encode_polls(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fm
 
 fn encode_process(to: &mut DescriptorEncoder<'_>, counts: &Counts, leads: bool) -> fmt::Result {
     let version: Labels<'_> = vec![("version", env!("CARGO_PKG_VERSION"))];
-    to.encode_descriptor("build", "What runs.", None, MetricType::Info)?.encode_info(&version)?;
-    to.encode_descriptor("leader", "1 when this replica leads.", None, MetricType::Gauge)?
-        .encode_gauge(&f64::from(u8::from(leads)))?;
-    let help = "How long a turn of the loop took.";
-    let turns = &counts.turns;
-    to.encode_descriptor("turn_duration_seconds", help, None, MetricType::Histogram)?
-        .encode_histogram::<Labels<'_>>(turns.sum, turns.count, &turns.cells(), None)?;
-    let help = "How long a visit to a source took, by each question that it asked.";
-    let visits = &counts.visits;
-    to.encode_descriptor("source_poll_duration_seconds", help, None, MetricType::Histogram)?
-        .encode_histogram::<Labels<'_>>(visits.sum, visits.count, &visits.cells(), None)?;
-    let help = "How long after it was due the latest turn began.";
-    to.encode_descriptor("turn_lateness_seconds", help, None, MetricType::Gauge)?
-        .encode_gauge(&counts.lateness)?;
-    let help = "Decisions that broke a promise of Penstock's own; always 0.";
-    to.encode_descriptor("invariant_violations", help, None, MetricType::Counter)?
+    begin(to, &table::BUILD)?.encode_info(&version)?;
+    begin(to, &table::LEADER)?.encode_gauge(&f64::from(u8::from(leads)))?;
+    for (family, seen) in
+        [(table::TURN_DURATION, &counts.turns), (table::SOURCE_POLL_DURATION, &counts.visits)]
+    {
+        let cells = seen.cells();
+        begin(to, &family)?.encode_histogram::<Labels<'_>>(seen.sum, seen.count, &cells, None)?;
+    }
+    begin(to, &table::TURN_LATENESS)?.encode_gauge(&counts.lateness)?;
+    begin(to, &table::INVARIANT_VIOLATIONS)?
         .encode_counter::<Labels<'_>, u64, f64>(&counts.violations, None)?;
+    let mut family = begin(to, &table::RECORDED_TURNS)?;
     let Some((written, lost)) = counts.recorded else { return Ok(()) };
-    let help = "Turns for the recording: written to disk, or lost.";
-    let mut family = to.encode_descriptor("recorded_turns", help, None, MetricType::Counter)?;
     for (result, count) in [("written", written), ("lost", lost)] {
         encode_count(&mut family, &vec![("result", result)], count)?;
     }

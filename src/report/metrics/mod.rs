@@ -1,5 +1,5 @@
 //! The metrics: what stands in the latest pictures, and counts of what ticks told. A deleted pipeline's series vanish because nothing
-//! of it is kept. The tellers feed them; `answer` prints them as OpenMetrics.
+//! of it is kept. The tellers feed them; `table` names them; `answer` prints them as OpenMetrics.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use super::status::Stand;
 use super::{Heard, Picture, Polls, Requests, Standing, Tick};
 use crate::decide::{Action, Ending, PipelineId, Reason, Verdict};
+
+mod exposition;
+pub mod table;
 
 /// Seconds. Turns take milliseconds, visits to a source up to 3 s.
 const BUCKETS: [f64; 12] =
@@ -23,39 +27,40 @@ pub struct Metrics {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Sheet {
-    pub(super) standing: Standing,
-    pub(super) requests: Requests,
-    pub(super) leads: watch::Receiver<bool>,
+struct Sheet {
+    standing: Standing,
+    requests: Requests,
+    leads: watch::Receiver<bool>,
     counts: Arc<Mutex<Counts>>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+struct Counts {
     /// In the order of names.
-    pub(super) stages: BTreeMap<PipelineId, Vec<StageCounts>>,
-    pub(super) turns: Histogram,
-    pub(super) visits: Histogram,
-    pub(super) lateness: f64,
-    pub(super) violations: u64,
+    stages: BTreeMap<PipelineId, Vec<StageCounts>>,
+    conditions: BTreeMap<PipelineId, Vec<Stand>>,
+    turns: Histogram,
+    visits: Histogram,
+    lateness: f64,
+    violations: u64,
     /// Turns recorded and turns lost; `None` when nothing is recorded.
-    pub(super) recorded: Option<(u64, u64)>,
+    recorded: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
-pub(super) struct StageCounts {
-    pub(super) name: Arc<str>,
+struct StageCounts {
+    name: Arc<str>,
     /// By direction and reason.
-    pub(super) moves: Tally<(&'static str, &'static str)>,
+    moves: Tally<(&'static str, &'static str)>,
     /// By reason.
-    pub(super) holds: Tally<&'static str>,
+    holds: Tally<&'static str>,
     /// The hold that stands now, so that each is counted once.
     holding: Option<&'static str>,
 }
 
 /// How often each of a few things happened, in their order.
 #[derive(Debug)]
-pub(super) struct Tally<K>(Vec<(K, u64)>);
+struct Tally<K>(Vec<(K, u64)>);
 
 impl<K: Copy + Ord> Tally<K> {
     fn count(&mut self, key: K) {
@@ -65,15 +70,15 @@ impl<K: Copy + Ord> Tally<K> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (K, u64)> {
+    fn iter(&self) -> impl Iterator<Item = (K, u64)> {
         self.0.iter().copied()
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Histogram {
-    pub(super) sum: f64,
-    pub(super) count: u64,
+struct Histogram {
+    sum: f64,
+    count: u64,
     buckets: [u64; BUCKETS.len()],
 }
 
@@ -98,7 +103,7 @@ impl Histogram {
     }
 
     /// Bounds and counts, each bucket by itself; the last has no bound.
-    pub(super) fn cells(&self) -> Vec<(f64, u64)> {
+    fn cells(&self) -> Vec<(f64, u64)> {
         let inside: u64 = self.buckets.iter().sum();
         let bounded = BUCKETS.iter().copied().zip(self.buckets);
         bounded.chain([(f64::INFINITY, self.count - inside)]).collect()
@@ -112,7 +117,7 @@ impl Metrics {
         leads: watch::Receiver<bool>,
     ) -> Self {
         let sheet = Sheet { standing, requests, leads, counts: Arc::default() };
-        let mut registry = Registry::with_prefix("penstock");
+        let mut registry = Registry::with_prefix(table::PREFIX);
         registry.register_collector(Box::new(sheet.clone()));
         Self { sheet, registry: Arc::new(registry) }
     }
@@ -141,9 +146,10 @@ impl Metrics {
         counts.recorded = Some((before + written, lost_before + lost));
     }
 
-    /// Takes in a turn of a pipeline; `before` is the one before it.
-    pub(super) fn take(&self, picture: &Picture, before: Option<&Picture>) {
+    /// Takes in a turn of a pipeline and the conditions that stand after it; `before` is the turn before.
+    pub(super) fn take(&self, picture: &Picture, before: Option<&Picture>, conditions: Vec<Stand>) {
         let mut counts = self.sheet.counts();
+        counts.conditions.insert(picture.glance.id.clone(), conditions);
         for heard in &picture.heard {
             counts.visits.take_news(heard, before);
         }
@@ -151,7 +157,8 @@ impl Metrics {
         let meant = picture.situation.as_ref().map(|situation| &situation.pipeline.stages);
         stages.retain(|stage| meant.is_some_and(|all| all.iter().any(|s| s.name == stage.name)));
         for verdict in &picture.verdicts {
-            counts_of(stages, &verdict.stage.name).take_hold(verdict);
+            // One who does not lead holds nothing back; it is counted once, by the one who would have moved.
+            counts_of(stages, &verdict.stage.name).take_hold(verdict, picture.may_act);
         }
         let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
         for (_, outcome) in outcomes {
@@ -165,7 +172,9 @@ impl Metrics {
     }
 
     pub(super) fn forget(&self, pipeline: &PipelineId) {
-        self.sheet.counts().stages.remove(pipeline);
+        let mut counts = self.sheet.counts();
+        counts.stages.remove(pipeline);
+        counts.conditions.remove(pipeline);
     }
 }
 
@@ -180,8 +189,9 @@ fn counts_of<'a>(stages: &'a mut Vec<StageCounts>, name: &Arc<str>) -> &'a mut S
 }
 
 impl StageCounts {
-    fn take_hold(&mut self, verdict: &Verdict) {
-        let holding = verdict.reason().map(Reason::code).filter(|code| is_hold(code));
+    fn take_hold(&mut self, verdict: &Verdict, may_act: bool) {
+        let holding = verdict.reason().map(Reason::code);
+        let holding = holding.filter(|code| may_act && is_hold(code));
         if let Some(code) = holding
             && self.holding != holding
         {
@@ -228,7 +238,7 @@ fn is_hold(code: &str) -> bool {
 }
 
 impl Sheet {
-    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,164 @@
+//! A board as Grafana runs it: its variables are filled in, each query is sent as the panel sends it, and what comes last is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use regex::Regex;
+use serde_json::Value;
+
+use crate::rig::{Prometheus, http};
+
+/// What Grafana makes of a scrape interval of 1 s.
+const RATE_INTERVAL: &str = "20s";
+/// What is shown.
+const RANGE: &str = "10m";
+
+/// A board of the chart.
+pub(super) struct Board {
+    pub(super) name: String,
+    json: Value,
+}
+
+/// What one panel shows: the last value of each series, by its labels.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) board: String,
+    pub(super) panel: String,
+    /// Of each query, in their order.
+    pub(super) queries: Vec<Vec<(BTreeMap<String, String>, f64)>>,
+}
+
+/// The choices in a board's variables.
+pub(super) type Chosen<'a> = BTreeMap<&'static str, &'a str>;
+
+pub(super) fn boards() -> Result<Vec<Board>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/penstock/dashboards");
+    let mut boards = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().context("a file without a name")?.display().to_string();
+        boards.push(Board { name, json: serde_json::from_str(&fs::read_to_string(&path)?)? });
+    }
+    boards.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(boards)
+}
+
+impl Board {
+    /// Shows every panel, with these variables.
+    pub(super) async fn show(&self, server: &Prometheus, chosen: &Chosen<'_>) -> Result<Vec<Shown>> {
+        let mut shown = Vec::new();
+        for panel in list(&self.json["panels"]).filter(|panel| panel["type"] != "row") {
+            let title = text(&panel["title"]);
+            let mut queries = Vec::new();
+            for target in list(&panel["targets"]) {
+                let query = filled(text(&target["expr"]), chosen);
+                let answer = if target["instant"] == true {
+                    ask(server, "query", &[("query", &query)]).await
+                } else {
+                    last_minutes(server, &query).await
+                };
+                let answer = answer.with_context(|| format!("{} {title:?}: {query}", self.name))?;
+                queries.push(last_values(&answer)?);
+            }
+            shown.push(Shown { board: self.name.clone(), panel: title.to_owned(), queries });
+        }
+        Ok(shown)
+    }
+
+    /// The values that a variable offers, while the others are as chosen.
+    pub(super) async fn offers(
+        &self,
+        server: &Prometheus,
+        variable: &str,
+        chosen: &Chosen<'_>,
+    ) -> Result<BTreeSet<String>> {
+        let variables = &self.json["templating"]["list"];
+        let found = list(variables).find(|it| it["name"] == variable);
+        let found = found.with_context(|| format!("{} has no variable {variable}", self.name))?;
+        let query = text(&found["query"]["query"]);
+        if let Some(inner) = query.strip_prefix("label_values(").and_then(|it| it.strip_suffix(')')) {
+            let (series, label) = inner.rsplit_once(", ").context("label_values without a label")?;
+            let answer = ask(server, "series", &[("match[]", &filled(series, chosen))]).await?;
+            return Ok(list(&answer).map(|it| text(&it[label]).to_owned()).collect());
+        }
+        let inner = query.strip_prefix("query_result(").and_then(|it| it.strip_suffix(')'));
+        let inner = filled(inner.context("neither label_values nor query_result")?, chosen);
+        let answer = ask(server, "query", &[("query", &inner)]).await?;
+        let pick = Regex::new(text(&found["regex"]).trim_matches('/'))?;
+        let lines = last_values(&answer)?.into_iter().map(|(labels, value)| {
+            let labels = labels.iter().map(|(name, value)| format!("{name}={value:?}"));
+            format!("{{{}}} {value} 0", labels.collect::<Vec<_>>().join(","))
+        });
+        Ok(lines.filter_map(|line| Some(pick.captures(&line)?[1].to_owned())).collect())
+    }
+}
+
+impl Shown {
+    /// The only value of its only query.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self.queries.as_slice() {
+            [values] if values.len() == 1 => Some(values[0].1),
+            _ => None,
+        }
+    }
+
+    /// The value with this label, of all of its queries.
+    pub(super) fn with(&self, label: &str, is: &str) -> Vec<f64> {
+        let values = self.queries.iter().flatten();
+        let has = |labels: &BTreeMap<String, String>| labels.get(label).is_some_and(|it| it == is);
+        values.filter(|(labels, _)| has(labels)).map(|(_, value)| *value).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queries.iter().all(Vec::is_empty)
+    }
+}
+
+/// The longest names first, so that `$pipeline` does not eat into a longer one.
+fn filled(query: &str, chosen: &Chosen<'_>) -> String {
+    let mut query = query.replace("$__rate_interval", RATE_INTERVAL).replace("$__range", RANGE);
+    for (name, value) in chosen.iter().rev() {
+        query = query.replace(&format!("${name}"), value);
+    }
+    query
+}
+
+async fn last_minutes(server: &Prometheus, query: &str) -> Result<Value> {
+    let now = ask(server, "query", &[("query", "time()")]).await?;
+    let now = now["result"][0].as_f64().context("no time")?;
+    let (start, end) = ((now - 60.0).to_string(), now.to_string());
+    ask(server, "query_range", &[("query", query), ("start", &start), ("end", &end), ("step", "5")]).await
+}
+
+/// The data of an answer of Prometheus' API.
+pub(super) async fn ask(server: &Prometheus, what: &str, pairs: &[(&str, &str)]) -> Result<Value> {
+    let words = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let (code, body) = http::get(server.port(), &format!("/api/v1/{what}?{words}")).await?;
+    ensure!(code == 200, "{what} answers {code}: {body}");
+    let mut body: Value = serde_json::from_str(&body)?;
+    ensure!(body["status"] == "success", "{body}");
+    Ok(body["data"].take())
+}
+
+/// The last value of each series that is a number.
+fn last_values(data: &Value) -> Result<Vec<(BTreeMap<String, String>, f64)>> {
+    let mut found = Vec::new();
+    for series in list(&data["result"]) {
+        let labels = series["metric"].as_object().into_iter().flatten();
+        let labels = labels.map(|(name, value)| (name.clone(), text(value).to_owned())).collect();
+        let points = list(&series["values"]).chain([&series["value"]]);
+        let values = points.filter_map(|point| point[1].as_str()?.parse::<f64>().ok());
+        found.extend(values.filter(|it| it.is_finite()).last().map(|value| (labels, value)));
+    }
+    Ok(found)
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
