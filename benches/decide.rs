@@ -65,6 +65,9 @@ impl Scene {
                 per_replica: None,
                 topics: Vec::new(),
             }],
+            combine: None,
+            schedules: Vec::new(),
+            gates: Vec::new(),
             behaviour: Behaviour::default(),
             fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
         };

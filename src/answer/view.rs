@@ -291,11 +291,7 @@ impl Stage {
             held: verdict.and_then(held),
             reasons: said(verdict.map(|verdict| &verdict.why), meant, signals.partitions),
             anomalies: said(verdict.map(|verdict| &verdict.anomalies), meant, signals.partitions),
-            sources: meant
-                .sources
-                .iter()
-                .map(|source| Sighting::of(source, picture, now))
-                .collect(),
+            sources: meant.heard().map(|source| Sighting::of(source, picture, now)).collect(),
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse};
 use crate::clock::Clock;
 use crate::decide::{
-    Ending, Memory, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Verdict, decide,
+    Ending, Memory, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage, Verdict,
+    decide,
 };
 use crate::observe::{self, Observe};
 use crate::report::{Glance, Polls, Report, Tick};
@@ -193,7 +194,7 @@ impl Daemon {
         let (mut counts, mut refusals) = (BTreeMap::new(), BTreeMap::new());
         let pipelines = seen.sights.iter().filter_map(|sight| sight.pipeline.as_ref());
         let stages = pipelines.flat_map(|pipeline| &pipeline.stages);
-        for source in stages.flat_map(|stage| &stage.sources) {
+        for source in stages.flat_map(Stage::heard) {
             let question = &source.question;
             if let Some(observe::Polls { fresh, partial, failed, took }) =
                 self.observe.polls(question)
@@ -220,12 +221,12 @@ impl Daemon {
                 faults: sight.faults,
             });
             let Some(pipeline) = sight.pipeline else { continue };
-            for source in pipeline.stages.iter().flat_map(|stage| &stage.sources) {
+            for source in pipeline.stages.iter().flat_map(Stage::heard) {
                 if let Some(observation) = self.observe.latest(&source.question) {
                     observations.insert(source.question.clone(), observation);
                 }
             }
-            observations.extend(sight.unanswerable);
+            observations.extend(sight.answered);
             due.push(Situation {
                 outcomes: self.agenda.take_outcomes(&pipeline.id),
                 pipeline,

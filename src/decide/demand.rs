@@ -160,7 +160,12 @@ fn thresholds(evidence: &Evidence<'_>) -> Vec<Bid> {
 }
 
 /// What the objective asks for; `None` without one. While the rate is not known, thresholds speak alone if there are any.
-fn objective(stage: &Stage, load: &Load<'_>, means: &Means, is_alone: bool) -> Option<Bid> {
+pub(super) fn objective(
+    stage: &Stage,
+    load: &Load<'_>,
+    means: &Means,
+    is_alone: bool,
+) -> Option<Bid> {
     let objective = stage.max_delay?.as_secs_f64();
     let Some(rate) = means.known() else {
         return is_alone.then(|| unknown(stage, objective, load, means));

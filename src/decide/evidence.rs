@@ -23,7 +23,7 @@ pub(super) struct Evidence<'a> {
 }
 
 /// One source, and what is known of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Seen<'a> {
     pub(super) source: &'a Source,
     pub(super) trust: Trust,
@@ -119,7 +119,11 @@ impl<'a> Evidence<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn new(source: &'a Source, observation: Option<&'a Observation>, at: Timestamp) -> Self {
+    pub(super) fn new(
+        source: &'a Source,
+        observation: Option<&'a Observation>,
+        at: Timestamp,
+    ) -> Self {
         let mut seen = Self {
             source,
             trust: Trust::Nothing,

@@ -37,6 +37,10 @@ impl Reason {
             Self::Gathering { .. } => {
                 "state objective.maxDelay instead of doneBy to have it done as it comes"
             }
+            Self::Combined { .. } => "change combine.expression, or what the sources it names want",
+            Self::CombineFailed { .. } => {
+                "see that combine.expression gives a number of 0 or more whatever its sources want"
+            }
             Self::OnSlack { .. } => "state objective.prefer: Latency to keep up at all times",
             Self::DownstreamFull { .. } => "raise replicas.max of the stage after it",
             Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
@@ -60,6 +64,9 @@ impl Reason {
             Self::AtMax { wished, .. } => {
                 return said(format!("raise replicas.max to {wished}"));
             }
+            Self::AtScheduledMin { schedule, .. } | Self::AtScheduledMax { schedule, .. } => {
+                return said(format!("change replicas of schedule {schedule}, or when it holds"));
+            }
             Self::HeldByWindow { wished, .. } | Self::HeldSinceStart { wished, .. } => {
                 return said(format!(
                     "wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to {wished} at once"
@@ -73,6 +80,12 @@ impl Reason {
                 return said(format!(
                     "set onSilence: Follow on the stage, and it may go to {wished}"
                 ));
+            }
+            Self::GateHolds { gate, .. } => {
+                return said(format!("mend what gate {gate} looks at, or take the gate out"));
+            }
+            Self::GateUnread { gate, .. } => {
+                return said(format!("mend the source of gate {gate}"));
             }
             Self::AwaitingPods { .. } => "see why the pods do not become Ready",
             Self::Stuck { .. } => {

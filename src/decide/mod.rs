@@ -31,6 +31,11 @@ mod reckon;
 mod partitions;
 mod demand;
 mod batch;
+mod formula;
+mod check;
+mod combine;
+mod schedule;
+mod gate;
 mod idle;
 mod blind;
 mod doubt;
@@ -50,9 +55,13 @@ mod flow;
 use doubt::Doubts;
 use evidence::Evidence;
 use flow::Above;
+use gate::Gates;
 use memory::PipelineMemory;
+use schedule::Bound;
 use stage::{Answer, Turn};
 
+pub use formula::{Formula, Gives, Wrong};
+pub use gate::Gate;
 pub use memory::Memory;
 pub use pipeline::{
     Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Pause, Pipeline,
@@ -62,6 +71,7 @@ pub use plan::{
     Action, Doubted, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, Verdict,
 };
 pub use reason::Reason;
+pub use schedule::{Schedule, Unreadable};
 pub use snapshot::{
     Lost, Missing, Observation, Partition, Queue, Reading, Recalled, Situation, Snapshot, Target,
     Unusable, Value, Workload, Writing,
@@ -124,6 +134,7 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
     let full: Vec<bool> =
         written.iter().map(|stage| stages.get(&stage.name).is_some_and(|it| it.is_full)).collect();
     for (index, stage) in written.iter().enumerate() {
+        let bound = Bound::of(stage, now.at);
         let mut above = Above::default();
         for feed in stage.after.iter().filter_map(|&feed| answers.get(feed)) {
             above.push(feed.passed);
@@ -142,17 +153,20 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
             may_act: now.may_act,
             pipeline: &situation.pipeline,
             index,
-            stage,
+            stage: &bound.stage,
             target,
             outcomes: outcomes.map(|(_, outcome)| outcome).collect(),
             recalled: situation.recalled.get(index).and_then(Option::as_ref),
             evidence: Evidence::gather(stage, &now.observations, now.at),
+            gates: Gates::look(stage, &now.observations, now.at),
             above,
             full_below: below.map(|(stage, _)| &*stage.name),
             doubts: Doubts::default(),
         };
         let mut remembered = stages.take(&stage.name).unwrap_or_default();
-        answers.push(turn.take(&mut remembered));
+        let mut answer = turn.take(&mut remembered);
+        bound.tell(&mut answer, now.at);
+        answers.push(answer);
         fleet::listen(&mut memory.voices, &before, &turn.evidence, &remembered, now.at);
         memory.stages.put(&stage.name, remembered);
     }

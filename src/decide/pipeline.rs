@@ -7,6 +7,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::formula::Formula;
+use super::gate::Gate;
+use super::schedule::Schedule;
+
 /// Which pipeline: its namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PipelineId {
@@ -114,6 +118,15 @@ pub struct Stage {
     pub on_silence: OnSilence,
     /// What is read for it. Empty means there is nothing to size it by, and it is held.
     pub sources: Vec<Source>,
+    /// What makes one number of what the sources want, over their names; `None` for the usual rule, the largest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combine: Option<Formula>,
+    /// Bounds by the calendar.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<Schedule>,
+    /// Conditions under which it is held as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
     /// Hard limits, HPA v2 words; what was not written is `None`.
     pub behaviour: Behaviour,
     /// What to do when nothing is known for long.
@@ -135,6 +148,13 @@ pub struct DoneBy {
     /// Where it is that time.
     #[serde(with = "jiff::fmt::serde::tz::required")]
     pub zone: TimeZone,
+}
+
+impl Stage {
+    /// Everything that is read for it: its sources, then its gates.
+    pub fn heard(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().chain(self.gates.iter().map(|gate| &gate.source))
+    }
 }
 
 /// The workload of a stage.

@@ -31,6 +31,10 @@ pub enum Reason {
     Overdue { lag: u64, by: Timestamp, rate: f64, wished: u32 },
     /// A batch asleep: work gathers until it is worth a start, or the time is up. `work` in seconds of one replica.
     Gathering { replicas: u32, lag: u64, by: Timestamp, begins: Timestamp, work: f64 },
+    /// The owner's expression over what each source wants.
+    Combined { wants: Vec<(String, f64)>, wished: u32 },
+    /// The owner's expression gives no count: what runs is kept.
+    CombineFailed { message: String },
     /// The present count fits.
     Steady { delay: f64, objective: f64 },
     /// Fewer than keep up, for as long as the objective leaves room for what piles up.
@@ -54,6 +58,10 @@ pub enum Reason {
     AtMin { wished: u32, min: u32 },
     /// `max` keeps it down.
     AtMax { wished: u32, max: u32 },
+    /// A schedule's `min` keeps it up until then.
+    AtScheduledMin { wished: u32, min: u32, schedule: String, until: Option<Timestamp> },
+    /// A schedule's `max` keeps it down until then.
+    AtScheduledMax { wished: u32, max: u32, schedule: String, until: Option<Timestamp> },
     /// Kept: it was needed within the down window.
     HeldByWindow { wished: u32, peak: u32, window: Duration },
     /// Kept: what was needed before Penstock started (or the topic was recreated) is not known, so it keeps for one window what
@@ -71,6 +79,10 @@ pub enum Reason {
     HeldBySilence { wished: u32, until: Timestamp },
     /// Kept: a stage after it is late with all the replicas it may have.
     DownstreamFull { wished: u32, stage: String },
+    /// Kept: a gate says so; `since`: it has not been read since then, and what it said last still stands.
+    GateHolds { gate: String, value: f64, hold_when: String, since: Option<Timestamp> },
+    /// Not lowered: a gate cannot be read.
+    GateUnread { gate: String, label: String, message: String },
     /// Kept: the pods asked for before are not Ready yet, and fewer would kill some of them.
     AwaitingPods { wished: u32, ready: u32 },
     // What is doubted.
@@ -164,6 +176,8 @@ impl Reason {
         "InTime",
         "Overdue",
         "Gathering",
+        "Combined",
+        "CombineFailed",
         "Steady",
         "OnSlack",
         "Learning",
@@ -175,6 +189,8 @@ impl Reason {
         "Breakpoint",
         "AtMin",
         "AtMax",
+        "AtScheduledMin",
+        "AtScheduledMax",
         "HeldByWindow",
         "HeldSinceStart",
         "HeldByUpWindow",
@@ -183,6 +199,8 @@ impl Reason {
         "WithinTolerance",
         "HeldBySilence",
         "DownstreamFull",
+        "GateHolds",
+        "GateUnread",
         "AwaitingPods",
         "Stuck",
         "Stopped",
@@ -230,6 +248,8 @@ impl Reason {
             Self::InTime { .. } => "InTime",
             Self::Overdue { .. } => "Overdue",
             Self::Gathering { .. } => "Gathering",
+            Self::Combined { .. } => "Combined",
+            Self::CombineFailed { .. } => "CombineFailed",
             Self::Steady { .. } => "Steady",
             Self::OnSlack { .. } => "OnSlack",
             Self::Learning { .. } => "Learning",
@@ -241,6 +261,8 @@ impl Reason {
             Self::Breakpoint { .. } => "Breakpoint",
             Self::AtMin { .. } => "AtMin",
             Self::AtMax { .. } => "AtMax",
+            Self::AtScheduledMin { .. } => "AtScheduledMin",
+            Self::AtScheduledMax { .. } => "AtScheduledMax",
             Self::HeldByWindow { .. } => "HeldByWindow",
             Self::HeldSinceStart { .. } => "HeldSinceStart",
             Self::HeldByUpWindow { .. } => "HeldByUpWindow",
@@ -249,6 +271,8 @@ impl Reason {
             Self::WithinTolerance { .. } => "WithinTolerance",
             Self::HeldBySilence { .. } => "HeldBySilence",
             Self::DownstreamFull { .. } => "DownstreamFull",
+            Self::GateHolds { .. } => "GateHolds",
+            Self::GateUnread { .. } => "GateUnread",
             Self::AwaitingPods { .. } => "AwaitingPods",
             Self::Stuck { .. } => "Stuck",
             Self::Stopped { .. } => "Stopped",

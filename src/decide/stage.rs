@@ -8,10 +8,12 @@ use jiff::Timestamp;
 
 use super::batch;
 use super::blind;
+use super::combine;
 use super::demand::{self, Bid, Load};
 use super::doubt::Doubts;
 use super::evidence::{self, Evidence};
 use super::flow::{Above, Passed};
+use super::gate::Gates;
 use super::idle::Work;
 use super::knowledge::Known;
 use super::memory::StageMemory;
@@ -34,6 +36,7 @@ pub(super) struct Turn<'a> {
     pub(super) outcomes: Vec<&'a Outcome>,
     pub(super) recalled: Option<&'a Recalled>,
     pub(super) evidence: Evidence<'a>,
+    pub(super) gates: Gates,
     /// What the stages that feed it pass on.
     pub(super) above: Above,
     /// A stage it feeds that is late with all the replicas it may have.
@@ -162,6 +165,7 @@ impl Turn<'_> {
             draft.haste = Haste::Told;
         }
         let next = self.hold(&mut draft, &known, memory, frame);
+        self.gates.hold(&mut draft.bid, frame.desired);
         self.respect(&mut draft, frame);
         let broken = self.broken(&draft, frame);
         if let Some(promise) = broken {
@@ -177,7 +181,7 @@ impl Turn<'_> {
         let sleep = memory.quiet.until(self.patience(&known));
         let more =
             [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];
-        let more = more.into_iter().chain([memory.effect.until()]);
+        let more = more.into_iter().chain([memory.effect.until(), self.gates.next]);
         answer.verdict.next =
             more.chain([answer.verdict.next]).flatten().filter(|&next| self.at < next).min();
         answer
@@ -226,7 +230,12 @@ impl Turn<'_> {
         if let Some(gathering) = load.as_ref().and_then(|load| self.gather(load, known, frame)) {
             return draft(gathering, Haste::Sleep);
         }
-        let bid = demand::wish(self.stage, &self.evidence, load.as_ref(), &known.means);
+        let bid = match (&self.stage.combine, self.target) {
+            (Some(formula), Target::Seen(workload)) => {
+                Some(combine::wish(self, memory, workload, formula, frame.current))
+            }
+            _ => demand::wish(self.stage, &self.evidence, load.as_ref(), &known.means),
+        };
         let mut bid = bid.unwrap_or_else(|| {
             let complaint = self.evidence.complaint().cloned();
             Bid::new(frame.current, complaint.unwrap_or(Reason::NoSources))

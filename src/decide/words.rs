@@ -99,6 +99,16 @@ impl fmt::Display for Reason {
                 day(*by),
                 day(*begins)
             ),
+            Self::Combined { wants, wished } => {
+                write!(f, "{} by combine.expression", replicas(*wished))?;
+                wants.iter().enumerate().try_for_each(|(at, (source, want))| {
+                    let before = if at == 0 { ":" } else { "," };
+                    write!(f, "{before} {source} wants {}", number(*want))
+                })
+            }
+            Self::CombineFailed { message } => {
+                write!(f, "held: combine.expression gives no count of replicas: {message}")
+            }
             Self::Steady { delay, objective } if *delay > 0.0 => write!(
                 f,
                 "the present count fits: the oldest message has waited {} of {}",
@@ -161,6 +171,16 @@ impl fmt::Display for Reason {
             Self::AtMax { wished, max } => {
                 write!(f, "kept at max {max}: {wished} are wished")
             }
+            Self::AtScheduledMin { wished, min, schedule, until } => write!(
+                f,
+                "kept at min {min} by schedule {schedule}{}: {wished} would do",
+                until_when(*until)
+            ),
+            Self::AtScheduledMax { wished, max, schedule, until } => write!(
+                f,
+                "kept at max {max} by schedule {schedule}{}: {wished} are wished",
+                until_when(*until)
+            ),
             Self::HeldByWindow { wished, peak, window } => write!(
                 f,
                 "kept at {peak}: {wished} would do now, but {peak} were needed within the last {}",
@@ -200,6 +220,19 @@ impl fmt::Display for Reason {
             Self::DownstreamFull { wished, stage } => write!(
                 f,
                 "kept: {wished} would do, but stage {stage} after it is late with all the replicas it may have, and more would only wait there"
+            ),
+            Self::GateHolds { gate, value, hold_when, since: None } => {
+                write!(f, "held by gate {gate}: {hold_when}, and value is {}", number(*value))
+            }
+            Self::GateHolds { gate, value, hold_when, since: Some(since) } => write!(
+                f,
+                "held by gate {gate}: {hold_when}, and value was {} when it was last read, at {}",
+                number(*value),
+                clock(*since)
+            ),
+            Self::GateUnread { gate, label, message } => write!(
+                f,
+                "not lowered: gate {gate} cannot be read ({label}: {message}), and not knowing is neither yes nor no"
             ),
             Self::AwaitingPods { wished, ready } => write!(
                 f,
@@ -367,6 +400,11 @@ impl fmt::Display for Reason {
             }
         }
     }
+}
+
+/// Until when a schedule holds; one on another day wants its date.
+fn until_when(until: Option<Timestamp>) -> String {
+    until.map_or_else(String::new, |until| until.strftime(" until %Y-%m-%d %H:%M UTC").to_string())
 }
 
 pub(super) fn replicas(n: u32) -> String {

@@ -108,7 +108,7 @@ fn refused(picture: &Picture) -> Option<Claim> {
 fn sources(picture: &Picture) -> impl Iterator<Item = (String, &Heard)> {
     let stages = picture.situation.iter().flat_map(|situation| &situation.pipeline.stages);
     let named = stages.flat_map(|stage| {
-        stage.sources.iter().map(move |source| format!("{}/{}", stage.name, source.name))
+        stage.heard().map(move |source| format!("{}/{}", stage.name, source.name))
     });
     named.zip(&picture.heard)
 }

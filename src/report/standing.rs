@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{Glance, Polls, Tick};
 use crate::decide::{
-    Missing, Observation, PipelineId, QuestionId, Situation, Target, Verdict, Workload,
+    Missing, Observation, PipelineId, QuestionId, Situation, Stage, Target, Verdict, Workload,
 };
 
 /// One pipeline at its latest turn.
@@ -109,7 +109,7 @@ pub(super) fn pictures(tick: Tick) -> impl Iterator<Item = Picture> {
     glances.into_iter().map(move |glance| {
         let situation = situations.remove(&glance.id);
         let stages = situation.iter().flat_map(|situation| &situation.pipeline.stages);
-        let heard = stages.flat_map(|stage| &stage.sources).map(|source| {
+        let heard = stages.flat_map(Stage::heard).map(|source| {
             let question = source.question.clone();
             let observation = observations.remove(&question);
             // When not even the former credentials bring an answer, the observation itself says why.

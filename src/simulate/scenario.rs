@@ -223,6 +223,12 @@ impl Reader<'_> {
                 "must be one Kafka source: a simulated stage reads one queue",
             ));
         }
+        if !stage.gates.is_empty() {
+            return Err(Error::field(
+                format!("pipeline.spec.stages[{at}].gates"),
+                "must be left out: nothing in a simulated world answers a gate",
+            ));
+        }
         let mut own = self.stages.remove(&*stage.name).unwrap_or_default();
         let workload = own.remove("workload");
         let selectivity = own.remove("selectivity");

@@ -24,6 +24,9 @@ mod pods;
 mod secrets;
 mod strimzi;
 mod seen;
+mod meter;
+mod usage;
+mod inside;
 
 pub use seen::{Seen, Sight};
 
@@ -87,6 +90,8 @@ pub struct Watch {
     wanted_secrets: Arc<Notify>,
     /// Rings when the set of Strimzi's clusters that are named moved.
     wanted_clusters: Arc<Notify>,
+    /// Rings when other namespaces are to be metered.
+    metered: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -107,6 +112,7 @@ impl Watch {
             stale: Arc::default(),
             wanted_secrets: Arc::default(),
             wanted_clusters: Arc::default(),
+            metered: Arc::default(),
         };
         watch.shelf.open().house = House {
             lendable: watch.options.secret_namespaces.clone(),
@@ -127,6 +133,9 @@ impl Watch {
             "read Strimzi's clusters",
             strimzi::read_all(client, shelf, Arc::clone(&watch.wanted_clusters)),
         );
+        let (client, shelf) = (watch.client.clone(), Arc::clone(&watch.shelf));
+        let bell = Arc::clone(&watch.metered);
+        watch.tasks.spawn("read metrics of pods", meter::read_all(client, clock, shelf, bell));
         watch
     }
 
@@ -164,6 +173,11 @@ impl Watch {
             stores.understand();
             let Work { kinds, has_new_secrets, has_new_clusters, questions: all } =
                 stores.work_out();
+            let (metered, counted) = stores.work_out_inside();
+            stores.counted = counted;
+            if stores.meter.want(metered) {
+                self.metered.notify_one();
+            }
             questions = Some(all);
             for kind in kinds {
                 let (client, scope) = (self.client.clone(), self.scope.clone());

@@ -8,20 +8,59 @@ use jiff::Timestamp;
 use kube::core::{Expression, Object};
 use serde::{Deserialize, Serialize};
 
+use crate::crd::connection::{Operator, Requirement, Selector as Written};
+use crate::crd::meaning::Resource;
+use crate::crd::quantity::Quantity;
+
+use super::meter::Measured;
 use super::stores::Name;
+use super::usage::UsedBy;
 
 /// A pod as it is asked of the API server: everything that is not named here is dropped while it is parsed.
 pub(super) type WirePod = Object<WireSpec, WireStatus>;
 
-/// Nothing of the spec is needed.
+/// The part of a pod's spec that tells what it requests.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WireSpec {
+    #[serde(default)]
+    containers: Vec<WireContainer>,
+    #[serde(default)]
+    init_containers: Vec<WireContainer>,
+    /// Of the pod as a whole, where that is written.
+    #[serde(default)]
+    resources: WireResources,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct WireSpec {}
+#[serde(rename_all = "camelCase")]
+struct WireContainer {
+    name: String,
+    #[serde(default)]
+    resources: WireResources,
+    /// `Always` makes a sidecar of an init container.
+    restart_policy: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct WireResources {
+    #[serde(default)]
+    requests: WireRequests,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct WireRequests {
+    cpu: Option<Quantity>,
+    memory: Option<Quantity>,
+}
 
 /// The part of a pod's status that tells whether it is Ready.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct WireStatus {
     #[serde(default)]
     phase: String,
+    start_time: Option<Timestamp>,
     #[serde(default)]
     conditions: Vec<WireCondition>,
 }
@@ -41,6 +80,17 @@ pub(super) struct Pods {
     by_namespace: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Pod>>,
     /// The labels of all of them, each once.
     labels: BTreeSet<Arc<str>>,
+    /// What all of them request, each list once.
+    requests: BTreeSet<Arc<[Request]>>,
+}
+
+/// What a container requests; the pod as a whole has no name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Request {
+    container: Box<str>,
+    /// In thousandths of a core, and in bytes.
+    cpu: Option<u64>,
+    memory: Option<u64>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -48,6 +98,23 @@ struct Pod {
     /// `key=value` pairs, each ended by a zero byte.
     labels: Arc<str>,
     ready_since: Option<Timestamp>,
+    state: State,
+    requests: Arc<[Request]>,
+    /// Since when it has run, and since when its Ready condition is as it is, in Unix seconds.
+    started: Option<i64>,
+    turned: Option<i64>,
+}
+
+/// How far a pod is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Pending,
+    Runs,
+    /// It is being taken away, whatever its phase.
+    Goes,
+    /// It has gone down with an error, or has done its work.
+    Failed,
+    Succeeded,
 }
 
 /// How many of a target's pods are Ready.
@@ -73,12 +140,36 @@ impl Pods {
             }
             _ => None,
         };
-        let pod = Pod { labels: Arc::clone(&labels), ready_since };
+        let phase = status.map_or("", |status| status.phase.as_str());
+        let state = match phase {
+            "Succeeded" => State::Succeeded,
+            "Failed" => State::Failed,
+            _ if is_going => State::Goes,
+            "Pending" => State::Pending,
+            _ => State::Runs,
+        };
+        let turned = status.and_then(|s| s.conditions.iter().find(|c| c.kind == "Ready"));
+        let seconds = |at: Timestamp| at.as_second();
+        let requests = self.shared_requests(wire.spec.requests());
+        let pod = Pod {
+            labels: Arc::clone(&labels),
+            ready_since,
+            state,
+            requests,
+            started: status.and_then(|status| status.start_time).map(seconds),
+            turned: turned.and_then(|condition| condition.last_transition_time).map(seconds),
+        };
         let pods = self.by_namespace.entry(Arc::clone(&name.namespace)).or_default();
         match pods.insert(Arc::clone(&name.name), pod) {
-            Some(old) if old.ready_since == ready_since && old.labels == labels => None,
+            Some(old)
+                if old.ready_since == ready_since && old.labels == labels && old.state == state =>
+            {
+                self.let_go_requests(&old.requests);
+                None
+            }
             Some(old) => {
                 self.let_go(&old.labels);
+                self.let_go_requests(&old.requests);
                 Some([labels, old.labels])
             }
             None => Some([Arc::clone(&labels), labels]),
@@ -110,7 +201,61 @@ impl Pods {
             self.by_namespace.remove(&name.namespace);
         }
         self.let_go(&pod.labels);
+        self.let_go_requests(&pod.requests);
         Some(pod.labels)
+    }
+
+    /// The same list as all others have who request the same.
+    fn shared_requests(&mut self, requests: Vec<Request>) -> Arc<[Request]> {
+        if let Some(known) = self.requests.get(requests.as_slice()) {
+            return Arc::clone(known);
+        }
+        let new: Arc<[Request]> = requests.into();
+        self.requests.insert(Arc::clone(&new));
+        new
+    }
+
+    fn let_go_requests(&mut self, requests: &Arc<[Request]>) {
+        if Arc::strong_count(requests) <= 2 {
+            self.requests.remove(requests);
+        }
+    }
+
+    fn matching<'a>(
+        &'a self,
+        namespace: &str,
+        selector: &'a Selector,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Pod)> {
+        let pods = self.by_namespace.get(namespace).into_iter().flatten();
+        pods.filter(|(_, pod)| selector.matches(&pod.labels))
+    }
+
+    /// Counts the pods of a namespace that a selector matches and that have not ended.
+    pub(super) fn count(&self, namespace: &str, selector: &Selector) -> u32 {
+        let ended = |pod: &Pod| matches!(pod.state, State::Failed | State::Succeeded);
+        let all = self.matching(namespace, selector).filter(|(_, pod)| !ended(pod)).count();
+        u32::try_from(all).unwrap_or(u32::MAX)
+    }
+
+    /// What the pods of a namespace that a selector matches request and use, of the resource and perhaps of one container.
+    pub(super) fn used_by(
+        &self,
+        namespace: &str,
+        selector: &Selector,
+        resource: Resource,
+        container: Option<&str>,
+        measured: &BTreeMap<Arc<str>, Measured>,
+    ) -> Vec<UsedBy> {
+        let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        let each = self.matching(namespace, selector).map(|(name, pod)| UsedBy {
+            is_over: matches!(pod.state, State::Goes | State::Failed),
+            is_pending: pod.state == State::Pending,
+            ready: pod.turned.map(|at| (pod.ready_since.is_some(), time(at))),
+            started: pod.started.map(time),
+            request: requested(&pod.requests, resource, container),
+            usage: measured.get(name).and_then(|it| it.of(resource, container)),
+        });
+        each.collect()
     }
 
     /// Counts the Ready pods of a namespace that a selector matches.
@@ -123,6 +268,45 @@ impl Pods {
             }
         }
         count
+    }
+}
+
+impl WireSpec {
+    /// Of the pod as a whole first, then of its containers and sidecars.
+    fn requests(&self) -> Vec<Request> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "quantities are not negative, and casts saturate"
+        )]
+        let whole = |quantity: Option<&Quantity>, factor: f64| {
+            quantity.and_then(Quantity::read).map(|value| (value * factor).round() as u64)
+        };
+        let of = |name: &str, resources: &WireResources| Request {
+            container: name.into(),
+            cpu: whole(resources.requests.cpu.as_ref(), 1000.0),
+            memory: whole(resources.requests.memory.as_ref(), 1.0),
+        };
+        let sidecars =
+            self.init_containers.iter().filter(|it| it.restart_policy.as_deref() == Some("Always"));
+        let containers = self.containers.iter().chain(sidecars);
+        let each = containers.map(|container| of(&container.name, &container.resources));
+        std::iter::once(of("", &self.resources)).chain(each).collect()
+    }
+}
+
+/// What a pod requests of a resource, in cores or bytes: of one container, of the pod as a whole where that is written, else of all
+/// containers; `None` when one of these requests none.
+fn requested(requests: &[Request], resource: Resource, container: Option<&str>) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "nobody requests 2^53 bytes")]
+    let of = |request: &Request| match resource {
+        Resource::Cpu => request.cpu.map(|thousandths| thousandths as f64 / 1000.0),
+        Resource::Memory => request.memory.map(|bytes| bytes as f64),
+    };
+    let (pod, containers) = requests.split_first()?;
+    match container {
+        Some(name) => of(containers.iter().find(|request| *request.container == *name)?),
+        None => of(pod).or_else(|| containers.iter().map(of).sum()),
     }
 }
 
@@ -154,6 +338,24 @@ impl Selector {
         (!terms.is_empty()).then_some(Self(terms))
     }
 
+    /// A selector as people write it.
+    pub(super) fn of(written: &Written) -> Self {
+        let mut terms: Vec<Expression> = Vec::new();
+        for (key, value) in &written.match_labels {
+            terms.push(Expression::Equal(key.clone(), value.clone()));
+        }
+        for Requirement { key, operator, values } in &written.match_expressions {
+            let (key, values) = (key.clone(), values.iter().cloned().collect());
+            terms.push(match operator {
+                Operator::In => Expression::In(key, values),
+                Operator::NotIn => Expression::NotIn(key, values),
+                Operator::Exists => Expression::Exists(key),
+                Operator::DoesNotExist => Expression::DoesNotExist(key),
+            });
+        }
+        Self(terms)
+    }
+
     /// Does a pod with these packed labels match?
     pub(super) fn matches(&self, packed: &str) -> bool {
         let value_of = |key: &str| {
@@ -167,6 +369,13 @@ impl Selector {
             Expression::Exists(key) => value_of(key).is_some(),
             Expression::DoesNotExist(key) => value_of(key).is_none(),
         })
+    }
+}
+
+impl std::fmt::Display for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let terms: kube::core::Selector = self.0.iter().cloned().collect();
+        terms.fmt(f)
     }
 }
 

@@ -50,8 +50,8 @@ pub struct Sight {
     pub targets: Vec<Target>,
     /// What its status remembers, in stage order.
     pub recalled: Vec<Option<Recalled>>,
-    /// Readings that the cluster itself answers: a Secret or Connection that is lacking.
-    pub unanswerable: Vec<(QuestionId, Observation)>,
+    /// Readings that the cluster itself answers: what pods use, how many there are, a Secret or Connection that is lacking.
+    pub answered: Vec<(QuestionId, Observation)>,
 }
 
 /// What all pipelines together need.
@@ -103,7 +103,11 @@ impl Stores {
             let (label, message) = self.lacking(draft)?;
             Some((draft.id.clone(), failed(label, message)))
         });
-        let unanswerable = refused.chain(lacking).collect();
+        let inside = meant
+            .iter()
+            .flat_map(|meant| &meant.inside)
+            .filter_map(|draft| Some((draft.id.clone(), self.inside(draft, now)?)));
+        let answered = refused.chain(lacking).chain(inside).collect();
         Some(Sight {
             id: id.clone(),
             uid: Arc::clone(&written.uid),
@@ -114,7 +118,7 @@ impl Stores {
             faults: written.faults(),
             targets,
             recalled,
-            unanswerable,
+            answered,
         })
     }
 

@@ -18,6 +18,8 @@ use crate::crd::{ClusterConnection, Connection};
 use crate::decide::{PipelineId, TargetId};
 use crate::observe::{Address, Credentials};
 
+use super::inside::Counted;
+use super::meter::Meter;
 use super::pods::Pods;
 use super::secrets::Vault;
 use super::strimzi::Strimzi;
@@ -56,6 +58,9 @@ pub(super) struct Stores {
     pub(super) strimzi: Strimzi,
     /// What each address was last logged in to with.
     pub(super) in_use: BTreeMap<Address, Arc<Credentials>>,
+    pub(super) meter: Meter,
+    /// Whose pods are counted.
+    pub(super) counted: Counted,
     pub(super) house: House,
     /// Pipelines that something changed for since the last turn.
     pub(super) dirty: BTreeSet<PipelineId>,

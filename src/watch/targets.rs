@@ -95,6 +95,14 @@ impl Targets {
             .collect()
     }
 
+    /// The selector of a target's pods, as text; `None` while it is not known.
+    pub(super) fn selector(&self, target: &TargetId) -> Option<String> {
+        match self.scales.get(target)? {
+            ScaleNote::Read { selector, .. } => selector.as_ref().map(ToString::to_string),
+            ScaleNote::Unreadable(_) => None,
+        }
+    }
+
     /// Asks for a fresh reading of a target's `/scale`.
     pub(super) fn reread(&mut self, target: &TargetId) {
         self.stale.insert(target.clone());
@@ -179,6 +187,7 @@ pub(super) fn kind_of(target: &TargetId) -> KindId {
 
 /// A pod moved: marks the pipelines whose target it belongs to.
 pub(super) fn pod_moved(stores: &mut Stores, name: &Name, labels: &[&str]) {
+    stores.touch_counters(&name.namespace, labels);
     for target in stores.targets.touched_by(&name.namespace, labels) {
         stores.touch_target(&target);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::api::{DynamicObject, ObjectMeta};
 
-use crate::crd::meaning::{self, Fault, Meaning, QuestionDraft, Surroundings};
+use crate::crd::meaning::{self, Fault, InsideDraft, Meaning, QuestionDraft, Surroundings};
 use crate::crd::{ClusterConnection, Connection, GROUP, PipelineStatus, ScaledPipeline};
 use crate::decide::{Mode, Pipeline, PipelineId, QuestionId};
 
@@ -41,6 +41,8 @@ pub(super) struct Meant {
     pub(super) pipeline: Arc<Pipeline>,
     /// What observe is asked, once the Secrets are read.
     pub(super) questions: Box<[QuestionDraft]>,
+    /// What the cluster itself is asked.
+    pub(super) inside: Box<[InsideDraft]>,
     /// Questions that cannot be put, and why.
     pub(super) unanswerable: Box<[(QuestionId, Fault)]>,
 }
@@ -107,7 +109,8 @@ impl Written {
                 hint: Some("apply the CRDs of this version, then the pipeline again".to_owned()),
             }]
         })?;
-        let Meaning { mut pipeline, questions, unanswerable } = meaning::read(&object, stores)?;
+        let Meaning { mut pipeline, questions, inside, unanswerable } =
+            meaning::read(&object, stores)?;
         pipeline.id = id.clone();
         pipeline.uid = Arc::clone(&self.uid);
         pipeline.generation = self.generation;
@@ -117,6 +120,7 @@ impl Written {
         Ok(Meant {
             pipeline: Arc::new(pipeline),
             questions: questions.into(),
+            inside: inside.into(),
             unanswerable: unanswerable.into(),
         })
     }

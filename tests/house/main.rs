@@ -20,6 +20,7 @@ mod turns;
 
 mod crd;
 mod watch;
+mod meter;
 mod observe;
 mod decide;
 mod act;

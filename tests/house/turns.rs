@@ -96,6 +96,9 @@ pub(crate) fn stage(name: &str) -> Told {
             per_replica: None,
             topics: vec!["orders".into()],
         }],
+        combine: None,
+        schedules: Vec::new(),
+        gates: Vec::new(),
         behaviour: Behaviour::default(),
         fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
     };

@@ -275,12 +275,12 @@ async fn a_secret_that_is_lacking_is_an_answer_and_one_that_comes_is_used() {
         .apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "p", &json!({"spec": spec}))
         .await;
     let watch = scene.watch();
-    let sight = scene.see(&watch, "p", |s| !s.unanswerable.is_empty()).await;
-    let said = format!("{:?}", sight.unanswerable);
+    let sight = scene.see(&watch, "p", |s| !s.answered.is_empty()).await;
+    let said = format!("{:?}", sight.answered);
     assert!(said.contains("SecretNotFound") && said.contains("default/login"), "{said}");
     let data = json!({"stringData": {"user": "u", "password": "canary-in-the-secret"}});
     scene.apply("v1", "Secret", "default", "login", &data).await;
-    scene.see(&watch, "p", |s| s.unanswerable.is_empty()).await;
+    scene.see(&watch, "p", |s| s.answered.is_empty()).await;
 }
 
 #[tokio::test]
@@ -345,8 +345,8 @@ async fn a_kafka_that_is_not_strimzis_is_named() {
     let object = json!({"spec": spec});
     scene.apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "p", &object).await;
     let watch = scene.watch();
-    let sight = scene.see(&watch, "p", |s| !s.unanswerable.is_empty()).await;
-    let said = format!("{:?}", sight.unanswerable);
+    let sight = scene.see(&watch, "p", |s| !s.answered.is_empty()).await;
+    let said = format!("{:?}", sight.answered);
     let words = "Kafka default/events cannot be read: ";
     assert!(said.contains("KafkaUnreadable") && said.contains(words), "{said}");
 }
@@ -367,8 +367,8 @@ async fn a_cluster_of_strimzi_is_looked_up_of_either_version() {
         let object = json!({"spec": spec});
         scene.apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "p", &object).await;
         let watch = scene.watch();
-        let said = |sight: &Sight| format!("{:?}", sight.unanswerable);
-        let sight = scene.see(&watch, "p", |s| !s.unanswerable.is_empty()).await;
+        let said = |sight: &Sight| format!("{:?}", sight.answered);
+        let sight = scene.see(&watch, "p", |s| !s.answered.is_empty()).await;
         assert!(said(&sight).contains("StrimziNotFound"), "{}", said(&sight));
         let crds = "apiextensions.k8s.io/v1";
         let name = "kafkas.kafka.strimzi.io";

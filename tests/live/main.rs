@@ -39,6 +39,9 @@ mod crd;
 /// What each write to `/scale` comes to.
 mod hands;
 
+/// CPU, memory and pods, from the API server.
+mod metered;
+
 /// `explain` and `top`, by port-forward.
 mod aloud;
 

@@ -32,9 +32,15 @@ mod sqs;
 mod lineage;
 mod airflow;
 mod dagster;
+mod inside;
 mod login;
 mod objective;
+mod formula;
+mod schedule;
+mod gate;
 mod pause;
+
+pub use inside::{Goal, Inside, InsideDraft, Resource};
 
 /// What must be asked of the cluster to understand a pipeline.
 pub trait Surroundings {
@@ -55,6 +61,8 @@ pub struct Meaning {
     pub pipeline: Pipeline,
     /// What observe is asked, once the Secrets are read.
     pub questions: Vec<QuestionDraft>,
+    /// What the cluster itself is asked.
+    pub inside: Vec<InsideDraft>,
     /// Questions that cannot be put, and why: their stages are held, the others go on.
     pub unanswerable: Vec<(QuestionId, Fault)>,
 }
@@ -169,6 +177,7 @@ pub fn read(written: &ScaledPipeline, around: &dyn Surroundings) -> Result<Meani
         around,
         faults: Vec::new(),
         questions: Vec::new(),
+        inside: Vec::new(),
         unanswerable: Vec::new(),
         strimzi: None,
     };
@@ -177,6 +186,7 @@ pub fn read(written: &ScaledPipeline, around: &dyn Surroundings) -> Result<Meani
         Ok(Meaning {
             pipeline: meaning,
             questions: reader.questions,
+            inside: reader.inside,
             unanswerable: reader.unanswerable,
         })
     } else {
@@ -190,6 +200,7 @@ struct Reader<'a> {
     around: &'a dyn Surroundings,
     faults: Vec<Fault>,
     questions: Vec<QuestionDraft>,
+    inside: Vec<InsideDraft>,
     unanswerable: Vec<(QuestionId, Fault)>,
     /// What must be looked up for the source that is being read.
     strimzi: Option<strimzi::Wanted>,

@@ -10,12 +10,15 @@ use crate::crd::pipeline::Stage as WrittenStage;
 use crate::crd::quantity::{ABOVE_ZERO, NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::source::{KINDS, Kinds, Source as Written};
-use crate::decide::{QuestionId, Source};
+use crate::decide::{QuestionId, Source, TargetId};
 use crate::observe::sql::Engine;
 use crate::observe::{Address, Ask, Unit};
 
 /// How often a kind is asked when nobody says, where each question costs the server some work.
 pub(super) const SLOW_POLL: Duration = Duration::from_secs(15);
+
+/// The kinds that the cluster itself answers.
+pub(super) const INSIDE: [&str; 3] = ["cpu", "memory", "workload"];
 
 /// Where to ask, and the Secrets to log in with.
 pub(super) type Place = (Address, Vec<SecretWanted>);
@@ -43,6 +46,7 @@ impl Reader<'_> {
         &mut self,
         at: &str,
         stage: &WrittenStage,
+        target: &TargetId,
         poll: Option<Duration>,
     ) -> Vec<Source> {
         if stage.sources.len() > 16 {
@@ -55,7 +59,7 @@ impl Reader<'_> {
             if !names.insert(&written.name) {
                 self.refuse(format!("{at}.name"), "another source has this name");
             }
-            sources.extend(self.source(&at, &stage.name, written, poll));
+            sources.extend(self.source(&at, (&stage.name, target), written, poll));
         }
         sources
     }
@@ -64,7 +68,7 @@ impl Reader<'_> {
     fn source(
         &mut self,
         at: &str,
-        stage: &str,
+        (stage, target): (&str, &TargetId),
         written: &Written,
         poll: Option<Duration>,
     ) -> Option<Source> {
@@ -78,18 +82,35 @@ impl Reader<'_> {
         if kinds.len() != 1 {
             self.refuse(at, rules::ONE_SOURCE);
         }
-        let Draft { default_poll, per_replica, ask, place } =
-            self.kind(at, stage, &kinds, &written.kind)?;
+        if kinds.iter().any(|kind| INSIDE.contains(kind)) {
+            let inside = self.inside(at, target, &written.kind)?;
+            let activation = activation.unwrap_or(inside.activation);
+            let source = self.put_inside(stage, &written.name, inside, own.or(poll));
+            return Some(Source { activation, ..source });
+        }
+        let draft = self.kind(at, stage, &kinds, &written.kind)?;
+        // For words only; a kind without topics has none.
+        let topics: &[String] = written.kind.kafka.as_ref().map_or(&[], |kafka| &kafka.topics);
+        let topics = topics.iter().map(|topic| topic.as_str().into()).collect();
+        let source = self.put(stage, &written.name, draft, own.or(poll));
+        Some(Source { activation: activation.unwrap_or(0.0), topics, ..source })
+    }
+
+    /// Notes the question of a source or a gate of this name, and what decide is told of it.
+    pub(super) fn put(
+        &mut self,
+        stage: &str,
+        name: &str,
+        Draft { default_poll, per_replica, ask, place }: Draft,
+        poll: Option<Duration>,
+    ) -> Source {
+        let question = QuestionId::new(&self.id, stage, name);
+        let poll_interval = poll.unwrap_or(default_poll);
         let strimzi = self.strimzi.take();
-        let question = QuestionId::new(&self.id, stage, &written.name);
-        let poll_interval = own.or(poll).unwrap_or(default_poll);
         let origin = match &place {
             Ok((address, _)) => address.to_string().into(),
             Err(_) => Arc::default(),
         };
-        // For words only; a kind without topics has none.
-        let topics: &[String] = written.kind.kafka.as_ref().map_or(&[], |kafka| &kafka.topics);
-        let topics = topics.iter().map(|topic| topic.as_str().into()).collect();
         match place {
             Ok((address, secrets)) => self.questions.push(QuestionDraft {
                 id: question.clone(),
@@ -101,19 +122,25 @@ impl Reader<'_> {
             }),
             Err(fault) => self.unanswerable.push((question.clone(), fault)),
         }
-        Some(Source {
-            name: written.name.as_str().into(),
+        Source {
+            name: name.into(),
             question,
             origin,
             poll_interval,
-            activation: activation.unwrap_or(0.0),
+            activation: 0.0,
             per_replica,
-            topics,
-        })
+            topics: Vec::new(),
+        }
     }
 
     /// Reads what is particular to its kind; each has a file of its own.
-    fn kind(&mut self, at: &str, stage: &str, kinds: &[&str], written: &Kinds) -> Option<Draft> {
+    pub(super) fn kind(
+        &mut self,
+        at: &str,
+        stage: &str,
+        kinds: &[&str],
+        written: &Kinds,
+    ) -> Option<Draft> {
         let mut draft = None;
         for kind in kinds {
             let at = format!("{at}.{kind}");
@@ -163,7 +190,7 @@ impl Reader<'_> {
 }
 
 /// The kinds that a source sets.
-fn written_kinds(kind: &Kinds) -> Vec<&'static str> {
+pub(super) fn written_kinds(kind: &Kinds) -> Vec<&'static str> {
     let is_set = [
         kind.kafka.is_some(),
         kind.rabbitmq.is_some(),

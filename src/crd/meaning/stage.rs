@@ -33,6 +33,8 @@ impl Reader<'_> {
         let at = format!("spec.stages[{index}]");
         self.name(format!("{at}.name"), &written.name);
         self.refuse_later_fields(&at, written);
+        self.refuse_sleep_without_queue(&at, written);
+        let target = self.target(&at, written);
         let min =
             self.count(format!("{at}.replicas.min"), written.replicas.min.unwrap_or(1), 0, MOST);
         let max = self.count(format!("{at}.replicas.max"), written.replicas.max, 1, MOST);
@@ -49,7 +51,7 @@ impl Reader<'_> {
             name: written.name.as_str().into(),
             mode: Mode::Enforce,
             after: self.after(&at, all, index, written),
-            target: self.target(&at, written),
+            target: target.clone(),
             min,
             max,
             idle: self.idle(&at, written.idle.as_ref(), min),
@@ -66,7 +68,10 @@ impl Reader<'_> {
                 Some(WrittenSilence::Follow) => OnSilence::Follow,
                 Some(WrittenSilence::Hold) | None => OnSilence::Hold,
             },
-            sources: self.sources(&at, written, poll),
+            sources: self.sources(&at, written, &target, poll),
+            combine: self.combine(&at, written),
+            schedules: self.schedules(&at, written, max),
+            gates: self.gates(&at, written, &target, poll),
             behaviour: self.behaviour(&at, written.behavior.as_ref()),
             fallback: self.fallback(&at, written.fallback.as_ref()),
         }
@@ -77,9 +82,6 @@ impl Reader<'_> {
         let later = [
             ("lanes", !written.lanes.is_empty()),
             ("jobs", written.jobs.is_some()),
-            ("combine", written.combine.is_some()),
-            ("schedules", !written.schedules.is_empty()),
-            ("gates", !written.gates.is_empty()),
             ("actuate", written.actuate == Some(Actuate::HPA)),
             ("capacity", written.capacity.is_some()),
         ];

@@ -193,7 +193,7 @@ fn encode_source(
 /// What the sources of a pipeline said, each with its labels.
 fn each_source(picture: &Picture) -> impl Iterator<Item = (Labels<'_>, &Heard)> {
     let stages = picture.situation.iter().flat_map(|situation| &situation.pipeline.stages);
-    let sources = stages.flat_map(|stage| stage.sources.iter().map(move |source| (stage, source)));
+    let sources = stages.flat_map(|stage| stage.heard().map(move |source| (stage, source)));
     sources.zip(&picture.heard).map(|((stage, source), heard)| {
         let mut labels = stage_labels(&picture.glance.id, &stage.name);
         labels.push(("source", &source.name));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::{Metrics, Tick};
-use crate::decide::{Memory, PipelineId, Plan, Reason, Snapshot};
+use crate::decide::{Memory, PipelineId, Plan, Reason, Snapshot, Stage};
 
 mod format;
 mod keeper;
@@ -231,7 +231,7 @@ impl Alarm {
 
 fn input_of(tick: &Tick, pipeline: &PipelineId) -> serde_json::Result<Vec<u8>> {
     let due = || tick.snapshot.due.iter().filter(|due| due.pipeline.id == *pipeline);
-    let questions = due().flat_map(|due| &due.pipeline.stages).flat_map(|stage| &stage.sources);
+    let questions = due().flat_map(|due| &due.pipeline.stages).flat_map(Stage::heard);
     let observations = questions
         .filter_map(|source| {
             let seen = tick.snapshot.observations.get(&source.question)?;

@@ -160,6 +160,85 @@ fn every_fault_is_told_at_once_and_names_its_field() {
 }
 
 #[test]
+fn a_wrong_expression_is_told_with_its_place_and_how_to_mend_it() {
+    let says = |expression: &str| {
+        let mut faults = faults(&[("/spec/stages/0/combine", json!({"expression": expression}))]);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults.remove(0)
+    };
+    for (expression, said) in [
+        ("[orders, others].max()", "column 10: there is no others; hint: what there is: orders"),
+        (
+            "orders * 2",
+            "column 1: a number and a whole number do not go together in CEL; hint: write whole numbers as 2.0",
+        ),
+        ("2.0", "names no source of the stage; hint: a fixed count is replicas.min"),
+    ] {
+        assert_eq!(says(expression), format!("spec.stages[0].combine.expression: {said}"));
+    }
+    assert!(says("orders +").contains("column 9: is no CEL"), "{}", says("orders +"));
+    let read = meaning(&[("/spec/stages/0/combine", json!({"expression": "orders * 2.0"}))]);
+    let formula = read.pipeline.stages[0].combine.as_ref().unwrap();
+    assert_eq!(
+        (formula.text(), formula.names().collect::<Vec<_>>()),
+        ("orders * 2.0", vec!["orders"])
+    );
+}
+
+#[test]
+fn a_wrong_schedule_is_told_with_its_field_and_a_hint() {
+    const CRON: &str = "hint: minute, hour, day of month, month, day of week: \"0 8 * * 1-5\" is 8:00 from Monday to Friday";
+    let schedule = |name: &str, start: &str, zone: &str, replicas: Value| json!({"name": name, "start": start, "end": "0 20 * * *", "timeZone": zone, "replicas": replicas});
+    let said = faults(&[(
+        "/spec/stages/0/schedules",
+        json!([
+            schedule("a", "0 8 * *", "UTC", json!({"min": 1})),
+            schedule("a", "0 8 * * *", "Europe/Atlantis", json!({"min": 1})),
+            schedule("c", "0 8 31 2 *", "UTC", json!({"min": 1})),
+            schedule("d", "0 8 * * *", "UTC", json!({"min": 49})),
+            schedule("e", "0 20 * * *", "UTC", json!({"max": 3})),
+        ]),
+    )]);
+    assert_eq!(
+        said,
+        [
+            format!("spec.stages[0].schedules[0].start: \"0 8 * *\" is no cron with five fields; {CRON}"),
+            "spec.stages[0].schedules[1].name: another schedule has this name".to_owned(),
+            "spec.stages[0].schedules[1].timeZone: nobody knows the time zone \"Europe/Atlantis\"; hint: write an IANA name, as Europe/Berlin or UTC".to_owned(),
+            format!("spec.stages[0].schedules[2].start: \"0 8 31 2 *\" never comes; {CRON}"),
+            "spec.stages[0].schedules[3].replicas.min: min must not be above max".to_owned(),
+            "spec.stages[0].schedules[4].end: is the same as start, so that it lasts for no time; hint: a bound that always holds is replicas.min or replicas.max".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_gate_is_asked_for_the_number_itself_and_its_formula_looks_at_value() {
+    let gate = |hold_when: &str| {
+        let source = json!({"prometheus": {"connectionRef": {"name": "events"}, "query": "x"}});
+        json!([{"name": "quality", "holdWhen": hold_when, "source": source}])
+    };
+    let read = meaning(&[("/spec/stages/0/gates", gate("value > 0.5"))]);
+    let [gate_read] = read.pipeline.stages[0].gates.as_slice() else { panic!("one gate") };
+    assert_eq!(gate_read.source.question.to_string(), "shop/orders/enrich/gate/quality");
+    // The connection is Kafka's: the gate cannot be asked, and the stage's own source can.
+    let [(question, fault)] = read.unanswerable.as_slice() else { panic!("one that cannot be") };
+    assert_eq!((question, fault.code), (&gate_read.source.question, Code::ConnectionMismatch));
+    assert_eq!(read.questions.len(), 1);
+    for (hold_when, said) in [
+        (
+            "value",
+            "column 1: gives a number where true or false is wanted; hint: compare: value > 0.0",
+        ),
+        ("failed > 0.0", "column 1: there is no failed; hint: what there is: value"),
+        ("true", "does not look at value"),
+    ] {
+        let faults = faults(&[("/spec/stages/0/gates", gate(hold_when))]);
+        assert_eq!(faults, [format!("spec.stages[0].gates[0].holdWhen: {said}")]);
+    }
+}
+
+#[test]
 fn a_pause_holds_as_long_as_its_annotation_says_so() {
     let pause = |annotations: Value| meaning(&[("/metadata/annotations", annotations)]).pipeline;
     assert!(pause(json!({"penstock.dev/paused": "true"})).pause.all);

@@ -88,6 +88,9 @@ fn pipeline(queues: u32, poll: i64, rate_hint: Option<f64>, min: u32) -> Pipelin
         startup_hint: None,
         on_silence: OnSilence::Hold,
         sources: (0..queues).map(source).collect(),
+        combine: None,
+        schedules: Vec::new(),
+        gates: Vec::new(),
         behaviour: Behaviour::default(),
         fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
     };

@@ -178,6 +178,9 @@ fn pipeline(index: usize, one: &One) -> Pipeline {
         startup_hint: None,
         on_silence: OnSilence::Follow,
         sources: vec![source],
+        combine: None,
+        schedules: Vec::new(),
+        gates: Vec::new(),
         behaviour: Behaviour {
             down: Rules { window: Some(Duration::ZERO), ..Rules::default() },
             ..Behaviour::default()

@@ -114,6 +114,9 @@ fn any_stage() -> impl Strategy<Value = Stage> {
                 startup_hint,
                 on_silence: if follows { OnSilence::Follow } else { OnSilence::Hold },
                 sources: [first, second].into_iter().take(count).collect(),
+                combine: None,
+                schedules: Vec::new(),
+                gates: Vec::new(),
                 behaviour: Behaviour { up: rules.0, down: rules.1 },
                 fallback: Fallback { after: rules.2, policy: rules.3 },
             }

@@ -4,6 +4,9 @@ pub(crate) mod story;
 
 mod thresholds;
 mod objective;
+mod combine;
+mod schedule;
+mod gates;
 mod sleep;
 mod batch;
 mod forecast;

@@ -9,11 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use penstock::decide::{
-    Action, Behaviour, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Idle, Lost, Memory,
-    Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline, PipelineId, Policy,
-    Prefer, QuestionId, Queue, Reading, Reason, Recalled, Rules, Select, Situation, Snapshot,
-    Source, Stage, Step, Target, TargetId, Unit, Unusable, Value, Verdict, Workload, Writing,
-    decide,
+    Action, Behaviour, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate, Gives, Idle,
+    Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline,
+    PipelineId, Policy, Prefer, QuestionId, Queue, Reading, Reason, Recalled, Rules, Schedule,
+    Select, Situation, Snapshot, Source, Stage, Step, Target, TargetId, Unit, Unusable, Value,
+    Verdict, Workload, Writing, decide,
 };
 use serde::Deserialize;
 
@@ -53,6 +53,12 @@ pub(crate) struct Given {
     /// That number is an age in seconds.
     pub is_age: bool,
     pub sources: Option<usize>,
+    /// `combine.expression` over `orders`, `orders1`, `gauge`.
+    pub combine: Option<String>,
+    /// Name, start, end, min, max; in UTC. A story begins at midnight.
+    pub schedules: Vec<Scheduled>,
+    /// `holdWhen` of the gate `quality`.
+    pub gate: Option<String>,
     /// The server that all of them ask. Left out: one that nobody knows.
     pub origin: String,
     pub merge: bool,
@@ -77,6 +83,9 @@ pub(crate) struct Side {
     pub tolerance: Option<f64>,
 }
 
+/// Name, start, end, min, max.
+type Scheduled = (String, String, String, Option<u32>, Option<u32>);
+
 /// Rate, startup, and a hold with the seconds before the story at which it began.
 type Remembered = (Option<f64>, Option<u64>, Option<(u32, i64)>);
 
@@ -94,6 +103,9 @@ pub(crate) struct Event {
     /// Items that arrive at once.
     pub burst: Option<i64>,
     pub gauge: Option<f64>,
+    /// What the gate's source says, and how: Fresh, Stale, Failed, None.
+    pub gate: Option<f64>,
+    pub gate_sight: Option<String>,
     /// Fresh, Partial, Stale, Failed, Late, None.
     pub sight: Option<String>,
     pub desired: Option<u32>,
@@ -145,6 +157,9 @@ pub(crate) struct World {
     pub arrive: i64,
     pub take: i64,
     pub gauge: f64,
+    pub gate: f64,
+    pub gate_sight: String,
+    pub gate_read: i64,
     pub sight: String,
     pub workload: Workload,
     pub target: Option<Unusable>,
@@ -277,6 +292,9 @@ impl World {
             arrive: 0,
             take: 0,
             gauge: 0.0,
+            gate: 0.0,
+            gate_sight: "Fresh".into(),
+            gate_read: 0,
             sight: "Fresh".into(),
             workload: Workload {
                 uid: "target-uid".into(),
@@ -317,6 +335,11 @@ impl World {
         self.take = event.take.unwrap_or(self.take);
         self.bring(event.burst.unwrap_or(0));
         self.gauge = event.gauge.unwrap_or(self.gauge);
+        self.gate = event.gate.unwrap_or(self.gate);
+        if let Some(sight) = &event.gate_sight {
+            self.gate_sight.clone_from(sight);
+            self.gate_read = self.at;
+        }
         if let Some(sight) = event.sight {
             self.frozen = self.observations();
             self.blind_since = self.at;
@@ -452,7 +475,27 @@ impl World {
             };
             observations.insert(question, observation);
         }
+        self.observe_gate(&mut observations);
         observations
+    }
+
+    /// What the gate's source says; once it is not fresh, since when.
+    fn observe_gate(&self, observations: &mut BTreeMap<QuestionId, Observation>) {
+        let reading = |at| Arc::new(Reading { at: time(at), value: Value::Gauge(self.gate) });
+        let missing = || Missing {
+            label: "Unreachable".into(),
+            message: "nobody answers at checks:80".into(),
+            is_lasting: false,
+            since: time(self.gate_read),
+        };
+        let observation = match self.gate_sight.as_str() {
+            _ if self.given.gate.is_none() => return,
+            "Fresh" => Observation::Fresh(reading(self.at)),
+            "Stale" => Observation::Stale(reading(self.gate_read), missing()),
+            "Failed" => Observation::Failed(missing()),
+            _ => return,
+        };
+        observations.insert(QuestionId::new(&pipeline_id(), "work", "gate/quality"), observation);
     }
 
     fn readings(&self) -> Vec<(QuestionId, Reading)> {
@@ -508,6 +551,17 @@ impl World {
         let mut sources: Vec<_> = queues.map(|at| source(name(at), given.per_replica)).collect();
         sources.extend(given.gauge.map(|per_replica| source("gauge".into(), Some(per_replica))));
         let seconds = Duration::from_secs;
+        let named: Vec<&str> = sources.iter().map(|source| &*source.name).collect();
+        let formula = |text: &String| Formula::new(text, &named, Gives::Number).unwrap();
+        let combine = given.combine.as_ref().map(formula);
+        let schedules = given.schedules.iter().map(|(name, start, end, min, max)| {
+            Schedule::new(name, (start, end), "UTC", (*min, *max)).unwrap()
+        });
+        let gates = given.gate.iter().map(|hold_when| Gate {
+            name: "quality".into(),
+            source: source("gate/quality".into(), None),
+            hold_when: Formula::new(hold_when, &["value"], Gives::Truth).unwrap(),
+        });
         let stage = Stage {
             name: "work".into(),
             mode: if given.observe { Mode::Observe } else { Mode::Enforce },
@@ -535,6 +589,9 @@ impl World {
             startup_hint: given.startup.map(seconds),
             on_silence: if given.follow { OnSilence::Follow } else { OnSilence::Hold },
             sources,
+            combine,
+            schedules: schedules.collect(),
+            gates: gates.collect(),
             behaviour: Behaviour {
                 up: given.up.as_ref().map(rules).unwrap_or_default(),
                 down: given.down.as_ref().map(rules).unwrap_or_default(),

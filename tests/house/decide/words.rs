@@ -27,6 +27,8 @@ fn every_reason() -> Vec<Reason> {
         Reason::InTime { lag: 182_437, by: until, rate: 48.234, wished: 2 },
         Reason::Overdue { lag: 1200, by: until, rate: 48.234, wished: 6 },
         Reason::Gathering { replicas: 0, lag: 1200, by: until, begins: time(3420), work: 25.0 },
+        Reason::Combined { wants: vec![(text("late"), 3.5), (text("parsed"), 2.0)], wished: 7 },
+        Reason::CombineFailed { message: text("it gives NaN") },
         Reason::Steady { delay: 2.04, objective: 60.0 },
         Reason::OnSlack {
             wished: 12,
@@ -45,6 +47,8 @@ fn every_reason() -> Vec<Reason> {
         Reason::Breakpoint { wished: 9, partitions: 48, per_consumer: 5 },
         Reason::AtMin { wished: 1, min: 3 },
         Reason::AtMax { wished: 31, max: 20 },
+        Reason::AtScheduledMin { wished: 1, min: 4, schedule: text("trading"), until: Some(until) },
+        Reason::AtScheduledMax { wished: 31, max: 5, schedule: text("night"), until: None },
         Reason::HeldByWindow { wished: 7, peak: 12, window: minutes(5) },
         Reason::HeldSinceStart { wished: 7, kept: 12, until },
         Reason::HeldByUpWindow { wished: 12, lowest: 7, window: Duration::from_secs(30) },
@@ -53,6 +57,17 @@ fn every_reason() -> Vec<Reason> {
         Reason::WithinTolerance { wished: 21, tolerance: 0.1 },
         Reason::HeldBySilence { wished: 2, until },
         Reason::DownstreamFull { wished: 7, stage: "sink".to_owned() },
+        Reason::GateHolds {
+            gate: text("quality"),
+            value: 3.0,
+            hold_when: text("value > 0.0"),
+            since: None,
+        },
+        Reason::GateUnread {
+            gate: text("quality"),
+            label: text("Unreachable"),
+            message: text("nobody answers at checks:80"),
+        },
         Reason::AwaitingPods { wished: 3, ready: 2 },
         Reason::Stuck {
             source: text("orders"),

@@ -114,6 +114,11 @@ fn a_fault_is_told_with_its_path_and_a_way_to_mend_it() {
         ("warmup: 1d", "warmup: 1d\nseeds: 0", "seeds: must be from 1 to 1000"),
         ("max: 60", "max: 60, most: 3", "pipeline: unknown field \"spec.stages[0].replicas.most\""),
         ("min: 0, max: 60", "min: 9, max: 6", "pipeline: spec.stages[0].replicas"),
+        (
+            "      replicas: {min: 0, max: 60}",
+            "      replicas: {min: 0, max: 60}\n      gates: [{name: g, holdWhen: value > 0.0, source: {kafka: {bootstrapServers: 'k:9092', topics: [t], group: g}}}]",
+            "pipeline.spec.stages[0].gates: must be left out",
+        ),
         ("kind: ScaledPipeline", "kind: Deployment", "pipeline: is no ScaledPipeline; hint: "),
         (
             "  spec:",

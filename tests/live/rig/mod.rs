@@ -43,7 +43,7 @@ pub(crate) use self::{
     databases::{Mariadb, Postgres},
     debian::{Prometheus, Redis},
     elasticmq::ElasticMq,
-    external::{Answer, External},
+    external::{Answer, External, Reply},
     folder::fresh as fresh_folder,
     http::{get as http_get, post as http_post},
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},

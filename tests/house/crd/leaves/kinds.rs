@@ -180,7 +180,8 @@ fn walk(value: &Value, path: &str, pointer: &str, see: &mut impl FnMut(&str, &st
         Value::Object(fields) => {
             for (name, below) in fields {
                 // A map's keys are the owner's.
-                let is_map = ["headers", "metadata"].iter().any(|map| path.ends_with(map));
+                let is_map =
+                    ["headers", "metadata", "matchLabels"].iter().any(|map| path.ends_with(map));
                 let path = if is_map { format!("{path}{{}}") } else { format!("{path}.{name}") };
                 walk(below, &path, &format!("{pointer}/{name}"), see);
             }
@@ -201,12 +202,17 @@ fn otherwise(path: &str, leaf: &Value) -> Value {
     match leaf {
         Value::Bool(it) => (!it).into(),
         Value::Number(number) => (number.as_i64().unwrap() + 1).into(),
-        Value::String(text) if path.ends_with("perReplica") => {
+        Value::String(text) if path.ends_with("perReplica") && text != "500m" => {
             (text.parse::<i64>().unwrap() + 1).into()
         }
         Value::String(text) => match text.as_str() {
             "Zero" => "Error".into(),
             "Connection" => "ClusterConnection".into(),
+            "Latest" => "Earliest".into(),
+            "In" => "NotIn".into(),
+            "500m" => "600m".into(),
+            "ReadCommitted" => "ReadUncommitted".into(),
+            text if path.ends_with("bootstrapServers") => format!("x{text}").into(),
             text => format!("{text}x").into(),
         },
         other @ (Value::Null | Value::Array(_) | Value::Object(_)) => {

@@ -18,7 +18,7 @@ mod kinds;
 mod play;
 
 use kinds::{Kind, changed_leaves, kinds};
-use later::refused;
+use later::{of_the_cluster, refused};
 use logins::{working_logins, working_openings};
 use working::{FORECAST, working};
 
@@ -126,6 +126,8 @@ fn every_leaf_of_a_pipeline_matters_or_is_refused_by_its_path() {
             }
         }
     }
+    gates_matter(&mut open);
+    the_cluster_is_asked(&mut open);
     for (subtree, path, samples) in refused() {
         let mut found = BTreeSet::new();
         for sample in &samples {
@@ -150,6 +152,79 @@ fn every_leaf_of_a_pipeline_matters_or_is_refused_by_its_path() {
         }
     }
     assert!(open.is_empty(), "neither used nor refused: {open:#?}");
+}
+
+/// Each leaf of what the cluster itself answers makes another question, of a source and of a gate.
+fn the_cluster_is_asked(open: &mut BTreeSet<String>) {
+    for (kind, samples) in of_the_cluster() {
+        let as_source = |source: &Value| {
+            let source = json!({"name": "used", kind: source});
+            let awake = (stage!("/replicas/min"), json!(1));
+            read(&changed(PIPELINE, &[&vec![awake, (stage!("/sources/0"), source)]]), &around())
+        };
+        let as_gate = |source: &Value| {
+            let gate = json!([{"name": "g", "holdWhen": "value > 0.0", "source": {kind: source}}]);
+            read(&changed(PIPELINE, &[&vec![(stage!("/gates"), gate)]]), &around())
+        };
+        for mut sample in samples {
+            let known = as_source(&sample).unwrap();
+            assert_eq!(known.inside.len(), 1, "{known:?}");
+            for (leaf, after) in changed_leaves(&sample) {
+                assert_ne!(known, as_source(&after).unwrap(), "{kind}{leaf} means nothing");
+                open.remove(&format!("spec.stages[].sources[].{kind}{leaf}"));
+            }
+            if kind == "workload" {
+                assert!(as_gate(&sample).is_err(), "a gate sizes nothing");
+                open.remove("spec.stages[].gates[].source.workload.perReplica");
+                put(&mut sample, "/perReplica", &Value::Null);
+                let known = as_gate(&sample).unwrap();
+                for (leaf, after) in changed_leaves(&sample) {
+                    assert_ne!(known, as_gate(&after).unwrap(), "{kind}{leaf} means nothing");
+                    open.remove(&format!("spec.stages[].gates[].source.{kind}{leaf}"));
+                }
+            }
+        }
+    }
+}
+
+/// Each leaf of a gate's source makes another question; a threshold is refused, since a gate sizes nothing.
+fn gates_matter(open: &mut BTreeSet<String>) {
+    let kafka = [
+        json!({"bootstrapServers": "k:9092", "topics": ["t"], "group": "g", "offsetReset": "Latest", "isolation": "ReadCommitted"}),
+        json!({"connectionRef": {"kind": "Connection", "name": "events"}, "topics": ["t"], "group": "g"}),
+    ];
+    let mut all = vec![("kafka", Vec::from(kafka), around())];
+    for of in kinds() {
+        let mut connection = yaml(CONNECTION);
+        if let Some(login) = of.connections.first() {
+            put(&mut connection, "/spec", &json!({of.login(): login}));
+        }
+        all.push((of.name, of.sources, Around::with(&[connection])));
+    }
+    for (kind, samples, around) in all {
+        let read_gate = |name: &str, source: &Value| {
+            let gate =
+                json!([{"name": name, "holdWhen": "value > 3000.0", "source": {kind: source}}]);
+            read(&changed(PIPELINE, &[&vec![(stage!("/gates"), gate)]]), &around)
+        };
+        for mut sample in samples {
+            let mut sized = sample.clone();
+            put(&mut sized, "/perReplica", &json!(5));
+            let faults = read_gate("g", &sized).unwrap_err();
+            let path = format!("spec.stages[0].gates[0].source.{kind}.perReplica");
+            assert!(faults.iter().any(|fault| fault.path == path), "{kind}: {faults:?}");
+            open.remove(&format!("spec.stages[].gates[].source.{kind}.perReplica"));
+            put(&mut sample, "/perReplica", &Value::Null);
+            let known = read_gate("g", &sample).unwrap();
+            assert_ne!(known, read_gate("other", &sample).unwrap());
+            for (leaf, after) in changed_leaves(&sample) {
+                let after = read_gate("g", &after).unwrap_or_else(|faults| panic!("{faults:?}"));
+                assert_ne!(known, after, "{kind}{leaf} of a gate means nothing");
+                open.remove(&format!("spec.stages[].gates[].source.{kind}{leaf}"));
+            }
+        }
+    }
+    open.remove("spec.stages[].gates[].name");
 }
 
 /// What a pipeline means with a source of this kind, which names this connection.

@@ -12,7 +12,7 @@ pub(super) const FORECAST: &str = "spec.stages[].forecast.mode";
 
 /// Leaves that work.
 pub(super) fn working() -> Vec<Working> {
-    [pipeline(), stages(), behaviour(), sources()].concat()
+    [pipeline(), stages(), wishes(), behaviour(), sources()].concat()
 }
 
 /// Nothing is written before.
@@ -75,10 +75,60 @@ fn stages() -> Vec<Working> {
         ),
         plain("spec.stages[].ratePerReplica", stage!("/ratePerReplica"), json!(33.5)),
         plain("spec.stages[].startup", stage!("/startup"), json!("20s")),
+        plain(
+            "spec.stages[].combine.expression",
+            stage!("/combine"),
+            json!({"expression": "orders * 2.0"}),
+        ),
         plain("spec.stages[].onSilence", stage!("/onSilence"), json!("Follow")),
         ("spec.stages[].fallback.after", fallback(), (stage!("/fallback/after"), json!("5m"))),
         ("spec.stages[].fallback.policy", fallback(), (stage!("/fallback/policy"), json!("Hold"))),
         ("spec.stages[].fallback.replicas", fallback(), (stage!("/fallback/replicas"), json!(31))),
+    ]
+}
+
+/// Schedules and gates; the hour begins at midnight, UTC.
+fn wishes() -> Vec<Working> {
+    let schedule = |replicas: Value| {
+        let day =
+            json!({"name": "day", "start": "5 0 * * *", "end": "40 0 * * *", "replicas": replicas});
+        vec![(stage!("/schedules"), json!([day]))]
+    };
+    let by_min = || schedule(json!({"min": 30}));
+    let kafka = json!({"bootstrapServers": "k:9092", "topics": ["orders"], "group": "enrich"});
+    let gate = json!({"name": "g", "holdWhen": "value > 3000.0", "source": {"kafka": kafka}});
+    vec![
+        ("spec.stages[].schedules[].name", by_min(), (stage!("/schedules/0/name"), json!("d"))),
+        (
+            "spec.stages[].schedules[].start",
+            by_min(),
+            (stage!("/schedules/0/start"), json!("10 0 * * *")),
+        ),
+        (
+            "spec.stages[].schedules[].end",
+            by_min(),
+            (stage!("/schedules/0/end"), json!("30 0 * * *")),
+        ),
+        (
+            "spec.stages[].schedules[].timeZone",
+            by_min(),
+            (stage!("/schedules/0/timeZone"), json!("Asia/Kolkata")),
+        ),
+        (
+            "spec.stages[].schedules[].replicas.min",
+            by_min(),
+            (stage!("/schedules/0/replicas/min"), json!(20)),
+        ),
+        (
+            "spec.stages[].schedules[].replicas.max",
+            schedule(json!({"max": 9})),
+            (stage!("/schedules/0/replicas/max"), json!(5)),
+        ),
+        (
+            "spec.stages[].gates[].holdWhen",
+            vec![(stage!("/gates"), json!([gate]))],
+            (stage!("/gates/0/holdWhen"), json!("value > 90000.0")),
+        ),
     ]
 }
 

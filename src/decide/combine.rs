@@ -1,0 +1,94 @@
+//! The owner's own rule for what several sources make of a stage: `combine.expression`, over the replicas that each source wants. Called
+//! by the stage's turn in place of `demand`, whose arithmetic it asks about each source alone.
+
+use super::demand::{self, Bid};
+use super::doubt::Doubts;
+use super::evidence::{Evidence, Seen, Trust};
+use super::flow::Above;
+use super::formula::Formula;
+use super::gate::Gates;
+use super::knowledge::Known;
+use super::memory::StageMemory;
+use super::partitions::ceil;
+use super::reason::Reason;
+use super::snapshot::Workload;
+use super::stage::Turn;
+
+/// What the expression asks for; what runs (`current`) is kept where a source it names is missing or it gives no count.
+pub(super) fn wish(
+    turn: &Turn<'_>,
+    memory: &StageMemory,
+    workload: &Workload,
+    formula: &Formula,
+    current: u32,
+) -> Bid {
+    let mut wants = Vec::new();
+    for name in formula.names() {
+        let seen = turn.evidence.sources.iter().find(|seen| *seen.source.name == *name);
+        let want = seen
+            .filter(|seen| seen.trust == Trust::Fresh)
+            .and_then(|seen| want(turn, memory, workload, seen));
+        let Some(want) = want else {
+            let complaint = seen.and_then(|seen| seen.complaint.clone());
+            let reason = complaint.unwrap_or_else(|| Reason::CombineFailed {
+                message: format!("nothing says how many replicas {name} wants"),
+            });
+            return Bid::new(current, reason);
+        };
+        wants.push((name, want));
+    }
+    match formula.number(&wants) {
+        Ok(value) => {
+            let wished = ceil(value);
+            let wants = wants.into_iter().map(|(name, want)| (name.to_owned(), want)).collect();
+            Bid::new(wished, Reason::Combined { wants, wished })
+        }
+        Err(message) => Bid::new(current, Reason::CombineFailed { message }),
+    }
+}
+
+/// The replicas that one source wants for itself: by its threshold as it stands, not rounded; by the objective, a whole number; by both,
+/// the larger. Nothing where neither sizes it.
+fn want(
+    turn: &Turn<'_>,
+    memory: &StageMemory,
+    workload: &Workload,
+    seen: &Seen<'_>,
+) -> Option<f64> {
+    let threshold = seen.source.per_replica.filter(|per_replica| 0.0 < *per_replica);
+    let threshold = threshold.zip(seen.amount()).map(|(per_replica, amount)| amount / per_replica);
+    let objective = if turn.stage.max_delay.is_some() && seen.queue().is_some() {
+        objective(turn, memory, workload, seen, threshold.is_none())
+    } else {
+        None
+    };
+    [threshold, objective].into_iter().flatten().reduce(f64::max)
+}
+
+/// What the objective asks for this queue, as if it were the only one.
+fn objective(
+    turn: &Turn<'_>,
+    memory: &StageMemory,
+    workload: &Workload,
+    seen: &Seen<'_>,
+    is_alone: bool,
+) -> Option<f64> {
+    let is_only = turn.evidence.queues().count() == 1;
+    let alone = Turn {
+        evidence: Evidence { sources: vec![seen.clone()] },
+        // What the stages above send cannot be told apart by queues.
+        above: if is_only { turn.above.clone() } else { Above::default() },
+        outcomes: Vec::new(),
+        gates: Gates::default(),
+        doubts: Doubts::default(),
+        ..*turn
+    };
+    let known = Known::of(&alone, memory, Some(workload), memory.arrivals(&alone.evidence));
+    let load = known.load()?;
+    let load = if is_only { turn.doubts.amend(load) } else { load };
+    if load.lag == 0 && load.arrivals <= 0.0 && known.means.rate.is_some() {
+        return Some(0.0);
+    }
+    let bid = demand::objective(turn.stage, &load, &known.means, is_alone)?;
+    Some(f64::from(bid.replicas))
+}
