@@ -28,6 +28,8 @@ struct Metrics {
     used: Mutex<BTreeMap<String, (&'static str, &'static str)>>,
     /// Instead: a status and a body.
     refuses: Mutex<Option<(u16, Value)>>,
+    /// Instead: nothing, ever.
+    hangs: Mutex<bool>,
     asked: Mutex<Vec<String>>,
 }
 
@@ -73,7 +75,7 @@ struct Scene {
     metrics: Arc<Metrics>,
     watch: Watch,
     clock: Clock,
-    _cluster: Cluster,
+    cluster: Cluster,
 }
 
 impl Scene {
@@ -93,6 +95,9 @@ impl Scene {
                 let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(lister, "default");
                 let pods = pods.list(&ListParams::default()).await?;
                 let names: Vec<_> = pods.into_iter().filter_map(|pod| pod.metadata.name).collect();
+                if *double.hangs.lock().unwrap() {
+                    std::future::pending::<()>().await;
+                }
                 let (status, body) = double.answer(request.uri().to_string(), &names);
                 let answer = Response::builder().status(status);
                 let answer = answer.header("content-type", "application/json");
@@ -104,7 +109,7 @@ impl Scene {
         let clock = Clock::start();
         let watch =
             Watch::start(client.clone(), clock, watch::Options::default(), Tasks::default());
-        let scene = Self { client, metrics, watch, clock, _cluster: cluster };
+        let scene = Self { client, metrics, watch, clock, cluster };
         for crd in penstock::crd::all() {
             let name = crd.metadata.name.clone().unwrap();
             scene
@@ -138,11 +143,39 @@ impl Scene {
     }
 
     /// A pipeline of one stage that scales the Deployment of its name by one source, `q`.
-    async fn pipeline(&self, name: &str, mut source: Value) {
+    async fn pipeline(&self, name: &str, source: Value) {
+        self.pipeline_of(name, json!({"name": name}), source).await;
+    }
+
+    async fn pipeline_of(&self, name: &str, target: Value, mut source: Value) {
         source["name"] = json!("q");
-        let stage = json!({"name": "s", "target": {"name": name}, "replicas": {"max": 9}, "sources": [source]});
+        let stage =
+            json!({"name": "s", "target": target, "replicas": {"max": 9}, "sources": [source]});
         let spec = json!({"pollInterval": "1s", "stages": [stage]});
         self.apply("penstock.dev/v1alpha1", "ScaledPipeline", name, json!({"spec": spec})).await;
+    }
+
+    /// A kind of workload of somebody's own, whose two replicas nobody ever makes; with or without a selector in its scale.
+    fn idle_kind(&self, kind: &str, scale: &Value) {
+        let (plural, open) =
+            (format!("{}s", kind.to_lowercase()), "x-kubernetes-preserve-unknown-fields");
+        let part = json!({"type": "object", open: true});
+        let schema = json!({"type": "object", "properties": {"spec": part, "status": part}});
+        let version = json!({
+            "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+            "subresources": {"status": {}, "scale": scale},
+        });
+        let spec = json!({
+            "group": "example.dev", "scope": "Namespaced", "names": {"kind": kind, "plural": plural}, "versions": [version],
+        });
+        let definition =
+            json!({"metadata": {"name": format!("{plural}.example.dev")}, "spec": spec});
+        self.cluster.define(definition).unwrap();
+        let object = json!({
+            "apiVersion": "example.dev/v1", "kind": kind, "metadata": {"name": "w"},
+            "spec": {"replicas": 2}, "status": {"replicas": 0, "selector": "app=nobody"},
+        });
+        self.cluster.put("example.dev", "v1", &plural, "default", object).unwrap();
     }
 
     /// What is said of the source of a pipeline, once `is_it` holds.
@@ -294,4 +327,40 @@ async fn pods_are_counted_from_the_watch_with_no_request_at_all() {
     scene.deployment("client", 0, json!({})).await;
     scene.until_fresh("sidecar", 0.0).await;
     assert_eq!(scene.metrics.asked(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_workload_whose_pods_nobody_can_tell_or_that_has_none_yet_is_no_zero() {
+    let scene = Scene::new().await;
+    let paths =
+        json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
+    let mut told = paths.clone();
+    told["labelSelectorPath"] = json!(".status.selector");
+    for (kind, scale, word, is_lasting) in
+        [("Mute", paths, "NoSelector", true), ("Crowd", told, "NoPods", false)]
+    {
+        scene.idle_kind(kind, &scale);
+        let target = json!({"apiVersion": "example.dev/v1", "kind": kind, "name": "w"});
+        let name = kind.to_lowercase();
+        scene.pipeline_of(&name, target, json!({"cpu": {"utilization": 50}})).await;
+        let said = scene.until(&name, word, |said| label(said).is_some()).await;
+        assert_eq!(label(&said), Some((word, is_lasting)), "{said:?}");
+        assert!(matches!(said, Observation::Failed(_)), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_that_hang_are_given_up_and_what_was_read_grows_old() {
+    let scene = Scene::new().await;
+    scene.metrics.set("w", "500m", "64Mi");
+    scene.deployment("w", 1, json!({"cpu": "1"})).await;
+    scene.pipeline("w", json!({"cpu": {"utilization": 50}})).await;
+    scene.until_fresh("w", 50.0).await;
+    *scene.metrics.hangs.lock().unwrap() = true;
+    let is_timeout = |said: &Observation| label(said) == Some(("Timeout", false));
+    let said = scene.until("w", "Timeout", is_timeout).await;
+    assert!(matches!(said, Observation::Stale(..)), "{said:?}");
+    *scene.metrics.hangs.lock().unwrap() = false;
+    scene.metrics.set("w", "900m", "64Mi");
+    scene.until_fresh("w", 90.0).await;
 }

@@ -96,7 +96,7 @@ impl Watched {
 }
 
 /// An exporter that says what it is told to.
-async fn exporter(said: Arc<Mutex<String>>) -> Result<(u16, JoinSet<()>)> {
+pub(crate) async fn exporter(said: Arc<Mutex<String>>) -> Result<(u16, JoinSet<()>)> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
     let answer = get(move || async move { said.lock().unwrap().clone() });

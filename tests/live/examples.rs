@@ -1,12 +1,15 @@
 //! The examples of deploy/examples, applied as they are printed but for their namespace and the address of the server; the stages reach the
 //! counts that their READMEs state.
 
+use std::sync::{Arc, Mutex};
+
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::beside::exporter;
 use crate::lineage::{minutes_ago, post, token};
 use crate::presets::filled;
-use crate::rig::{ElasticMq, Listener, Postgres, Redis, shared};
+use crate::rig::{ElasticMq, Listener, Postgres, Prometheus, Redis, shared};
 use crate::scene::{SOON, Scene};
 use crate::strimzi;
 
@@ -81,6 +84,22 @@ async fn the_example_of_postgres_reaches_its_count() -> Result<()> {
     assert_eq!(scene.until_moved(("render", 0, 7), SOON).await?, [7]);
     let stage = scene.stage("invoices").await?;
     assert!(stage.sources.iter().all(|source| source.state == "Fresh"), "{:?}", stage.sources);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_prometheus_reaches_its_count() -> Result<()> {
+    let text =
+        "clips_waiting{step=\"encode\"} 30\nclips_waiting{step=\"cut\"} 9\nlive_sessions 2\n";
+    let (port, _exporter) = exporter(Arc::new(Mutex::new(text.to_owned()))).await?;
+    let server = Prometheus::start(port).await?;
+    server.scraped("live_sessions").await?;
+    let scene = Scene::open("example-prometheus").await?;
+    secret(&scene, "penstock-prometheus", json!({"token": "s3cret"})).await?;
+    scene.deployment("encode", 0).await?;
+    let url = "http://prometheus-operated.monitoring:9090";
+    apply(&scene, "prometheus", &[(url, server.url())]).await?;
+    assert_eq!(scene.until_moved(("encode", 0, 12), SOON).await?, [12]);
     Ok(())
 }
 

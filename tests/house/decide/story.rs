@@ -9,11 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use penstock::decide::{
-    Action, Behaviour, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate, Gives, Idle,
-    Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline,
-    PipelineId, Policy, Prefer, QuestionId, Queue, Reading, Reason, Recalled, Rules, Schedule,
-    Select, Situation, Snapshot, Source, Stage, Step, Target, TargetId, Unit, Unusable, Value,
-    Verdict, Workload, Writing, decide,
+    Action, Behaviour, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate,
+    Gives, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause,
+    Pipeline, PipelineId, Policy, Prefer, QuestionId, Queue, Reading, Reason, Recalled, Rules,
+    Schedule, Select, Situation, Snapshot, Source, Stage, Step, Target, TargetId, Unit, Unusable,
+    Value, Verdict, Workload, Writing, decide,
 };
 use serde::Deserialize;
 

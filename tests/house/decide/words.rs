@@ -188,6 +188,12 @@ fn the_sentences_are_worth_reading_aloud() {
         Gathering
             0 replicas: 1200 messages wait, 25 s of work for one; it is to be done by 2026-01-01 01:00 UTC, and begun when more has gathered or at 2026-01-01 00:57 UTC
             to change this: state objective.maxDelay instead of doneBy to have it done as it comes
+        Combined
+            7 replicas by combine.expression: late wants 3.5, parsed wants 2
+            to change this: change combine.expression, or what the sources it names want
+        CombineFailed
+            held: combine.expression gives no count of replicas: it gives NaN
+            to change this: see that combine.expression gives a number of 0 or more whatever its sources want
         Steady
             the present count fits: the oldest message has waited 2 s of 60 s
             to change this: change objective.maxDelay, or make each replica faster
@@ -221,6 +227,12 @@ fn the_sentences_are_worth_reading_aloud() {
         AtMax
             kept at max 20: 31 are wished
             to change this: raise replicas.max to 31
+        AtScheduledMin
+            kept at min 4 by schedule trading until 2026-01-01 01:00 UTC: 1 would do
+            to change this: change replicas of schedule trading, or when it holds
+        AtScheduledMax
+            kept at max 5 by schedule night: 31 are wished
+            to change this: change replicas of schedule night, or when it holds
         HeldByWindow
             kept at 12: 7 would do now, but 12 were needed within the last 5 min
             to change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 7 at once
@@ -245,6 +257,12 @@ fn the_sentences_are_worth_reading_aloud() {
         DownstreamFull
             kept: 7 would do, but stage sink after it is late with all the replicas it may have, and more would only wait there
             to change this: raise replicas.max of the stage after it
+        GateHolds
+            held by gate quality: value > 0.0, and value is 3
+            to change this: mend what gate quality looks at, or take the gate out
+        GateUnread
+            not lowered: gate quality cannot be read (Unreachable: nobody answers at checks:80), and not knowing is neither yes nor no
+            to change this: mend the source of gate quality
         AwaitingPods
             kept: 3 would do now, but only 2 of the pods asked for are Ready yet
             to change this: see why the pods do not become Ready

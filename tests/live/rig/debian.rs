@@ -60,6 +60,16 @@ impl Prometheus {
         self.process.ready(START, ready).await
     }
 
+    /// Waits until it has scraped a series of this name.
+    pub(crate) async fn scraped(&self, series: &str) -> Result<()> {
+        let scraped = async || {
+            let (_, body) = http::get(self.port, &format!("/api/v1/query?query={series}")).await?;
+            anyhow::ensure!(body.contains("\"value\""), "{series}: {body}");
+            Ok(())
+        };
+        self.process.ready(START, scraped).await
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
