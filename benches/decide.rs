@@ -117,6 +117,7 @@ impl Scene {
             read_at: at,
             is_ours: true,
             hpa: None,
+            jobs: None,
         };
         Snapshot {
             at,

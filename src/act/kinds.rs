@@ -103,7 +103,7 @@ fn group_root(api_version: &str) -> String {
 }
 
 /// Names come from manifests: nothing in them may bend a path.
-fn is_plain(segment: &str) -> bool {
+pub(super) fn is_plain(segment: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
     !segment.is_empty() && !matches!(segment, "." | "..") && segment.chars().all(is_allowed)
 }

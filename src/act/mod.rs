@@ -19,6 +19,7 @@ use crate::decide::{Action, Ending, Outcome, TargetId};
 mod kinds;
 mod licence;
 mod scale;
+mod jobs;
 
 pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
 
@@ -46,6 +47,7 @@ pub fn writer(mut config: kube::Config) -> Result<ClientBuilder<Stack>, kube::Er
 #[derive(Clone)]
 pub struct Act {
     hand: scale::Hand,
+    maker: jobs::Maker,
     clock: Clock,
     outcomes: UnboundedSender<Outcome>,
     flights: Arc<Mutex<BTreeSet<TargetId>>>,
@@ -62,7 +64,8 @@ impl Act {
     /// Hands that write through `client` (see [`writer`]) and put every outcome into `outcomes`.
     pub fn new(client: kube::Client, clock: Clock, outcomes: UnboundedSender<Outcome>) -> Self {
         Self {
-            hand: scale::Hand::new(client),
+            hand: scale::Hand::new(client.clone()),
+            maker: jobs::Maker::new(client, clock),
             clock,
             outcomes,
             flights: Arc::default(),
@@ -79,9 +82,9 @@ impl Act {
                 self.tell(action.clone(), Ending::NotSent { message });
                 continue;
             };
-            let (hand, licence, action) = (self.hand.clone(), licence.clone(), action.clone());
+            let (act, licence, action) = (self.clone(), licence.clone(), action.clone());
             self.tasks.spawn(async move {
-                let ending = carry_out(&hand, &action, &licence).await;
+                let ending = act.carry_out(&action, &licence).await;
                 flight.land(ending);
             });
         }
@@ -98,6 +101,19 @@ impl Act {
         let landed = tokio::time::timeout(limit, self.tasks.wait()).await.is_ok();
         self.tasks.reopen();
         landed
+    }
+
+    async fn carry_out(&self, action: &Action, licence: &Licence) -> Ending {
+        match action {
+            Action::Scale(scale) => {
+                within_deadline(self.hand.write(scale, scale.to, scale.force, licence)).await
+            }
+            // The count that is there already, and never by force: owning it is all that is wanted.
+            Action::Claim(scale) => {
+                within_deadline(self.hand.write(scale, scale.from, false, licence)).await
+            }
+            Action::StartJobs(jobs) => within_deadline(self.maker.carry_out(jobs, licence)).await,
+        }
     }
 
     fn take_off(&self, action: &Action) -> Option<Flight> {
@@ -144,12 +160,7 @@ impl Drop for Flight {
     }
 }
 
-async fn carry_out(hand: &scale::Hand, action: &Action, licence: &Licence) -> Ending {
-    let work = match action {
-        Action::Scale(scale) => hand.write(scale, scale.to, scale.force, licence),
-        // The count that is there already, and never by force: owning it is all that is wanted.
-        Action::Claim(scale) => hand.write(scale, scale.from, false, licence),
-    };
+async fn within_deadline(work: impl Future<Output = Ending>) -> Ending {
     match tokio::time::timeout(WRITE_DEADLINE, work).await {
         Ok(ending) => ending,
         Err(_) => Ending::Unknown {

@@ -123,7 +123,7 @@ fn bytes_of(body: &Value) -> Vec<u8> {
 }
 
 /// What an answer other than 2xx means.
-fn ending_of(status: &Status) -> Ending {
+pub(super) fn ending_of(status: &Status) -> Ending {
     let message = cut(&status.message);
     match status.code {
         404 => Ending::Gone,
@@ -158,7 +158,7 @@ fn foreign_writer(message: &str) -> ForeignWriter {
     ForeignWriter { manager: cut(name).into(), applies: !rest.contains(" using ") }
 }
 
-fn text(error: &kube::Error) -> String {
+pub(super) fn text(error: &kube::Error) -> String {
     // kube's own text for an API error repeats the whole status; its message is what a reader needs.
     if let kube::Error::Api(status) = error {
         return status.message.clone();
@@ -175,7 +175,7 @@ fn text(error: &kube::Error) -> String {
     text
 }
 
-fn cut(message: &str) -> String {
+pub(super) fn cut(message: &str) -> String {
     let mut end = message.len().min(MESSAGE_LIMIT);
     while !message.is_char_boundary(end) {
         end -= 1;

@@ -176,7 +176,11 @@ pub(super) fn objective(
 fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64) -> Bid {
     let mut need = Need::new(objective, load, means, rate);
     let partitions = load.partitions.filter(|&partitions| 0 < partitions);
-    let most = partitions.unwrap_or(u32::MAX).min(stage.max).max(1);
+    let mut most = partitions.unwrap_or(u32::MAX).min(stage.max).max(1);
+    if stage.target.is_jobs() {
+        // A Job ends when it finds nothing to do: each needs an item.
+        most = most.min(u32::try_from(load.lag).unwrap_or(u32::MAX)).max(1);
+    }
     let mut wished = need.smallest(partitions, most);
     if load.is_jump && means.desired < wished {
         // The next poll tells a burst from a new level. Only what cannot wait for it is a reason to move now: one move, not two.

@@ -45,7 +45,12 @@ impl StageMemory {
     pub(super) fn doubt(&mut self, turn: &mut Turn<'_>, known: &Known, moves: &[Move]) {
         let at = turn.at;
         let ready = known.means.ready;
-        let stills = self.stuck.observe(&turn.evidence, &self.traces, ready, at);
+        // A Job may commit when it ends, and not before: that nothing moves meanwhile says nothing.
+        let stills = if turn.is_jobs() {
+            Vec::new()
+        } else {
+            self.stuck.observe(&turn.evidence, &self.traces, ready, at)
+        };
         for still in stills.iter().filter(|still| !still.is_all) {
             if let Some(seen) = turn.evidence.sources.get_mut(still.place) {
                 seen.stuck = still.lag;
@@ -65,7 +70,9 @@ impl StageMemory {
         };
         let stills = turn.doubts.stills.iter().map(|still| still.reason.clone());
         turn.doubts.anomalies.extend(stills);
-        if let Some(load) = known.load().map(|load| turn.doubts.amend(load)) {
+        if let Some(load) = known.load().map(|load| turn.doubts.amend(load))
+            && !turn.is_jobs()
+        {
             let commits = turn.evidence.commits();
             let read = |seen: &Seen<'_>| self.traces.get(&seen.source.name)?.commits().0;
             let newest = turn.evidence.sources.iter().filter_map(read).max();
@@ -132,6 +139,11 @@ impl Doubts {
             delay: delay.map_or(load.delay, |delay| delay.min(load.delay)),
             ..load
         }
+    }
+
+    /// Adds what else is odd.
+    pub(super) fn note(&mut self, odd: Vec<Reason>) {
+        self.anomalies.extend(odd);
     }
 
     /// All that is odd, with what of it bound the bid.

@@ -100,6 +100,13 @@ impl Reason {
             Self::NoEffect { .. } => {
                 "find what the replicas wait for; when a fifth more or less arrives or gets done, this ends at once"
             }
+            Self::LetEnd { .. } => "nothing: work that has begun is never ended by Penstock",
+            Self::AwaitingRetry { .. } | Self::JobsFail { .. } => {
+                "see the logs of the failed Jobs; one that is completed ends this at once"
+            }
+            Self::SchedulesItself { cron_job } => {
+                return said(format!("set spec.suspend of CronJob {cron_job} to true"));
+            }
             Self::SickConsumer { .. } => {
                 "restart the pod that holds that partition; kafka-consumer-groups --describe names it"
             }
@@ -133,6 +140,16 @@ impl Reason {
             }
             Self::HpaOnTarget { .. } => "delete the HorizontalPodAutoscaler, or remove this stage",
             Self::TargetTaken { .. } => "let one pipeline name this target",
+            Self::TargetUnusable { code, message }
+                if code == "NotFound" && message.contains("CronJob") =>
+            {
+                "create the CronJob, with suspend: true, or mend jobs.templateRef.name"
+            }
+            Self::TargetUnusable { code, message }
+                if code == "Forbidden" && message.contains(".batch") =>
+            {
+                "grant the rights that docs/jobs.md prints; with the chart: jobs.enabled=true"
+            }
             Self::TargetUnusable { .. } => "mend the target's name, kind or permissions",
             Self::WriteRefused { .. } => {
                 "see the message: rights, admission or quota stand in the way"
@@ -144,6 +161,7 @@ impl Reason {
             | Self::TargetUnseen
             | Self::WriteInFlight
             | Self::OutcomeUnknown { .. }
+            | Self::AwaitingReading { .. }
             | Self::TooSoon { .. }
             | Self::PromiseBroken { .. }
             | Self::InternalError { .. } => return None,

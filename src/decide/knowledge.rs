@@ -13,6 +13,7 @@ use super::demand::{self, Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
 use super::flow::Passed;
 use super::idle::{self, Work};
+use super::jobs;
 use super::memory::{ByName, StageMemory};
 use super::pipeline::{OnSilence, Stage};
 use super::plan::Signals;
@@ -88,8 +89,11 @@ impl Known {
         let ready = workload.map_or(0, |workload| workload.ready);
         let is_mature = !is_sized || arrivals.is_some_and(|arrivals| arrivals.is_mature);
         let lesson = rate::window(commits.unwrap_or(COMMITS), poll) + commits.unwrap_or(COMMITS);
+        let pace = (memory.pods.known_startup().unwrap_or(0.0), poll);
+        let rate = memory.rate.cautious();
+        let rate = workload.map_or(rate, |workload| jobs::rate(rate, workload, pace, at));
         let means = Means {
-            rate: memory.rate.cautious(),
+            rate,
             shown: memory.rate.shown(),
             startup: memory.pods.startup(),
             pending: memory.pods.pending(at).unwrap_or(0.0),

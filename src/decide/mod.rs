@@ -49,6 +49,7 @@ mod forecast;
 mod window;
 mod limits;
 mod writes;
+mod jobs;
 mod fleet;
 mod flow;
 
@@ -68,13 +69,14 @@ pub use pipeline::{
     PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
 };
 pub use plan::{
-    Action, Doubted, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, Verdict,
+    Action, Doubted, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, StartJobs,
+    Verdict,
 };
 pub use reason::Reason;
 pub use schedule::{Schedule, Unreadable};
 pub use snapshot::{
-    Lost, Missing, Observation, Partition, Queue, Reading, Recalled, Situation, Snapshot, Target,
-    Unusable, Value, Workload, Writing,
+    Failing, FinishedJob, JobsSeen, Lost, Missing, Observation, Partition, Queue, Reading,
+    Recalled, Situation, Snapshot, Target, Unusable, Value, Workload, Writing,
 };
 
 /// What one turn comes to.

@@ -170,6 +170,13 @@ pub struct TargetId {
     pub name: Arc<str>,
 }
 
+impl TargetId {
+    /// Is it the CronJob whose template Jobs are made from? Then replicas are running Jobs.
+    pub fn is_jobs(&self) -> bool {
+        (&*self.api_version, &*self.kind) == ("batch/v1", "CronJob")
+    }
+}
+
 impl std::fmt::Display for TargetId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}/{}", self.kind, self.namespace, self.name)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pipeline::{PipelineId, TargetId};
 use super::reason::Reason;
-use super::snapshot::Writing;
+use super::snapshot::{FinishedJob, Writing};
 
 /// Which stage of which pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -137,6 +137,10 @@ pub enum Action {
     /// Apply the present count without force, so that we own it and others may drop it. Inverse: none is needed, owning
     /// harms nobody. Idempotent. A crash leaves it owned or not.
     Claim(Scale),
+    /// Make Jobs up to a count, and remove finished ones beyond the history limits. Inverse: none, work that began is let end.
+    /// Idempotent: the names follow from what was seen, so a second one of the same sight makes none. A crash leaves some of them
+    /// made; the next turn counts those.
+    StartJobs(StartJobs),
 }
 
 impl Action {
@@ -144,8 +148,20 @@ impl Action {
     pub fn scale(&self) -> &Scale {
         match self {
             Self::Scale(scale) | Self::Claim(scale) => scale,
+            Self::StartJobs(jobs) => &jobs.scale,
         }
     }
+}
+
+/// Jobs to be made from a CronJob's template, and finished ones to be removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StartJobs {
+    /// For whom, of what, and how many: `to` less `from` Jobs are made.
+    pub scale: Scale,
+    /// The number in the name of the first of them.
+    pub first: u64,
+    /// Finished Jobs to be removed.
+    pub remove: Vec<FinishedJob>,
 }
 
 /// A write to `/scale`, with all that it was decided on.

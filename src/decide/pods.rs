@@ -31,6 +31,9 @@ pub(super) struct Pods {
     rising: Option<Timestamp>,
     /// Ready pods at the last turn.
     ready: u32,
+    /// What the Job that became Ready last took to do so.
+    #[serde(default)]
+    job: Option<Duration>,
     /// Members changed while work was waiting: since when commits are awaited.
     pausing: Option<Timestamp>,
 }
@@ -46,6 +49,13 @@ impl Pods {
 
     /// Looks at the pods. `moved`: when our own last write to them was taken, if it was since the last turn.
     pub(super) fn observe(&mut self, workload: &Workload, moved: Option<Timestamp>, at: Timestamp) {
+        if let Some(jobs) = &workload.jobs {
+            // Each tells for itself, and how many there are changes with each that ends.
+            if let Some(took) = jobs.startup.filter(|&took| self.job.replace(took) != Some(took)) {
+                learn(&mut self.startup, took);
+            }
+            return;
+        }
         let before = self.desired.replace(workload.desired);
         if before.is_some_and(|before| before < workload.desired) {
             self.rising = Some(moved.unwrap_or(at));
@@ -70,6 +80,9 @@ impl Pods {
         often: Option<Duration>,
         at: Timestamp,
     ) {
+        if workload.jobs.is_some() {
+            return;
+        }
         if self.ready != workload.ready {
             let worked = 0 < self.ready && 0 < workload.ready;
             // Fewer are ready since this turn: the youngest of those left may have been so for hours.
@@ -149,6 +162,7 @@ mod tests {
             read_at: second(0),
             is_ours: true,
             hpa: None,
+            jobs: None,
         }
     }
 

@@ -102,7 +102,17 @@ pub enum Reason {
         is_uneven: bool,
         until: Timestamp,
     },
+    /// More Jobs run than are wished: none is made, and none of them is ended.
+    LetEnd { wished: u32, running: u32 },
+    /// No Job is made until the sources are read again: the reading is older than the end of some, and may hold their work still.
+    AwaitingReading { wished: u32, running: u32, ended: u32 },
+    /// No Job is made for a while: those before it have failed, so many rounds in a row.
+    AwaitingRetry { wished: u32, jobs: u32, until: Timestamp },
     // What is odd, though it binds nothing.
+    /// The CronJob is not suspended: it makes Jobs of its own, too.
+    SchedulesItself { cron_job: String },
+    /// The Jobs that ended last have all failed.
+    JobsFail { jobs: u32, message: String },
     /// One consumer hardly moves while the others are well; it is left out of what is learned.
     SickConsumer { source: String, partition: i32, partitions: u32, rate: f64, usual: f64 },
     /// More comes to one partition than one replica gets through: no number of replicas keeps up with it.
@@ -206,6 +216,11 @@ impl Reason {
         "Stopped",
         "SpikeUnconfirmed",
         "NoEffect",
+        "LetEnd",
+        "AwaitingReading",
+        "AwaitingRetry",
+        "SchedulesItself",
+        "JobsFail",
         "SickConsumer",
         "HotPartition",
         "UnusualArrivals",
@@ -278,6 +293,11 @@ impl Reason {
             Self::Stopped { .. } => "Stopped",
             Self::SpikeUnconfirmed { .. } => "SpikeUnconfirmed",
             Self::NoEffect { .. } => "NoEffect",
+            Self::LetEnd { .. } => "LetEnd",
+            Self::AwaitingReading { .. } => "AwaitingReading",
+            Self::AwaitingRetry { .. } => "AwaitingRetry",
+            Self::SchedulesItself { .. } => "SchedulesItself",
+            Self::JobsFail { .. } => "JobsFail",
             Self::SickConsumer { .. } => "SickConsumer",
             Self::HotPartition { .. } => "HotPartition",
             Self::UnusualArrivals { .. } => "UnusualArrivals",

@@ -99,6 +99,52 @@ pub struct Workload {
     pub is_ours: bool,
     /// A HorizontalPodAutoscaler that names it, if any.
     pub hpa: Option<Arc<str>>,
+    /// What runs are Jobs, and this is known of them. Then `desired` and `current` are the Jobs that run, and `ready` those of them with a
+    /// Ready pod; there is no `/scale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<Box<JobsSeen>>,
+}
+
+/// What is known of the Jobs that were made from one CronJob's template. A Job runs from the moment it is made until it is Complete or
+/// Failed, whether its pods have started or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobsSeen {
+    /// The number in the name of the next Job: one above all that are there.
+    pub next: u64,
+    /// When each Job that ended of late was seen to have ended, oldest first. Its work may still count in a reading made before.
+    pub ended: Vec<Timestamp>,
+    /// When the oldest Job that runs was made.
+    pub oldest: Option<Timestamp>,
+    /// How long a Job is at work, as those that were completed show; `None` before the first.
+    pub life: Option<Duration>,
+    /// From being made to its first Ready pod, for the Job that became Ready last.
+    pub startup: Option<Duration>,
+    /// Finished Jobs for which the history limits leave no room, oldest first; a few of them when there are many.
+    pub surplus: Vec<FinishedJob>,
+    /// Is the CronJob not suspended, so that it makes Jobs of its own as well?
+    pub is_scheduled: bool,
+    /// The Jobs that ended last, if all of them failed.
+    pub failing: Option<Failing>,
+}
+
+/// A Job that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedJob {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its uid: another Job of this name is left alone.
+    pub uid: Arc<str>,
+}
+
+/// Jobs that failed one after another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// How many in a row.
+    pub jobs: u32,
+    /// What the last of them said: reason and message of its condition, cut short.
+    pub message: Arc<str>,
+    /// When the last of them was seen to have failed.
+    pub at: Timestamp,
 }
 
 /// How a `/scale` wants to be written.

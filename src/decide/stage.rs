@@ -15,6 +15,7 @@ use super::evidence::{self, Evidence};
 use super::flow::{Above, Passed};
 use super::gate::Gates;
 use super::idle::Work;
+use super::jobs;
 use super::knowledge::Known;
 use super::memory::StageMemory;
 use super::pipeline::{Mode, Pipeline, PipelineId, Stage};
@@ -142,12 +143,17 @@ impl Turn<'_> {
             }
             Target::Seen(workload) => workload,
         };
+        let counted = jobs::counted(workload, &self.evidence);
+        let workload = counted.as_ref().unwrap_or(workload);
         let moves = memory.writes.settle(workload, &self.outcomes, self.at, self.may_act);
         let known = memory.learn(self, workload, &moves);
         memory.doubt(self, &known, &moves);
         if let Some(bid) = memory.writes.stands(workload) {
             let passed = known.passes(workload.desired);
             return Answer { moves, passed, ..self.answer(bid, &known, memory) };
+        }
+        if let Some(jobs) = &workload.jobs {
+            self.doubts.note(jobs::odd(self, jobs));
         }
         let frame = Frame::new(self.stage, workload.desired, self.pipeline.pause.force_activation);
         let work = memory.look(self, frame.is_asleep, known.window());
@@ -164,6 +170,10 @@ impl Turn<'_> {
             draft.is_told = true;
             draft.haste = Haste::Told;
         }
+        if self.is_jobs() && draft.bid.replicas < frame.current {
+            // What runs is let end: there is nothing to hold.
+            draft.haste = Haste::Told;
+        }
         let next = self.hold(&mut draft, &known, memory, frame);
         self.gates.hold(&mut draft.bid, frame.desired);
         self.respect(&mut draft, frame);
@@ -172,6 +182,7 @@ impl Turn<'_> {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
         let action = self.write(&mut draft.bid, workload, memory);
+        let retry = jobs::rests_until(workload, self.at).map(|(_, until)| until);
         let is_told = self.stage.pinned.is_some() || self.stage.max < workload.desired;
         let violations = u32::from(broken.is_some());
         let answer = self.answer(draft.bid, &known, memory);
@@ -181,7 +192,7 @@ impl Turn<'_> {
         let sleep = memory.quiet.until(self.patience(&known));
         let more =
             [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];
-        let more = more.into_iter().chain([memory.effect.until(), self.gates.next]);
+        let more = more.into_iter().chain([memory.effect.until(), self.gates.next, retry]);
         answer.verdict.next =
             more.chain([answer.verdict.next]).flatten().filter(|&next| self.at < next).min();
         answer
@@ -390,7 +401,12 @@ impl Turn<'_> {
     /// What is to be written, unless something forbids it.
     fn write(&self, bid: &mut Bid, workload: &Workload, memory: &StageMemory) -> Option<Action> {
         let would_be = bid.replicas;
-        let moves = would_be != workload.desired;
+        if self.is_jobs() {
+            jobs::explain(bid, workload);
+        }
+        let is_surplus = !jobs::surplus(workload).is_empty() && memory.writes.may_tidy(self.at);
+        let moves =
+            if self.is_jobs() { workload.desired < would_be } else { workload.desired != would_be };
         let is_apply = workload.writing == Writing::Apply;
         // A count of zero is not claimed: the API server refuses to share it, and there is no fall to fear below it.
         let is_claimable = is_apply && !workload.is_ours && 0 < workload.desired;
@@ -410,8 +426,11 @@ impl Turn<'_> {
             bid.set(would_be, reason);
             return None;
         }
-        if !moves && !claims {
+        if !moves && !claims && !is_surplus {
             return None;
+        }
+        if self.is_jobs() {
+            return self.start_jobs(bid, workload, memory).filter(|_| self.may_act);
         }
         let gap = self.evidence.poll().max(Duration::from_secs(5));
         let wakes = workload.desired == 0 && 0 < would_be;
@@ -473,6 +492,9 @@ fn unusable(why: &Unusable, stage: &Stage) -> Reason {
             format!("the API server knows no {} {}", target.api_version, target.kind),
         ),
         Unusable::NotScalable => ("NotScalable", format!("{} has no /scale", target.kind)),
+        Unusable::NotFound if target.is_jobs() => {
+            ("NotFound", format!("there is no {target}, from whose template its Jobs are made"))
+        }
         Unusable::NotFound => ("NotFound", format!("there is no {target}")),
         Unusable::Forbidden(what) => ("Forbidden", format!("Penstock may not {what}")),
         Unusable::TakenBy(other) => {

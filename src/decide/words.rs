@@ -275,6 +275,29 @@ impl fmt::Display for Reason {
                 },
                 clock(*until)
             ),
+            Self::LetEnd { wished, running } => write!(
+                f,
+                "{wished} would do, and {running} Jobs run: no more are made, and those that run are let end"
+            ),
+            Self::AwaitingReading { wished, running, ended } => write!(
+                f,
+                "{wished} would do, {running} Jobs run, and {ended} have ended since the sources were read: more are made if the next reading still asks for them"
+            ),
+            Self::AwaitingRetry { wished, jobs, until } => write!(
+                f,
+                "{wished} would do, but the last {jobs} rounds of Jobs have all failed: no more are made until {}",
+                clock(*until)
+            ),
+            Self::SchedulesItself { cron_job } => write!(
+                f,
+                "CronJob {cron_job} is not suspended: it makes Jobs by its own schedule too, which Penstock neither counts nor limits"
+            ),
+            Self::JobsFail { jobs, message } => {
+                write!(
+                    f,
+                    "the last {jobs} rounds of Jobs have all failed, the latest with {message}"
+                )
+            }
             Self::SickConsumer { source, partition, partitions, rate, usual } => write!(
                 f,
                 "one consumer of {source} is sick: the one that holds partition {partition}{} gets through {}/s while the others are well and {}/s is usual; nothing is learned from it",

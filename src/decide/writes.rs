@@ -22,6 +22,10 @@ const CONFLICTS: Duration = Duration::from_mins(30);
 const LONGEST: Duration = Duration::from_mins(10);
 /// The present count is not claimed more often than this.
 const CLAIMS: Duration = Duration::from_mins(1);
+/// Finished Jobs are removed no more often than this: until then the watch has shown that those before are gone.
+const TIDIES: Duration = Duration::from_secs(5);
+/// After they could not be, they are left alone for so long.
+const UNTIDY: Duration = Duration::from_mins(5);
 /// A reading of the target this much later than an accepted write has seen it, whatever its version says.
 const SURELY_SEEN: Duration = Duration::from_mins(1);
 
@@ -40,6 +44,9 @@ pub(super) struct Writes {
     outdated: Option<(Arc<str>, Timestamp)>,
     /// When the present count was last claimed.
     claimed: Option<Timestamp>,
+    /// When finished Jobs were last removed.
+    #[serde(default)]
+    tidied: Option<Timestamp>,
     /// The last one never left: when that was learned.
     unsent: Option<Timestamp>,
     /// The count we last wrote or saw: another one is someone's doing.
@@ -149,6 +156,12 @@ impl Writes {
             }
             Ending::NotSent { .. } => self.unsent = Some(outcome.at),
             Ending::Gone => self.outdated = Some((Arc::clone(&scale.resource_version), outcome.at)),
+            Ending::Refused { .. }
+                if matches!(outcome.action, Action::StartJobs(_)) && scale.from == scale.to =>
+            {
+                // Finished Jobs may not be removed: that keeps nobody from working.
+                self.tidied = Some(later(outcome.at, UNTIDY));
+            }
             Ending::Refused { code, message } => {
                 self.refusals = self.refusals.saturating_add(1);
                 let pause = growing(Duration::from_secs(30), 2, self.refusals);
@@ -192,6 +205,10 @@ impl Writes {
         }
         let theirs = workload.desired;
         let before = self.known.replace(theirs).filter(|&before| before != theirs)?;
+        if workload.jobs.is_some() {
+            // They end by themselves; more of them are another Penstock's, as a standby sees it.
+            return (before < theirs).then_some(Move { at, from: before, to: theirs });
+        }
         if !may_act || workload.is_ours {
             return Some(Move { at, from: before, to: theirs });
         }
@@ -261,7 +278,8 @@ impl Writes {
         let answer = self.asked.as_ref().map(|asked| later(later(asked.since, ANSWER), second));
         let again = self.unsent.map(|at| later(at, second));
         let free = self.blocked.as_ref().map(|(until, _)| *until);
-        answer.into_iter().chain(again).chain(free).min()
+        let tidy = self.tidied.map(|tidied| later(tidied, TIDIES));
+        answer.into_iter().chain(again).chain(free).chain(tidy).min()
     }
 
     /// Someone's count that the next write replaces: with force once a conflict named them.
@@ -276,6 +294,11 @@ impl Writes {
         self.claimed.is_none_or(|claimed| CLAIMS <= span(claimed, at))
     }
 
+    /// May finished Jobs be removed (again)?
+    pub(super) fn may_tidy(&self, at: Timestamp) -> bool {
+        self.tidied.is_none_or(|tidied| later(tidied, TIDIES) <= at)
+    }
+
     /// Bytes on the heap, text apart.
     pub(super) fn weight(&self) -> usize {
         self.conflicts.capacity() * size_of::<Timestamp>()
@@ -287,6 +310,11 @@ impl Writes {
         self.unsent = None;
         if let Action::Claim(_) = action {
             self.claimed = Some(at);
+        }
+        if let Action::StartJobs(jobs) = action
+            && !jobs.remove.is_empty()
+        {
+            self.tidied = Some(at);
         }
         self.asked = Some(Asked { to: scale.to, since: at, why: scale.why.clone() });
     }

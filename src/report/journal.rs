@@ -49,6 +49,10 @@ fn write_outcome(outcome: &Outcome) {
         (Action::Claim(_), Ending::Done { .. }) => {
             tracing::info!(%stage, %target, replicas = from, "now owns the replica count");
         }
+        (Action::StartJobs(jobs), Ending::Done { .. }) => {
+            let (made, removed) = (to.saturating_sub(from), jobs.remove.len());
+            tracing::info!(%stage, %target, made, removed, reason, %why, "Jobs made and removed");
+        }
         (_, Ending::Conflict { writer }) => {
             let (manager, applies) = (&writer.manager, writer.applies);
             tracing::warn!(%stage, %target, from, to, %manager, applies, "another writer owns the replica count");

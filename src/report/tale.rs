@@ -52,14 +52,28 @@ pub(super) fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
             let note = format!("stage {name} from {from} to {to} replicas: {}", scale.why);
             Some(tale(glance, reason, note, "Scale", took_over))
         }
+        (Action::StartJobs(jobs), Ending::Done { .. }) if from < to => {
+            let made = to - from;
+            let what = if made == 1 { "Job" } else { "Jobs" };
+            let last = jobs.first.saturating_add(u64::from(made) - 1);
+            let numbers = match made {
+                1 => format!("number {last}"),
+                _ => format!("numbers {} to {last}", jobs.first),
+            };
+            let note = format!(
+                "stage {name}: {made} {what} made from {} ({numbers}): {}",
+                scale.target, scale.why
+            );
+            Some(tale(glance, "JobsCreated", note, "CreateJobs", false))
+        }
         (_, Ending::Refused { code, message }) => {
             let target = &scale.target;
             let note =
                 format!("stage {name}: the write to {target} was refused ({code}): {message}");
             Some(tale(glance, "WriteRefused", note, "Scale", true))
         }
-        // A claim moves nothing; conflicts become conditions; the rest is decided on anew.
-        (Action::Claim(_), Ending::Done { .. })
+        // A claim and tidying up move nothing; conflicts become conditions; the rest is decided on anew.
+        (Action::Claim(_) | Action::StartJobs(_), Ending::Done { .. })
         | (
             _,
             Ending::Conflict { .. }

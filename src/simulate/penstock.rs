@@ -134,7 +134,8 @@ impl Penstock {
                     let (code, sentence) = (scale.why.code(), scale.why.to_string());
                     eye.why = Some(Why { code, sentence });
                 }
-                Action::Claim(_) => {}
+                // A scenario has no Jobs: it is refused before it is played.
+                Action::Claim(_) | Action::StartJobs(_) => {}
             }
             self.version += 1;
             eye.target.is_ours = true;
@@ -169,6 +170,7 @@ impl Eye {
                 read_at: time(0.0),
                 is_ours: false,
                 hpa: None,
+                jobs: None,
             },
             believed: None,
             why: None,

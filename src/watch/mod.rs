@@ -21,6 +21,7 @@ mod targets;
 mod follow;
 mod scales;
 mod pods;
+mod jobs;
 mod secrets;
 mod strimzi;
 mod seen;
@@ -80,6 +81,7 @@ enum Reach {
 /// The watched cluster.
 pub struct Watch {
     client: Client,
+    clock: Clock,
     scope: Scope,
     options: Options,
     shelf: Arc<Shelf>,
@@ -105,6 +107,7 @@ impl Watch {
     pub fn start(client: Client, clock: Clock, options: Options, tasks: Tasks) -> Self {
         let watch = Self {
             client,
+            clock,
             scope: Scope(options.namespaces.clone()),
             options,
             shelf: Arc::default(),
@@ -183,6 +186,11 @@ impl Watch {
                 let (client, scope) = (self.client.clone(), self.scope.clone());
                 let held = Arc::clone(&self.shelf);
                 let wake_reads = Arc::clone(&self.stale);
+                if targets::is_jobs(&kind) {
+                    let followed = jobs::follow(client, self.clock, kind, scope, held, wake_reads);
+                    self.tasks.spawn("follow jobs", followed);
+                    continue;
+                }
                 self.tasks.spawn(
                     "follow a target kind",
                     follow::follow(client, kind, scope, held, wake_reads),

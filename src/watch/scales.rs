@@ -1,4 +1,4 @@
-//! Reads `/scale` of the targets that moved. It cannot be watched, so the metadata watch tells when to read.
+//! Reads `/scale` of the targets that moved; where there is none, the Jobs of a CronJob, on demand. It cannot be watched, so the metadata watch tells when to read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tracing::warn;
 use crate::clock::Clock;
 use crate::decide::{TargetId, Unusable};
 
+use super::jobs;
 use super::pods::Selector;
 use super::stores::{Shelf, chain};
 use super::targets::{Kind, ScaleNote, kind_of};
@@ -84,6 +85,10 @@ enum Attempt {
 }
 
 async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId) -> Attempt {
+    if target.is_jobs() {
+        let is_read = jobs::read(client, clock, shelf, target).await;
+        return if is_read { Attempt::Settled } else { Attempt::Failed };
+    }
     let resource = match shelf.open().targets.kinds.get(&kind_of(target)) {
         Some(Kind::Served { resource, .. }) => resource.clone(),
         _ => return Attempt::Settled,

@@ -19,6 +19,7 @@ use crate::decide::{PipelineId, TargetId};
 use crate::observe::{Address, Credentials};
 
 use super::inside::Counted;
+use super::jobs::Jobs;
 use super::meter::Meter;
 use super::pods::Pods;
 use super::secrets::Vault;
@@ -54,6 +55,7 @@ pub(super) struct Stores {
     pub(super) hpas: BTreeMap<Name, TargetId>,
     pub(super) pods: Pods,
     pub(super) targets: Targets,
+    pub(super) jobs: Jobs,
     pub(super) secrets: Vault,
     pub(super) strimzi: Strimzi,
     /// What each address was last logged in to with.
@@ -258,7 +260,7 @@ fn name_of<T: Resource>(object: &T) -> Name {
 }
 
 /// Not allowed, or the kind is not served: both last until someone changes the cluster.
-fn is_denied(error: &watcher::Error) -> bool {
+pub(super) fn is_denied(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))

@@ -112,6 +112,9 @@ impl Targets {
 impl Stores {
     /// What is known of a target now.
     pub(super) fn target(&self, target: &TargetId) -> Target {
+        if target.is_jobs() {
+            return self.jobs_of(target);
+        }
         match self.targets.kinds.get(&kind_of(target)) {
             None | Some(Kind::Looking) => return Target::Unseen,
             Some(Kind::Unusable(why)) => return Target::Unusable(why.clone()),
@@ -145,6 +148,7 @@ impl Stores {
                         .iter()
                         .find(|(_, named)| *named == target)
                         .map(|(hpa, _)| Arc::clone(&hpa.name)),
+                    jobs: None,
                 })
             }
         }
@@ -183,6 +187,11 @@ fn writing(target: &TargetId) -> Writing {
 
 pub(super) fn kind_of(target: &TargetId) -> KindId {
     (Arc::clone(&target.api_version), Arc::clone(&target.kind))
+}
+
+/// Is this the kind whose objects are templates for Jobs?
+pub(super) fn is_jobs(kind: &KindId) -> bool {
+    (&*kind.0, &*kind.1) == ("batch/v1", "CronJob")
 }
 
 /// A pod moved: marks the pipelines whose target it belongs to.

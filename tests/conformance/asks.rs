@@ -330,3 +330,57 @@ pub(crate) async fn kubectl_finds_out_what_there_is(g: Ground) {
     }
     g.forget(&version).await;
 }
+
+const LABEL: &str = "labelSelector=penstock.dev%2Fcronjob";
+
+pub(crate) async fn jobs_are_made_of_a_template_under_names_that_are_taken_once(g: Ground) {
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "demo:1"}]}});
+    let cron_job = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "backfill"},
+        "spec": {"suspend": true, "schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": template}}},
+    });
+    follow(&g, &g.path("batch/v1", "cronjobs", ""), true, &cron_job).await;
+    let owner = g.get(&g.path("batch/v1", "cronjobs", "backfill")).await.expect(200);
+    assert_eq!(owner.body["spec"]["successfulJobsHistoryLimit"], 3);
+    assert_eq!(owner.body["spec"]["failedJobsHistoryLimit"], 1);
+    let jobs = |rest: &str| g.path("batch/v1", "jobs", rest);
+    let listed = g.get(&jobs(&format!("?&limit=500&{LABEL}"))).await.expect(200);
+    assert_eq!(names(&listed.body), [""; 0]);
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {
+            "name": "backfill-p1", "labels": {"penstock.dev/cronjob": "backfill"},
+            "ownerReferences": [{
+                "apiVersion": "batch/v1", "kind": "CronJob", "name": "backfill", "uid": owner.text("/metadata/uid"),
+            }],
+        },
+        "spec": owner.body["spec"]["jobTemplate"]["spec"],
+    });
+    let made = g.post(&jobs("?fieldManager=penstock"), &job).await.expect(201);
+    assert!(!made.revision().is_empty());
+    let again = g.post(&jobs("?fieldManager=penstock"), &job).await;
+    again.refused(409, "AlreadyExists", "jobs.batch \"backfill-p1\" already exists");
+    let query = format!(
+        "?&watch=true&timeoutSeconds=55&allowWatchBookmarks=true&{LABEL}&resourceVersion={}",
+        listed.revision()
+    );
+    let events = g.watch(&jobs(&query), "", 1).await;
+    assert_eq!(events[0]["object"]["metadata"]["uid"], made.body["metadata"]["uid"]);
+    for query in [
+        "?fieldSelector=metadata.name%3Dbackfill-p1",
+        "?&labelSelector=penstock.dev%2Fcronjob%3Dbackfill",
+    ] {
+        let found = g.get(&jobs(query)).await.expect(200);
+        assert_eq!(names(&found.body), ["backfill-p1"], "{query}");
+    }
+    let options = |uid: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+            "preconditions": {"uid": uid},
+        })
+    };
+    let other = "11111111-1111-1111-1111-111111111111";
+    g.delete(&jobs("backfill-p1"), &options(other)).await.expect(409);
+    g.delete(&jobs("backfill-p1"), &options(made.text("/metadata/uid"))).await.expect(200);
+    g.get(&jobs("backfill-p1")).await.expect(404);
+}

@@ -33,6 +33,7 @@ mod scaler;
 mod scaler_tls;
 mod simulate;
 mod daemon;
+mod jobs;
 mod simulate_peers;
 mod demo;
 mod cluster;

@@ -130,6 +130,7 @@ pub(crate) fn stage(name: &str) -> Told {
         read_at: Timestamp::UNIX_EPOCH,
         is_ours: true,
         hpa: None,
+        jobs: None,
     });
     Told { stage, verdict, target, observation: None }
 }

@@ -4,9 +4,11 @@
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::beside::exporter;
+use crate::jobs::jobs;
 use crate::lineage::{minutes_ago, post, token};
 use crate::presets::filled;
 use crate::rig::{ElasticMq, Listener, Postgres, Prometheus, Redis, shared};
@@ -56,6 +58,35 @@ async fn the_example_of_redis_reaches_its_counts() -> Result<()> {
     apply(&scene, "redis", &[("redis.shop:6379", server.address())]).await?;
     assert_eq!(scene.until_moved(("resize", 0, 12), SOON).await?, [12]);
     assert_eq!(scene.until_moved(("index", 0, 2), SOON).await?, [2]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_jobs_makes_as_many_as_it_says() -> Result<()> {
+    let server = Postgres::start().await?;
+    server
+        .tell(
+            "CREATE TABLE todo (id bigserial PRIMARY KEY, state text NOT NULL DEFAULT 'waiting');
+             CREATE ROLE penstock LOGIN PASSWORD 's3cret';
+             GRANT SELECT ON todo TO penstock;
+             INSERT INTO todo (id) SELECT n FROM generate_series(1, 12) n",
+        )
+        .await?;
+    let scene = Scene::open("example-jobs").await?;
+    secret(&scene, "penstock-db", json!({"username": "penstock", "password": "s3cret"})).await?;
+    let replaced = [
+        ("host: db.shop", "host: 127.0.0.1".to_owned()),
+        ("port: 5432", format!("port: {}", server.port)),
+        ("database: shop", "database: postgres".to_owned()),
+    ];
+    apply(&scene, "jobs", &replaced).await?;
+    let names = async || -> Result<Vec<String>> {
+        Ok(jobs(&scene).await?.iter().map(ResourceExt::name_any).collect())
+    };
+    let expected = ["backfill-p1", "backfill-p2", "backfill-p3"];
+    scene.until("its Jobs", SOON, async || Ok((names().await? == expected).then_some(()))).await?;
+    scene.until_read("nightly", 2).await?;
+    assert_eq!(names().await?, expected, "and no more");
     Ok(())
 }
 

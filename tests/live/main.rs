@@ -71,6 +71,7 @@ mod strimzi;
 mod scaler;
 mod tokens;
 mod targets;
+mod jobs;
 mod versions;
 mod writers;
 mod failover;

@@ -4,12 +4,16 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use penstock::demo::cluster::{Cluster as Toy, Options};
 use penstock::demo::traffic::Work;
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::conformance::conformance;
+use crate::jobs::jobs;
 use crate::kubectl::{Hands, PIPELINE, WORKER, until_printed};
 use crate::rig::{Proxy, Recorder, Shape, plain_client, shared};
 use crate::scene::{SOON, Scene, kafka};
@@ -140,6 +144,8 @@ async fn work(scene: &Scene, hands: &Hands) -> Result<()> {
         crew.stop().await;
     }
 
+    run_jobs(scene).await?;
+
     // People.
     hands.apply(WORKER, &[]).await?;
     let watches = [hands.watch("deployments")?, hands.watch("pods")?, hands.watch("spl")?];
@@ -166,4 +172,47 @@ async fn work(scene: &Scene, hands: &Hands) -> Result<()> {
             Ok(Some(()))
         })
         .await
+}
+
+/// Two Jobs are made from a template, are done, and go by their history limit.
+async fn run_jobs(scene: &Scene) -> Result<()> {
+    let (broker, topic) = (shared::broker().await?, format!("{}-jobs", scene.namespace));
+    broker.topic(&topic, 2).await?;
+    let template = json!({
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "worker", "image": "none"}]},
+    });
+    let spec = json!({
+        "suspend": true, "schedule": "0 0 1 1 *", "successfulJobsHistoryLimit": 1,
+        "jobTemplate": {"spec": {"template": template}},
+    });
+    scene
+        .create(json!({
+            "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "backfill"}, "spec": spec,
+        }))
+        .await?;
+    let stage = json!({
+        "jobs": {"templateRef": {"name": "backfill"}}, "replicas": {"min": 0, "max": 2},
+        "sources": [kafka(broker, &[&topic], &topic, json!({"perReplica": 10, "offsetReset": "Earliest"}))],
+    });
+    scene.pipeline("backfill", stage).await?;
+    broker.send(&topic, None, 20).await?;
+    let names = async || -> Result<Vec<String>> {
+        Ok(jobs(scene).await?.iter().map(ResourceExt::name_any).collect())
+    };
+    let both = ["backfill-p1", "backfill-p2"];
+    scene.until("two Jobs", SOON, async || Ok((names().await? == both).then_some(()))).await?;
+    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    let of_jobs = ListParams::default().labels("job-name in (backfill-p1,backfill-p2)");
+    scene
+        .until("the first to go", SOON, async || {
+            for pod in pods.list(&of_jobs).await? {
+                let status = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
+                pods.patch_status(&pod.name_any(), &PatchParams::default(), &status).await?;
+            }
+            let names = names().await?;
+            anyhow::ensure!(!names.contains(&"backfill-p1".to_owned()), "{names:?}");
+            Ok(Some(()))
+        })
+        .await?;
+    scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", "backfill").await
 }

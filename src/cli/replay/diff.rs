@@ -156,6 +156,10 @@ fn said(verdict: &Verdict, plan: &Plan) -> Said {
         match action {
             Action::Scale(_) => format!("{} for {}{force}", scale.to, scale.from),
             Action::Claim(_) => format!("a claim of {}", scale.to),
+            Action::StartJobs(jobs) => {
+                let (made, removed) = (scale.to.saturating_sub(scale.from), jobs.remove.len());
+                format!("{made} Jobs made, {removed} removed")
+            }
         }
     });
     Said {

@@ -261,7 +261,8 @@ impl Reader<'_> {
             }
             if let Some(owner) = owners.insert(&stage.target, &stage.name) {
                 let message = format!("stage {owner} has this target already");
-                self.refuse(format!("spec.stages[{index}].target"), message);
+                let field = if stage.target.is_jobs() { "jobs" } else { "target" };
+                self.refuse(format!("spec.stages[{index}].{field}"), message);
             }
         }
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::{Reader, not_yet};
+use super::{Code, Fault, Reader, not_yet};
 use crate::crd::behaviour::{self, FallbackPolicy as WrittenPolicy, PolicyType, SelectPolicy};
 use crate::crd::pipeline::{OnSilence as WrittenSilence, Stage as Written};
 use crate::crd::quantity::{NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::wish::{DoneBy as WrittenTime, ForecastMode};
-use crate::crd::workload::{Actuate, Target};
+use crate::crd::workload::{Actuate, Jobs, Target, TemplateKind, TemplateRef};
 use crate::decide::{
     Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Policy, Prefer, Rules,
     Select, Stage, TargetId, Unit,
@@ -81,7 +81,6 @@ impl Reader<'_> {
     fn refuse_later_fields(&mut self, at: &str, written: &Written) {
         let later = [
             ("lanes", !written.lanes.is_empty()),
-            ("jobs", written.jobs.is_some()),
             ("actuate", written.actuate == Some(Actuate::HPA)),
             ("capacity", written.capacity.is_some()),
         ];
@@ -103,11 +102,14 @@ impl Reader<'_> {
         feeds.into_iter().collect()
     }
 
-    /// The workload. Lanes and Jobs have been refused already.
+    /// The workload. Lanes have been refused already.
     fn target(&mut self, at: &str, written: &Written) -> TargetId {
         let ways = [written.target.is_some(), !written.lanes.is_empty(), written.jobs.is_some()];
         if ways.iter().filter(|way| **way).count() != 1 {
             self.refuse(at, rules::ONE_WORKLOAD);
+        }
+        if let Some(jobs) = &written.jobs {
+            return self.jobs(at, jobs);
         }
         let nothing = Target::default();
         let target = written.target.as_ref().unwrap_or(&nothing);
@@ -118,11 +120,38 @@ impl Reader<'_> {
             self.text(format!("{at}.target.kind"), kind, 63);
             self.text(format!("{at}.target.name"), &target.name, 253);
         }
-        TargetId {
+        let target = TargetId {
             api_version: api_version.into(),
             kind: kind.into(),
             namespace: Arc::clone(&self.id.namespace),
             name: target.name.as_str().into(),
+        };
+        if target.is_jobs() {
+            self.faults.push(Fault {
+                path: format!("{at}.target.kind"),
+                code: Code::InvalidSpec,
+                message: "a CronJob has no /scale".to_owned(),
+                hint: Some(format!(
+                    "for a count of running Jobs write jobs: {{templateRef: {{name: {}}}}} instead of target",
+                    target.name
+                )),
+            });
+        }
+        target
+    }
+
+    /// The CronJob from whose template Jobs are made.
+    fn jobs(&mut self, at: &str, written: &Jobs) -> TargetId {
+        let TemplateRef { kind, name } = &written.template_ref;
+        let (api_version, kind) = match kind {
+            Some(TemplateKind::CronJob) | None => ("batch/v1", "CronJob"),
+        };
+        self.text(format!("{at}.jobs.templateRef.name"), name, 253);
+        TargetId {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: Arc::clone(&self.id.namespace),
+            name: name.as_str().into(),
         }
     }
 

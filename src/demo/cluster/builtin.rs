@@ -1,5 +1,5 @@
 //! The kinds that are there from the start. Read once by `Cluster::new`; shapes come from `shapes`, defaults from `defaults`.
-//! Stored only, with no controller behind them: services, service accounts, secrets, config maps, jobs, cron jobs, autoscalers.
+//! Stored only, with no controller behind them: services, service accounts, secrets, config maps, cron jobs, autoscalers.
 
 use super::defaults;
 use super::kinds::{Catalogue, Fill, Resource, ScalePaths};

@@ -72,7 +72,7 @@ pub struct Options {
     pub history: usize,
     /// The gap between bookmarks on a watch that asked for them. Default 60 s.
     pub bookmark_every: Duration,
-    /// Whether deployments, replica sets, stateful sets and pods come to life. Default true.
+    /// Whether deployments, replica sets, stateful sets, jobs and pods come to life. Default true.
     pub controllers: bool,
     /// Custom kinds with a scale subresource that get pods like a replica set does, as `plural.group`. Default none.
     pub workloads: Vec<String>,

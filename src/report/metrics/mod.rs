@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::status::Stand;
 use super::{Heard, Picture, Polls, Requests, Standing, Tick};
-use crate::decide::{Action, Ending, PipelineId, Reason, Verdict};
+use crate::decide::{Action, Ending, PipelineId, Reason, StartJobs, Verdict};
 
 mod exposition;
 pub mod table;
@@ -162,8 +162,12 @@ impl Metrics {
         }
         let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
         for (_, outcome) in outcomes {
-            if let (Action::Scale(scale), Ending::Done { .. }) = (&outcome.action, &outcome.result)
-            {
+            let (Action::Scale(scale) | Action::StartJobs(StartJobs { scale, .. })) =
+                &outcome.action
+            else {
+                continue;
+            };
+            if scale.from != scale.to && matches!(outcome.result, Ending::Done { .. }) {
                 let direction = if scale.to > scale.from { "up" } else { "down" };
                 let stage = counts_of(stages, &scale.stage.name);
                 stage.moves.count((direction, scale.why.code()));

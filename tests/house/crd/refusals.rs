@@ -66,7 +66,9 @@ fn every_example_is_accepted_without_a_warning() {
         let neighbours = Neighbours::of(&documents);
         for document in &documents {
             let checked = CHECKER.check(document, &neighbours);
-            assert_eq!(checked.result, Outcome::Good, "{}: {checked:?}", path.display());
+            let is_ours = document["apiVersion"].as_str().unwrap().starts_with("penstock.dev/");
+            let expected = if is_ours { Outcome::Good } else { Outcome::Skipped };
+            assert_eq!(checked.result, expected, "{}: {checked:?}", path.display());
         }
     }
 }

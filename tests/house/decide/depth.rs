@@ -129,6 +129,7 @@ impl Tale {
                 read_at: time(0),
                 is_ours: true,
                 hpa: None,
+                jobs: None,
             },
             outcomes: Vec::new(),
             memory: Memory::default(),

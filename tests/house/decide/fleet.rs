@@ -100,6 +100,7 @@ impl Fleet {
                 read_at: at,
                 is_ours: true,
                 hpa: None,
+                jobs: None,
             };
             due.push(Situation {
                 pipeline: Arc::new(pipeline),

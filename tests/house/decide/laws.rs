@@ -181,6 +181,7 @@ fn any_workload() -> impl Strategy<Value = Workload> {
                 read_at,
                 is_ours,
                 hpa: None,
+                jobs: None,
             }
         })
 }

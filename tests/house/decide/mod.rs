@@ -23,4 +23,5 @@ mod fleet;
 mod flow;
 mod laws;
 mod hpa;
+mod jobs;
 mod depth;

@@ -260,6 +260,7 @@ fn line(step: &Step) -> (String, String) {
     for action in &step.plan.actions {
         let scale = action.scale();
         match action {
+            Action::StartJobs(_) => panic!("no stage of these stories runs Jobs"),
             Action::Claim(_) => write!(line, " | claims {}", scale.to).unwrap(),
             Action::Scale(_) => {
                 let force = if scale.force { " by force" } else { "" };
@@ -307,6 +308,7 @@ impl World {
                 read_at: time(0),
                 is_ours: !given.merge,
                 hpa: None,
+                jobs: None,
             },
             target: None,
             is_unseen: false,

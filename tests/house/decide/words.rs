@@ -94,6 +94,14 @@ fn every_reason() -> Vec<Reason> {
             is_uneven: false,
             until,
         },
+        Reason::LetEnd { wished: 2, running: 5 },
+        Reason::AwaitingReading { wished: 7, running: 5, ended: 2 },
+        Reason::AwaitingRetry { wished: 4, jobs: 5, until },
+        Reason::SchedulesItself { cron_job: text("backfill") },
+        Reason::JobsFail {
+            jobs: 3,
+            message: text("BackoffLimitExceeded: it has failed too often"),
+        },
         Reason::SickConsumer {
             source: text("orders"),
             partition: 7,

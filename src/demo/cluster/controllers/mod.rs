@@ -1,10 +1,11 @@
-//! What makes objects come to life: one task that follows all changes and brings deployments, replica sets, stateful sets, custom
-//! workloads and pods to what they ask for. Started by `Cluster::new`; each kind has its file. Writes go through `write`, as others' do.
+//! What makes objects come to life: one task that follows all changes and brings deployments, replica sets, stateful sets, jobs,
+//! custom workloads and pods to what they ask for. Started by `Cluster::new`; each kind has its file. Writes go through `write`, as others' do.
 
 mod custom;
 mod deployment;
 mod events;
 mod garbage;
+mod job;
 mod pods;
 mod replicas;
 mod stateful;
@@ -23,6 +24,7 @@ use tokio::time::{Instant, sleep_until};
 const DEPLOYMENTS: &str = "deployments.apps";
 const REPLICA_SETS: &str = "replicasets.apps";
 const STATEFUL_SETS: &str = "statefulsets.apps";
+const JOBS: &str = "jobs.batch";
 const PODS: &str = "pods";
 
 /// A write by a controller.
@@ -139,6 +141,7 @@ impl Crew {
             match shelf.as_str() {
                 REPLICA_SETS => replicas::replica_set(&api, &mut state, place),
                 STATEFUL_SETS => stateful::stateful_set(&api, &mut state, place),
+                JOBS => job::job(&api, &mut state, place),
                 PODS | DEPLOYMENTS => {}
                 custom => custom::workload(&api, &mut state, custom, place),
             }
@@ -153,7 +156,7 @@ impl Crew {
     fn changed(&self, state: &State) -> BTreeSet<Item> {
         let mut due = BTreeSet::new();
         let mut gone = Vec::new();
-        let mut shelves = vec![DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, PODS];
+        let mut shelves = vec![DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, JOBS, PODS];
         shelves.extend(self.api.options.workloads.iter().map(String::as_str));
         for (key, shelf) in state.store.shelves() {
             let ours = shelves.contains(&key.as_str());
@@ -193,6 +196,7 @@ fn owner(object: &Value, workloads: &[String]) -> Option<Item> {
         "Deployment" => DEPLOYMENTS.to_owned(),
         "ReplicaSet" => REPLICA_SETS.to_owned(),
         "StatefulSet" => STATEFUL_SETS.to_owned(),
+        "Job" => JOBS.to_owned(),
         kind => {
             let group = owner["apiVersion"].as_str()?.split('/').next()?;
             workloads

@@ -26,14 +26,6 @@ pub(super) fn refused() -> Vec<(String, String, Vec<Changes>)> {
             "spec.stages[0].lanes".to_owned(),
             vec![vec![(stage!("/target"), Value::Null), (stage!("/lanes"), lanes)]],
         ),
-        (
-            "spec.stages[].jobs".to_owned(),
-            "spec.stages[0].jobs".to_owned(),
-            vec![vec![
-                (stage!("/target"), Value::Null),
-                (stage!("/jobs"), json!({"templateRef": {"kind": "CronJob", "name": "x"}})),
-            ]],
-        ),
         stage("actuate", stage!("/actuate"), json!("HPA")),
         stage(
             "capacity",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::crd::meaning::{Meaning, QuestionDraft};
 use penstock::decide::{
-    Ending, Memory, Missing, Observation, Outcome, Partition, QuestionId, Queue, Reading,
+    Ending, JobsSeen, Memory, Missing, Observation, Outcome, Partition, QuestionId, Queue, Reading,
     Situation, Snapshot, Target, TargetId, Value, Workload, Writing, decide,
 };
 use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
@@ -105,13 +105,23 @@ impl Hour {
             read_at: time(0),
             is_ours: true,
             hpa: None,
+            jobs: None,
+        };
+        let none = || {
+            let jobs = Some(Box::<JobsSeen>::default());
+            Workload { desired: 0, current: 0, ready: 0, jobs, ..workload.clone() }
         };
         let stages = meaning.pipeline.stages.iter();
         Self {
             at: 0,
             end: 600_000,
             position: 600_000,
-            workloads: stages.map(|stage| (stage.target.clone(), (workload.clone(), 0))).collect(),
+            workloads: stages
+                .map(|stage| {
+                    let workload = if stage.target.is_jobs() { none() } else { workload.clone() };
+                    (stage.target.clone(), (workload, 0))
+                })
+                .collect(),
             outcomes: Vec::new(),
             read: BTreeMap::new(),
             memory: Memory::default(),

@@ -31,6 +31,10 @@ fn pipeline() -> Vec<Working> {
 
 fn stages() -> Vec<Working> {
     let sink = json!({"name": "sink", "target": {"name": "sink"}, "replicas": {"max": 9}});
+    let of_jobs = json!({
+        "name": "enrich", "jobs": {"templateRef": {"kind": "CronJob", "name": "enrich"}}, "replicas": {"max": 48},
+        "sources": [{"name": "orders", "kafka": {"bootstrapServers": "kafka:9092", "topics": ["orders"], "group": "enrich"}}],
+    });
     let by_min = |idle: Value| vec![(stage!("/replicas/min"), json!(2)), (stage!("/idle"), idle)];
     let by = |time: &str| json!({"doneBy": {"time": time}});
     let fallback = || vec![(stage!("/fallback"), json!({"policy": "AtLeast", "replicas": 30}))];
@@ -61,6 +65,16 @@ fn stages() -> Vec<Working> {
         ),
         plain("spec.stages[].target.kind", stage!("/target/kind"), json!("StatefulSet")),
         plain("spec.stages[].target.name", stage!("/target/name"), json!("other")),
+        (
+            "spec.stages[].jobs.templateRef.name",
+            vec![
+                (stage!("/target"), Value::Null),
+                (stage!("/jobs"), json!({"templateRef": {"name": "backfill"}})),
+            ],
+            (stage!("/jobs/templateRef/name"), json!("other")),
+        ),
+        // Only one kind has a template: it matters in place of a target.
+        plain("spec.stages[].jobs.templateRef.kind", stage!(""), of_jobs),
         plain("spec.stages[].replicas.min", stage!("/replicas/min"), json!(2)),
         plain("spec.stages[].replicas.max", stage!("/replicas/max"), json!(20)),
         (

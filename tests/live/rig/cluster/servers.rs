@@ -153,6 +153,12 @@ fn stages(folder: &Path, startup: Duration) -> Result<PathBuf> {
     let (before, ready) = plain
         .split_once("  name: pod-ready\nspec:\n")
         .context("KWOK's stages have no pod-ready")?;
+    // A pod of a Job runs until a test says otherwise; KWOK would have it done at once.
+    let of_jobs = "    - key: '.metadata.ownerReferences.[].kind'\n";
+    let held = format!(
+        "    - key: '.metadata.annotations[\"example.com/done\"]'\n      operator: 'Exists'\n{of_jobs}"
+    );
+    let before = before.replacen(of_jobs, &held, 1);
     let delay = format!("  delay:\n    durationMilliseconds: {}\n", startup.as_millis());
     write(folder, "stages.yaml", &format!("{before}  name: pod-ready\nspec:\n{delay}{ready}"))
 }
