@@ -201,7 +201,10 @@ impl<'a> Bound<'a> {
         let verdict = &mut answer.verdict;
         verdict.why.iter_mut().for_each(|reason| self.name(reason));
         if let Some(action) = &mut answer.action {
-            let (Action::Scale(scale) | Action::Claim(scale)) = action;
+            let scale = match action {
+                Action::Scale(scale) | Action::Claim(scale) => scale,
+                Action::StartJobs(jobs) => &mut jobs.scale,
+            };
             self.name(&mut scale.why);
         }
         let next = verdict.next.into_iter().chain(self.next);
