@@ -43,6 +43,7 @@ impl Scene {
                 kind: "Deployment".into(),
                 namespace: "shop".into(),
                 name: "enrich".into(),
+                part: None,
             },
             min: 1,
             max: 48,

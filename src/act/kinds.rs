@@ -9,6 +9,9 @@ use kube::Client;
 
 use crate::decide::TargetId;
 
+/// The one kind of target that lies in no namespace.
+const NAMESPACES: &str = "namespaces";
+
 type Kind = (Arc<str>, Arc<str>);
 
 /// Paths by API version and kind. Cheap to clone; clones share what they know.
@@ -26,12 +29,8 @@ pub(super) enum NoPath {
 }
 
 impl Kinds {
-    /// The path of the target's `/scale`, starting with `/api`.
-    pub(super) async fn scale_path(
-        &self,
-        client: &Client,
-        target: &TargetId,
-    ) -> Result<String, NoPath> {
+    /// The path of the target's object, starting with `/api`.
+    pub(super) async fn path(&self, client: &Client, target: &TargetId) -> Result<String, NoPath> {
         let segments = [&target.kind, &target.namespace, &target.name];
         let version = target.api_version.split('/');
         for part in segments.into_iter().map(AsRef::as_ref).chain(version) {
@@ -42,7 +41,10 @@ impl Kinds {
         let root = group_root(&target.api_version);
         let plural = self.plural(client, target, &root).await?;
         let (namespace, name) = (&target.namespace, &target.name);
-        Ok(format!("{root}/namespaces/{namespace}/{plural}/{name}/scale"))
+        if &*plural == NAMESPACES {
+            return Ok(format!("{root}/{plural}/{name}"));
+        }
+        Ok(format!("{root}/namespaces/{namespace}/{plural}/{name}"))
     }
 
     /// Forgets a kind, after its path led nowhere.
@@ -90,6 +92,8 @@ fn built_in(api_version: &str, kind: &str) -> Option<&'static str> {
         ("apps/v1", "StatefulSet") => Some("statefulsets"),
         ("apps/v1", "ReplicaSet") => Some("replicasets"),
         ("v1", "ReplicationController") => Some("replicationcontrollers"),
+        ("v1", "ConfigMap") => Some("configmaps"),
+        ("v1", "Namespace") => Some(NAMESPACES),
         _ => None,
     }
 }

@@ -16,6 +16,7 @@ use tower::util::BoxService;
 use crate::clock::Clock;
 use crate::decide::{Action, Ending, Outcome, TargetId};
 
+mod field;
 mod kinds;
 mod licence;
 mod scale;

@@ -1,4 +1,4 @@
-//! One write to `/scale`, and what its answer means. Built-in workloads take a server-side apply; custom resources, whose `/scale`
+//! One write of a count, and what its answer means: to `/scale`, or to the field that `field` spells. Built-in workloads take a server-side apply; custom resources, whose `/scale`
 //! refuses apply, a JSON merge patch. Both carry the uid and `resourceVersion` that the write was decided on.
 //!
 //! Seen on kube-apiserver 1.33 and 1.36: a stale `resourceVersion` gives 409 by both ways, another uid by apply only (a merge patch
@@ -12,6 +12,7 @@ use kube::core::Status;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::field;
 use super::kinds::{Kinds, NoPath};
 use super::{FIELD_MANAGER, Licence};
 use crate::decide::{Ending, ForeignWriter, Scale, Writing};
@@ -51,7 +52,7 @@ impl Hand {
         force: bool,
         licence: &Licence,
     ) -> Ending {
-        let path = match self.kinds.scale_path(&self.client, &scale.target).await {
+        let path = match self.kinds.path(&self.client, &scale.target).await {
             Ok(path) => path,
             Err(NoPath::Unusable(message)) => return Ending::Refused { code: 404, message },
             Err(NoPath::Failed(error)) => {
@@ -94,7 +95,8 @@ fn request(
         "uid": scale.uid,
         "resourceVersion": scale.resource_version,
     });
-    let (kind, query, body) = match scale.writing {
+    let (kind, query, body) = match &scale.writing {
+        Writing::Field(field) => return field::request(path, scale, field, count),
         Writing::Apply => (
             "application/apply-patch+yaml",
             format!("fieldManager={FIELD_MANAGER}&force={force}"),
@@ -113,7 +115,7 @@ fn request(
     };
     Request::builder()
         .method(Method::PATCH)
-        .uri(format!("{path}?{query}"))
+        .uri(format!("{path}/scale?{query}"))
         .header(CONTENT_TYPE, kind)
         .body(bytes_of(&body))
 }

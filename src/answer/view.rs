@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{Mode, Observation, Reason, Source, Stage as Meant, Target, Verdict};
+use crate::decide::{Mode, Observation, Reason, Source, Stage as Meant, Target, TargetId, Verdict};
 use crate::report::{self, Picture};
 
 /// All pipelines of a replica.
@@ -263,7 +263,7 @@ impl Stage {
         };
         Self {
             name: meant.name.to_string(),
-            target: format!("{} {}", meant.target.kind, meant.target.name),
+            target: target(&meant.target),
             mode: match meant.mode {
                 Mode::Enforce => "Enforce",
                 Mode::Observe => "Observe",
@@ -372,4 +372,10 @@ impl Sighting {
 
 fn age(at: Timestamp, now: Timestamp) -> f64 {
     now.duration_since(at).as_secs_f64().max(0.0)
+}
+
+/// A target as people say it, without its namespace.
+fn target(id: &TargetId) -> String {
+    let part = id.part.as_ref().map_or_else(String::new, |part| format!(" ({part})"));
+    format!("{} {}{part}", id.kind, id.name)
 }

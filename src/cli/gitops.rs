@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ use super::{Failure, out, reach};
 use crate::crd::ScaledPipeline;
 use crate::crd::pipeline::Stage;
 use crate::crd::workload::Target;
+use crate::watch::Lever;
 
 /// Where kinds keep their count that say nothing else.
 const USUAL: &str = "/spec/replicas";
@@ -50,13 +52,8 @@ struct Workload {
     name: String,
     /// JSON pointer to its count.
     count: String,
-}
-
-impl Workload {
-    /// Can its count not be owned? See `docs/gitops.md`.
-    fn is_custom(&self) -> bool {
-        !matches!(&*self.group, "apps" | "")
-    }
+    /// Can Penstock own its count, so that Git may drop it? See `docs/gitops.md`.
+    is_ownable: bool,
 }
 
 impl Gitops {
@@ -111,21 +108,49 @@ async fn workload(client: &Client, namespace: &str, target: &Target) -> anyhow::
     let kind = target.kind.as_deref().unwrap_or("Deployment").to_owned();
     let group = version.split_once('/').map_or("", |(group, _)| group).to_owned();
     let (namespace, name) = (namespace.to_owned(), target.name.clone());
-    let mut workload = Workload { group, kind, namespace, name, count: USUAL.to_owned() };
-    if workload.is_custom() {
-        workload.count = count_of(client, version, &workload.kind).await?;
-    }
-    Ok(workload)
+    let (count, is_ownable) = match Lever::of(version, &kind) {
+        Some(lever) => (lever_of(client, lever, version, &namespace, target).await?, false),
+        None if matches!(&*group, "apps" | "") => (USUAL.to_owned(), true),
+        None => (count_of(client, version, &kind).await?, false),
+    };
+    Ok(Workload { group, kind, namespace, name, count, is_ownable })
+}
+
+/// Where an object keeps the count of a kind that has a lever of its own.
+async fn lever_of(
+    client: &Client,
+    lever: Lever,
+    version: &str,
+    namespace: &str,
+    target: &Target,
+) -> anyhow::Result<String> {
+    let kind = target.kind.as_deref().unwrap_or_default();
+    let (group, number) = version.split_once('/').unwrap_or(("", version));
+    let plural = plural(client, version, kind).await?;
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: number.to_owned(),
+        api_version: version.to_owned(),
+        kind: kind.to_owned(),
+        plural,
+    };
+    let objects: Api<DynamicObject> = if lever == Lever::Namespace {
+        Api::all_with(client.clone(), &resource)
+    } else {
+        Api::namespaced_with(client.clone(), namespace, &resource)
+    };
+    let name = &target.name;
+    let found = objects.get(name).await.map_err(|error| reach::plain(&error));
+    let found = found.with_context(|| format!("cannot read {kind} {namespace}/{name}"))?;
+    let object = serde_json::to_value(found).context("cannot understand it")?;
+    let count = lever.read(&object, target.part.as_deref());
+    let count = count.map_err(|what| anyhow!("{kind} {namespace}/{name}: {what}"))?;
+    Ok(count.field.pointer.to_string())
 }
 
 /// Where a custom kind keeps its count, as its definition says.
 async fn count_of(client: &Client, version: &str, kind: &str) -> anyhow::Result<String> {
-    let served = client.list_api_group_resources(version).await;
-    let served = served.map_err(|error| reach::plain(&error));
-    let served = served.with_context(|| format!("cannot look up {version}"))?;
-    let found = served.resources.iter().find(|it| it.kind == kind && !it.name.contains('/'));
-    let plural = found.map(|it| &it.name);
-    let plural = plural.with_context(|| format!("the API server knows no {version} {kind}"))?;
+    let plural = plural(client, version, kind).await?;
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     let definition = format!("{plural}.{group}");
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
@@ -138,15 +163,28 @@ async fn count_of(client: &Client, version: &str, kind: &str) -> anyhow::Result<
     Ok(scale.map_or_else(|| USUAL.to_owned(), |scale| scale.spec_replicas_path.replace('.', "/")))
 }
 
+/// The word of a kind in paths.
+async fn plural(client: &Client, version: &str, kind: &str) -> anyhow::Result<String> {
+    let served = match version.split_once('/') {
+        Some(_) => client.list_api_group_resources(version).await,
+        None => client.list_core_api_resources(version).await,
+    };
+    let served = served.map_err(|error| reach::plain(&error));
+    let served = served.with_context(|| format!("cannot look up {version}"))?;
+    let found = served.resources.into_iter().find(|it| it.kind == kind && !it.name.contains('/'));
+    let found = found.with_context(|| format!("the API server knows no {version} {kind}"))?;
+    Ok(found.name)
+}
+
 /// What no snippet can say.
 fn advice(workloads: &[Workload]) -> String {
-    let custom = workloads.iter().filter(|workload| workload.is_custom());
+    let custom = workloads.iter().filter(|workload| !workload.is_ownable);
     let named: Vec<_> = custom.map(|it| format!("{} {}", it.kind, it.name)).collect();
     if named.is_empty() {
         return String::new();
     }
     format!(
-        "# Keep the count of {} in Git: a custom resource that drops it falls back to its default.\n",
+        "# Keep the count of {} in Git: what a manifest drops falls back to its default.\n",
         named.join(", ")
     )
 }
@@ -154,7 +192,7 @@ fn advice(workloads: &[Workload]) -> String {
 fn argocd(workloads: &[Workload]) -> anyhow::Result<String> {
     let ignored: Vec<Value> = workloads
         .iter()
-        .map(|Workload { group, kind, namespace, name, count }| {
+        .map(|Workload { group, kind, namespace, name, count, .. }| {
             json!({
                 "group": group, "kind": kind, "namespace": namespace, "name": name,
                 "jsonPointers": [count],
@@ -173,7 +211,7 @@ fn argocd(workloads: &[Workload]) -> anyhow::Result<String> {
 fn flux(workloads: &[Workload]) -> anyhow::Result<String> {
     let ignored: Vec<Value> = workloads
         .iter()
-        .map(|Workload { group, kind, namespace, name, count }| {
+        .map(|Workload { group, kind, namespace, name, count, .. }| {
             let target =
                 json!({"group": group, "kind": kind, "namespace": namespace, "name": name});
             json!({"paths": [count], "target": target})

@@ -65,6 +65,9 @@ pub(super) const SASL_TOKEN: &str = "OAUTHBEARER goes with oauth2, and without u
 pub(super) const SECRET_NAMESPACE: &str =
     "secretNamespace is required when Secrets or strimzi are named";
 
+/// Message of the rule on the part of a target.
+pub(super) const PART: &str = "part names the worker group of a RayCluster or the key of a ConfigMap, and goes with no other kind";
+
 /// Words that CEL keeps for itself: no source may be called so.
 pub(super) const CEL_KEYWORDS: [&str; 20] = [
     "as",
@@ -103,6 +106,22 @@ pub(super) fn rule_at(field: &str, cel: impl Into<String>, message: &str) -> Val
 pub(super) fn exactly_one(fields: &[&str]) -> String {
     let set: Vec<String> = fields.iter().map(|field| format!("has(self.{field})")).collect();
     format!("[{}].exists_one(x, x)", set.join(", "))
+}
+
+/// CEL that is true when a target names a part just where its kind has several.
+pub(super) fn part() -> String {
+    "(self.kind == 'ConfigMap' && self.apiVersion == 'v1' || \
+     self.kind == 'RayCluster' && self.apiVersion.startsWith('ray.io/')) == has(self.part)"
+        .to_owned()
+}
+
+/// Does a kind have several counts, one for each part?
+pub(super) fn has_parts(api_version: &str, kind: &str) -> bool {
+    match kind {
+        "ConfigMap" => api_version == "v1",
+        "RayCluster" => api_version.starts_with("ray.io/"),
+        _ => false,
+    }
 }
 
 /// CEL that is true when the name may be used in an expression.

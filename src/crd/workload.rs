@@ -4,9 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// A workload in the pipeline's namespace: anything with /scale.
+use super::rules;
+
+/// A workload in the pipeline's namespace: anything with /scale, and some kinds that have another safe lever: SparkApplication,
+/// ScheduledSparkApplication, FlinkDeployment, RayCluster, Numaflow's Vertex and MonoVertex; and Argo's throttles, a ConfigMap of
+/// semaphores or the Namespace of the pipeline. docs/targets.md says what a replica of each is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [rules::rule(rules::part(), rules::PART)]))]
 pub struct Target {
     /// Group and version. Default apps/v1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,6 +24,10 @@ pub struct Target {
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+    /// Which of its counts, for the kinds that have several: the worker group of a RayCluster, the key of a ConfigMap of semaphores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub part: Option<String>,
 }
 
 /// One of several workloads on one queue, on its own kind of node.

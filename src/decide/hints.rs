@@ -150,6 +150,7 @@ impl Reason {
             {
                 "grant the rights that docs/jobs.md prints; with the chart: jobs.enabled=true"
             }
+            Self::TargetLimit { .. } => "change that limit on the target, if it is one of yours",
             Self::TargetUnusable { .. } => "mend the target's name, kind or permissions",
             Self::WriteRefused { .. } => {
                 "see the message: rights, admission or quota stand in the way"

@@ -123,7 +123,7 @@ impl Turn<'_> {
             target: self.stage.target.clone(),
             uid: Arc::clone(&workload.uid),
             resource_version: Arc::clone(&workload.resource_version),
-            writing: workload.writing,
+            writing: workload.writing.clone(),
             from: workload.desired,
             to,
             force: false,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod pipeline;
 mod snapshot;
+mod field;
 mod number;
 mod plan;
 mod reason;
@@ -61,6 +62,7 @@ use memory::PipelineMemory;
 use schedule::Bound;
 use stage::{Answer, Turn};
 
+pub use field::{Field, Form, Limit};
 pub use formula::{Formula, Gives, Wrong};
 pub use gate::Gate;
 pub use memory::Memory;

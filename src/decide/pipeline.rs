@@ -168,6 +168,25 @@ pub struct TargetId {
     pub namespace: Arc<str>,
     /// Name of the object.
     pub name: Arc<str>,
+    /// Which of several counts of the object: a worker group, a key; `None` for the kinds that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Arc<str>>,
+}
+
+impl TargetId {
+    /// The object, whatever the part.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Self { part: None, ..self.clone() }
+    }
+
+    /// Are both of one object?
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.namespace == other.namespace
+            && self.kind == other.kind
+            && self.api_version == other.api_version
+    }
 }
 
 impl TargetId {
@@ -179,7 +198,11 @@ impl TargetId {
 
 impl std::fmt::Display for TargetId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)?;
+        if let Some(part) = &self.part {
+            write!(f, " ({part})")?;
+        }
+        Ok(())
     }
 }
 

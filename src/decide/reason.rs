@@ -151,6 +151,8 @@ pub enum Reason {
     HpaOnTarget { hpa: String },
     /// Another pipeline names the same target.
     TargetTaken { by: PipelineId },
+    /// The target itself allows no more, or no fewer, without harm.
+    TargetLimit { wished: u32, kept: u32, limit: String },
     // What is broken.
     /// The target cannot be scaled.
     TargetUnusable { code: String, message: String },
@@ -239,6 +241,7 @@ impl Reason {
         "TakenOver",
         "HpaOnTarget",
         "TargetTaken",
+        "TargetLimit",
         "TargetUnusable",
         "TargetUnseen",
         "WriteInFlight",
@@ -316,6 +319,7 @@ impl Reason {
             Self::TakenOver { .. } => "TakenOver",
             Self::HpaOnTarget { .. } => "HpaOnTarget",
             Self::TargetTaken { .. } => "TargetTaken",
+            Self::TargetLimit { .. } => "TargetLimit",
             Self::TargetUnusable { .. } => "TargetUnusable",
             Self::TargetUnseen => "TargetUnseen",
             Self::WriteInFlight => "WriteInFlight",

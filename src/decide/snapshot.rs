@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::field::Field;
 use super::pipeline::{Pipeline, QuestionId, TargetId};
 use super::plan::Outcome;
 
@@ -74,6 +75,8 @@ pub enum Unusable {
     Forbidden(String),
     /// Another pipeline names the same target and came first.
     TakenBy(String),
+    /// Its kind has a safe lever, but this object does not offer it: what is in the way, perhaps with a hint.
+    NoLever(String),
 }
 
 /// A workload that is there. Counts are as the API server gave them.
@@ -91,7 +94,7 @@ pub struct Workload {
     pub ready: u32,
     /// When the youngest of the Ready pods became so.
     pub ready_since: Option<Timestamp>,
-    /// How its `/scale` wants to be written.
+    /// How its count wants to be written.
     pub writing: Writing,
     /// When its `/scale` was read; after a write of unknown outcome nothing is decided on an older reading.
     pub read_at: Timestamp,
@@ -147,13 +150,15 @@ pub struct Failing {
     pub at: Timestamp,
 }
 
-/// How a `/scale` wants to be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How a count wants to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Writing {
-    /// Server-side apply: the built-in workloads.
+    /// Server-side apply of `/scale`: the built-in workloads.
     Apply,
-    /// JSON merge patch: custom resources, whose `/scale` refuses apply.
+    /// JSON merge patch of `/scale`: custom resources, whose `/scale` refuses apply.
     Merge,
+    /// JSON patch of the object itself: kinds whose safe lever is not `/scale`.
+    Field(Arc<Field>),
 }
 
 /// The answer to one question. Only `Fresh` may lower a stage.

@@ -181,6 +181,7 @@ impl Turn<'_> {
         if let Some(promise) = broken {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
+        keep_within(&mut draft.bid, workload);
         let action = self.write(&mut draft.bid, workload, memory);
         let retry = jobs::rests_until(workload, self.at).map(|(_, until)| until);
         let is_told = self.stage.pinned.is_some() || self.stage.max < workload.desired;
@@ -455,7 +456,7 @@ impl Turn<'_> {
             target: self.stage.target.clone(),
             uid: Arc::clone(&workload.uid),
             resource_version: Arc::clone(&workload.resource_version),
-            writing: workload.writing,
+            writing: workload.writing.clone(),
             from: workload.desired,
             to: would_be,
             force,
@@ -484,6 +485,15 @@ impl Turn<'_> {
     }
 }
 
+/// What the target itself allows comes after everything else, the owner's word included: beyond it lies harm.
+fn keep_within(bid: &mut Bid, workload: &Workload) {
+    let Writing::Field(field) = &workload.writing else { return };
+    let wished = bid.replicas;
+    if let Some((kept, limit)) = field.within(workload.desired, wished) {
+        bid.set(kept, Reason::TargetLimit { wished, kept, limit: limit.why.to_string() });
+    }
+}
+
 fn unusable(why: &Unusable, stage: &Stage) -> Reason {
     let target = &stage.target;
     let (code, message) = match why {
@@ -496,6 +506,7 @@ fn unusable(why: &Unusable, stage: &Stage) -> Reason {
             ("NotFound", format!("there is no {target}, from whose template its Jobs are made"))
         }
         Unusable::NotFound => ("NotFound", format!("there is no {target}")),
+        Unusable::NoLever(what) => ("NoLever", format!("{target}: {what}")),
         Unusable::Forbidden(what) => ("Forbidden", format!("Penstock may not {what}")),
         Unusable::TakenBy(other) => {
             let (namespace, name) = other.split_once('/').unwrap_or((&target.namespace, other));

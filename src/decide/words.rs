@@ -375,6 +375,9 @@ impl fmt::Display for Reason {
                 write!(f, "no write: HorizontalPodAutoscaler {hpa} scales the same target")
             }
             Self::TargetTaken { by } => write!(f, "no write: {by} scales the same target"),
+            Self::TargetLimit { wished, kept, limit } => {
+                write!(f, "kept at {kept}: {wished} would do, but {limit}")
+            }
             Self::TargetUnusable { message, .. } => {
                 write!(f, "held: the target cannot be scaled: {message}")
             }

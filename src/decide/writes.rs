@@ -213,11 +213,17 @@ impl Writes {
             return Some(Move { at, from: before, to: theirs });
         }
         let comes_back = self.taken.is_some_and(|taken| span(taken, at) < RETURNS);
-        match workload.writing {
+        let writer = match &workload.writing {
             // An apply that meets another owner says who it is: no need to guess.
-            Writing::Apply => {}
-            Writing::Merge if comes_back => self.block(&"another writer".into(), at),
-            Writing::Merge => self.hand = Some(Hand { manager: None, theirs }),
+            Writing::Apply => return None,
+            Writing::Merge => None,
+            Writing::Field(field) => field.writer.as_ref(),
+        };
+        let manager = writer.map(|writer| Arc::clone(&writer.manager));
+        if comes_back || writer.is_some_and(|writer| writer.applies) {
+            self.block(&manager.unwrap_or_else(|| "another writer".into()), at);
+        } else {
+            self.hand = Some(Hand { manager, theirs });
         }
         None
     }

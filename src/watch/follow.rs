@@ -10,18 +10,16 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Client, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use crate::decide::{TargetId, Unusable};
 
 use super::Scope;
+use super::levers::{Lever, OURS};
 use super::stores::{Shelf, chain, config};
 use super::targets::{Kind, KindId, Note};
-
-/// The field manager that `act` writes with.
-const MANAGER: &str = "penstock";
 
 /// How long to wait before asking again for a kind that is not served.
 const ASK_AGAIN: Duration = Duration::from_secs(20);
@@ -58,9 +56,10 @@ pub(super) async fn follow(
         .targets
         .kinds
         .insert(kind.clone(), Kind::Served { resource: resource.clone(), is_synced: false });
-    let watches = scope.apis::<PartialObjectMeta<DynamicObject>>(&client, &resource);
+    let watches = watches(&client, &resource, &scope);
     let mut open = watches.len();
-    let watches = watches.into_iter().map(|api| Box::pin(watcher(api, config()).default_backoff()));
+    let watches =
+        watches.into_iter().map(|(api, config)| Box::pin(watcher(api, config).default_backoff()));
     let mut events = stream::select_all(
         watches.enumerate().map(|(at, watch)| watch.map(move |event| (at, event))),
     );
@@ -113,18 +112,43 @@ pub(super) async fn follow(
     }
 }
 
+/// What to watch for a kind: the namespaces in scope, or of all namespaces those in scope.
+fn watches(
+    client: &Client,
+    resource: &ApiResource,
+    scope: &Scope,
+) -> Vec<(Api<PartialObjectMeta<DynamicObject>>, watcher::Config)> {
+    if !is_namespace(&resource.api_version, &resource.kind) {
+        return scope.apis(client, resource).into_iter().map(|api| (api, config())).collect();
+    }
+    let all = || Api::all_with(client.clone(), resource);
+    if scope.0.is_empty() {
+        return vec![(all(), config())];
+    }
+    let only = |name: &String| config().fields(&format!("metadata.name={name}"));
+    scope.0.iter().map(|name| (all(), only(name))).collect()
+}
+
+fn is_namespace(api_version: &str, kind: &str) -> bool {
+    Lever::of(api_version, kind) == Some(Lever::Namespace)
+}
+
 fn target_id(kind: &KindId, object: &PartialObjectMeta<DynamicObject>) -> TargetId {
+    let name: Arc<str> = object.name_any().into();
+    let namespace = object.namespace().map(Into::into);
     TargetId {
         api_version: Arc::clone(&kind.0),
         kind: Arc::clone(&kind.1),
-        namespace: object.namespace().unwrap_or_default().into(),
-        name: object.name_any().into(),
+        // A pipeline may name the namespace it lies in, and no other.
+        namespace: namespace.unwrap_or_else(|| Arc::clone(&name)),
+        name,
+        part: None,
     }
 }
 
 fn note(object: &PartialObjectMeta<DynamicObject>) -> Note {
     let is_ours = object.managed_fields().iter().any(|entry| {
-        entry.manager.as_deref() == Some(MANAGER)
+        entry.manager.as_deref() == Some(OURS)
             && entry.operation.as_deref() == Some("Apply")
             && entry.subresource.as_deref() == Some("scale")
     });
@@ -158,9 +182,12 @@ async fn look_up(
     else {
         return Ok(Err(Unusable::UnknownKind));
     };
-    if !list.resources.iter().any(|r| r.name.strip_suffix("/scale") == Some(&found.name))
-        || !found.namespaced
-    {
+    let has_scale = || {
+        let scale = |name: &str| name.strip_suffix("/scale") == Some(&found.name);
+        found.namespaced && list.resources.iter().any(|resource| scale(&resource.name))
+    };
+    let is_scalable = Lever::of(&kind.0, &kind.1).is_some() || has_scale();
+    if !is_scalable {
         return Ok(Err(Unusable::NotScalable));
     }
     let (group, version) = kind.0.split_once('/').unwrap_or(("", &kind.0));

@@ -154,6 +154,7 @@ fn hpas() -> Keeper<WireHpa> {
                 kind: named.kind.into(),
                 namespace: Arc::clone(&name.namespace),
                 name: named.name.into(),
+                part: None,
             };
             stores.touch_target(&target);
             stores.hpas.insert(name.clone(), target);

@@ -19,6 +19,7 @@ mod kinds;
 mod written;
 mod targets;
 mod follow;
+mod levers;
 mod scales;
 mod pods;
 mod jobs;
@@ -29,6 +30,7 @@ mod meter;
 mod usage;
 mod inside;
 
+pub use levers::{Count, Lever};
 pub use seen::{Seen, Sight};
 
 use seen::Work;

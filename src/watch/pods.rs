@@ -121,6 +121,8 @@ enum State {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Readiness {
     pub(super) ready: u32,
+    /// Pods that exist, Ready or not.
+    pub(super) there: u32,
     /// When the youngest Ready pod became so.
     pub(super) since: Option<Timestamp>,
 }
@@ -258,13 +260,14 @@ impl Pods {
         each.collect()
     }
 
-    /// Counts the Ready pods of a namespace that a selector matches.
+    /// Counts the pods of a namespace that a selector matches.
     pub(super) fn readiness(&self, namespace: &str, selector: &Selector) -> Readiness {
         let mut count = Readiness::default();
         for pod in self.by_namespace.get(namespace).into_iter().flat_map(BTreeMap::values) {
-            if let Some(since) = pod.ready_since.filter(|_| selector.matches(&pod.labels)) {
-                count.ready += 1;
-                count.since = count.since.max(Some(since));
+            if selector.matches(&pod.labels) {
+                count.there += 1;
+                count.ready += u32::from(pod.ready_since.is_some());
+                count.since = count.since.max(pod.ready_since);
             }
         }
         count

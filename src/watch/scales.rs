@@ -1,4 +1,5 @@
-//! Reads `/scale` of the targets that moved; where there is none, the Jobs of a CronJob, on demand. It cannot be watched, so the metadata watch tells when to read.
+//! Reads the counts of the targets that moved: their `/scale`, or the object itself where that holds the lever; of a CronJob its Jobs are
+//! counted instead. The metadata watch tells when to read; nothing else does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,12 +15,13 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::decide::{TargetId, Unusable};
+use crate::decide::{TargetId, Unusable, Writing};
 
 use super::jobs;
+use super::levers::Lever;
 use super::pods::Selector;
 use super::stores::{Shelf, chain};
-use super::targets::{Kind, ScaleNote, kind_of};
+use super::targets::{self, Kind, ScaleNote, kind_of};
 
 /// How many `/scale` are read at once.
 const READS_AT_ONCE: usize = 16;
@@ -94,22 +96,31 @@ async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId
         _ => return Attempt::Settled,
     };
     let asked_at = clock.now();
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &target.namespace, &resource);
-    let request = api.get_subresource("scale", &target.name);
+    let lever = Lever::of(&target.api_version, &target.kind);
+    let api: Api<DynamicObject> = match lever {
+        Some(Lever::Namespace) => Api::all_with(client.clone(), &resource),
+        _ => Api::namespaced_with(client.clone(), &target.namespace, &resource),
+    };
+    let request = async {
+        match lever {
+            Some(_) => api.get(&target.name).await,
+            None => api.get_subresource("scale", &target.name).await,
+        }
+    };
     let Ok(answer) = tokio::time::timeout(PATIENCE, request).await else {
         return Attempt::Failed;
     };
-    let note = match answer.map(DynamicObject::try_parse::<Scale>) {
-        Ok(Ok(scale)) => read(&scale, asked_at),
-        Ok(Err(error)) => {
-            warn!(%target, error = %chain(&error), "the answer is no Scale");
-            ScaleNote::Unreadable(Unusable::NotScalable)
-        }
+    let note = match answer {
+        Ok(object) => match lever {
+            Some(lever) => read_field(lever, target, &object, asked_at),
+            None => read(target, object, asked_at),
+        },
         Err(kube::Error::Api(status)) if status.code == 404 => return Attempt::Settled,
-        Err(kube::Error::Api(status)) if status.code == 403 => ScaleNote::Unreadable(
-            Unusable::Forbidden(format!("get {}/scale in {}", resource.plural, target.namespace)),
-        ),
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            let what = if lever.is_some() { "" } else { "/scale" };
+            let what = format!("get {}{what} in {}", resource.plural, target.namespace);
+            ScaleNote::Unreadable(Unusable::Forbidden(what))
+        }
         Err(error) => {
             warn!(%target, error = %chain(&error), "reading the scale failed; it is tried again");
             return Attempt::Failed;
@@ -123,15 +134,49 @@ async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId
     Attempt::Settled
 }
 
-fn read(scale: &Scale, at: Timestamp) -> ScaleNote {
+/// What `/scale` says.
+fn read(target: &TargetId, answer: DynamicObject, at: Timestamp) -> ScaleNote {
+    let scale: Scale = match answer.try_parse() {
+        Ok(scale) => scale,
+        Err(error) => {
+            warn!(%target, error = %chain(&error), "the answer is no Scale");
+            return ScaleNote::Unreadable(Unusable::NotScalable);
+        }
+    };
     let count = |value: Option<i32>| u32::try_from(value.unwrap_or(0)).unwrap_or(0);
     let status = scale.status.as_ref();
     ScaleNote::Read {
         uid: scale.metadata.uid.as_deref().unwrap_or_default().into(),
         resource_version: scale.metadata.resource_version.as_deref().unwrap_or_default().into(),
         desired: count(scale.spec.as_ref().and_then(|spec| spec.replicas)),
-        current: count(status.map(|status| status.replicas)),
+        current: Some(count(status.map(|status| status.replicas))),
         selector: status.and_then(|status| status.selector.as_deref()).and_then(Selector::read),
+        pods_each: 1,
+        writing: targets::writing(target),
         at,
+    }
+}
+
+/// What the object itself says, for a kind that has a lever of its own.
+fn read_field(lever: Lever, target: &TargetId, object: &DynamicObject, at: Timestamp) -> ScaleNote {
+    let object = match serde_json::to_value(object) {
+        Ok(object) => object,
+        Err(error) => {
+            return ScaleNote::Unreadable(Unusable::NoLever(format!("it cannot be read: {error}")));
+        }
+    };
+    let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().into();
+    match lever.read(&object, target.part.as_deref()) {
+        Ok(count) => ScaleNote::Read {
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            desired: count.desired,
+            current: count.current,
+            selector: count.selector.as_deref().and_then(Selector::read),
+            pods_each: count.pods_each,
+            writing: Writing::Field(Arc::new(count.field)),
+            at,
+        },
+        Err(what) => ScaleNote::Unreadable(Unusable::NoLever(what)),
     }
 }

@@ -9,6 +9,7 @@ use kube::api::ApiResource;
 
 use crate::decide::{PipelineId, Target, TargetId, Unusable, Workload, Writing};
 
+use super::levers::OURS;
 use super::pods::Selector;
 use super::stores::{Name, Stores};
 
@@ -50,8 +51,12 @@ pub(super) enum ScaleNote {
         uid: Arc<str>,
         resource_version: Arc<str>,
         desired: u32,
-        current: u32,
+        /// `None` where only its pods tell, or a count is in force as soon as it is written.
+        current: Option<u32>,
         selector: Option<Selector>,
+        /// Pods of one replica.
+        pods_each: u32,
+        writing: Writing,
         at: Timestamp,
     },
 }
@@ -72,12 +77,26 @@ impl Targets {
                 self.kinds.insert(kind.clone(), Kind::Looking);
                 unknown.push(kind);
             }
-            if !self.scales.contains_key(target) && self.objects.contains_key(target) {
+            if !self.scales.contains_key(target) && self.note(target).is_some() {
                 self.stale.insert(target.clone());
             }
         }
         self.owners = owners.into_iter().map(|(target, owners)| (target, owners.into())).collect();
         unknown
+    }
+
+    /// What is known of the object that a target is, or is a part of.
+    fn note(&self, target: &TargetId) -> Option<&Note> {
+        match target.part {
+            None => self.objects.get(target),
+            Some(_) => self.objects.get(&target.whole()),
+        }
+    }
+
+    /// The targets that pipelines name of one object: itself, or its parts, which come right after it.
+    fn named(&self, object: &TargetId) -> Vec<TargetId> {
+        let after = self.owners.range(object.clone()..).map(|(target, _)| target);
+        after.take_while(|target| target.is_of(object)).cloned().collect()
     }
 
     /// The namespaces and selectors of read targets, for those whose pods one label change may touch.
@@ -124,25 +143,42 @@ impl Stores {
                 }
             }
         }
-        let Some(note) = self.targets.objects.get(target) else {
+        let Some(note) = self.targets.note(target) else {
             return Target::Unusable(Unusable::NotFound);
         };
         match self.targets.scales.get(target) {
             None => Target::Unseen,
             Some(ScaleNote::Unreadable(why)) => Target::Unusable(why.clone()),
             Some(ScaleNote::Read { uid, .. }) if *uid != note.uid => Target::Unseen,
-            Some(ScaleNote::Read { uid, resource_version, desired, current, selector, at }) => {
+            Some(ScaleNote::Read {
+                uid,
+                resource_version,
+                desired,
+                current,
+                selector,
+                pods_each,
+                writing,
+                at,
+            }) => {
                 let pods = selector.as_ref().map(|s| self.pods.readiness(&target.namespace, s));
+                let current =
+                    current.unwrap_or_else(|| pods.map_or(*desired, |pods| pods.there / pods_each));
+                let is_ours = match writing {
+                    Writing::Field(field) => {
+                        field.writer.as_ref().is_some_and(|writer| &*writer.manager == OURS)
+                    }
+                    Writing::Apply | Writing::Merge => note.is_ours,
+                };
                 Target::Seen(Workload {
                     uid: Arc::clone(uid),
                     resource_version: Arc::clone(resource_version),
                     desired: *desired,
-                    current: *current,
-                    ready: pods.map_or(*current, |pods| pods.ready),
+                    current,
+                    ready: pods.map_or(current, |pods| pods.ready / pods_each),
                     ready_since: pods.and_then(|pods| pods.since),
-                    writing: writing(target),
+                    writing: writing.clone(),
                     read_at: *at,
-                    is_ours: note.is_ours,
+                    is_ours,
                     hpa: self
                         .hpas
                         .iter()
@@ -154,30 +190,32 @@ impl Stores {
         }
     }
 
-    pub(super) fn put_object(&mut self, target: TargetId, note: Note) {
-        if self.targets.owners.contains_key(&target) {
+    pub(super) fn put_object(&mut self, object: TargetId, note: Note) {
+        for target in self.targets.named(&object) {
             let is_read = matches!(self.targets.scales.get(&target),
                 Some(ScaleNote::Read { resource_version, .. }) if *resource_version == note.resource_version);
-            if !is_read {
-                self.targets.stale.insert(target.clone());
-            }
-            if self.targets.objects.get(&target).is_none_or(|old| old.is_ours != note.is_ours) {
+            if self.targets.objects.get(&object).is_none_or(|old| old.is_ours != note.is_ours) {
                 self.touch_target(&target);
             }
+            if !is_read {
+                self.targets.stale.insert(target);
+            }
         }
-        self.targets.objects.insert(target, note);
+        self.targets.objects.insert(object, note);
     }
 
-    pub(super) fn drop_object(&mut self, target: &TargetId) {
-        self.targets.objects.remove(target);
-        self.targets.scales.remove(target);
-        self.targets.stale.remove(target);
-        self.touch_target(target);
+    pub(super) fn drop_object(&mut self, object: &TargetId) {
+        self.targets.objects.remove(object);
+        for target in self.targets.named(object) {
+            self.targets.scales.remove(&target);
+            self.targets.stale.remove(&target);
+            self.touch_target(&target);
+        }
     }
 }
 
 /// Built-in workloads take server-side apply on `/scale`; custom resources refuse it (500), so they get a merge patch.
-fn writing(target: &TargetId) -> Writing {
+pub(super) fn writing(target: &TargetId) -> Writing {
     match (&*target.api_version, &*target.kind) {
         ("apps/v1", "Deployment" | "StatefulSet" | "ReplicaSet")
         | ("v1", "ReplicationController") => Writing::Apply,

@@ -84,6 +84,37 @@ pub(crate) async fn namespaces_are_followed_by_their_metadata(g: Ground) {
     assert_eq!((&events[0]["type"], &told["labels"]["seen"]), (&json!("MODIFIED"), &json!("yes")));
 }
 
+pub(crate) async fn objects_that_hold_a_lever_are_followed_and_read(g: Ground) {
+    let core = g.get("/api/v1").await.expect(200).body;
+    let mut served = core["resources"].as_array().into_iter().flatten();
+    assert!(served.any(|kind| kind["name"] == "configmaps" && kind["namespaced"] == true));
+    // Others may make objects of these kinds in a namespace of its own: only what is made here counts.
+    let maps = g.config_map("");
+    list(&g, &maps, METADATA_LIST).await;
+    let made = g.post(&maps, &config_map("limits")).await.expect(201);
+    let since = made.revision().parse::<u64>().unwrap() - 1;
+    let query =
+        format!("?&watch=true&timeoutSeconds=55&allowWatchBookmarks=true&resourceVersion={since}");
+    let events = g.watch(&format!("{maps}{query}"), METADATA, 1).await;
+    assert_eq!(events[0]["object"]["metadata"]["name"], "limits");
+    assert!(events[0]["object"].get("data").is_none(), "{:#}", events[0]);
+    assert_eq!(g.get(&g.config_map("limits")).await.expect(200).body["data"]["a"], "limits");
+    // The one namespace that is watched, among all.
+    let only = format!("fieldSelector=metadata.name%3D{}", g.namespace);
+    let page = format!("/api/v1/namespaces?&{only}&limit=100");
+    let listed = g.ask_as(Method::GET, &page, "", METADATA_LIST, &Value::Null).await.expect(200);
+    assert_eq!(names(&listed.body), [g.namespace.as_str()]);
+    let own = format!("/api/v1/namespaces/{}", g.namespace);
+    let change = json!({"metadata": {"labels": {"a.io/limit": "3"}}});
+    let labelled = g.merge(&own, &change).await.expect(200);
+    let since = labelled.revision().parse::<u64>().unwrap() - 1;
+    let query = format!(
+        "?&watch=true&{only}&timeoutSeconds=55&allowWatchBookmarks=true&resourceVersion={since}"
+    );
+    let events = g.watch(&format!("/api/v1/namespaces{query}"), METADATA, 1).await;
+    assert_eq!(events[0]["object"]["metadata"]["labels"]["a.io/limit"], "3");
+}
+
 pub(crate) async fn what_is_not_there_yet_is_asked_for_by_name(g: Ground) {
     let lease = g.path("coordination.k8s.io/v1", "leases", "penstock");
     g.get(&lease).await.refused(

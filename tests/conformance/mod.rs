@@ -33,13 +33,14 @@ macro_rules! every_case {
                 a_dry_run_changes_nothing, a_delete_holds_to_its_preconditions, finalizers_hold_an_object,
                 a_missing_namespace_is_named, nonsense_is_refused_with_words, an_update_that_changes_nothing_is_no_write,
                 plain_writers_own_what_they_change;
-            patch: merge_patches_remove_with_null, json_patches_test_before_they_write, containers_are_merged_by_name,
+            patch: merge_patches_remove_with_null, json_patches_test_before_they_write, a_json_patch_holds_to_its_revision, containers_are_merged_by_name,
                 directives_delete_and_order, custom_kinds_take_no_strategic_patch;
             read: pages_show_one_moment, selectors_choose, metadata_alone_is_served, tables_have_their_columns,
                 wrong_lists_are_refused, discovery_names_every_kind, a_revision_to_come_is_too_large;
             watch: a_watch_follows_from_a_revision, leaving_a_selection_is_a_deletion, an_initial_list_ends_with_a_bookmark,
                 a_bookmark_carries_the_revision, a_metadata_watch_follows;
             asks: stores_are_filled_and_followed, namespaces_are_followed_by_their_metadata,
+                objects_that_hold_a_lever_are_followed_and_read,
                 what_is_not_there_yet_is_asked_for_by_name, a_stateful_set_is_scaled_without_force_first,
                 a_status_is_written_over_what_was_seen_and_an_event_is_told,
                 jobs_are_made_of_a_template_under_names_that_are_taken_once, kubectl_applies_and_edits_by_four_kinds_of_patch,

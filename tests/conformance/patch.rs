@@ -39,6 +39,40 @@ pub(crate) async fn json_patches_test_before_they_write(g: Ground) {
         .refused(422, "Invalid", message);
 }
 
+pub(crate) async fn a_json_patch_holds_to_its_revision(g: Ground) {
+    // What is decided on one revision of an object is not done to another, neither to one of the built-in kinds nor to any other.
+    let version = g.define("revised").await;
+    let (map, custom) = (g.config_map("c"), g.path(&version, "rollouts", "r"));
+    let first = g.post(&g.config_map(""), &config_map("c")).await.expect(201).revision();
+    let object = rollout(&version, "r", &json!({"name": "abc", "replicas": 1}));
+    let second = g.post(&g.path(&version, "rollouts", ""), &object).await.expect(201).revision();
+    let namespace = format!("/api/v1/namespaces/{}", g.namespace);
+    g.merge(&namespace, &json!({"metadata": {"labels": {"a.io/limit": "1"}}})).await.expect(200);
+    let third = g.get(&namespace).await.expect(200).revision();
+    for (path, revision, pointer, value) in [
+        (&map, first, "/data/a", json!("2")),
+        (&custom, second, "/spec/replicas", json!(4)),
+        (&namespace, third, "/metadata/labels/a.io~1limit", json!("7")),
+    ] {
+        let steps = |revision: &str| {
+            json!([
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": revision},
+                {"op": "add", "path": pointer, "value": value},
+            ])
+        };
+        let managed = format!("{path}?fieldManager=one");
+        let patched = g.json_patch(&managed, &steps(&revision)).await.expect(200);
+        assert_eq!(patched.body.pointer(pointer), Some(&value));
+        assert_ne!(patched.revision(), revision);
+        let entries = patched.body["metadata"]["managedFields"].as_array().cloned();
+        let ours = entries.into_iter().flatten().find(|entry| entry["manager"] == "one");
+        assert_eq!(ours.map(|entry| entry["operation"].clone()), Some(json!("Update")));
+        let stale = g.json_patch(&managed, &steps(&revision)).await.expect(409);
+        assert_eq!(stale.text("/reason"), "Conflict");
+    }
+    g.forget(&version).await;
+}
+
 fn containers(change: &serde_json::Value) -> serde_json::Value {
     json!({"spec": {"template": {"spec": change}}})
 }

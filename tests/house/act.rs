@@ -30,6 +30,7 @@ fn scale(kind: &str, name: &str) -> Scale {
             kind: kind.into(),
             namespace: "shop".into(),
             name: name.into(),
+            part: None,
         },
         uid: "u-1".into(),
         resource_version: "41".into(),

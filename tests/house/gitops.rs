@@ -125,7 +125,7 @@ async fn gitops_finds_where_a_custom_kind_keeps_its_count() {
     let (code, out, err) = ground.gitops(&["orders", "--tool", "flux"]).await;
     assert_eq!((code, err.as_str()), (Some(0), ""));
     insta::assert_snapshot!(out, @r#"
-    # Keep the count of KafkaConnector 1 in Git: a custom resource that drops it falls back to its default.
+    # Keep the count of KafkaConnector 1 in Git: what a manifest drops falls back to its default.
     # Flux: into the Kustomization (kustomize-controller 1.9 and later).
     spec:
       ignore:
@@ -153,6 +153,39 @@ async fn gitops_finds_where_a_custom_kind_keeps_its_count() {
     "#);
     let (_, out, _) = ground.gitops(&["orders", "--tool", "argocd"]).await;
     assert!(out.contains("/spec/tasksMax") && !out.contains("Flux"), "{out}");
+}
+
+#[tokio::test]
+async fn gitops_finds_the_lever_of_a_kind_that_has_its_own() {
+    let ground = Ground::new().await;
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "limits", "namespace": "shop"},
+        "data": {"a": "3", "words": "many"},
+    });
+    ground.cluster.put("", "v1", "configmaps", "shop", map).unwrap();
+    let key = |part: &str| json!({"target": {"apiVersion": "v1", "kind": "ConfigMap", "name": "limits", "part": part}});
+    ground.pipeline("flows", &[key("a")]);
+    let (code, out, err) = ground.gitops(&["flows", "--tool", "argocd"]).await;
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    insta::assert_snapshot!(out, @r#"
+    # Keep the count of ConfigMap limits in Git: what a manifest drops falls back to its default.
+    # Argo CD: into the Application. Without RespectIgnoreDifferences a sync still writes Git's count.
+    spec:
+      ignoreDifferences:
+      - group: ""
+        kind: ConfigMap
+        namespace: shop
+        name: limits
+        jsonPointers:
+        - /data/a
+      syncPolicy:
+        syncOptions:
+        - RespectIgnoreDifferences=true
+    "#);
+    ground.pipeline("words", &[key("words")]);
+    let (code, _, err) = ground.gitops(&["words"]).await;
+    let said = "error: ConfigMap shop/limits: its key words holds no whole number\n";
+    assert_eq!((code, err.as_str()), (Some(1), said));
 }
 
 #[tokio::test]

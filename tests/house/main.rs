@@ -21,6 +21,7 @@ mod turns;
 mod crd;
 mod watch;
 mod meter;
+mod levers;
 mod observe;
 mod decide;
 mod act;

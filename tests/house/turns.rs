@@ -74,6 +74,7 @@ pub(crate) fn stage(name: &str) -> Told {
             kind: "Deployment".into(),
             namespace: "default".into(),
             name: name.into(),
+            part: None,
         },
         min: 1,
         max: 20,

@@ -189,7 +189,7 @@ async fn no_store_is_trusted_before_its_first_list() {
 async fn a_target_that_cannot_be_scaled_says_why_and_heals() {
     let scene = Scene::new().await;
     scene.pipeline("lost", &json!({"kind": "Deployment", "name": "d"})).await;
-    scene.pipeline("odd", &json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "d"})).await;
+    scene.pipeline("odd", &json!({"apiVersion": "v1", "kind": "Secret", "name": "d"})).await;
     scene
         .pipeline("unknown", &json!({"apiVersion": "a.io/v1", "kind": "Thing", "name": "d"}))
         .await;

@@ -99,6 +99,7 @@ impl<'c> Bench<'c> {
                 kind: kind.into(),
                 namespace: self.namespace.as_str().into(),
                 name: "enrich".into(),
+                part: None,
             },
             uid: object.uid().context("a uid")?.into(),
             resource_version: object.resource_version().context("a version")?.into(),

@@ -72,6 +72,8 @@ mod scaler;
 mod tokens;
 mod targets;
 mod jobs;
+mod levers;
+mod operated;
 mod versions;
 mod writers;
 mod failover;

@@ -15,6 +15,9 @@ use tokio::task::JoinSet;
 use crate::conformance::conformance;
 use crate::jobs::jobs;
 use crate::kubectl::{Hands, PIPELINE, WORKER, until_printed};
+use crate::levers::operators::definitions;
+use crate::levers::operators::yard::{change, seen};
+use crate::levers::yard;
 use crate::rig::{Proxy, Recorder, Shape, plain_client, shared};
 use crate::scene::{SOON, Scene, kafka};
 use crate::targets::{GEAR, Kinds, WHEEL};
@@ -145,6 +148,7 @@ async fn work(scene: &Scene, hands: &Hands) -> Result<()> {
     }
 
     run_jobs(scene).await?;
+    pull_levers(scene).await?;
 
     // People.
     hands.apply(WORKER, &[]).await?;
@@ -172,6 +176,48 @@ async fn work(scene: &Scene, hands: &Hands) -> Result<()> {
             Ok(Some(()))
         })
         .await
+}
+
+/// Levers of both kinds, built in and custom, one of them in no namespace.
+async fn pull_levers(scene: &Scene) -> Result<()> {
+    let label = "workflows.argoproj.io/parallelism-limit";
+    let limits = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "limits"}, "data": {"a": "1"}});
+    let vertex = json!({
+        "apiVersion": "numaflow.numaproj.io/v1alpha1", "kind": "Vertex", "metadata": {"name": "flow-a"},
+        "spec": {"replicas": 1, "scale": {"disabled": true}},
+    });
+    let yard = yard(scene).await?;
+    yard.define(&definitions::vertex()).await?;
+    for object in [&limits, &vertex] {
+        yard.create(object).await?;
+    }
+    let namespaces = yard.api("v1", "Namespace");
+    let labels = json!({"metadata": {"labels": {label: "1"}}});
+    change(&namespaces, &scene.namespace, ("kubectl-label", labels)).await?;
+    for (name, target) in [
+        ("slots", json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "limits", "part": "a"})),
+        ("flows", json!({"apiVersion": "v1", "kind": "Namespace", "name": scene.namespace})),
+        (
+            "vertex",
+            json!({"apiVersion": "numaflow.numaproj.io/v1alpha1", "kind": "Vertex", "name": "flow-a"}),
+        ),
+    ] {
+        yard.pipeline(name, json!({"target": target, "replicas": {"min": 3, "max": 3}})).await?;
+    }
+    yard.until("three of each", async || {
+        let map = seen(&yard.api("v1", "ConfigMap"), "limits").await?;
+        let vertex = seen(&yard.api("numaflow.numaproj.io/v1alpha1", "Vertex"), "flow-a").await?;
+        let namespace = seen(&namespaces, &scene.namespace).await?;
+        let counts = [
+            &map["data"]["a"],
+            &vertex["spec"]["replicas"],
+            &namespace["metadata"]["labels"][label],
+        ];
+        anyhow::ensure!(counts == [&json!("3"), &json!(3), &json!("3")], "they are {counts:?}");
+        Ok(Some(()))
+    })
+    .await?;
+    Ok(())
 }
 
 /// Two Jobs are made from a template, are done, and go by their history limit.

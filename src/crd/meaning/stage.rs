@@ -119,12 +119,19 @@ impl Reader<'_> {
             self.text(format!("{at}.target.apiVersion"), api_version, 317);
             self.text(format!("{at}.target.kind"), kind, 63);
             self.text(format!("{at}.target.name"), &target.name, 253);
+            if let Some(part) = &target.part {
+                self.text(format!("{at}.target.part"), part, 253);
+            }
+            if rules::has_parts(api_version, kind) != target.part.is_some() {
+                self.refuse(format!("{at}.target"), rules::PART);
+            }
         }
         let target = TargetId {
             api_version: api_version.into(),
             kind: kind.into(),
             namespace: Arc::clone(&self.id.namespace),
             name: target.name.as_str().into(),
+            part: target.part.as_deref().map(Into::into),
         };
         if target.is_jobs() {
             self.faults.push(Fault {
@@ -152,6 +159,7 @@ impl Reader<'_> {
             kind: kind.into(),
             namespace: Arc::clone(&self.id.namespace),
             name: name.as_str().into(),
+            part: None,
         }
     }
 

@@ -231,6 +231,7 @@ fn is_hold(code: &str) -> bool {
             | "WriterConflict"
             | "HpaOnTarget"
             | "TargetTaken"
+            | "TargetLimit"
             | "TargetUnusable"
             | "OutcomeUnknown"
             | "FleetBudget"

@@ -172,5 +172,6 @@ fn target_id(name: &Name) -> TargetId {
         kind: "CronJob".into(),
         namespace: Arc::clone(&name.namespace),
         name: Arc::clone(&name.name),
+        part: None,
     }
 }

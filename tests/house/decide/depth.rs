@@ -74,6 +74,7 @@ fn pipeline(queues: u32, poll: i64, rate_hint: Option<f64>, min: u32) -> Pipelin
             kind: "Deployment".into(),
             namespace: "shop".into(),
             name: "enrich".into(),
+            part: None,
         },
         min,
         max: 40,

@@ -165,6 +165,7 @@ fn pipeline(index: usize, one: &One) -> Pipeline {
             kind: "Worker".into(),
             namespace: Arc::clone(&id.namespace),
             name: Arc::clone(&id.name),
+            part: None,
         },
         min: 1,
         max: one.max,

@@ -63,6 +63,7 @@ fn stage() -> Stage {
             kind: "CronJob".into(),
             namespace: "shop".into(),
             name: "backfill".into(),
+            part: None,
         },
         min: 0,
         max: 20,

@@ -100,6 +100,7 @@ fn any_stage() -> impl Strategy<Value = Stage> {
                     kind: "Deployment".into(),
                     namespace: "shop".into(),
                     name: "work".into(),
+                    part: None,
                 },
                 min: a.min(b),
                 max: a.max(b).max(1),

@@ -573,6 +573,7 @@ impl World {
                 kind: "Deployment".into(),
                 namespace: "shop".into(),
                 name: "work".into(),
+                part: None,
             },
             min: given.min.unwrap_or(1),
             max: given.max.unwrap_or(48),

@@ -130,6 +130,11 @@ fn every_reason() -> Vec<Reason> {
         Reason::TakenOver { manager: text("kubectl-scale"), theirs: 7 },
         Reason::HpaOnTarget { hpa: text("keda-hpa-enrich") },
         Reason::TargetTaken { by: pipeline_id() },
+        Reason::TargetLimit {
+            wished: 9,
+            kept: 6,
+            limit: text("maxReplicas of this worker group is 6"),
+        },
         Reason::TargetUnusable {
             code: text("NotFound"),
             message: text("there is no Deployment shop/enrich"),

@@ -76,6 +76,11 @@ impl Penstock {
             .with_context(|| format!("{path} answers something that is no JSON: {body}"))
     }
 
+    /// Where its page is: host and port.
+    pub(crate) fn page_address(&self) -> String {
+        format!("127.0.0.1:{}", self.page)
+    }
+
     /// SIGTERM, and how it ended.
     pub(crate) async fn stop(&self) -> Result<ExitStatus> {
         self.process.stop().await

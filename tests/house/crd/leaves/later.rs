@@ -11,8 +11,10 @@ pub(super) fn refused() -> Vec<(String, String, Vec<Changes>)> {
         (schema, format!("spec.stages[0].{field}"), vec![vec![(pointer, value)]])
     };
     let target = || json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"});
+    let group =
+        json!({"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "x", "part": "gpu"});
     let lanes = json!([
-        {"pool": "spot", "base": 1, "share": 70, "fallbackTo": "on-demand", "target": target()},
+        {"pool": "spot", "base": 1, "share": 70, "fallbackTo": "on-demand", "target": group},
         {"pool": "on-demand", "target": target()},
     ]);
     let mut all = vec![

@@ -75,6 +75,14 @@ fn stages() -> Vec<Working> {
         ),
         // Only one kind has a template: it matters in place of a target.
         plain("spec.stages[].jobs.templateRef.kind", stage!(""), of_jobs),
+        (
+            "spec.stages[].target.part",
+            vec![(
+                stage!("/target"),
+                json!({"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "enrich", "part": "cpu"}),
+            )],
+            (stage!("/target/part"), json!("gpu")),
+        ),
         plain("spec.stages[].replicas.min", stage!("/replicas/min"), json!(2)),
         plain("spec.stages[].replicas.max", stage!("/replicas/max"), json!(20)),
         (
