@@ -59,9 +59,9 @@ impl Gates {
     fn take(&mut self, gate: &Gate, seen: &Seen<'_>, stage: &Stage, at: Timestamp) {
         let said = seen.whole().map(|value| (value, gate.hold_when.holds(&[("value", value)])));
         let holds = |value: f64, since: Option<Timestamp>| Reason::GateHolds {
-            gate: gate.name.to_string(),
+            gate: (*gate.name).into(),
             value,
-            hold_when: gate.hold_when.text().to_owned(),
+            hold_when: gate.hold_when.text().into(),
             since,
         };
         match (seen.trust, &said) {

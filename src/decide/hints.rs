@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
+use super::figures::replicas;
 use super::partitions::ceil;
 use super::reason::Reason;
-use super::words::replicas;
 
 impl Reason {
     /// What to change to get another answer, for `explain`, as exactly as it can be said; `None` where nothing need be changed.

@@ -80,7 +80,7 @@ pub enum Reason {
     /// Kept: a stage after it is late with all the replicas it may have.
     DownstreamFull { wished: u32, stage: String },
     /// Kept: a gate says so; `since`: it has not been read since then, and what it said last still stands.
-    GateHolds { gate: String, value: f64, hold_when: String, since: Option<Timestamp> },
+    GateHolds { gate: Box<str>, value: f64, hold_when: Box<str>, since: Option<Timestamp> },
     /// Not lowered: a gate cannot be read.
     GateUnread { gate: String, label: String, message: String },
     /// Kept: the pods asked for before are not Ready yet, and fewer would kill some of them.

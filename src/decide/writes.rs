@@ -42,11 +42,8 @@ pub(super) struct Writes {
     unread: Option<(u32, Timestamp)>,
     /// The object moved under a write decided on this version.
     outdated: Option<(Arc<str>, Timestamp)>,
-    /// When the present count was last claimed.
-    claimed: Option<Timestamp>,
-    /// When finished Jobs were last removed.
-    #[serde(default)]
-    tidied: Option<Timestamp>,
+    /// When the present count was last claimed; of Jobs, which nobody claims, when finished ones were last removed.
+    tended: Option<Timestamp>,
     /// The last one never left: when that was learned.
     unsent: Option<Timestamp>,
     /// The count we last wrote or saw: another one is someone's doing.
@@ -152,7 +149,7 @@ impl Writes {
             Ending::Outdated => {
                 self.outdated = Some((Arc::clone(&scale.resource_version), outcome.at));
                 // A claim that met a newer object claimed nothing: the next look may.
-                self.claimed = None;
+                self.tended = None;
             }
             Ending::NotSent { .. } => self.unsent = Some(outcome.at),
             Ending::Gone => self.outdated = Some((Arc::clone(&scale.resource_version), outcome.at)),
@@ -160,7 +157,7 @@ impl Writes {
                 if matches!(outcome.action, Action::StartJobs(_)) && scale.from == scale.to =>
             {
                 // Finished Jobs may not be removed: that keeps nobody from working.
-                self.tidied = Some(later(outcome.at, UNTIDY));
+                self.tended = Some(later(outcome.at, UNTIDY));
             }
             Ending::Refused { code, message } => {
                 self.refusals = self.refusals.saturating_add(1);
@@ -284,7 +281,7 @@ impl Writes {
         let answer = self.asked.as_ref().map(|asked| later(later(asked.since, ANSWER), second));
         let again = self.unsent.map(|at| later(at, second));
         let free = self.blocked.as_ref().map(|(until, _)| *until);
-        let tidy = self.tidied.map(|tidied| later(tidied, TIDIES));
+        let tidy = self.tended.map(|tended| later(tended, TIDIES));
         answer.into_iter().chain(again).chain(free).chain(tidy).min()
     }
 
@@ -297,12 +294,12 @@ impl Writes {
 
     /// May the present count be claimed (again)?
     pub(super) fn may_claim(&self, at: Timestamp) -> bool {
-        self.claimed.is_none_or(|claimed| CLAIMS <= span(claimed, at))
+        self.tended.is_none_or(|tended| CLAIMS <= span(tended, at))
     }
 
     /// May finished Jobs be removed (again)?
     pub(super) fn may_tidy(&self, at: Timestamp) -> bool {
-        self.tidied.is_none_or(|tidied| later(tidied, TIDIES) <= at)
+        self.tended.is_none_or(|tended| later(tended, TIDIES) <= at)
     }
 
     /// Bytes on the heap, text apart.
@@ -315,12 +312,12 @@ impl Writes {
         let scale = action.scale();
         self.unsent = None;
         if let Action::Claim(_) = action {
-            self.claimed = Some(at);
+            self.tended = Some(at);
         }
         if let Action::StartJobs(jobs) = action
             && !jobs.remove.is_empty()
         {
-            self.tidied = Some(at);
+            self.tended = Some(at);
         }
         self.asked = Some(Asked { to: scale.to, since: at, why: scale.why.clone() });
     }

@@ -156,7 +156,7 @@ impl Scene {
     }
 
     /// A kind of workload of somebody's own, whose two replicas nobody ever makes; with or without a selector in its scale.
-    fn idle_kind(&self, kind: &str, scale: &Value) {
+    async fn idle_kind(&self, kind: &str, scale: &Value) {
         let (plural, open) =
             (format!("{}s", kind.to_lowercase()), "x-kubernetes-preserve-unknown-fields");
         let part = json!({"type": "object", open: true});
@@ -173,9 +173,14 @@ impl Scene {
         self.cluster.define(definition).unwrap();
         let object = json!({
             "apiVersion": "example.dev/v1", "kind": kind, "metadata": {"name": "w"},
-            "spec": {"replicas": 2}, "status": {"replicas": 0, "selector": "app=nobody"},
+            "spec": {"replicas": 2},
         });
         self.cluster.put("example.dev", "v1", &plural, "default", object).unwrap();
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("example.dev", "v1", kind));
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), "default", &resource);
+        let status = json!({"status": {"replicas": 0, "selector": "app=nobody"}});
+        api.patch_status("w", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     }
 
     /// What is said of the source of a pipeline, once `is_it` holds.
@@ -339,7 +344,7 @@ async fn a_workload_whose_pods_nobody_can_tell_or_that_has_none_yet_is_no_zero()
     for (kind, scale, word, is_lasting) in
         [("Mute", paths, "NoSelector", true), ("Crowd", told, "NoPods", false)]
     {
-        scene.idle_kind(kind, &scale);
+        scene.idle_kind(kind, &scale).await;
         let target = json!({"apiVersion": "example.dev/v1", "kind": kind, "name": "w"});
         let name = kind.to_lowercase();
         scene.pipeline_of(&name, target, json!({"cpu": {"utilization": 50}})).await;

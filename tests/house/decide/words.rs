@@ -58,9 +58,9 @@ fn every_reason() -> Vec<Reason> {
         Reason::HeldBySilence { wished: 2, until },
         Reason::DownstreamFull { wished: 7, stage: "sink".to_owned() },
         Reason::GateHolds {
-            gate: text("quality"),
+            gate: "quality".into(),
             value: 3.0,
-            hold_when: text("value > 0.0"),
+            hold_when: "value > 0.0".into(),
             since: None,
         },
         Reason::GateUnread {
@@ -291,6 +291,20 @@ fn the_sentences_are_worth_reading_aloud() {
         NoEffect
             kept: 24 are wished, but the last steps up got no more done (402/s with 8, 409/s with 12); the limit seems to be something the replicas share, as a database, an API or the broker; until 01:00:00 UTC
             to change this: find what the replicas wait for; when a fifth more or less arrives or gets done, this ends at once
+        LetEnd
+            2 would do, and 5 Jobs run: no more are made, and those that run are let end
+            to change this: nothing: work that has begun is never ended by Penstock
+        AwaitingReading
+            7 would do, 5 Jobs run, and 2 have ended since the sources were read: more are made if the next reading still asks for them
+        AwaitingRetry
+            4 would do, but the last 5 rounds of Jobs have all failed: no more are made until 01:00:00 UTC
+            to change this: see the logs of the failed Jobs; one that is completed ends this at once
+        SchedulesItself
+            CronJob backfill is not suspended: it makes Jobs by its own schedule too, which Penstock neither counts nor limits
+            to change this: set spec.suspend of CronJob backfill to true
+        JobsFail
+            the last 3 rounds of Jobs have all failed, the latest with BackoffLimitExceeded: it has failed too often
+            to change this: see the logs of the failed Jobs; one that is completed ends this at once
         SickConsumer
             one consumer of orders is sick: the one that holds partition 7 and 2 more gets through 0.4/s while the others are well and 48.2/s is usual; nothing is learned from it
             to change this: restart the pod that holds that partition; kafka-consumer-groups --describe names it
@@ -345,6 +359,9 @@ fn the_sentences_are_worth_reading_aloud() {
         TargetTaken
             no write: shop/orders scales the same target
             to change this: let one pipeline name this target
+        TargetLimit
+            kept at 6: 9 would do, but maxReplicas of this worker group is 6
+            to change this: change that limit on the target, if it is one of yours
         TargetUnusable
             held: the target cannot be scaled: there is no Deployment shop/enrich
             to change this: mend the target's name, kind or permissions
