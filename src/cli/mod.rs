@@ -14,6 +14,7 @@ mod top;
 mod simulate;
 mod replay;
 mod gitops;
+mod check;
 mod figures;
 mod reach;
 mod validate;
@@ -46,6 +47,8 @@ enum Command {
     Replay(replay::Replay),
     /// Print what to write into Argo CD or Flux so that Git leaves the replicas alone
     Gitops(gitops::Gitops),
+    /// See whether it will work here: cluster, rights, pipelines, sources; says how to mend what will not
+    Check(check::Check),
     /// Check manifests offline: the schema and the CEL rules, in the API server's words
     Validate(validate::Validate),
     /// Print the custom resource definitions
@@ -115,6 +118,7 @@ impl Command {
             Self::Simulate(command) => command.run(),
             Self::Replay(command) => command.run(),
             Self::Gitops(command) => command.run(),
+            Self::Check(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 /// Where the daemon serves its API inside its pod.
 const PORT: u16 = 8082;
 /// What marks the daemon's pods.
-const LABEL: &str = "app.kubernetes.io/name=penstock";
+pub(super) const LABEL: &str = "app.kubernetes.io/name=penstock";
 /// An answer is never larger than this.
 const ANSWER_LIMIT: usize = 64 << 20;
 

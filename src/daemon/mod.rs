@@ -24,10 +24,12 @@ use crate::watch::{Seen, Watch};
 
 pub mod lease;
 mod options;
+mod rehearse;
 mod wake;
 
 pub use crate::report::Destination;
 pub use options::{Clients, Error, Options, run};
+pub use rehearse::{Rehearsal, rehearse};
 
 use wake::{Agenda, RESYNC, SHORTEST_GAP, Wake};
 

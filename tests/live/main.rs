@@ -50,6 +50,7 @@ mod hpa;
 
 /// The chart, and what is made of it.
 mod chart;
+mod check;
 
 // The scenarios, by subject.
 mod first;

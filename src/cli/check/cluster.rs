@@ -1,0 +1,114 @@
+//! What the cluster itself is: its version, the definitions in it, and who serves the metrics APIs.
+
+use anyhow::Context;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use kube::{Api, Client, ResourceExt};
+
+use super::super::reach;
+use super::finding::{Area, Finding};
+use crate::crd::{self, VERSION};
+
+/// The oldest and the newest minor version of Kubernetes 1 that Penstock is tested on.
+const TESTED: (u32, u32) = (33, 36);
+
+/// The version of the API server.
+///
+/// # Errors
+/// Nobody answers.
+pub(super) async fn version(client: &Client) -> anyhow::Result<Finding> {
+    let info = client.apiserver_version().await.map_err(|error| reach::plain(&error));
+    let info = info.context("the API server does not answer")?;
+    let number = |text: &str| {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().unwrap_or(0)
+    };
+    let (major, minor) = (number(&info.major), number(&info.minor));
+    let (oldest, newest) = TESTED;
+    let said = format!("{}; tested are 1.{oldest} to 1.{newest}", info.git_version);
+    let found = Finding::new(Area::Cluster, "Kubernetes");
+    Ok(match (major, minor) {
+        (1, minor) if minor < oldest => {
+            found.bad(said).hint("upgrade the cluster; CEL rules of the definitions may be refused")
+        }
+        (1, minor) if minor <= newest => found.good(said),
+        _ => found.note(said),
+    })
+}
+
+/// Each of our definitions: is it there, and does it say what this binary says?
+///
+/// # Errors
+/// They may not be read.
+pub(super) async fn definitions(client: &Client) -> anyhow::Result<Vec<Finding>> {
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    let mut found = Vec::new();
+    for ours in crd::all() {
+        let name = ours.name_any();
+        let there = definitions.get_opt(&name).await.map_err(|error| reach::plain(&error));
+        let there = there.context("cannot read the definitions")?;
+        found.push(compare(&ours, there.as_ref()));
+    }
+    Ok(found)
+}
+
+fn compare(ours: &CustomResourceDefinition, theirs: Option<&CustomResourceDefinition>) -> Finding {
+    let apply = "apply those of this version: penstock crds | kubectl apply --server-side -f -";
+    let found = Finding::new(Area::Cluster, &format!("definition {}", ours.name_any()));
+    let Some(theirs) = theirs else {
+        return found.bad("it is not there").hint(apply);
+    };
+    let schema = |of: &CustomResourceDefinition| {
+        let version = of.spec.versions.iter().find(|version| version.name == VERSION)?;
+        version.served.then(|| version.schema.clone())
+    };
+    match (schema(ours), schema(theirs)) {
+        (_, None) => found.bad(format!("it serves no {VERSION}")).hint(apply),
+        (ours, theirs) if ours == theirs => found.good("as this binary has it"),
+        _ => found
+            .note("another version's: fields that one of the two does not know are dropped or refused")
+            .hint(apply),
+    }
+}
+
+/// Who serves the APIs by which autoscalers read metrics. Penstock takes none of them unless asked to.
+///
+/// # Errors
+/// They may not be read.
+pub(super) async fn metrics(client: &Client, is_metered: bool) -> anyhow::Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    let external = service(client, "v1beta1.external.metrics.k8s.io").await?;
+    let about = Finding::new(Area::Cluster, "external.metrics.k8s.io");
+    found.push(match external {
+        None => about.good("served by nobody"),
+        Some((who, true)) => about.good(format!("served by {who}; Penstock leaves it alone")),
+        Some((who, false)) => about
+            .note(format!("{who} should serve it and is not available; Penstock does not need it")),
+    });
+    if is_metered {
+        let about = Finding::new(Area::Cluster, "metrics.k8s.io");
+        let needed = "and pipelines are sized by cpu or memory";
+        found.push(match service(client, "v1beta1.metrics.k8s.io").await? {
+            None => about.bad(format!("served by nobody, {needed}")).hint("install metrics-server"),
+            Some((who, true)) => about.good(format!("served by {who}")),
+            Some((who, false)) => about.bad(format!("{who} is not available, {needed}")),
+        });
+    }
+    Ok(found)
+}
+
+/// The service behind an aggregated API, and whether it is available.
+async fn service(client: &Client, name: &str) -> anyhow::Result<Option<(String, bool)>> {
+    let services = Api::<APIService>::all(client.clone());
+    let found = services.get_opt(name).await.map_err(|error| reach::plain(&error));
+    let Some(found) = found.with_context(|| format!("cannot read APIService {name}"))? else {
+        return Ok(None);
+    };
+    let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
+    let is_up = conditions.iter().any(|it| it.type_ == "Available" && it.status == "True");
+    let service = found.spec.and_then(|spec| spec.service).map_or_else(
+        || "the API server itself".to_owned(),
+        |it| format!("{}/{}", it.namespace.unwrap_or_default(), it.name.unwrap_or_default()),
+    );
+    Ok(Some((service, is_up)))
+}

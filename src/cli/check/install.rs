@@ -1,0 +1,80 @@
+//! Which daemon is meant: the one that runs in the cluster, found by its label, with its account and the flags that bound it; or
+//! none yet, and then the caller stands for it.
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client};
+
+use super::super::reach;
+
+/// The account of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Service {
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+impl Service {
+    /// Its name as a user.
+    pub(super) fn user(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
+
+    /// The groups that every service account is in.
+    pub(super) fn groups(&self) -> Vec<String> {
+        let own = format!("system:serviceaccounts:{}", self.namespace);
+        vec!["system:serviceaccounts".to_owned(), own, "system:authenticated".to_owned()]
+    }
+}
+
+/// Whose rights are looked at, and how far it reaches.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Account {
+    /// `None`: the caller.
+    pub(super) service: Option<Service>,
+    /// Namespaces it watches; empty means all.
+    pub(super) watches: Vec<String>,
+    /// Where its Lease is.
+    pub(super) lease_namespace: String,
+    /// The pod this was read from.
+    pub(super) pod: Option<String>,
+}
+
+impl Account {
+    /// The account of the daemon that runs in the cluster. Without one, the caller's own, with the Lease in `namespace`.
+    pub(super) async fn find(client: &Client, namespace: &str) -> anyhow::Result<Self> {
+        let pods = Api::<Pod>::all(client.clone());
+        let pods = pods.list(&ListParams::default().labels(reach::LABEL)).await;
+        let pods = pods.map_err(|error| reach::plain(&error));
+        let pods = pods.context("cannot look for Penstock's pods")?;
+        let nobody = Self { lease_namespace: namespace.to_owned(), ..Self::default() };
+        Ok(pods.items.into_iter().find_map(Self::of).unwrap_or(nobody))
+    }
+
+    fn of(pod: Pod) -> Option<Self> {
+        let namespace = pod.metadata.namespace?;
+        let spec = pod.spec?;
+        let name = spec.service_account_name.unwrap_or_else(|| "default".to_owned());
+        let arguments = spec.containers.into_iter().flat_map(|it| it.args.unwrap_or_default());
+        let arguments: Vec<String> = arguments.collect();
+        let values = |flag: &str| -> Vec<String> {
+            let joined = format!("{flag}=");
+            let pairs = arguments.iter().zip(arguments.iter().skip(1));
+            let apart = pairs.filter(|(it, _)| *it == flag).map(|(_, value)| value.clone());
+            let joined = arguments.iter().filter_map(|it| it.strip_prefix(&joined));
+            joined.map(str::to_owned).chain(apart).collect()
+        };
+        Some(Self {
+            watches: values("--namespace"),
+            lease_namespace: values("--lease-namespace").pop().unwrap_or_else(|| namespace.clone()),
+            pod: pod.metadata.name.map(|pod| format!("{namespace}/{pod}")),
+            service: Some(Service { namespace, name }),
+        })
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        self.service.as_ref().map_or_else(|| "you".to_owned(), Service::user)
+    }
+}

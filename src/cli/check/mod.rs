@@ -1,0 +1,257 @@
+//! `penstock check`: will it work here? Looks at the cluster, at what the daemon may do, and at every pipeline and source; says what is
+//! wrong and how to mend it. Writes nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use kube::Client;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::out::{Format, Output};
+use super::{Failure, figures, out, reach};
+use crate::answer::view::{Pipeline, Pipelines};
+use crate::clock::Clock;
+use crate::daemon::{Clients, Rehearsal, rehearse};
+use crate::decide::Stage;
+use crate::watch;
+
+mod finding;
+mod cluster;
+mod install;
+mod written;
+mod rights;
+mod pipelines;
+mod policy;
+
+use finding::{Area, Finding, Grade};
+use install::Account;
+use written::Written;
+
+/// The arguments of `penstock check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Look at the pipelines of this namespace only; may be repeated. Default: those that the daemon watches, else all
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+    /// Ask the sources from this machine, though a daemon runs that could tell
+    #[arg(long)]
+    here: bool,
+    /// Namespace whose Secrets a ClusterConnection may name, when asked from here; may be repeated
+    #[arg(long = "secret-namespace", value_name = "NAMESPACE")]
+    secret_namespaces: Vec<String>,
+    /// Seconds to wait for sources, when asked from here
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+    /// Print the network policy that lets the daemon out to DNS, the API server and the sources of all pipelines, and nothing else
+    #[arg(long)]
+    network_policy: bool,
+    /// Cluster to ask. Default: the one kubectl would
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// All that was found.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    /// Whose rights were looked at.
+    account: String,
+    /// Who told of pipelines and sources.
+    told_by: String,
+    findings: Vec<Finding>,
+    /// What would grant the rights that are missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<Value>,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        if self.network_policy {
+            let policy = runtime.block_on(self.policy())?;
+            match self.output.format {
+                Format::Json => out::json(&policy)?,
+                Format::Table | Format::Yaml => out::yaml(&policy)?,
+            }
+            return Ok(());
+        }
+        let report = runtime.block_on(self.look())?;
+        match self.output.format {
+            Format::Table => out::text(&text(&report)?)?,
+            Format::Json => out::json(&report)?,
+            Format::Yaml => out::yaml(&report)?,
+        }
+        let is_bad = report.findings.iter().any(|finding| finding.grade == Grade::Bad);
+        if is_bad { Err(Failure::Told) } else { Ok(()) }
+    }
+
+    async fn policy(&self) -> anyhow::Result<Value> {
+        let (clients, account) = self.reach().await?;
+        let client = clients.reader.clone();
+        let Rehearsal { pictures, unread } = self.rehearse(clients, &account).await;
+        if !unread.is_empty() {
+            bail!("{} could not be listed; hint: penstock check says why", unread.join(" and "));
+        }
+        let situations = pictures.iter().filter_map(|picture| picture.situation.as_ref());
+        let stages = situations.flat_map(|situation| &situation.pipeline.stages);
+        let origins = stages.flat_map(Stage::heard).map(|source| source.origin.to_string());
+        policy::policy(&client, &account, &origins.collect()).await
+    }
+
+    /// The cluster, and which daemon is meant.
+    async fn reach(&self) -> anyhow::Result<(Clients, Account)> {
+        let config = reach::config(self.kubeconfig.as_deref()).await?;
+        let namespace = config.default_namespace.clone();
+        let clients = Clients::of(config).context("cannot set up the client of the API server")?;
+        let mut account = Account::find(&clients.reader, &namespace).await?;
+        if !self.namespaces.is_empty() {
+            account.watches.clone_from(&self.namespaces);
+        }
+        Ok((clients, account))
+    }
+
+    async fn rehearse(&self, clients: Clients, account: &Account) -> Rehearsal {
+        let options = watch::Options {
+            namespaces: account.watches.clone(),
+            secret_namespaces: self.secret_namespaces.iter().cloned().collect(),
+            ..watch::Options::default()
+        };
+        rehearse(clients, options, Duration::from_secs(self.timeout)).await
+    }
+
+    async fn look(&self) -> anyhow::Result<Report> {
+        let (clients, account) = self.reach().await?;
+        let client = clients.reader.clone();
+        let mut report = Report::default();
+        report.findings.push(cluster::version(&client).await?);
+        let definitions = cluster::definitions(&client).await?;
+        let is_there = definitions.iter().all(|finding| finding.grade != Grade::Bad);
+        report.findings.extend(definitions);
+        report.account = account.text();
+        if !is_there {
+            report.told_by.push_str("nobody: without the definitions there are no pipelines");
+            return Ok(report);
+        }
+        let written = Written::read(&client, &account.watches).await?;
+        report.findings.extend(cluster::metrics(&client, written.is_metered).await?);
+        report.look_at_rights(&client, &account, &written).await?;
+        let pipelines = self.pipelines(clients, &account, &mut report).await;
+        report.findings.extend(pipelines::findings(&pipelines));
+        if written.pipelines == 0 {
+            let about = Finding::new(Area::Pipeline, "ScaledPipelines");
+            let hint = "the README's first example is short";
+            report.findings.push(about.note("there are none yet").hint(hint));
+        }
+        report.findings.sort_by_key(|finding| finding.area);
+        Ok(report)
+    }
+
+    /// The pipelines as the daemon sees them, or as they look from here.
+    async fn pipelines(
+        &self,
+        clients: Clients,
+        account: &Account,
+        report: &mut Report,
+    ) -> Vec<Pipeline> {
+        let is_meant = |pipeline: &Pipeline| {
+            self.namespaces.is_empty() || self.namespaces.contains(&pipeline.namespace)
+        };
+        if !self.here && account.service.is_some() {
+            let leads = |all: &Pipelines| all.pipelines.iter().any(|pipeline| pipeline.leads);
+            let answered =
+                reach::ask_pods::<Pipelines>(&clients.reader, "/api/v1/pipelines", leads).await;
+            let why = match answered.map(|answered| (answered.by, answered.found)) {
+                Ok((by, Some(all))) => {
+                    report.told_by = by;
+                    return all.pipelines.into_iter().filter(is_meant).collect();
+                }
+                Ok((by, None)) => format!("{by} is too old to tell"),
+                Err(error) => format!("{error:#}"),
+            };
+            let about = Finding::new(Area::Cluster, account.pod.as_deref().unwrap_or("daemon"));
+            report.findings.push(about.bad(format!("the daemon does not answer: {why}")));
+        }
+        let Rehearsal { pictures, unread } = self.rehearse(clients, account).await;
+        let clock = Clock::start();
+        let here = "this machine, with your rights: what only the cluster can reach fails here";
+        report.told_by.push_str(here);
+        for store in unread {
+            let about = Finding::new(Area::Rights, &store);
+            report
+                .findings
+                .push(about.bad(format!("it could not be listed within {} s", self.timeout)));
+        }
+        pictures.iter().map(|picture| Pipeline::of(picture, clock.now())).collect()
+    }
+}
+
+impl Report {
+    async fn look_at_rights(
+        &mut self,
+        client: &Client,
+        account: &Account,
+        written: &Written,
+    ) -> anyhow::Result<()> {
+        for ((version, kind), who) in &written.unknown {
+            let about = Finding::new(Area::Pipeline, who);
+            let said = format!("it scales {kind}, and the API server knows no {version} {kind}");
+            self.findings.push(about.bad(said).hint("install what defines it, or mend target"));
+        }
+        let needed = rights::needed(written, account);
+        let count = needed.len();
+        let missing = rights::missing(client, account, needed).await?;
+        let who = account.text();
+        if missing.is_empty() {
+            let about = Finding::new(Area::Rights, &who);
+            self.findings.push(about.good(format!("may do all of the {count} things it must")));
+        }
+        for right in &missing {
+            self.findings
+                .push(Finding::new(Area::Rights, &who).bad(format!("may not {}", right.text())));
+        }
+        self.roles = rights::roles(account, &missing);
+        Ok(())
+    }
+}
+
+/// To be read.
+fn text(report: &Report) -> anyhow::Result<String> {
+    let mut table = figures::table(["", "WHAT", "HOW IT STANDS"]);
+    for finding in &report.findings {
+        let grade = match finding.grade {
+            Grade::Good => "ok",
+            Grade::Note => "note",
+            Grade::Bad => "FAIL",
+        };
+        let hint = finding.hint.as_ref().map(|hint| format!("\n  to mend it: {hint}"));
+        table.add_row([
+            grade,
+            &finding.subject,
+            &format!("{}{}", finding.said, hint.unwrap_or_default()),
+        ]);
+    }
+    let failed = report.findings.iter().filter(|finding| finding.grade == Grade::Bad).count();
+    let ending = match failed {
+        0 => "all is well".to_owned(),
+        n => format!("{n} of {} failed", report.findings.len()),
+    };
+    let mut text = format!(
+        "Rights are those of {}. Pipelines and sources told by {}.\n\n{table}\n\n{ending}\n",
+        report.account, report.told_by
+    );
+    if !report.roles.is_empty() {
+        text.push_str("\nThese grant what is missing; with the chart, see its values scaleTargets, levers, jobs, secrets and strimzi:\n");
+        for role in &report.roles {
+            text.push_str("---\n");
+            text.push_str(&serde_saphyr::to_string(role).context("cannot print YAML")?);
+        }
+    }
+    Ok(text)
+}

@@ -1,0 +1,88 @@
+//! How each pipeline stands: by the word of the daemon that runs, else by a first look from here.
+
+use crate::answer::view::{Pipeline, Sighting, Stage};
+
+use super::finding::{Area, Finding};
+
+/// Reasons that say that a stage cannot be scaled, whatever its sources say.
+const STUCK: [&str; 8] = [
+    "HpaOnTarget",
+    "InternalError",
+    "PromiseBroken",
+    "TargetTaken",
+    "TargetUnseen",
+    "TargetUnusable",
+    "WriteRefused",
+    "WriterConflict",
+];
+
+/// What is to be said of all of them. Whatever is good is one line for each pipeline.
+pub(super) fn findings(pipelines: &[Pipeline]) -> Vec<Finding> {
+    pipelines.iter().flat_map(of).collect()
+}
+
+fn of(pipeline: &Pipeline) -> Vec<Finding> {
+    let name = format!("{}/{}", pipeline.namespace, pipeline.name);
+    let about = Finding::new(Area::Pipeline, &name);
+    let mut all: Vec<Finding> = pipeline
+        .faults
+        .iter()
+        .map(|fault| {
+            let found =
+                about.clone().bad(format!("{} {} ({})", fault.path, fault.message, fault.code));
+            Finding { hint: fault.hint.clone(), ..found }
+        })
+        .collect();
+    if all.is_empty() && pipeline.stages.is_empty() {
+        all.push(about.clone().note("nothing has been decided for it yet"));
+    }
+    all.extend(pipeline.stages.iter().flat_map(|stage| of_stage(&name, stage)));
+    if all.is_empty() {
+        let sources: usize = pipeline.stages.iter().map(|stage| stage.sources.len()).sum();
+        let observes = pipeline.stages.iter().filter(|stage| stage.mode == "Observe").count();
+        let stages = pipeline.stages.len();
+        let observes = match observes {
+            0 => String::new(),
+            n if n == stages => "; it observes and writes nothing".to_owned(),
+            n => format!("; {n} of them observe and write nothing"),
+        };
+        all.push(about.good(format!(
+            "{stages} stage{}, {sources} source{} read{observes}",
+            plural(stages),
+            plural(sources)
+        )));
+    }
+    all
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn of_stage(pipeline: &str, stage: &Stage) -> Vec<Finding> {
+    let stuck = stage.reasons.iter().filter(|reason| STUCK.contains(&&*reason.code));
+    let stuck = stuck.map(|reason| {
+        let about = Finding::new(Area::Pipeline, &format!("{pipeline} {}", stage.name));
+        let found = about.bad(format!("{} [{}]", reason.sentence, reason.code));
+        Finding { hint: reason.hint.clone(), ..found }
+    });
+    let sources = stage.sources.iter().filter_map(|source| of_source(pipeline, stage, source));
+    stuck.chain(sources).collect()
+}
+
+/// What is wrong with a source.
+fn of_source(pipeline: &str, stage: &Stage, source: &Sighting) -> Option<Finding> {
+    let subject = format!("{pipeline} {} {}", stage.name, source.name);
+    let about = Finding::new(Area::Source, &subject);
+    let message = source.message.clone().unwrap_or_default();
+    let refused = source.refusal.as_ref().map(|it| {
+        let said = format!("its newest credentials are refused: {} [{}]", it.message, it.code);
+        about.clone().note(said)
+    });
+    match &*source.state {
+        "Fresh" => refused,
+        "Partial" => Some(about.note(format!("a part of it cannot be read: {message}"))),
+        "Awaited" => Some(about.bad("it has not answered yet")),
+        _ => Some(about.bad(message)),
+    }
+}

@@ -1,0 +1,168 @@
+//! The ways out that the daemon needs, as a network policy: names, the API server, and the servers of all sources. A Service is followed to
+//! the pods behind it, since policies are held against those.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::super::reach;
+use super::install::Account;
+
+/// Where an API server listens, as seen by a policy: behind its Service or in front.
+const API_SERVER: [u16; 2] = [443, 6443];
+
+/// A server that is asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Server {
+    host: String,
+    port: u16,
+}
+
+/// The policy for servers that are written like `kafka.data:9092,other.data:9092` or `https://prom.monitoring/api`.
+///
+/// # Errors
+/// Services may not be read.
+pub(super) async fn policy(
+    client: &Client,
+    account: &Account,
+    origins: &BTreeSet<String>,
+) -> anyhow::Result<Value> {
+    let home = account.service.as_ref().map_or("penstock", |service| &*service.namespace);
+    let mut ways: BTreeMap<String, (Value, BTreeSet<String>)> = BTreeMap::new();
+    let servers: BTreeSet<Server> = origins.iter().flat_map(|origin| servers(origin)).collect();
+    for server in servers {
+        let (to, port) = way(client, home, &server).await?;
+        let (_, ports) = ways.entry(to.to_string()).or_insert_with(|| (to, BTreeSet::new()));
+        ports.insert(port.to_string());
+    }
+    let dns = json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]);
+    let api = API_SERVER.map(|port| json!({"port": port, "protocol": "TCP"}));
+    let mut egress = vec![json!({"ports": dns}), json!({"ports": api})];
+    for (to, ports) in ways.into_values() {
+        let ports = ports.iter().map(|port| {
+            let port: Value = serde_json::from_str(port).unwrap_or_default();
+            json!({"port": port, "protocol": "TCP"})
+        });
+        let mut rule = json!({"ports": ports.collect::<Vec<_>>()});
+        if !to.is_null() {
+            rule["to"] = json!([to]);
+        }
+        egress.push(rule);
+    }
+    let (label, value) = reach::LABEL.split_once('=').unwrap_or_default();
+    Ok(json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "penstock-egress", "namespace": home},
+        "spec": {"podSelector": {"matchLabels": {label: value}}, "policyTypes": ["Egress"], "egress": egress},
+    }))
+}
+
+/// What a policy calls a server: whom, and at which port of theirs. Whom is null for a name outside of the cluster, which no policy knows.
+async fn way(client: &Client, home: &str, server: &Server) -> anyhow::Result<(Value, Value)> {
+    let Server { host, port } = server;
+    if let Ok(address) = host.parse::<IpAddr>() {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        return Ok((json!({"ipBlock": {"cidr": format!("{address}/{bits}")}}), json!(port)));
+    }
+    let Some((namespace, name)) = service_name(host, home) else {
+        return Ok((Value::Null, json!(port)));
+    };
+    let services = Api::<Service>::namespaced(client.clone(), namespace);
+    let found = services.get_opt(name).await.map_err(|error| reach::plain(&error));
+    let found = found.with_context(|| format!("cannot read Service {namespace}/{name}"))?;
+    let Some(spec) = found.and_then(|found| found.spec) else {
+        return Ok((Value::Null, json!(port)));
+    };
+    let mut to =
+        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+    if let Some(selector) = spec.selector.filter(|selector| !selector.is_empty()) {
+        to["podSelector"] = json!({"matchLabels": selector});
+    }
+    let ports = spec.ports.unwrap_or_default();
+    let found = ports.into_iter().find(|it| it.port == i32::from(*port));
+    Ok(match found.and_then(|found| found.target_port) {
+        Some(IntOrString::Int(port)) => (to, json!(port)),
+        Some(IntOrString::String(name)) => (to, json!(name)),
+        None => (to, json!(port)),
+    })
+}
+
+/// Namespace and name of the Service that a host of the cluster's own DNS stands for, seen from `home`.
+fn service_name<'a>(host: &'a str, home: &'a str) -> Option<(&'a str, &'a str)> {
+    let short = host.trim_end_matches('.');
+    let short = short.strip_suffix(".cluster.local").unwrap_or(short);
+    let (short, is_whole) = short.strip_suffix(".svc").map_or((short, false), |it| (it, true));
+    let parts: Vec<&str> = short.split('.').collect();
+    match parts[..] {
+        [name] => Some((home, name)),
+        [name, namespace] => Some((namespace, name)),
+        // A pod of a headless Service.
+        [_, name, namespace] if is_whole => Some((namespace, name)),
+        _ => None,
+    }
+}
+
+/// The servers of an origin. What has no port that is known is none.
+fn servers(origin: &str) -> Vec<Server> {
+    let (scheme, rest) = origin.split_once("://").unwrap_or(("", origin));
+    let usual = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        "amqp" => Some(5672),
+        "amqps" => Some(5671),
+        "nats" | "tls" => Some(4222),
+        _ => None,
+    };
+    rest.split(',')
+        .filter_map(|one| {
+            let one = one.trim().split(['/', '?']).next()?;
+            let one = one.rsplit_once('@').map_or(one, |(_, host)| host);
+            let (host, port) = match one.rsplit_once(':') {
+                Some((host, port)) if !host.ends_with(':') => (host, port.parse().ok()?),
+                _ => (one, usual?),
+            };
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            (!host.is_empty()).then_some(Server { host, port })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_found_in_every_kind_of_address() {
+        let read = |origin: &str| {
+            let all = servers(origin).into_iter();
+            all.map(|server| format!("{} {}", server.host, server.port))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        assert_eq!(read("a.data:9092, b.data:9092"), "a.data 9092, b.data 9092");
+        assert_eq!(read("https://prom.monitoring/api?x=1"), "prom.monitoring 443");
+        assert_eq!(read("http://user@prom:9090"), "prom 9090");
+        assert_eq!(read("amqps://mq"), "mq 5671");
+        assert_eq!(read("db.shop:5432/orders"), "db.shop 5432");
+        assert_eq!(read("[::1]:6379"), "::1 6379");
+        assert_eq!(read("sqs.eu-west-1.amazonaws.com"), "");
+        assert_eq!(read("lineage"), "");
+    }
+
+    #[test]
+    fn the_cluster_s_own_names_lead_to_services() {
+        let read = |host| service_name(host, "home");
+        assert_eq!(read("kafka"), Some(("home", "kafka")));
+        assert_eq!(read("kafka.data"), Some(("data", "kafka")));
+        assert_eq!(read("kafka.data.svc"), Some(("data", "kafka")));
+        assert_eq!(read("kafka.data.svc.cluster.local."), Some(("data", "kafka")));
+        assert_eq!(read("kafka-0.kafka.data.svc"), Some(("data", "kafka")));
+        assert_eq!(read("sqs.eu-west-1.amazonaws.com"), None);
+        assert_eq!(read("db.example.com"), None);
+    }
+}
