@@ -136,7 +136,8 @@ spec:
     let report: Value = serde_json::from_str(&said.text)?;
     cluster.kubectl(&["create", "namespace", "leases"]).await?;
     for role in report["roles"].as_array().context("no roles")? {
-        cluster.apply("default", &role.to_string()).await?;
+        let place = role["metadata"]["namespace"].as_str().unwrap_or("default");
+        cluster.apply(place, &role.to_string()).await?;
     }
     let said = check(cluster.kubeconfig(), &arguments).await?;
     let account = "system:serviceaccount:penstock:worker";
