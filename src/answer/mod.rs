@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
@@ -17,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::decide::PipelineId;
-use crate::report::{Metrics, Report, Standing};
+use crate::report::{Metrics, Report, Standing, Timelines};
 
 pub mod view;
+pub mod page;
 pub mod identity;
 pub mod scaler;
 pub mod lineage;
@@ -45,7 +47,10 @@ pub enum Error {
 
 /// How the loop says that it lives. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<Mutex<Beats>>);
+pub struct Pulse {
+    beats: Arc<Mutex<Beats>>,
+    ended: CancellationToken,
+}
 
 #[derive(Debug, Default)]
 struct Beats {
@@ -56,7 +61,7 @@ struct Beats {
 impl Pulse {
     /// The loop has come round. The first time says that the stores are in and a turn is done: ready.
     pub fn beat(&self) {
-        let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
         if beats.last.replace(Instant::now()).is_none() {
             beats.is_ready = true;
         }
@@ -64,18 +69,25 @@ impl Pulse {
 
     /// The process is about to end: no longer ready.
     pub fn end(&self) {
-        let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
         beats.last = Some(Instant::now());
         beats.is_ready = false;
+        // Streams have no end of their own.
+        self.ended.cancel();
+    }
+
+    /// Cancelled when the process is about to end.
+    fn ended(&self) -> CancellationToken {
+        self.ended.clone()
     }
 
     fn is_ready(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_ready
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner).is_ready
     }
 
     /// Before the first beat the stores are being filled, which may take as long as it takes.
     fn is_alive(&self) -> bool {
-        let beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
         beats.last.is_none_or(|last| last.elapsed() < BEAT * PATIENCE)
     }
 }
@@ -86,14 +98,18 @@ pub struct Answer {
     pulse: Pulse,
     clock: Clock,
     standing: Standing,
+    timelines: Timelines,
     metrics: Metrics,
+    sheets: page::Sheets,
 }
 
 impl Answer {
     /// Answers out of what `report` keeps.
     pub fn new(report: &Report, pulse: Pulse, clock: Clock) -> Self {
         let (standing, metrics) = (report.standing().clone(), report.metrics().clone());
-        Self { pulse, clock, standing, metrics }
+        let sheets = page::Sheets::new(standing.clone(), clock);
+        let timelines = report.timelines().clone();
+        Self { pulse, clock, standing, timelines, metrics, sheets }
     }
 
     /// For probes and Prometheus: `/metrics`, `/healthz`, `/readyz`.
@@ -105,13 +121,19 @@ impl Answer {
             .with_state(self.clone())
     }
 
-    /// For people: `/api/v1/pipelines`, and one of them by namespace and name.
+    /// For people: the page at `/`, and the JSON twin of each of its views below `/api/v1`.
     pub fn page(&self) -> Router {
-        Router::new()
+        page::routes()
             .route("/api/v1/pipelines", get(pipelines))
             .route("/api/v1/pipelines/{namespace}/{name}", get(pipeline))
             .fallback(nowhere)
+            .layer(map_response(page::guarded))
             .with_state(self.clone())
+    }
+
+    /// Lines that are kept for those who look: none while nobody does.
+    pub fn kept(&self) -> usize {
+        self.sheets.kept()
     }
 }
 
@@ -169,18 +191,22 @@ async fn pipeline(
     if let Some(picture) = answer.standing.of(&id) {
         return Json(view::Pipeline::of(&picture, answer.clock.now())).into_response();
     }
-    not_found(&format!("no pipeline {id}; hint: GET /api/v1/pipelines lists all"))
+    page::nobody(&id)
 }
 
 async fn nowhere() -> Response {
     not_found("nothing here; hint: GET /api/v1/pipelines")
 }
 
-/// In the shape of Kubernetes' own failures, so that its clients read it.
 fn not_found(message: &str) -> Response {
+    failure(StatusCode::NOT_FOUND, "NotFound", message)
+}
+
+/// In the shape of Kubernetes' own failures, so that its clients read it.
+fn failure(code: StatusCode, reason: &str, message: &str) -> Response {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure",
-        "reason": "NotFound", "message": message, "code": 404,
+        "reason": reason, "message": message, "code": code.as_u16(),
     });
-    (StatusCode::NOT_FOUND, Json(body)).into_response()
+    (code, Json(body)).into_response()
 }

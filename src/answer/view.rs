@@ -96,6 +96,9 @@ pub struct Stage {
     /// Items a second that arrive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrival_rate: Option<f64>,
+    /// Items a second that will arrive when pods asked for now are at work, where a forecast has proved better than the present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast_rate: Option<f64>,
     /// Items a second that one replica gets through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_replica: Option<f64>,
@@ -283,6 +286,7 @@ impl Stage {
             objective_seconds: signals.objective,
             done_by: signals.done_by,
             arrival_rate: signals.arrival_rate,
+            forecast_rate: signals.forecast_rate,
             rate_per_replica: signals.rate_per_replica,
             startup_seconds: signals.startup,
             rebalance_seconds: signals.rebalance,

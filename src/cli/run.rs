@@ -49,7 +49,7 @@ pub(super) struct Run {
     /// Where probes and Prometheus ask: /healthz, /readyz, /metrics
     #[arg(long, value_name = "ADDRESS", default_value = ":8080", value_parser = address)]
     listen: SocketAddr,
-    /// Where people ask: /api/v1/pipelines. Keep it on loopback; kubectl port-forward reaches it there
+    /// Where people look and ask: the page at /, its JSON below /api/v1. Keep it on loopback; kubectl port-forward reaches it there
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082", value_parser = address)]
     page_listen: SocketAddr,
     /// Where KEDA asks, as it asks an external scaler (gRPC); "none" for nowhere

@@ -107,7 +107,13 @@ pub async fn run(
     let (landed, outcomes) = mpsc::unbounded_channel();
     let instance = options.seat.identity.clone();
     let (lease, licence) = Lease::new(clients.writer.clone(), options.seat, clock);
-    let told = report::Options { instance, record: options.record, requests: clients.requests };
+    // Only the page shows the past.
+    let past = options.page.is_some().then(|| report::Past {
+        client: clients.reader.clone(),
+        namespaces: options.watch.namespaces.clone(),
+    });
+    let told =
+        report::Options { instance, record: options.record, requests: clients.requests, past };
     let writer = clients.writer.clone();
     let (report, teller) = Report::new(writer, licence.clone(), lease.leads(), clock, &told);
     let pulse = Pulse::default();

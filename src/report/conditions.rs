@@ -279,10 +279,7 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
     let share = if calm.is_late { IN_TIME_AGAIN } else { 1.0 };
     let late = promised().find(|(verdict, objective)| {
         let signals = &verdict.signals;
-        let limit = match signals.resolution {
-            Some(finest) if finest > *objective => BEYOND_DOUBT * finest,
-            _ => *objective,
-        };
+        let limit = late_beyond(signals).unwrap_or(*objective);
         let is_guess = !calm.is_late && is_hiccup(signals, picture.at);
         !is_guess && signals.delay.is_some_and(|delay| delay > limit * share)
     });
@@ -319,8 +316,18 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
     claim(KIND, Truth::True, "InTime", "every stage keeps its objective")
 }
 
+/// The delay from which on an item is late, in seconds: the objective, or what can be seen without doubt where that is coarser. `None`
+/// where no delay is promised.
+pub fn late_beyond(signals: &Signals) -> Option<f64> {
+    let objective = signals.objective?;
+    Some(match signals.resolution {
+        Some(finest) if finest > objective => BEYOND_DOUBT * finest,
+        _ => objective,
+    })
+}
+
 /// Have readings been missing for a moment only? Meanwhile every item seems to age, taken or not.
-pub(super) fn is_hiccup(signals: &Signals, at: Timestamp) -> bool {
+pub fn is_hiccup(signals: &Signals, at: Timestamp) -> bool {
     let blind = signals.blind_since.map(|since| at.duration_since(since));
     !signals.is_fresh
         && blind.is_some_and(|blind| Duration::try_from(blind).is_ok_and(|blind| blind < HICCUP))

@@ -17,13 +17,13 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::Picture;
-use super::status::Change;
-use super::tale::{self, Subject, Tale};
+use super::tale::{Subject, Tale};
 use crate::act::{Licence, WRITE_DEADLINE};
 use crate::clock::Clock;
 use crate::crd::ScaledPipeline;
 
-const CONTROLLER: &str = "penstock.dev/penstock";
+/// Who reports every event of ours.
+pub(super) const CONTROLLER: &str = "penstock.dev/penstock";
 /// Five a second in all.
 const PACE: Duration = Duration::from_millis(200);
 /// The same words again within this long are the same event.
@@ -79,18 +79,9 @@ impl Desk {
         Self { inner: Arc::new(Inner { client, licence, clock, instance, queue, bell }) }
     }
 
-    /// Takes in a turn of a pipeline, the conditions that it turned over, and what odd thing began or ended. A standby keeps silent.
-    pub(super) fn take(&self, picture: &Picture, changes: &[Change], oddities: Vec<Tale>) {
-        if !picture.may_act {
-            return;
-        }
-        let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
-        let tales = outcomes
-            .filter_map(|(_, outcome)| tale::of_outcome(&picture.glance, outcome))
-            .chain(changes.iter().filter_map(|change| tale::of_change(&picture.glance, change)))
-            .chain(oddities);
-        let mut tales = tales.peekable();
-        if tales.peek().is_none() {
+    /// Takes in what is to be told of a turn of a pipeline. A standby keeps silent.
+    pub(super) fn take(&self, picture: &Picture, tales: Vec<Tale>) {
+        if !picture.may_act || tales.is_empty() {
             return;
         }
         let mut queue = self.queue();

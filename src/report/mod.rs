@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::act::Licence;
 use crate::clock::Clock;
@@ -28,13 +28,15 @@ pub mod metrics;
 mod requests;
 mod record;
 mod journal;
+mod timeline;
 
 pub use crate::crd::meaning::Fault;
-pub use conditions::REASONS;
+pub use conditions::{REASONS, is_hiccup, late_beyond};
 pub use metrics::Metrics;
 pub use record::{Destination, FORMAT, Record, Recording, Unreadable};
 pub use requests::{Counted, Requests};
 pub use standing::{Heard, Picture, Standing};
+pub use timeline::{Course, Entry, PIPELINE_LIMIT, STAGE_LIMIT, Timeline, Timelines, Trail};
 
 /// The record of one turn.
 #[derive(Debug, Clone)]
@@ -101,6 +103,23 @@ pub struct Options {
     pub record: Option<Destination>,
     /// The count of requests that the daemon's clients share.
     pub requests: Requests,
+    /// Where the timelines' past is read from, if anywhere.
+    pub past: Option<Past>,
+}
+
+/// Where the past is read from: the Events of these namespaces, or of all when there are none.
+#[derive(Clone)]
+pub struct Past {
+    /// A client that reads.
+    pub client: kube::Client,
+    /// Namespaces.
+    pub namespaces: Vec<String>,
+}
+
+impl std::fmt::Debug for Past {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Past").field("namespaces", &self.namespaces).finish_non_exhaustive()
+    }
 }
 
 /// The ear of the tellers. Cheap to clone.
@@ -108,6 +127,7 @@ pub struct Options {
 pub struct Report {
     news: UnboundedSender<News>,
     standing: Standing,
+    timelines: Timelines,
     metrics: Metrics,
 }
 
@@ -115,7 +135,10 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Teller {
     news: UnboundedReceiver<News>,
+    clock: Clock,
     standing: Standing,
+    timelines: Timelines,
+    past: Option<Past>,
     metrics: Metrics,
     status: status::Desk,
     events: events::Desk,
@@ -132,17 +155,20 @@ impl Report {
         options: &Options,
     ) -> (Self, Teller) {
         let (sender, receiver) = unbounded_channel();
-        let standing = Standing::default();
+        let (standing, timelines) = (Standing::default(), Timelines::default());
         let metrics = Metrics::new(standing.clone(), options.requests.clone(), leads);
         let teller = Teller {
             news: receiver,
+            clock,
             standing: standing.clone(),
+            timelines: timelines.clone(),
+            past: options.past.clone(),
             metrics: metrics.clone(),
             status: status::Desk::new(client.clone(), licence.clone(), clock),
             events: events::Desk::new(client, licence, clock, &options.instance),
             record: record::Desk::new(options.record.clone(), metrics.clone()),
         };
-        (Self { news: sender, standing, metrics }, teller)
+        (Self { news: sender, standing, timelines, metrics }, teller)
     }
 
     /// Takes a turn to be told. Never waits.
@@ -161,6 +187,11 @@ impl Report {
         &self.standing
     }
 
+    /// What happened to each stage in the last day.
+    pub fn timelines(&self) -> &Timelines {
+        &self.timelines
+    }
+
     /// All metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -170,7 +201,10 @@ impl Report {
 impl Teller {
     /// Tells until every [`Report`] is dropped and what was queued is out.
     pub async fn run(self) {
-        let Self { mut news, standing, metrics, status, events, record } = self;
+        let Self { mut news, clock, standing, timelines, past, metrics, status, events, record } =
+            self;
+        let (begun, first_turn) = oneshot::channel();
+        let mut begun = Some(begun);
         let mut alarm = record::Alarm::default();
         let mut oddities = oddities::Oddities::default();
         let listening = async {
@@ -184,15 +218,21 @@ impl Teller {
                         for picture in standing::pictures(*tick) {
                             let picture = Arc::new(picture);
                             let status::Taken { changes, conditions } = status.take(&picture);
-                            events.take(&picture, &changes, oddities.take(&picture));
+                            let odd = oddities.take(&picture);
+                            let tales = tale::of_turn(&picture, &changes, odd);
+                            timelines.take(&picture, &tales);
+                            events.take(&picture, tales);
                             journal::write(&picture, &changes);
                             let before = standing.of(&picture.glance.id);
                             metrics.take(&picture, before.as_deref(), conditions);
                             standing.put(picture);
                         }
+                        // Whom the past is of is known now.
+                        begun.take().map(|begun| begun.send(()));
                     }
                     News::Gone(pipeline) => {
                         standing.remove(&pipeline);
+                        timelines.forget(&pipeline);
                         status.forget(&pipeline);
                         metrics.forget(&pipeline);
                         alarm.forget(&pipeline);
@@ -204,7 +244,14 @@ impl Teller {
             status.close();
             events.close();
             record.close();
+            // Where no turn was told, nobody waits for one any more.
+            drop(begun);
         };
-        tokio::join!(listening, status.write(), events.write(), record.write());
+        let remembering = async {
+            if let (Some(past), Ok(())) = (past, first_turn.await) {
+                timeline::past::read(past.client, &past.namespaces, &timelines, clock).await;
+            }
+        };
+        tokio::join!(listening, status.write(), events.write(), record.write(), remembering);
     }
 }

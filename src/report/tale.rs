@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Glance;
 use super::conditions::{Truth, cut};
 use super::status::Change;
+use super::{Glance, Picture};
 use crate::decide::{Action, Ending, Outcome, Reason};
 
 /// Something to be told, once.
@@ -38,7 +38,16 @@ fn tale(glance: &Glance, reason: &str, note: String, action: &'static str, warns
     }
 }
 
-pub(super) fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
+/// All that is to be told of a turn: its moves, the conditions it turned over, and what odd thing began or ended.
+pub(super) fn of_turn(picture: &Picture, changes: &[Change], oddities: Vec<Tale>) -> Vec<Tale> {
+    let glance = &picture.glance;
+    let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
+    let moves = outcomes.filter_map(|(_, outcome)| of_outcome(glance, outcome));
+    let conditions = changes.iter().filter_map(|change| of_change(glance, change));
+    moves.chain(conditions).chain(oddities).collect()
+}
+
+fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
     let scale = outcome.action.scale();
     let (name, from, to) = (&scale.stage.name, scale.from, scale.to);
     match (&outcome.action, &outcome.result) {
@@ -91,7 +100,7 @@ pub(super) fn of_oddity(glance: &Glance, reason: &str, note: String, begins: boo
 }
 
 /// Conditions that are worth an event: trouble when it comes, and its end.
-pub(super) fn of_change(glance: &Glance, change: &Change) -> Option<Tale> {
+fn of_change(glance: &Glance, change: &Change) -> Option<Tale> {
     let claim = &change.claim;
     let good = match claim.kind {
         "Ready" | "ObjectiveMet" => Truth::True,

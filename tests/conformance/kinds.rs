@@ -69,6 +69,24 @@ pub(crate) async fn an_event_has_two_faces(g: Ground) {
             "{path}"
         );
     }
+    // Page by page, of one kind, in every namespace: as the daemon reads what it told before.
+    let mut second = event.clone();
+    (second["metadata"]["name"], second["regarding"]["kind"]) = (json!("e2"), json!("Trinket"));
+    g.post(&new(""), &second).await.expect(201);
+    second["metadata"]["name"] = json!("e3");
+    g.post(&new(""), &second).await.expect(201);
+    let all = "/apis/events.k8s.io/v1/events?fieldSelector=regarding.kind%3DTrinket&limit=1";
+    let mut page = g.get(all).await.expect(200).body;
+    let mut names = Vec::new();
+    loop {
+        names.extend(page["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone()));
+        match page["metadata"]["continue"].as_str().unwrap_or_default() {
+            "" => break,
+            token => page = g.get(&format!("{all}&continue={token}")).await.expect(200).body,
+        }
+    }
+    assert!(names.contains(&json!("e2")) && names.contains(&json!("e3")), "{names:?}");
+    assert!(!names.contains(&json!("e")), "{names:?}");
     let series = g
         .merge(
             &new("e"),

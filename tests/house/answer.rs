@@ -136,7 +136,7 @@ async fn what_is_not_there_is_told_with_a_hint_and_nothing_can_be_written() {
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(body["reason"], json!("NotFound"));
     assert!(body["message"].as_str().unwrap().starts_with("no pipeline default/nope; hint: "));
-    assert_eq!(ask(answer.page(), "/").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(ask(answer.page(), "/nowhere").await.0, StatusCode::NOT_FOUND);
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
         let request =
             Request::builder().method(method).uri("/api/v1/pipelines").body(Body::empty()).unwrap();

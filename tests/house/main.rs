@@ -29,6 +29,8 @@ mod report;
 mod boards;
 mod replay;
 mod answer;
+mod page;
+mod timeline;
 mod explain;
 mod scaler;
 mod scaler_tls;

@@ -212,8 +212,12 @@ impl Bench {
         let (grant, licence) = Licence::new();
         let (leads, is_leading) = watch::channel(true);
         let requests = Requests::default();
-        let options =
-            report::Options { instance: "penstock-0".into(), record, requests: requests.clone() };
+        let options = report::Options {
+            instance: "penstock-0".into(),
+            record,
+            requests: requests.clone(),
+            past: None,
+        };
         let (report, teller) =
             Report::new(cluster.client(), licence.clone(), is_leading, clock, &options);
         let mut tasks = JoinSet::new();

@@ -1,0 +1,104 @@
+// The page: where one is, which keys do what, and who draws what. Data comes from `live`, views from `list`, `pipeline` and `drawer`.
+import { Live } from "./live.js";
+import { List } from "./list.js";
+import { Pipeline } from "./pipeline.js";
+import { Drawer } from "./drawer.js";
+import { address, el, write } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const live = new Live();
+const list = new List(live, (id) => { location.hash = address(...id.split("/")); });
+const pipeline = new Pipeline(live);
+const drawer = new Drawer();
+
+/** Where one is: nothing, a pipeline, or a stage of it. */
+let path = [];
+let scrolled = 0;
+
+function route() {
+  if (location.hash && !location.hash.startsWith("#/")) return;
+  const before = path;
+  path = location.hash.slice(2).split("/").filter(Boolean).map(decodeURIComponent);
+  const [namespace, name, stage] = path;
+  const isOne = path.length >= 2;
+  if (!before[1] && isOne) scrolled = scrollY;
+  $("fleet").hidden = isOne;
+  $("one").hidden = !isOne;
+  document.title = isOne ? `${[stage, name].filter(Boolean).join(" · ")} · Penstock` : "Penstock";
+  $("crumbs").replaceChildren(...(isOne ? [el("a.wide", { href: "#/" }, namespace), el("a", { href: address(namespace, name) }, name)] : []));
+  const focus = isOne ? `${namespace}/${name}` : null;
+  if (!live.isOpen || focus !== live.focus) live.open(focus);
+  if (isOne) {
+    if (`${before[0]}/${before[1]}` !== focus) scrollTo({ top: 0 });
+    pipeline.show(focus, stage);
+  } else {
+    document.body.classList.remove("beside");
+    list.refresh();
+    if (before.length) scrollTo({ top: scrolled });
+  }
+  drawer.show(path.length >= 3 ? [namespace, name, stage] : null);
+  // Who listens is told that the view is another one; who came from the drawer stays in the picture.
+  if (before.length && before.length !== path.length && !stage) (before.length === 3 && $("one").querySelector(`a[href="${CSS.escape(address(...before))}"]`) || $("main")).focus({ preventScroll: true });
+}
+
+let pending = false;
+function soon(draw) {
+  if (pending) return;
+  pending = true;
+  requestAnimationFrame(() => { pending = false; draw(); });
+}
+live.addEventListener("rows", () => soon(() => { list.refresh(); pipeline.refresh(); mark(); }));
+live.addEventListener("whole", () => { pipeline.refresh(true); drawer.refresh(); });
+live.addEventListener("state", ({ detail }) => {
+  $("live").dataset.state = detail;
+  write($("live").lastElementChild, { live: "live", cut: "no connection", polling: "every 5 s" }[detail]);
+  $("live").title = { live: "Shows each turn as it comes", cut: "The daemon does not answer; it is tried again", polling: "All places for live pages are taken; asked every 5 s" }[detail];
+});
+
+/** When the lines were first on screen: for whoever measures. */
+function mark() {
+  if (performance.getEntriesByName("lines").length || !live.rows.size) return;
+  requestAnimationFrame(() => performance.mark("lines"));
+}
+
+function theme() {
+  const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const now = document.documentElement.dataset.theme ?? (isDark ? "dark" : "light");
+  const next = now === "dark" ? "light" : "dark";
+  // The system's own choice needs no word.
+  if ((next === "dark") === isDark) { delete document.documentElement.dataset.theme; localStorage.removeItem("theme"); }
+  else { document.documentElement.dataset.theme = next; localStorage.setItem("theme", next); }
+}
+
+function back() {
+  if (path.length >= 3) location.hash = address(path[0], path[1]);
+  else if (path.length === 2) location.hash = "#/";
+  else list.clear();
+}
+
+$("theme").addEventListener("click", theme);
+$("ask").addEventListener("click", () => $("keys").showModal());
+addEventListener("hashchange", route);
+addEventListener("keydown", (event) => {
+  if (event.metaKey || event.ctrlKey || event.altKey || $("keys").open) return;
+  const isTyping = event.target.closest?.("input, select, textarea");
+  if (isTyping) {
+    if (event.key === "Escape") { if (event.target.value) list.clear(); event.target.blur(); event.preventDefault(); }
+    else if (event.key === "Enter" && event.target.id === "search") { event.target.blur(); list.step(0); }
+    return;
+  }
+  const view = path.length ? pipeline : list;
+  const isOnLink = event.target.closest?.("a, button");
+  const act = {
+    "/": () => { if (path.length) location.hash = "#/"; $("search").focus(); $("search").select(); },
+    j: () => view.step(1),
+    k: () => view.step(-1),
+    Enter: isOnLink ? null : () => view.enter(),
+    Escape: back,
+    t: theme,
+    "?": () => $("keys").showModal(),
+  }[event.key];
+  if (act) { event.preventDefault(); act(); }
+});
+
+route();
