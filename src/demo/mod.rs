@@ -117,7 +117,9 @@ pub async fn run<W: Write>(
         past: vec![Past::default(); STAGES.len()],
         load,
         hints: vec![
-            format!("Look: http://{place}/ in a browser shows each stage, and why it has what it has"),
+            format!(
+                "Look: http://{place}/ in a browser shows each stage, and why it has what it has"
+            ),
             hint,
             format!("Or:  penstock explain -n {NAMESPACE} {PIPELINE} --server http://{place}"),
         ],

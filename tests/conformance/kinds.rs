@@ -79,7 +79,9 @@ pub(crate) async fn an_event_has_two_faces(g: Ground) {
     let mut page = g.get(all).await.expect(200).body;
     let mut names = Vec::new();
     loop {
-        names.extend(page["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone()));
+        names.extend(
+            page["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone()),
+        );
         match page["metadata"]["continue"].as_str().unwrap_or_default() {
             "" => break,
             token => page = g.get(&format!("{all}&continue={token}")).await.expect(200).body,

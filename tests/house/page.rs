@@ -342,7 +342,8 @@ impl Open {
                 let name = field("event:").or_else(|| field(":")).unwrap_or_default();
                 let data = field("data:").map(|data| serde_json::from_str(&data).unwrap());
                 let told = (name, field("id:"), data.unwrap_or_default());
-                self.text = rest.to_owned();
+                let rest = rest.to_owned();
+                self.text = rest;
                 return Some(told);
             }
             let frame = self.body.frame().await?.unwrap();

@@ -45,6 +45,9 @@ mod metered;
 /// `explain` and `top`, by port-forward.
 mod aloud;
 
+/// The page, in a real browser.
+mod page;
+
 /// The simulator's HPA is the real one.
 mod hpa;
 

@@ -50,7 +50,7 @@ fn connection(line: &Line, flow: Flow, is_moving: bool) -> String {
     // Writing to a string cannot fail.
     let _ = write!(path, "M{:.1},{:.1}", last.x, last.y);
     for point in rest {
-        let (x, y) = ((last.x + point.x) / 2.0, (last.y + point.y) / 2.0);
+        let (x, y) = (f64::midpoint(last.x, point.x), f64::midpoint(last.y, point.y));
         let _ = match flow {
             Flow::Right => write!(
                 path,

@@ -88,9 +88,11 @@ export class Drawer {
     write(parts.hint, reason?.hint ? `To change this: ${reason.hint}.` : "");
     parts.hint.hidden = !reason?.hint;
     parts.hint.title = reason?.code ?? "";
-    const before = stage.reasons.slice(0, -1).reverse();
+    // Several phases may say the same; once is enough.
+    const said = new Set([reason?.sentence]);
+    const before = stage.reasons.slice(0, -1).reverse().filter((it) => !said.has(it.sentence) && said.add(it.sentence));
     parts.chain.hidden = !before.length;
-    keep(parts.chain, before, (it) => it.code, () => el("li", {}, el("span"), " ", el("span.tag")), (li, it) => { write(li.firstChild, it.sentence); write(li.lastChild, it.code); });
+    keep(parts.chain, before, (it) => `${it.code} ${it.sentence}`, () => el("li", {}, el("span"), " ", el("span.tag")), (li, it) => { write(li.firstChild, it.sentence); write(li.lastChild, it.code); });
     parts.oddSection.hidden = !stage.anomalies?.length;
     keep(parts.odd, stage.anomalies ?? [], (it) => it.code, () => el("li", {}, el("span.tag.odd"), " ", el("span"), el("span.hint")), (li, it) => {
       write(li.children[0], it.code); write(li.children[1], it.sentence); write(li.children[2], it.hint ?? ""); li.children[2].hidden = !it.hint;

@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn nothing_overlaps_and_all_is_inside_in_both_flows() {
         let wide: Vec<Vec<usize>> = (0..32)
-            .map(|at: usize| (0..at).filter(|it| (it * 7 + at * 3) % 11 == 0).collect())
+            .map(|at: usize| (0..at).filter(|it| (it * 7 + at * 3).is_multiple_of(11)).collect())
             .collect();
         for flow in [Flow::Right, Flow::Down] {
             let seen = layout(&wide, flow, SIZES);

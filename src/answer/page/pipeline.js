@@ -134,8 +134,10 @@ export class Pipeline {
     const svg = new DOMParser().parseFromString(policy.createHTML(text), "image/svg+xml").documentElement;
     const began = holder.dataset.began ??= String(performance.now());
     // The flow in the lines goes on where it was.
+    const isFirst = !holder.firstChild;
     holder.replaceChildren(document.importNode(svg, true));
     this.#fit();
+    if (isFirst) holder.scrollLeft = flow === "down" ? (holder.scrollWidth - holder.clientWidth) / 2 : 0;
     for (const motion of holder.getAnimations({ subtree: true })) motion.currentTime = performance.now() - Number(began);
     this.#choose();
     if (focused) holder.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });

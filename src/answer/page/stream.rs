@@ -30,13 +30,23 @@ struct Reader {
     ended: CancellationToken,
     /// The version it has seen.
     seen: Option<u64>,
-    /// The pipeline it shows whole, and what it was told of it last: a turn, or that there is none; `None` before the first time.
-    focus: Option<(PipelineId, Option<Option<Timestamp>>)>,
+    /// The pipeline it shows whole, and what it was told of it last.
+    focus: Option<(PipelineId, Told)>,
     /// Not before this is it told again; `None` before the first time.
     next: Option<Instant>,
     /// At most one of each kind.
     ready: VecDeque<Event>,
     _place: Watcher,
+}
+
+/// What a page was told of the pipeline it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// There is none of this name.
+    Gone,
+    /// The turn at this time.
+    Turn(Timestamp),
 }
 
 /// The stream from a version on, with the whole of one pipeline where `focus` names it; `None` when no place is free.
@@ -53,7 +63,7 @@ pub(super) fn stream(
         moved: standing.moved(),
         ended,
         seen,
-        focus: focus.map(|id| (id, None)),
+        focus: focus.map(|id| (id, Told::Nothing)),
         next: None,
         ready: VecDeque::new(),
         _place: sheets.watch()?,
@@ -114,8 +124,8 @@ impl Reader {
         }
         if let Some((id, seen)) = &mut self.focus {
             let picture = self.standing.of(id);
-            let at = picture.as_ref().map(|picture| picture.at);
-            if *seen != Some(at) {
+            let now = picture.as_ref().map_or(Told::Gone, |picture| Told::Turn(picture.at));
+            if *seen != now {
                 let data = match &picture {
                     Some(picture) => {
                         let whole = view::Pipeline::of(picture, self.sheets.now());
@@ -125,7 +135,7 @@ impl Reader {
                         .to_string(),
                 };
                 self.ready.push_back(Event::default().event("pipeline").data(data));
-                *seen = Some(at);
+                *seen = now;
             }
         }
     }

@@ -167,7 +167,9 @@ mod tests {
         let mut log = Log::default();
         let late = Entry { moved: None, is_warning: true, ..entry(20, "zu spät: 7 s of 5 s") };
         let all = [entry(10, "9 replicas: 100 messages wait"), late];
-        all.iter().for_each(|entry| log.push(entry, LIMIT));
+        for entry in &all {
+            log.push(entry, LIMIT);
+        }
         assert_eq!(log.entries(all[1].at), all);
     }
 
@@ -175,8 +177,8 @@ mod tests {
     fn it_never_fills_more_than_its_limit_and_the_oldest_makes_room() {
         let mut log = Log::default();
         for second in 0..5000 {
-            let long = "ä".repeat(usize::try_from(second % 400).unwrap());
-            log.push(&entry(second, &long), LIMIT);
+            let words = "ä".repeat(usize::try_from(second % 400).unwrap());
+            log.push(&entry(second, &words), LIMIT);
             assert!(log.weight() <= LIMIT, "{} bytes", log.weight());
         }
         let seen = log.entries(Timestamp::from_second(5000).unwrap());

@@ -26,6 +26,7 @@ mod recorder;
 mod kafka;
 mod daemon;
 mod debian;
+mod browser;
 mod databases;
 mod external;
 pub(crate) mod rabbitmq;
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
 
 #[allow(unused_imports, reason = "neither the tests nor the benchmark use all of the rig")]
 pub(crate) use self::{
+    browser::Browser,
     certs::{Authority, Pair},
     cluster::{Cluster, ClusterOptions, Kubernetes, client, kubectl, plain_client},
     daemon::Penstock,
