@@ -119,7 +119,7 @@ async fn the_page_shows_what_is_follows_it_takes_keys_and_asks_nobody_else() -> 
         Ok(Some(()))
     })
     .await?;
-    browser.until("document.querySelector('.moments')?.innerText.includes('ScaledUp')").await?;
+    browser.until("document.querySelector('.moments')?.innerText.includes('0 → 3')").await?;
     browser
         .until("document.querySelectorAll('.plot:not([hidden]) path.curve').length === 3")
         .await?;
