@@ -23,6 +23,9 @@ export class Live extends EventTarget {
       if (document.hidden) leaving = setTimeout(() => this.#close(), AWAY);
       else if (!this.#source) this.open(this.focus);
     });
+    // A page that a browser keeps for the way back would keep its connection too, and there are six of them.
+    addEventListener("pagehide", () => this.#close());
+    addEventListener("pageshow", (event) => { if (event.persisted) this.open(this.focus); });
   }
 
   get isOpen() { return this.#source !== null; }
