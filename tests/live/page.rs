@@ -104,6 +104,8 @@ async fn the_page_shows_what_is_follows_it_takes_keys_and_asks_nobody_else() -> 
     browser.press("Enter").await?;
     browser.until("location.hash === '#/shop/orders'").await?;
     browser.until("document.querySelectorAll('.graph a.node').length === 1").await?;
+    // The picture and the table come by themselves, in either order.
+    browser.until("document.querySelectorAll('#stages tbody tr').length === 1").await?;
     browser.press("j").await?;
     browser.press("Enter").await?;
     browser.until("location.hash === '#/shop/orders/enrich'").await?;
