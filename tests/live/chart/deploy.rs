@@ -14,8 +14,12 @@ async fn what_is_rendered_is_fresh() -> Result<()> {
     let folder = fresh_folder("rendered")?;
     let render = Program::new(path("deploy/render")).arg(folder.display().to_string());
     render.env("HELM", tool("helm/helm")?.display().to_string()).run().await?;
-    for name in ["base/penstock.yaml", "overlays/namespaced/penstock.yaml", "argocd/argocd-cm.yaml"]
-    {
+    for name in [
+        "base/penstock.yaml",
+        "overlays/namespaced/penstock.yaml",
+        "overlays/monitoring/monitoring.yaml",
+        "argocd/argocd-cm.yaml",
+    ] {
         let fresh = std::fs::read_to_string(folder.join(name))?;
         ensure!(
             fresh == file(&format!("deploy/{name}"))?,
@@ -39,8 +43,10 @@ async fn kustomize_builds_each_overlay_and_an_api_server_takes_it() -> Result<()
         let name = overlay.file_name().context("no name")?.to_string_lossy().into_owned();
         let text = cluster.kubectl(&["kustomize", &overlay.display().to_string()]).await?;
         expect(&name, &documents(&text)?)?;
-        // Its namespace is not in question here, and may be another test's.
+        // Its namespace is not in question here, and may be another test's; and kinds of the Prometheus operator are not served.
         let text = text.replace("namespace: shop", "namespace: penstock");
+        let is_served = |part: &&str| !part.contains("apiVersion: monitoring.coreos.com/");
+        let text = text.split("\n---\n").filter(is_served).collect::<Vec<_>>().join("\n---\n");
         let file = folder.join(format!("{name}.yaml"));
         std::fs::write(&file, text)?;
         let apply = [
@@ -79,6 +85,20 @@ fn expect(name: &str, objects: &[Value]) -> Result<()> {
         && pod["topologySpreadConstraints"][0]["whenUnsatisfiable"] == "DoNotSchedule"
         && pod["topologySpreadConstraints"][0]["topologyKey"] == "topology.kubernetes.io/zone";
     ensure!(is_ha == (name == "ha"), "{name}: {daemon}");
+    let monitors = of("PodMonitor");
+    ensure!((monitors.len() == 1) == (name == "monitoring"), "{name}: {} monitors", monitors.len());
+    for monitor in monitors {
+        let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().context("no labels")?;
+        let labels = &daemon["template"]["metadata"]["labels"];
+        ensure!(
+            wanted.iter().all(|(key, value)| labels[key] == *value),
+            "it finds no pod: {wanted:?}"
+        );
+        let port = &monitor["spec"]["podMetricsEndpoints"][0]["port"];
+        let ports = pod["containers"][0]["ports"].as_array().context("no ports")?;
+        ensure!(ports.iter().any(|it| it["name"] == *port), "no port {port}");
+        ensure!(of("PrometheusRule").len() == 1, "no alerts");
+    }
     for definition in definitions {
         let options = &definition["metadata"]["annotations"]["argocd.argoproj.io/sync-options"];
         ensure!(
