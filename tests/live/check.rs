@@ -123,7 +123,7 @@ spec:
         "may not patch statefulsets.apps/scale in all namespaces",
         "may not create jobs.batch in all namespaces",
         "may not get secrets login in namespace shop",
-        "may not update leases.coordination.k8s.io in namespace leases",
+        "may not update leases.coordination.k8s.io penstock in namespace leases",
         "may not list pods.metrics.k8s.io in all namespaces",
         "may not patch scaledpipelines.penstock.dev/status in all namespaces",
     ] {

@@ -8,6 +8,9 @@ use kube::{Api, Client};
 
 use super::super::reach;
 
+/// What the Lease is called unless the daemon is told otherwise.
+const LEASE: &str = "penstock";
+
 /// The account of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Service {
@@ -37,6 +40,8 @@ pub(super) struct Account {
     pub(super) watches: Vec<String>,
     /// Where its Lease is.
     pub(super) lease_namespace: String,
+    /// Its name.
+    pub(super) lease_name: String,
     /// The pod this was read from.
     pub(super) pod: Option<String>,
 }
@@ -48,7 +53,11 @@ impl Account {
         let pods = pods.list(&ListParams::default().labels(reach::LABEL)).await;
         let pods = pods.map_err(|error| reach::plain(&error));
         let pods = pods.context("cannot look for Penstock's pods")?;
-        let nobody = Self { lease_namespace: namespace.to_owned(), ..Self::default() };
+        let nobody = Self {
+            lease_namespace: namespace.to_owned(),
+            lease_name: LEASE.to_owned(),
+            ..Self::default()
+        };
         Ok(pods.items.into_iter().find_map(Self::of).unwrap_or(nobody))
     }
 
@@ -67,6 +76,7 @@ impl Account {
         };
         Some(Self {
             watches: values("--namespace"),
+            lease_name: values("--lease-name").pop().unwrap_or_else(|| LEASE.to_owned()),
             lease_namespace: values("--lease-namespace").pop().unwrap_or_else(|| namespace.clone()),
             pod: pod.metadata.name.map(|pod| format!("{namespace}/{pod}")),
             service: Some(Service { namespace, name }),

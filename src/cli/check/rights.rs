@@ -81,7 +81,7 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
         add(&everywhere, "", "namespaces", &see);
     }
     let lease = [Some(account.lease_namespace.clone())];
-    add(&lease, "coordination.k8s.io", "leases", &["get", "create", "update"]);
+    add(&lease, "coordination.k8s.io", "leases", &["create"]);
     if written.is_metered {
         add(&places, "metrics.k8s.io", "pods", &["list"]);
     }
@@ -111,6 +111,14 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
         name: Some(name.clone()),
         verb: "get",
     };
+    // By name, as the chart grants it; a thing to be made has none yet.
+    all.extend(["get", "update"].map(|verb| Right {
+        namespace: Some(account.lease_namespace.clone()),
+        group: "coordination.k8s.io".to_owned(),
+        resource: "leases".to_owned(),
+        name: Some(account.lease_name.clone()),
+        verb,
+    }));
     all.extend(written.secrets.iter().map(|secret| get("", "secrets", secret)));
     all.extend(written.clusters.iter().map(|kafka| get("kafka.strimzi.io", "kafkas", kafka)));
     all

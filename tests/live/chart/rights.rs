@@ -122,6 +122,7 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
         }
     }
     helm_test(&rendered, &kubeconfig).await?;
+    nothing_missing(cluster).await?;
     for name in ["worker", "lost"] {
         scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", name).await?;
     }
@@ -140,6 +141,21 @@ async fn helm_test(rendered: &[Value], kubeconfig: &Path) -> Result<()> {
     let top = Program::new(env!("CARGO_BIN_EXE_penstock")).args(words);
     let said = top.arg("--kubeconfig").arg(kubeconfig.display().to_string()).run().await?;
     ensure!(said.contains("worker") && said.contains("lost"), "{said}");
+    Ok(())
+}
+
+/// `penstock check` knows what the daemon needs by another way: it, too, finds nothing missing.
+async fn nothing_missing(cluster: &Cluster) -> Result<()> {
+    let check =
+        Program::new(env!("CARGO_BIN_EXE_penstock")).args(["check", "--here", "-o", "json"]);
+    let check = check.arg("--kubeconfig").arg(cluster.kubeconfig().display().to_string());
+    // It ends with 1 for the pipeline whose broker is nowhere, and prints all the same.
+    let said = match check.run().await {
+        Ok(said) => said,
+        Err(error) => format!("{error:#}"),
+    };
+    ensure!(said.contains(ACCOUNT), "it looks at the rights of someone else: {said}");
+    ensure!(!said.contains("may not") && !said.contains("\"roles\""), "it misses rights: {said}");
     Ok(())
 }
 
