@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live bench quality truth story crds chart boards
+.PHONY: demo test check tools live bench quality truth story crds chart boards image image-test
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -56,3 +56,11 @@ chart: crds
 # The Grafana boards in the chart and docs/metrics.md, from the table of metrics.
 boards:
 	PENSTOCK_REFRESH=1 cargo test --quiet --locked --test house -- boards::the
+
+# The container image, without a container engine: an OCI layout in target/image, and its SBOM. A release build of its own, about ten minutes.
+image:
+	deploy/image/build
+
+# Is it what it should be? Looks at its configuration and size, and runs it in a chroot.
+image-test: image
+	deploy/image/test
