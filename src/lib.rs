@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod tasks;
+pub mod spans;
 pub mod proto;
 pub mod crd;
 pub mod watch;

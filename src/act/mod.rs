@@ -12,9 +12,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 use tower::BoxError;
 use tower::util::BoxService;
+use tracing::Instrument;
 
 use crate::clock::Clock;
 use crate::decide::{Action, Ending, Outcome, TargetId};
+use crate::spans;
 
 mod field;
 mod kinds;
@@ -84,10 +86,13 @@ impl Act {
                 continue;
             };
             let (act, licence, action) = (self.clone(), licence.clone(), action.clone());
-            self.tasks.spawn(async move {
+            let span = spans::write(&action);
+            let write = async move {
                 let ending = act.carry_out(&action, &licence).await;
+                spans::ended(&ending);
                 flight.land(ending);
-            });
+            };
+            self.tasks.spawn(write.instrument(span));
         }
     }
 

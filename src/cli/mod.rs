@@ -8,6 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod out;
 mod run;
+mod telemetry;
 mod demo;
 mod explain;
 mod top;

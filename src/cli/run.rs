@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
+use super::telemetry::{LogFormat, Telemetry};
 use super::{Failure, reach};
 use crate::answer;
 use crate::answer::identity::{Files, Identity};
@@ -80,6 +80,9 @@ pub(super) struct Run {
     /// How much of the disk the recording may fill; the oldest turns make room
     #[arg(long, value_name = "BYTES", default_value = "256Mi", value_parser = bytes, requires = "record")]
     record_limit: u64,
+    /// Send traces to this OpenTelemetry collector (OTLP over gRPC), for example `http://otel-collector:4317`. Default: nowhere
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<http::Uri>,
     /// Log as JSON, one object a line, or as text
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
@@ -92,43 +95,25 @@ pub(super) struct Run {
 #[derive(Debug, Clone, Copy)]
 struct Place(Option<SocketAddr>);
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum LogFormat {
-    Json,
-    Text,
-}
-
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.start_log()?;
         // A few hundredths of a core are enough for hundreds of pipelines; each further thread would set aside a heap of its own,
         // which is larger than all that is remembered. What waits for a disk or a resolver waits on other threads all the same.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        Ok(runtime.block_on(self.serve())?)
+        runtime.block_on(async {
+            let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+            let endpoint = self.otlp_endpoint.as_ref();
+            let telemetry = Telemetry::start(self.log_format, &self.log, endpoint, host.trim())?;
+            let end = self.serve(host.trim()).await;
+            telemetry.end().await;
+            Ok(end?)
+        })
     }
 
-    fn start_log(&self) -> Result<(), Failure> {
-        // The client of NATS complains at each try; what it cannot do is told once a minute by who asked it.
-        let filter =
-            EnvFilter::try_new(format!("async_nats=off,{}", self.log)).map_err(|error| {
-                Failure::Misuse(format!(
-                    "--log {}: {error}; hint: info, or penstock=debug,warn",
-                    self.log
-                ))
-            })?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Json => log.json().flatten_event(true).init(),
-            LogFormat::Text => log.init(),
-        }
-        Ok(())
-    }
-
-    async fn serve(self) -> anyhow::Result<()> {
+    async fn serve(self, host: &str) -> anyhow::Result<()> {
         let config = reach::config(self.kubeconfig.as_deref()).await?;
         let namespace =
             self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -146,7 +131,6 @@ impl Run {
             }
             Place(None) => None,
         };
-        let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
         let options = Options {
             watch: watch::Options {
                 namespaces: self.namespaces,
@@ -166,7 +150,7 @@ impl Run {
                 _ => None,
             },
             record: self.record.map(|folder| Destination { folder, limit: self.record_limit }),
-            seat: Seat { namespace, name: self.lease_name, identity: lease::identity(host.trim()) },
+            seat: Seat { namespace, name: self.lease_name, identity: lease::identity(host) },
         };
         Box::pin(daemon::run(clients, options, goodbye()?)).await?;
         Ok(())

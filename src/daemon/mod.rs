@@ -19,6 +19,7 @@ use crate::decide::{
 };
 use crate::observe::{self, Observe};
 use crate::report::{Glance, Polls, Report, Tick};
+use crate::spans;
 use crate::tasks::Tasks;
 use crate::watch::{Seen, Watch};
 
@@ -178,11 +179,13 @@ impl Daemon {
         if seen.sights.is_empty() {
             return;
         }
+        let turn = spans::turn(seen.sights.len()).entered();
         let (polls, refusals) = self.visits(&seen);
-        let (snapshot, glances) = self.look(now, seen);
-        let step = decide(&snapshot, &self.memory);
+        let (snapshot, glances) = spans::observe().in_scope(|| self.look(now, seen));
+        let step = spans::decide().in_scope(|| decide(&snapshot, &self.memory));
+        turn.record("actions", step.plan.actions.len());
         if snapshot.may_act {
-            self.act.start(&step.plan.actions, &self.licence);
+            spans::act().in_scope(|| self.act.start(&step.plan.actions, &self.licence));
         }
         self.set_timers(&snapshot, &step.plan.verdicts);
         self.press(&snapshot, &step.plan.verdicts);

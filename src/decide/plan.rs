@@ -234,6 +234,21 @@ pub enum Ending {
     },
 }
 
+impl Ending {
+    /// Its word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "Done",
+            Self::Conflict { .. } => "Conflict",
+            Self::Outdated => "Outdated",
+            Self::Gone => "Gone",
+            Self::Refused { .. } => "Refused",
+            Self::Unknown { .. } => "Unknown",
+            Self::NotSent { .. } => "NotSent",
+        }
+    }
+}
+
 /// Who else writes a replica count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignWriter {

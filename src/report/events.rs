@@ -144,7 +144,7 @@ impl Desk {
                 if (400..500).contains(&status.code) && status.code != 429 =>
             {
                 let reason = &tale.reason;
-                tracing::warn!(pipeline = %tale.pipeline.name, reason, status.message, "event refused");
+                tracing::warn!(pipeline = %tale.pipeline.name, reason, detail = status.message, "event refused");
             }
             Ok(Err(_)) | Err(_) => {
                 self.queue().waiting.push_front((at, tale));

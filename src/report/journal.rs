@@ -31,9 +31,9 @@ pub(super) fn write(picture: &Picture, changes: &[Change]) {
             _ => true,
         };
         if is_good {
-            tracing::info!(%pipeline, condition, status, %reason, %message, "condition");
+            tracing::info!(%pipeline, condition, status, %reason, detail = %message, "condition");
         } else {
-            tracing::warn!(%pipeline, condition, status, %reason, %message, "condition");
+            tracing::warn!(%pipeline, condition, status, %reason, detail = %message, "condition");
         }
     }
 }
@@ -44,30 +44,30 @@ fn write_outcome(outcome: &Outcome) {
     let (reason, why) = (scale.why.code(), &scale.why);
     match (&outcome.action, &outcome.result) {
         (Action::Scale(_), Ending::Done { .. }) => {
-            tracing::info!(%stage, %target, from, to, reason, %why, "scaled");
+            tracing::info!(%stage, workload = %target, from, to, reason, %why, "scaled");
         }
         (Action::Claim(_), Ending::Done { .. }) => {
-            tracing::info!(%stage, %target, replicas = from, "now owns the replica count");
+            tracing::info!(%stage, workload = %target, replicas = from, "now owns the replica count");
         }
         (Action::StartJobs(jobs), Ending::Done { .. }) => {
             let (made, removed) = (to.saturating_sub(from), jobs.remove.len());
-            tracing::info!(%stage, %target, made, removed, reason, %why, "Jobs made and removed");
+            tracing::info!(%stage, workload = %target, made, removed, reason, %why, "Jobs made and removed");
         }
         (_, Ending::Conflict { writer }) => {
             let (manager, applies) = (&writer.manager, writer.applies);
-            tracing::warn!(%stage, %target, from, to, %manager, applies, "another writer owns the replica count");
+            tracing::warn!(%stage, workload = %target, from, to, %manager, applies, "another writer owns the replica count");
         }
         (_, Ending::Refused { code, message }) => {
-            tracing::warn!(%stage, %target, from, to, code, message, "the write was refused");
+            tracing::warn!(%stage, workload = %target, from, to, code, detail = message, "the write was refused");
         }
         (_, Ending::Unknown { message }) => {
-            tracing::warn!(%stage, %target, from, to, message, "nobody can tell whether the write was carried out");
+            tracing::warn!(%stage, workload = %target, from, to, detail = message, "nobody can tell whether the write was carried out");
         }
         (_, Ending::Outdated | Ending::Gone) => {
-            tracing::debug!(%stage, %target, from, to, "the target moved under the write");
+            tracing::debug!(%stage, workload = %target, from, to, "the target moved under the write");
         }
         (_, Ending::NotSent { message }) => {
-            tracing::debug!(%stage, %target, from, to, message, "the write was not sent");
+            tracing::debug!(%stage, workload = %target, from, to, message, "the write was not sent");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
+use tracing::Span;
 
 use crate::act::Licence;
 use crate::clock::Clock;
@@ -90,7 +91,8 @@ pub struct Glance {
 /// What the tellers are told.
 #[derive(Debug)]
 enum News {
-    Turn(Box<Tick>),
+    /// What was done, and the span of the turn, in which it is told.
+    Turn(Box<Tick>, Span),
     Gone(PipelineId),
 }
 
@@ -174,7 +176,7 @@ impl Report {
     /// Takes a turn to be told. Never waits.
     pub fn tell(&self, tick: Tick) {
         // When the task is gone the process is ending.
-        drop(self.news.send(News::Turn(Box::new(tick))));
+        drop(self.news.send(News::Turn(Box::new(tick), Span::current())));
     }
 
     /// Everything of a deleted pipeline vanishes.
@@ -210,7 +212,8 @@ impl Teller {
         let listening = async {
             while let Some(item) = news.recv().await {
                 match item {
-                    News::Turn(tick) => {
+                    News::Turn(tick, span) => {
+                        let _turn = span.entered();
                         record.take(&tick);
                         alarm.take(&tick, &record);
                         journal::alarm(&tick);

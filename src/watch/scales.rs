@@ -122,7 +122,7 @@ async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId
             ScaleNote::Unreadable(Unusable::Forbidden(what))
         }
         Err(error) => {
-            warn!(%target, error = %chain(&error), "reading the scale failed; it is tried again");
+            warn!(workload = %target, error = %chain(&error), "reading the scale failed; it is tried again");
             return Attempt::Failed;
         }
     };
@@ -139,7 +139,7 @@ fn read(target: &TargetId, answer: DynamicObject, at: Timestamp) -> ScaleNote {
     let scale: Scale = match answer.try_parse() {
         Ok(scale) => scale,
         Err(error) => {
-            warn!(%target, error = %chain(&error), "the answer is no Scale");
+            warn!(workload = %target, error = %chain(&error), "the answer is no Scale");
             return ScaleNote::Unreadable(Unusable::NotScalable);
         }
     };

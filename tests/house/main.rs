@@ -42,3 +42,4 @@ mod demo;
 mod cluster;
 mod cli;
 mod gitops;
+mod telemetry;

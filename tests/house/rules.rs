@@ -12,12 +12,19 @@ const DOORS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("decide", &[]),
     ("crd", &["decide", "observe"]),
+    ("spans", &["decide"]),
     ("watch", &["crd", "decide", "observe", "clock", "tasks"]),
     ("observe", &["decide", "proto", "clock", "tasks"]),
-    ("act", &["decide", "proto", "clock", "tasks"]),
+    ("act", &["decide", "proto", "clock", "spans", "tasks"]),
     ("report", &["decide", "act", "crd", "clock", "tasks"]),
     ("answer", &["decide", "report", "observe", "proto", "clock", "tasks"]),
-    ("daemon", &["crd", "watch", "observe", "decide", "act", "report", "answer", "clock", "tasks"]),
+    (
+        "daemon",
+        &[
+            "crd", "watch", "observe", "decide", "act", "report", "answer", "clock", "spans",
+            "tasks",
+        ],
+    ),
     ("simulate", &["decide", "crd"]),
     // It starts the real daemon, and so the stores that the daemon is given.
     ("demo", &["crd", "decide", "daemon", "watch", "clock", "tasks"]),
@@ -66,9 +73,9 @@ const LEFTOVERS: &[&str] = &[
     "shared", "types",
 ];
 
-struct Source {
-    path: PathBuf,
-    text: String,
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 impl Source {
@@ -92,7 +99,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn sources(folder: &str) -> Vec<Source> {
+pub(crate) fn sources(folder: &str) -> Vec<Source> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {

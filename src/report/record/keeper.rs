@@ -180,11 +180,11 @@ impl Keeper {
         match self.write_panic(pipeline, input) {
             Ok(path) => {
                 let path = path.display();
-                tracing::error!(%pipeline, message, %path, "deciding panicked; its input is kept, penstock replay shows it");
+                tracing::error!(%pipeline, detail = message, %path, "deciding panicked; its input is kept, penstock replay shows it");
             }
             Err(error) => {
                 let folder = self.to.folder.display();
-                tracing::error!(%pipeline, message, %folder, %error, "deciding panicked, and its input could not be kept");
+                tracing::error!(%pipeline, detail = message, %folder, %error, "deciding panicked, and its input could not be kept");
             }
         }
     }

@@ -141,7 +141,7 @@ impl Desk {
             end -= 1;
         }
         let input = &input[..end];
-        tracing::error!(%pipeline, message, input, "deciding panicked");
+        tracing::error!(%pipeline, detail = message, input, "deciding panicked");
     }
 
     /// No turn will follow: what waits is still written.

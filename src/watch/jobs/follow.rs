@@ -225,7 +225,7 @@ pub(in crate::watch) async fn read(
     let list = match tokio::time::timeout(PATIENCE, api.list(&wanted)).await {
         Ok(Ok(list)) => list,
         Ok(Err(error)) => {
-            warn!(%target, error = %chain(&error), "listing its Jobs failed; it is tried again");
+            warn!(workload = %target, error = %chain(&error), "listing its Jobs failed; it is tried again");
             return false;
         }
         Err(_) => return false,

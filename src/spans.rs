@@ -1,0 +1,62 @@
+//! The spans of a turn, which OpenTelemetry shows as one trace: observe, decide, act, and each write. The rooms open them; where they go,
+//! if anywhere, is set up by `penstock run`. With nobody to collect them they cost a look at a flag.
+
+use opentelemetry::trace::TraceContextExt;
+use tracing::{Span, field, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::decide::{Action, Ending};
+
+/// The target of all of them, by which a filter lets them through or not.
+pub const TARGET: &str = "penstock::turn";
+
+/// A turn over so many pipelines. Lines logged within it have its `trace_id`.
+pub fn turn(pipelines: usize) -> Span {
+    let span = info_span!(
+        target: TARGET,
+        "turn",
+        pipelines,
+        actions = field::Empty,
+        trace_id = field::Empty
+    );
+    if !span.is_disabled() {
+        let context = span.context();
+        let id = context.span().span_context().trace_id();
+        span.record("trace_id", field::display(id));
+    }
+    span
+}
+
+/// What the queues said and how the cluster stands is put together.
+pub fn observe() -> Span {
+    info_span!(target: TARGET, "observe")
+}
+
+/// Counts are decided.
+pub fn decide() -> Span {
+    info_span!(target: TARGET, "decide")
+}
+
+/// Writes are begun.
+pub fn act() -> Span {
+    info_span!(target: TARGET, "act")
+}
+
+/// One write, from its start to its end.
+pub fn write(action: &Action) -> Span {
+    let scale = action.scale();
+    info_span!(
+        target: TARGET,
+        "write",
+        workload = %scale.target,
+        from = scale.from,
+        to = scale.to,
+        reason = scale.why.code(),
+        ending = field::Empty
+    )
+}
+
+/// Says on the present span how its write ended.
+pub fn ended(ending: &Ending) {
+    Span::current().record("ending", ending.code());
+}
