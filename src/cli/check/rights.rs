@@ -75,7 +75,7 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
     add(&places, GROUP, "connections", &see);
     add(&places, "", "pods", &see);
     add(&places, "autoscaling", "horizontalpodautoscalers", &see);
-    add(&places, "events.k8s.io", "events", &["create", "patch"]);
+    add(&places, "events.k8s.io", "events", &["create", "list", "patch"]);
     if account.watches.is_empty() {
         add(&everywhere, GROUP, "clusterconnections", &see);
         add(&everywhere, "", "namespaces", &see);
