@@ -246,7 +246,7 @@ fn tell_of(day: &Day, run: u64) {
 
 const PREAMBLE: &str = "\
 simulated: parse, enrich and sink on Kafka with a day of the World Cup's load, promised within 3 min end to end; and a backfill of
-360,000 items at every full hour, promised within 20 min, on a Deployment (Jobs as targets do not work yet). Replicas crash, a third of
+360,000 items at every full hour, promised within 20 min, on a Deployment (the simulator runs no Jobs). Replicas crash, a third of
 the pods is interrupted three times a day, nodes come late, readings are lost, enrich is a quarter slower for two hours.
 static knows its day's load beforehand (99.9 % of its seconds) and has 8 replicas for the backfill; HPA on CPU sees the share of its time
 that a consumer works; KEDA's threshold is set with the true rate. A page: an item older than twice what was promised, for 10 min. A run
