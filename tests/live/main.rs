@@ -48,6 +48,9 @@ mod aloud;
 /// The page, in a real browser.
 mod page;
 
+/// Boards and alerts, on a real Prometheus.
+mod boards;
+
 /// The simulator's HPA is the real one.
 mod hpa;
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use serde_json::Value;
 
-use crate::rig::{Prometheus, http};
+use crate::rig::{Prometheus, http_get};
 
 /// What Grafana makes of a scrape interval of 1 s.
 const RATE_INTERVAL: &str = "20s";
@@ -47,7 +47,11 @@ pub(super) fn boards() -> Result<Vec<Board>> {
 
 impl Board {
     /// Shows every panel, with these variables.
-    pub(super) async fn show(&self, server: &Prometheus, chosen: &Chosen<'_>) -> Result<Vec<Shown>> {
+    pub(super) async fn show(
+        &self,
+        server: &Prometheus,
+        chosen: &Chosen<'_>,
+    ) -> Result<Vec<Shown>> {
         let mut shown = Vec::new();
         for panel in list(&self.json["panels"]).filter(|panel| panel["type"] != "row") {
             let title = text(&panel["title"]);
@@ -60,7 +64,7 @@ impl Board {
                     last_minutes(server, &query).await
                 };
                 let answer = answer.with_context(|| format!("{} {title:?}: {query}", self.name))?;
-                queries.push(last_values(&answer)?);
+                queries.push(last_values(&answer));
             }
             shown.push(Shown { board: self.name.clone(), panel: title.to_owned(), queries });
         }
@@ -78,8 +82,10 @@ impl Board {
         let found = list(variables).find(|it| it["name"] == variable);
         let found = found.with_context(|| format!("{} has no variable {variable}", self.name))?;
         let query = text(&found["query"]["query"]);
-        if let Some(inner) = query.strip_prefix("label_values(").and_then(|it| it.strip_suffix(')')) {
-            let (series, label) = inner.rsplit_once(", ").context("label_values without a label")?;
+        if let Some(inner) = query.strip_prefix("label_values(").and_then(|it| it.strip_suffix(')'))
+        {
+            let (series, label) =
+                inner.rsplit_once(", ").context("label_values without a label")?;
             let answer = ask(server, "series", &[("match[]", &filled(series, chosen))]).await?;
             return Ok(list(&answer).map(|it| text(&it[label]).to_owned()).collect());
         }
@@ -87,7 +93,7 @@ impl Board {
         let inner = filled(inner.context("neither label_values nor query_result")?, chosen);
         let answer = ask(server, "query", &[("query", &inner)]).await?;
         let pick = Regex::new(text(&found["regex"]).trim_matches('/'))?;
-        let lines = last_values(&answer)?.into_iter().map(|(labels, value)| {
+        let lines = last_values(&answer).into_iter().map(|(labels, value)| {
             let labels = labels.iter().map(|(name, value)| format!("{name}={value:?}"));
             format!("{{{}}} {value} 0", labels.collect::<Vec<_>>().join(","))
         });
@@ -96,19 +102,20 @@ impl Board {
 }
 
 impl Shown {
-    /// The only value of its only query.
-    pub(super) fn number(&self) -> Option<f64> {
-        match self.queries.as_slice() {
-            [values] if values.len() == 1 => Some(values[0].1),
+    /// The only value of a query.
+    pub(super) fn only(&self, query: usize) -> Option<f64> {
+        match self.queries.get(query)?.as_slice() {
+            [(_, value)] => Some(*value),
             _ => None,
         }
     }
 
-    /// The value with this label, of all of its queries.
-    pub(super) fn with(&self, label: &str, is: &str) -> Vec<f64> {
-        let values = self.queries.iter().flatten();
-        let has = |labels: &BTreeMap<String, String>| labels.get(label).is_some_and(|it| it == is);
-        values.filter(|(labels, _)| has(labels)).map(|(_, value)| *value).collect()
+    /// The values of all its queries whose series have these labels.
+    pub(super) fn with(&self, labels: &[(&str, &str)]) -> Vec<f64> {
+        let is = |series: &BTreeMap<String, String>| {
+            labels.iter().all(|(name, value)| series.get(*name).is_some_and(|it| it == value))
+        };
+        self.queries.iter().flatten().filter(|(series, _)| is(series)).map(|it| it.1).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -127,15 +134,22 @@ fn filled(query: &str, chosen: &Chosen<'_>) -> String {
 
 async fn last_minutes(server: &Prometheus, query: &str) -> Result<Value> {
     let now = ask(server, "query", &[("query", "time()")]).await?;
-    let now = now["result"][0].as_f64().context("no time")?;
+    let now = now["result"][0].as_f64().context("no time")?.floor();
     let (start, end) = ((now - 60.0).to_string(), now.to_string());
-    ask(server, "query_range", &[("query", query), ("start", &start), ("end", &end), ("step", "5")]).await
+    let pairs = [("query", query), ("start", &start), ("end", &end), ("step", "5")];
+    let mut answer = ask(server, "query_range", &pairs).await?;
+    // What has ended is on the panel, and is not what comes last.
+    if let Some(series) = answer["result"].as_array_mut() {
+        let end = |it: &Value| list(&it["values"]).last().and_then(|point| point[0].as_f64());
+        series.retain(|it| end(it).is_some_and(|end| now - 1.0 < end));
+    }
+    Ok(answer)
 }
 
 /// The data of an answer of Prometheus' API.
 pub(super) async fn ask(server: &Prometheus, what: &str, pairs: &[(&str, &str)]) -> Result<Value> {
     let words = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-    let (code, body) = http::get(server.port(), &format!("/api/v1/{what}?{words}")).await?;
+    let (code, body) = http_get(server.port(), &format!("/api/v1/{what}?{words}")).await?;
     ensure!(code == 200, "{what} answers {code}: {body}");
     let mut body: Value = serde_json::from_str(&body)?;
     ensure!(body["status"] == "success", "{body}");
@@ -143,7 +157,7 @@ pub(super) async fn ask(server: &Prometheus, what: &str, pairs: &[(&str, &str)])
 }
 
 /// The last value of each series that is a number.
-fn last_values(data: &Value) -> Result<Vec<(BTreeMap<String, String>, f64)>> {
+fn last_values(data: &Value) -> Vec<(BTreeMap<String, String>, f64)> {
     let mut found = Vec::new();
     for series in list(&data["result"]) {
         let labels = series["metric"].as_object().into_iter().flatten();
@@ -152,7 +166,7 @@ fn last_values(data: &Value) -> Result<Vec<(BTreeMap<String, String>, f64)>> {
         let values = points.filter_map(|point| point[1].as_str()?.parse::<f64>().ok());
         found.extend(values.filter(|it| it.is_finite()).last().map(|value| (labels, value)));
     }
-    Ok(found)
+    found
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

@@ -58,6 +58,11 @@ impl Penstock {
             .await
     }
 
+    /// The port of `--listen`.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The process: to kill it, freeze it, start it again, read its log.
     pub(crate) fn process(&self) -> &Process {
         &self.process

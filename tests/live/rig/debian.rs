@@ -28,16 +28,26 @@ pub(crate) struct Prometheus {
     process: Process,
 }
 
+/// What promtool, the checker of rules that comes with Prometheus, says; an error when it finds fault.
+pub(crate) async fn promtool(arguments: &[&str]) -> Result<String> {
+    program("promtool")?.args(arguments.iter().copied()).run().await
+}
+
 impl Prometheus {
     /// Starts it, and waits until it is ready.
     pub(crate) async fn start(exporter: u16) -> Result<Self> {
-        let folder = folder::fresh("prometheus")?;
-        let port = ports::free()?;
         let config = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
              scrape_configs:\n\
              - {{job_name: queues, static_configs: [{{targets: [\"127.0.0.1:{exporter}\"]}}]}}\n"
         );
+        Self::with_config(&config).await
+    }
+
+    /// Starts it with a configuration of its own, and waits until it is ready.
+    pub(crate) async fn with_config(config: &str) -> Result<Self> {
+        let folder = folder::fresh("prometheus")?;
+        let port = ports::free()?;
         let file: PathBuf = folder.join("prometheus.yml");
         fs::write(&file, config).context("write prometheus.yml")?;
         let program = program("prometheus")?.args([
@@ -72,6 +82,10 @@ impl Prometheus {
 
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn process(&self) -> &Process {

@@ -43,7 +43,7 @@ pub(crate) use self::{
     cluster::{Cluster, ClusterOptions, Kubernetes, client, kubectl, plain_client},
     daemon::Penstock,
     databases::{Mariadb, Postgres},
-    debian::{Prometheus, Redis},
+    debian::{Prometheus, Redis, promtool},
     elasticmq::ElasticMq,
     external::{Answer, External, Reply},
     folder::fresh as fresh_folder,
