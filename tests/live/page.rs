@@ -162,6 +162,9 @@ async fn the_page_shows_what_is_follows_it_takes_keys_and_asks_nobody_else() -> 
     let strange: Vec<_> = browser.requests.iter().filter(|url| !own(url)).collect();
     ensure!(strange.is_empty(), "asked elsewhere: {strange:?}");
     ensure!(10 < browser.requests.len(), "only {:?}", browser.requests);
-    ensure!(browser.errors.is_empty(), "{:#?}", browser.errors);
+    // The browser tells each 404 as an error, also the one that was asked for.
+    let is_real = |error: &&String| !error.contains("/api/v1/pipelines/shop/nope");
+    let errors: Vec<_> = browser.errors.iter().filter(is_real).collect();
+    ensure!(errors.is_empty(), "{errors:#?}");
     Ok(())
 }
