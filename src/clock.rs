@@ -37,3 +37,11 @@ impl Clock {
         self.start + Duration::try_from(since).unwrap_or_default()
     }
 }
+
+/// Waits until an instant, or for ever if there is none.
+pub async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -12,16 +12,17 @@ use tracing::{debug, info};
 
 use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse};
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep_until};
 use crate::decide::{
     Ending, Memory, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage, Verdict,
     decide,
 };
+use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
 use crate::report::{Glance, Polls, Report, Tick};
 use crate::spans;
 use crate::tasks::Tasks;
-use crate::watch::{Seen, Watch};
+use crate::watch::{self, Seen, Watch};
 
 pub mod lease;
 mod options;
@@ -56,7 +57,46 @@ struct Daemon {
     goodbye: CancellationToken,
 }
 
+/// What one daemon may and another may not, and who hears of it.
+struct Powers {
+    licence: Licence,
+    leads: channel::Receiver<bool>,
+    report: Report,
+    pulse: Pulse,
+    inbox: Inbox,
+    goodbye: CancellationToken,
+}
+
 impl Daemon {
+    /// One that knows nothing yet; its watches and its tasks begin.
+    fn new(
+        clients: Clients,
+        watch: watch::Options,
+        clock: Clock,
+        tasks: Tasks,
+        powers: Powers,
+    ) -> Self {
+        let Powers { licence, leads, report, pulse, inbox, goodbye } = powers;
+        let (wake, readings) = mpsc::unbounded_channel();
+        let (landed, outcomes) = mpsc::unbounded_channel();
+        Self {
+            clock,
+            watch: Watch::start(clients.reader, clock, watch, tasks.clone()),
+            observe: Observe::start(clock, wake).hearing(inbox),
+            readings,
+            act: Act::new(clients.writer, clock, landed),
+            outcomes,
+            licence,
+            leads,
+            report,
+            pulse,
+            tasks,
+            memory: Memory::default(),
+            agenda: Agenda::default(),
+            goodbye,
+        }
+    }
+
     /// Turns until it is asked to end, or a task breaks.
     async fn live(mut self) -> Result<(), Error> {
         let tasks = self.tasks.clone();
@@ -272,12 +312,5 @@ impl Daemon {
             stages.filter(|(id, _)| hanging.contains(id)).flat_map(|(_, stage)| &stage.sources);
         let questions: Vec<_> = sources.map(|source| source.question.clone()).collect();
         self.observe.press(&questions);
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

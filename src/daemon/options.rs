@@ -5,22 +5,18 @@ use std::time::Duration;
 use http::header::{HeaderValue, USER_AGENT};
 use kube::{Client, client::ClientBuilder};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{self, Act};
+use crate::act;
 use crate::answer::{self, Answer, Pulse};
 use crate::clock::Clock;
-use crate::decide::Memory;
-use crate::observe::Observe;
 use crate::observe::lineage::{Inbox, Peers};
 use crate::report::{self, Report, Requests, Teller};
 use crate::tasks::Tasks;
-use crate::watch::{self, Watch};
+use crate::watch;
 
-use super::Daemon;
 use super::lease::{Lease, Seat};
-use super::wake::Agenda;
+use super::{Daemon, Powers};
 
 /// How long a read of the API server may be silent; watches end sooner by themselves.
 const READ_SILENCE: Duration = Duration::from_secs(65);
@@ -103,8 +99,6 @@ pub async fn run(
     let clock = Clock::start();
     let tasks = Tasks::default();
     let servers = Tasks::default();
-    let (wake, readings) = mpsc::unbounded_channel();
-    let (landed, outcomes) = mpsc::unbounded_channel();
     let instance = options.seat.identity.clone();
     let (lease, licence) = Lease::new(clients.writer.clone(), options.seat, clock);
     // Only the page shows the past.
@@ -112,8 +106,8 @@ pub async fn run(
         client: clients.reader.clone(),
         namespaces: options.watch.namespaces.clone(),
     });
-    let told =
-        report::Options { instance, record: options.record, requests: clients.requests, past };
+    let requests = clients.requests.clone();
+    let told = report::Options { instance, record: options.record, requests, past };
     let writer = clients.writer.clone();
     let (report, teller) = Report::new(writer, licence.clone(), lease.leads(), clock, &told);
     let pulse = Pulse::default();
@@ -135,22 +129,8 @@ pub async fn run(
         let router = answer::lineage::router(inbox.clone(), clock);
         servers.spawn("take lineage", answer::serve(listener, router, stop.clone()));
     }
-    let daemon = Daemon {
-        clock,
-        watch: Watch::start(clients.reader, clock, options.watch, tasks.clone()),
-        observe: Observe::start(clock, wake).hearing(inbox),
-        readings,
-        act: Act::new(clients.writer, clock, landed),
-        outcomes,
-        licence,
-        leads: lease.leads(),
-        report,
-        pulse,
-        tasks: tasks.clone(),
-        memory: Memory::default(),
-        agenda: Agenda::default(),
-        goodbye,
-    };
+    let powers = Powers { licence, leads: lease.leads(), report, pulse, inbox, goodbye };
+    let daemon = Daemon::new(clients, options.watch, clock, tasks.clone(), powers);
     let hand_over = CancellationToken::new();
     let given_away = hand_over.clone();
     // The lease outlives the loop and its last words: it is given away only when nothing of ours can still be written.

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::watch as channel;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{Act, Licence};
+use crate::act::Licence;
 use crate::answer::Pulse;
 use crate::clock::Clock;
-use crate::decide::{Memory, Target};
-use crate::observe::Observe;
+use crate::decide::Target;
+use crate::observe::lineage::Inbox;
 use crate::report::{self, Picture, Report, Standing};
 use crate::tasks::Tasks;
-use crate::watch::{self, Watch};
+use crate::watch;
 
-use super::{Agenda, Clients, Daemon};
+use super::{Clients, Daemon, Powers};
 
 /// How long tasks are waited for at the end.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -34,8 +34,6 @@ pub struct Rehearsal {
 pub async fn rehearse(clients: Clients, watch: watch::Options, patience: Duration) -> Rehearsal {
     let clock = Clock::start();
     let tasks = Tasks::default();
-    let (wake, readings) = mpsc::unbounded_channel();
-    let (landed, outcomes) = mpsc::unbounded_channel();
     // Whoever could grant it is gone: nothing can be written.
     let (_, licence) = Licence::new();
     let (_, leads) = channel::channel(false);
@@ -43,22 +41,15 @@ pub async fn rehearse(clients: Clients, watch: watch::Options, patience: Duratio
     let (report, teller) =
         Report::new(clients.writer.clone(), licence.clone(), leads.clone(), clock, &told);
     let standing = report.standing().clone();
-    let mut daemon = Daemon {
-        clock,
-        watch: Watch::start(clients.reader, clock, watch, tasks.clone()),
-        observe: Observe::start(clock, wake),
-        readings,
-        act: Act::new(clients.writer, clock, landed),
-        outcomes,
+    let powers = Powers {
         licence,
         leads,
         report,
         pulse: Pulse::default(),
-        tasks: tasks.clone(),
-        memory: Memory::default(),
-        agenda: Agenda::default(),
+        inbox: Inbox::default(),
         goodbye: CancellationToken::new(),
     };
+    let mut daemon = Daemon::new(clients, watch, clock, tasks.clone(), powers);
     tokio::select! {
         () = daemon.look_round(&standing) => {}
         () = teller.run() => {}

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep_until};
 use crate::crd::meaning::Resource;
 use crate::crd::quantity::Quantity;
 use crate::decide::{Missing, TargetId};
@@ -158,13 +158,6 @@ pub(super) async fn read_all(client: Client, clock: Clock, shelf: Arc<Shelf>, be
                 busy.remove(&namespace);
             }
         }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

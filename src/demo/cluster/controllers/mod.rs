@@ -10,6 +10,8 @@ mod pods;
 mod replicas;
 mod stateful;
 
+use crate::clock::sleep_until;
+
 use super::delete::Deletion;
 use super::http::Api;
 use super::kinds::Resource;
@@ -19,7 +21,7 @@ use super::write::{Face, State, Unknown, Via, Write};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 const DEPLOYMENTS: &str = "deployments.apps";
 const REPLICA_SETS: &str = "replicasets.apps";
@@ -100,7 +102,7 @@ pub(super) async fn run(api: Arc<Api>) {
         let next = team.timers.keys().next().copied();
         tokio::select! {
             told = news.changed() => if told.is_err() { return },
-            () = async { match next { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
+            () = sleep_until(next) => {}
         }
     }
 }
