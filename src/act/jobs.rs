@@ -290,10 +290,7 @@ fn job(scale: &Scale, template: &Value, number: u64) -> Value {
 
 /// A name as a label's value, cut where it is too long.
 fn as_label(name: &str) -> &str {
-    let mut end = name.len().min(LABEL_LIMIT);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = name.floor_char_boundary(LABEL_LIMIT);
     name[..end].trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric())
 }
 

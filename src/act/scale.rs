@@ -178,9 +178,5 @@ pub(super) fn text(error: &kube::Error) -> String {
 }
 
 pub(super) fn cut(message: &str) -> String {
-    let mut end = message.len().min(MESSAGE_LIMIT);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message[..end].to_owned()
+    message[..message.floor_char_boundary(MESSAGE_LIMIT)].to_owned()
 }

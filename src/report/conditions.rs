@@ -148,11 +148,7 @@ pub(super) fn told(kind: &'static str, truth: Truth, verdict: &Verdict, reason: 
 }
 
 pub(super) fn cut(mut text: String) -> String {
-    let mut end = text.len().min(MESSAGE_LIMIT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    text.truncate(text.floor_char_boundary(MESSAGE_LIMIT));
     text
 }
 

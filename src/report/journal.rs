@@ -67,7 +67,7 @@ fn write_outcome(outcome: &Outcome) {
             tracing::debug!(%stage, workload = %target, from, to, "the target moved under the write");
         }
         (_, Ending::NotSent { message }) => {
-            tracing::debug!(%stage, workload = %target, from, to, message, "the write was not sent");
+            tracing::debug!(%stage, workload = %target, from, to, detail = message, "the write was not sent");
         }
     }
 }

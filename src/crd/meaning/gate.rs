@@ -49,28 +49,22 @@ impl Reader<'_> {
                 self.refuse(&at, rules::ONE_SOURCE);
             }
             let name = format!("gate/{}", written.name);
-            if kinds.iter().any(|kind| INSIDE.contains(kind)) {
-                let source =
-                    self.inside_gate(&at, (&stage.name, target), &name, &written.source, poll);
-                gates.extend(source.zip(formula).map(|(source, hold_when)| Gate {
-                    name: written.name.as_str().into(),
-                    source,
-                    hold_when,
-                }));
-                continue;
-            }
-            let Some(mut draft) = self.kind(&at, &stage.name, &kinds, &written.source) else {
-                continue;
+            let source = if kinds.iter().any(|kind| INSIDE.contains(kind)) {
+                self.inside_gate(&at, (&stage.name, target), &name, &written.source, poll)
+            } else {
+                let draft = self.kind(&at, &stage.name, &kinds, &written.source);
+                draft.map(|mut draft| {
+                    if let Some(kind) = kinds.first().filter(|_| has_threshold(&written.source)) {
+                        self.refuse(
+                            format!("{at}.{kind}.perReplica"),
+                            "a gate sizes nothing: leave it out",
+                        );
+                    }
+                    draft.ask = as_number(draft.ask);
+                    self.put(&stage.name, &name, draft, poll)
+                })
             };
-            if let Some(kind) = kinds.first().filter(|_| has_threshold(&written.source)) {
-                self.refuse(
-                    format!("{at}.{kind}.perReplica"),
-                    "a gate sizes nothing: leave it out",
-                );
-            }
-            draft.ask = as_number(draft.ask);
-            let source = self.put(&stage.name, &name, draft, poll);
-            gates.extend(formula.map(|hold_when| Gate {
+            gates.extend(source.zip(formula).map(|(source, hold_when)| Gate {
                 name: written.name.as_str().into(),
                 source,
                 hold_when,

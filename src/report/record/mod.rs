@@ -136,11 +136,7 @@ impl Desk {
             return;
         }
         let input = String::from_utf8_lossy(&input);
-        let mut end = input.len().min(LOG_LIMIT);
-        while !input.is_char_boundary(end) {
-            end -= 1;
-        }
-        let input = &input[..end];
+        let input = &input[..input.floor_char_boundary(LOG_LIMIT)];
         tracing::error!(%pipeline, detail = message, input, "deciding panicked");
     }
 

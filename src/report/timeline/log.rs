@@ -139,10 +139,7 @@ fn cut(text: &str, limit: usize, mark: &str) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    let mut end = limit - mark.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = text.floor_char_boundary(limit - mark.len());
     format!("{}{mark}", &text[..end])
 }
 
