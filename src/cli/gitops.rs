@@ -10,7 +10,8 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::{Failure, out, reach};
+use super::reach::{self, Plurals};
+use super::{Failure, out};
 use crate::crd::ScaledPipeline;
 use crate::crd::pipeline::Stage;
 use crate::crd::workload::Target;
@@ -165,15 +166,8 @@ async fn count_of(client: &Client, version: &str, kind: &str) -> anyhow::Result<
 
 /// The word of a kind in paths.
 async fn plural(client: &Client, version: &str, kind: &str) -> anyhow::Result<String> {
-    let served = match version.split_once('/') {
-        Some(_) => client.list_api_group_resources(version).await,
-        None => client.list_core_api_resources(version).await,
-    };
-    let served = served.map_err(|error| reach::plain(&error));
-    let served = served.with_context(|| format!("cannot look up {version}"))?;
-    let found = served.resources.into_iter().find(|it| it.kind == kind && !it.name.contains('/'));
-    let found = found.with_context(|| format!("the API server knows no {version} {kind}"))?;
-    Ok(found.name)
+    let found = Plurals::default().of(client, version, kind).await?;
+    found.with_context(|| format!("the API server knows no {version} {kind}"))
 }
 
 /// What no snippet can say.

@@ -1,6 +1,7 @@
 //! How a command reaches the daemon: at `--server`, or by port-forward to its pods with the caller's own rights. Called by `explain`
-//! and those that show the same view; what to do when no daemon answers is theirs.
+//! and those that show the same view; what to do when no daemon answers is theirs. And what commands ask of the API server alike.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -156,5 +157,42 @@ pub(super) fn plain(error: &kube::Error) -> anyhow::Error {
         anyhow!("{}", status.message)
     } else {
         anyhow!("{error}")
+    }
+}
+
+/// The words of kinds in paths, looked up once for each version.
+#[derive(Debug, Default)]
+pub(super) struct Plurals(BTreeMap<String, BTreeMap<String, String>>);
+
+impl Plurals {
+    /// The word of a kind: `deployments` for `apps/v1`, `Deployment`. `None` where the API server does not know the kind.
+    ///
+    /// # Errors
+    /// The API server cannot be asked.
+    pub(super) async fn of(
+        &mut self,
+        client: &Client,
+        version: &str,
+        kind: &str,
+    ) -> anyhow::Result<Option<String>> {
+        if let Some(known) = self.0.get(version) {
+            return Ok(known.get(kind).cloned());
+        }
+        let served = match version.split_once('/') {
+            Some(_) => client.list_api_group_resources(version).await,
+            None => client.list_core_api_resources(version).await,
+        };
+        let served = match served {
+            Ok(served) => served.resources,
+            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+            Err(error) => {
+                return Err(plain(&error)).with_context(|| format!("cannot look up {version}"));
+            }
+        };
+        let whole = served.into_iter().filter(|it| !it.name.contains('/'));
+        let known: BTreeMap<_, _> = whole.map(|it| (it.kind, it.name)).collect();
+        let found = known.get(kind).cloned();
+        self.0.insert(version.to_owned(), known);
+        Ok(found)
     }
 }

@@ -12,7 +12,7 @@ use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -47,10 +47,11 @@ impl Telemetry {
         // The client of NATS complains at each try; what it cannot do is told once a minute by who asked it. The spans of a turn are
         // opened only where they are collected.
         let turns = if endpoint.is_some() { "info" } else { "off" };
-        let filter = format!("async_nats=off,{}={turns},{filter}", spans::TARGET);
-        let filter = EnvFilter::try_new(&filter).map_err(|error| {
+        let misuse = |error: ParseError| {
             Failure::Misuse(format!("--log {filter}: {error}; hint: info, or penstock=debug,warn"))
-        })?;
+        };
+        let whole = format!("async_nats=off,{}={turns},{filter}", spans::TARGET);
+        let filter = EnvFilter::try_new(whole).map_err(misuse)?;
         let provider = endpoint.map(|endpoint| provider(endpoint, instance)).transpose()?;
         let traces = provider.as_ref().map(|provider| {
             let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("penstock"));

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::served::Kubeconfig;
 use crate::turns::{Bench, Turn, stage, turn};
 
 async fn ask(router: Router, path: &str) -> (StatusCode, String, String) {
@@ -257,13 +258,8 @@ async fn explain_without_a_daemon_reads_the_status_and_says_so() {
             told.verdict.why = vec![Reason::AtMax { wished: 9, max: 7 }];
         }))
         .await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    bench.cluster.serve(listener);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("kubeconfig");
-    std::fs::write(&file, bench.cluster.kubeconfig(address)).unwrap();
-    let file = file.to_str().unwrap();
+    let kubeconfig = Kubeconfig::of(&bench.cluster).await;
+    let file = kubeconfig.file();
     let output = explain(["orders", "--kubeconfig", file].map(ToOwned::to_owned).to_vec()).await;
     let (out, err) = said(&output);
     assert!(output.status.success(), "{err}");

@@ -47,6 +47,13 @@ fn misuse_is_one_line_with_a_hint_and_exit_code_2() {
 }
 
 #[test]
+fn a_log_filter_nobody_understands_is_shown_as_it_was_written() {
+    let (code, stdout, stderr) = told(&["run", "--log", "penstock=loudest"], "");
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+    assert!(stderr.starts_with("error: --log penstock=loudest: "), "{stderr}");
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
     for arguments in [&["--help"][..], &["--version"], &["validate", "--help"]] {
         let (code, stdout, stderr) = told(arguments, "");

@@ -6,11 +6,12 @@ use penstock::crd;
 use penstock::demo::cluster::{Cluster, Options};
 use serde_json::{Value, json};
 
+use crate::served::Kubeconfig;
+
 /// A cluster with a kind of its own that keeps its count where nobody would guess.
 struct Ground {
     cluster: Cluster,
-    kubeconfig: String,
-    _folder: tempfile::TempDir,
+    kubeconfig: Kubeconfig,
 }
 
 impl Ground {
@@ -44,14 +45,8 @@ impl Ground {
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
         cluster.put("", "v1", "namespaces", "", namespace).unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        cluster.serve(listener);
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("kubeconfig");
-        std::fs::write(&file, cluster.kubeconfig(address)).unwrap();
-        let kubeconfig = file.to_str().unwrap().to_owned();
-        Self { cluster, kubeconfig, _folder: folder }
+        let kubeconfig = Kubeconfig::of(&cluster).await;
+        Self { cluster, kubeconfig }
     }
 
     /// A pipeline of these workloads.
@@ -71,7 +66,9 @@ impl Ground {
 
     async fn gitops(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
-        command.args(["gitops", "-n", "shop", "--kubeconfig", &self.kubeconfig]).args(arguments);
+        command
+            .args(["gitops", "-n", "shop", "--kubeconfig", self.kubeconfig.file()])
+            .args(arguments);
         let run = tokio::task::spawn_blocking(move || command.output());
         let Output { status, stdout, stderr } = run.await.unwrap().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -203,5 +200,5 @@ async fn gitops_that_can_say_nothing_says_why() {
     }
     let (code, _, err) = ground.gitops(&["unknown"]).await;
     assert_eq!(code, Some(1));
-    assert!(err.starts_with("error: cannot look up example.com/v1"), "{err}");
+    assert_eq!(err, "error: the API server knows no example.com/v1 Worker\n");
 }

@@ -17,6 +17,7 @@
 mod script;
 mod rules;
 mod turns;
+mod served;
 
 mod crd;
 mod watch;

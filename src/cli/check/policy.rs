@@ -23,6 +23,15 @@ struct Server {
     port: u16,
 }
 
+/// A port as a policy has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(untagged)]
+enum Port {
+    Number(i32),
+    /// What the pods call it.
+    Name(String),
+}
+
 /// The policy for servers that are written like `kafka.data:9092,other.data:9092` or `https://prom.monitoring/api`.
 ///
 /// # Errors
@@ -33,22 +42,20 @@ pub(super) async fn policy(
     origins: &BTreeSet<String>,
 ) -> anyhow::Result<Value> {
     let home = account.service.as_ref().map_or("penstock", |service| &*service.namespace);
-    let mut ways: BTreeMap<String, (Value, BTreeSet<String>)> = BTreeMap::new();
+    let mut ways: BTreeMap<String, (Value, BTreeSet<Port>)> = BTreeMap::new();
     let servers: BTreeSet<Server> = origins.iter().flat_map(|origin| servers(origin)).collect();
     for server in servers {
         let (to, port) = way(client, home, &server).await?;
         let (_, ports) = ways.entry(to.to_string()).or_insert_with(|| (to, BTreeSet::new()));
-        ports.insert(port.to_string());
+        ports.insert(port);
     }
     let dns = json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]);
     let api = API_SERVER.map(|port| json!({"port": port, "protocol": "TCP"}));
     let mut egress = vec![json!({"ports": dns}), json!({"ports": api})];
     for (to, ports) in ways.into_values() {
-        let ports = ports.iter().map(|port| {
-            let port: Value = serde_json::from_str(port).unwrap_or_default();
-            json!({"port": port, "protocol": "TCP"})
-        });
-        let mut rule = json!({"ports": ports.collect::<Vec<_>>()});
+        let ports: Vec<_> =
+            ports.iter().map(|port| json!({"port": port, "protocol": "TCP"})).collect();
+        let mut rule = json!({"ports": ports});
         if !to.is_null() {
             rule["to"] = json!([to]);
         }
@@ -63,20 +70,21 @@ pub(super) async fn policy(
 }
 
 /// What a policy calls a server: whom, and at which port of theirs. Whom is null for a name outside of the cluster, which no policy knows.
-async fn way(client: &Client, home: &str, server: &Server) -> anyhow::Result<(Value, Value)> {
-    let Server { host, port } = server;
+async fn way(client: &Client, home: &str, server: &Server) -> anyhow::Result<(Value, Port)> {
+    let host = &server.host;
+    let port = Port::Number(server.port.into());
     if let Ok(address) = host.parse::<IpAddr>() {
         let bits = if address.is_ipv4() { 32 } else { 128 };
-        return Ok((json!({"ipBlock": {"cidr": format!("{address}/{bits}")}}), json!(port)));
+        return Ok((json!({"ipBlock": {"cidr": format!("{address}/{bits}")}}), port));
     }
     let Some((namespace, name)) = service_name(host, home) else {
-        return Ok((Value::Null, json!(port)));
+        return Ok((Value::Null, port));
     };
     let services = Api::<Service>::namespaced(client.clone(), namespace);
     let found = services.get_opt(name).await.map_err(|error| reach::plain(&error));
     let found = found.with_context(|| format!("cannot read Service {namespace}/{name}"))?;
     let Some(spec) = found.and_then(|found| found.spec) else {
-        return Ok((Value::Null, json!(port)));
+        return Ok((Value::Null, port));
     };
     let mut to =
         json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
@@ -84,11 +92,11 @@ async fn way(client: &Client, home: &str, server: &Server) -> anyhow::Result<(Va
         to["podSelector"] = json!({"matchLabels": selector});
     }
     let ports = spec.ports.unwrap_or_default();
-    let found = ports.into_iter().find(|it| it.port == i32::from(*port));
+    let found = ports.into_iter().find(|it| it.port == i32::from(server.port));
     Ok(match found.and_then(|found| found.target_port) {
-        Some(IntOrString::Int(port)) => (to, json!(port)),
-        Some(IntOrString::String(name)) => (to, json!(name)),
-        None => (to, json!(port)),
+        Some(IntOrString::Int(port)) => (to, Port::Number(port)),
+        Some(IntOrString::String(name)) => (to, Port::Name(name)),
+        None => (to, port),
     })
 }
 

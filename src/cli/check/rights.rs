@@ -104,23 +104,23 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
             }
         }
     }
-    let get = |group: &str, resource: &str, (namespace, name): &(String, String)| Right {
-        namespace: Some(namespace.clone()),
-        group: group.to_owned(),
-        resource: resource.to_owned(),
-        name: Some(name.clone()),
-        verb: "get",
-    };
+    let mut add_named =
+        |(namespace, name): (&String, &String), group: &str, resource: &str, verb| {
+            let (namespace, name) = (Some(namespace.clone()), Some(name.clone()));
+            let (group, resource) = (group.to_owned(), resource.to_owned());
+            all.insert(Right { namespace, group, resource, name, verb });
+        };
     // By name, as the chart grants it; a thing to be made has none yet.
-    all.extend(["get", "update"].map(|verb| Right {
-        namespace: Some(account.lease_namespace.clone()),
-        group: "coordination.k8s.io".to_owned(),
-        resource: "leases".to_owned(),
-        name: Some(account.lease_name.clone()),
-        verb,
-    }));
-    all.extend(written.secrets.iter().map(|secret| get("", "secrets", secret)));
-    all.extend(written.clusters.iter().map(|kafka| get("kafka.strimzi.io", "kafkas", kafka)));
+    for verb in ["get", "update"] {
+        let lease = (&account.lease_namespace, &account.lease_name);
+        add_named(lease, "coordination.k8s.io", "leases", verb);
+    }
+    for (namespace, name) in &written.secrets {
+        add_named((namespace, name), "", "secrets", "get");
+    }
+    for (namespace, name) in &written.clusters {
+        add_named((namespace, name), "kafka.strimzi.io", "kafkas", "get");
+    }
     all
 }
 

@@ -10,7 +10,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::super::reach;
+use super::super::reach::{self, Plurals};
 use crate::crd::pipeline::Stage;
 use crate::crd::{ClusterConnection, Connection, ScaledPipeline};
 
@@ -178,39 +178,5 @@ fn each(value: &Value, visit: &mut impl FnMut(&str, &Value)) {
         }
         Value::Array(items) => items.iter().for_each(|item| each(item, visit)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// The words of kinds in paths, looked up once for each version.
-#[derive(Debug, Default)]
-struct Plurals(BTreeMap<String, BTreeMap<String, String>>);
-
-impl Plurals {
-    async fn of(
-        &mut self,
-        client: &Client,
-        version: &str,
-        kind: &str,
-    ) -> anyhow::Result<Option<String>> {
-        if let Some(known) = self.0.get(version) {
-            return Ok(known.get(kind).cloned());
-        }
-        let served = match version.split_once('/') {
-            Some(_) => client.list_api_group_resources(version).await,
-            None => client.list_core_api_resources(version).await,
-        };
-        let served = match served {
-            Ok(served) => served.resources,
-            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
-            Err(error) => {
-                return Err(reach::plain(&error))
-                    .with_context(|| format!("cannot look up {version}"));
-            }
-        };
-        let whole = served.into_iter().filter(|it| !it.name.contains('/'));
-        let known: BTreeMap<_, _> = whole.map(|it| (it.kind, it.name)).collect();
-        let found = known.get(kind).cloned();
-        self.0.insert(version.to_owned(), known);
-        Ok(found)
     }
 }
