@@ -11,7 +11,10 @@ pub mod workload;
 pub mod behaviour;
 pub mod connection;
 pub mod login;
+pub mod pool;
+pub mod budget;
 pub mod status;
+pub mod pool_status;
 pub mod strimzi;
 pub mod duration;
 pub mod quantity;
@@ -21,8 +24,11 @@ mod rules;
 mod generate;
 pub mod schema;
 
+pub use budget::{CapacityBudget, CapacityBudgetSpec, CapacityBudgetStatus};
 pub use connection::{ClusterConnection, ClusterConnectionSpec, Connection, ConnectionSpec};
 pub use pipeline::{ScaledPipeline, ScaledPipelineSpec};
+pub use pool::{CapacityPool, CapacityPoolSpec};
+pub use pool_status::CapacityPoolStatus;
 pub use status::PipelineStatus;
 
 /// The API group of all kinds.
@@ -44,6 +50,14 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         generate::with_schema::<ClusterConnectionSpec, ()>(
             ClusterConnection::crd(),
             "Where a source is and how to log in, for the namespaces it allows.",
+        ),
+        generate::with_schema::<CapacityPoolSpec, CapacityPoolStatus>(
+            CapacityPool::crd(),
+            "The nodes of one kind, what they cost and how they may be taken away.",
+        ),
+        generate::with_schema::<CapacityBudgetSpec, CapacityBudgetStatus>(
+            CapacityBudget::crd(),
+            "How much the pipelines of some namespaces may use, in money and in CPUs.",
         ),
     ]
 }

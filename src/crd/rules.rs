@@ -68,6 +68,21 @@ pub(super) const SECRET_NAMESPACE: &str =
 /// Message of the rule on the part of a target.
 pub(super) const PART: &str = "part names the worker group of a RayCluster or the key of a ConfigMap, and goes with no other kind";
 
+/// Message of the rule on the price label.
+pub(super) const PRICE_LABEL: &str = "label goes with source NodeLabel";
+/// Message of the rule on prices written out.
+pub(super) const PRICE_STATIC: &str =
+    "perCpuHour and perGibHour are both required with source Static, and go with no other";
+/// Message of the rule on the table of prices.
+pub(super) const PRICE_TABLE: &str = "table is required with source Table, and goes with no other";
+/// Message of the rule on prices that are asked for.
+pub(super) const PRICE_OPENCOST: &str =
+    "connectionRef is required with source OpenCost, and goes with no other";
+/// Message of the rule on the bounds of a pool or budget.
+pub(super) const SOME_LIMIT: &str = "at least one of costPerHour, cpu must be set";
+/// Message of the rule on the two intervals of a probe.
+pub(super) const PROBE_INTERVAL: &str = "interval must not be above maxInterval";
+
 /// Words that CEL keeps for itself: no source may be called so.
 pub(super) const CEL_KEYWORDS: [&str; 20] = [
     "as",
@@ -138,6 +153,16 @@ pub(super) fn texts(schema: &mut Schema) {
 /// Bounds the values of a map of labels.
 pub(super) fn labels(schema: &mut Schema) {
     schema.insert("additionalProperties".to_owned(), json!({"type": "string", "maxLength": 63}));
+}
+
+/// Bounds the values of a map of labels to what a label may be.
+pub(super) fn label_values(schema: &mut Schema) {
+    let value = json!({
+        "type": "string",
+        "maxLength": 63,
+        "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+    });
+    schema.insert("additionalProperties".to_owned(), value);
 }
 
 /// Is this a DNS label, as names of stages are?

@@ -153,7 +153,7 @@ impl StageStatus {
 }
 
 /// The schema of Kubernetes' own conditions.
-fn conditions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(super) fn conditions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let schema = json!({
         "type": "array",
         "maxItems": 16,

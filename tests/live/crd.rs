@@ -7,7 +7,9 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::manifests::{self, CLUSTER_CONNECTION, CONNECTION, EVERYTHING, PIPELINE, put, yaml};
+use crate::manifests::{
+    self, BUDGET, CLUSTER_CONNECTION, CONNECTION, EVERYTHING, PIPELINE, POOL, put, yaml,
+};
 use crate::rig::{Cluster, shared, until};
 
 const WAIT: std::time::Duration = std::time::Duration::from_mins(1);
@@ -128,7 +130,7 @@ pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
 async fn accepts(cluster: &Cluster) -> Result<()> {
     let client = cluster.client().await?;
     let namespace = cluster.namespace("accepted").await?;
-    for text in [PIPELINE, EVERYTHING, CONNECTION, CLUSTER_CONNECTION] {
+    for text in [PIPELINE, EVERYTHING, CONNECTION, CLUSTER_CONNECTION, POOL, BUDGET] {
         let manifest = yaml(text);
         if let Some(said) = refusal(&client, &namespace, &manifest).await? {
             bail!("{} {} is refused: {said:#?}", manifest["kind"], manifest["metadata"]["name"]);
@@ -153,7 +155,7 @@ async fn refuses(cluster: &Cluster, read: impl Fn(&str) -> String) -> Result<()>
         count += 1;
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    ensure!(count > 70, "only {count} cases were tried");
+    ensure!(count > 100, "only {count} cases were tried");
     Ok(())
 }
 
@@ -172,6 +174,8 @@ async fn refusal(
     let mut manifest = manifest.clone();
     let (scope, plural) = match manifest["kind"].as_str() {
         Some("ClusterConnection") => (String::new(), "clusterconnections"),
+        Some("CapacityPool") => (String::new(), "capacitypools"),
+        Some("CapacityBudget") => (String::new(), "capacitybudgets"),
         Some("Connection") => (format!("namespaces/{namespace}/"), "connections"),
         _ => (format!("namespaces/{namespace}/"), "scaledpipelines"),
     };

@@ -14,6 +14,10 @@ pub(crate) const PIPELINE: &str = include_str!("../data/crd/pipeline.yaml");
 pub(crate) const CONNECTION: &str = include_str!("../data/crd/connection.yaml");
 /// The contract's ClusterConnection.
 pub(crate) const CLUSTER_CONNECTION: &str = include_str!("../data/crd/clusterconnection.yaml");
+/// The contract's CapacityPool.
+pub(crate) const POOL: &str = include_str!("../data/crd/capacitypool.yaml");
+/// The contract's CapacityBudget.
+pub(crate) const BUDGET: &str = include_str!("../data/crd/capacitybudget.yaml");
 /// Every field of the contract at once.
 pub(crate) const EVERYTHING: &str = include_str!("../data/crd/everything.yaml");
 
@@ -64,6 +68,8 @@ impl Case {
         let mut object = yaml(match self.of.as_str() {
             "pipeline" => PIPELINE,
             "connection" => CONNECTION,
+            "pool" => POOL,
+            "budget" => BUDGET,
             _ => CLUSTER_CONNECTION,
         });
         for (pointer, value) in &self.set {

@@ -6,7 +6,7 @@ use penstock::crd::manifest::{Checked, Checker, Neighbours, Outcome};
 use penstock::crd::{ScaledPipeline, meaning};
 use serde_json::Value;
 
-use super::manifests::cases;
+use super::manifests::{BUDGET, POOL, cases};
 use super::{Around, CLUSTER_CONNECTION, CONNECTION, EVERYTHING, PIPELINE, put, yaml};
 
 /// The schemas, compiled once.
@@ -34,7 +34,7 @@ fn what_breaks_a_rule_is_refused_in_the_api_servers_words() {
 
 #[test]
 fn what_the_contract_shows_is_accepted() {
-    for manifest in [PIPELINE, CONNECTION, CLUSTER_CONNECTION] {
+    for manifest in [PIPELINE, CONNECTION, CLUSTER_CONNECTION, POOL, BUDGET] {
         let checked = check(&yaml(manifest));
         assert_eq!(checked.result, Outcome::Good, "{checked:?}");
     }

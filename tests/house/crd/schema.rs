@@ -160,6 +160,24 @@ fn kubectl_shows_the_columns_of_the_contract() {
         columns,
         ["Mode", "Stages", "Bottleneck", "Delay", "Desired", "Ready", "ObjectiveMet", "Age"]
     );
+    let shown = |kind: &str| {
+        let crd = all.iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+        let columns = crd.spec.versions[0].additional_printer_columns.iter().flatten();
+        let columns: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
+        (
+            crd.spec.scope.as_str(),
+            crd.spec.names.short_names.clone().unwrap().join(" "),
+            columns.join(" "),
+        )
+    };
+    assert_eq!(
+        shown("CapacityPool"),
+        ("Cluster", "cpool".to_owned(), "Class State Nodes Cost Age".to_owned())
+    );
+    assert_eq!(
+        shown("CapacityBudget"),
+        ("Cluster", "cbudget".to_owned(), "OnExceeded Limit Used CPU Age".to_owned())
+    );
     for crd in &all {
         assert_eq!(crd.spec.names.categories.as_deref(), Some(&["penstock".to_owned()][..]));
     }
