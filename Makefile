@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live bench quality truth story crds chart boards image image-test
+.PHONY: demo test check tools live bench quality truth story crds api chart boards image image-test
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -46,6 +46,10 @@ story:
 crds:
 	cargo run --quiet -- crds --dir deploy/crds
 	cargo run --quiet -- crds --dir charts/penstock/definitions
+
+# docs/api.md, every field of every kind, from src/crd.
+api:
+	PENSTOCK_REFRESH=1 cargo test --quiet --locked --test house -- docs::the_reference
 
 # What is written from the chart: its README, and what deploy has of it.
 chart: crds

@@ -128,6 +128,11 @@ impl Command {
     }
 }
 
+/// The grammar: every command with its flags. For tests that hold the documentation against it.
+pub fn grammar() -> clap::Command {
+    Penstock::command()
+}
+
 /// The grammar, under the name it was called by.
 fn command(called: Option<&OsString>) -> clap::Command {
     let is_plugin = called

@@ -44,3 +44,4 @@ mod cluster;
 mod cli;
 mod gitops;
 mod telemetry;
+mod docs;

@@ -10,7 +10,7 @@ use super::manifests::{BUDGET, POOL, cases};
 use super::{Around, CLUSTER_CONNECTION, CONNECTION, EVERYTHING, PIPELINE, put, yaml};
 
 /// The schemas, compiled once.
-pub(super) static CHECKER: LazyLock<Checker> = LazyLock::new(|| Checker::new().unwrap());
+pub(crate) static CHECKER: LazyLock<Checker> = LazyLock::new(|| Checker::new().unwrap());
 
 /// Checks one manifest that stands alone.
 fn check(manifest: &Value) -> Checked {

@@ -1,0 +1,223 @@
+//! The documentation, held against the program: what is generated is fresh, links lead somewhere, every manifest is accepted, every command
+//! can be given. The live tier runs the commands of getting-started.md.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+mod fences;
+mod links;
+mod api;
+mod yaml;
+mod values;
+mod commands;
+
+use fences::{Block, blocks};
+
+/// A page: its path from the root of the repository, and its text.
+pub(super) struct Written {
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+pub(super) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every page that people are given to read.
+pub(super) fn pages() -> Vec<Written> {
+    let mut paths: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "charts/penstock/README.md"]
+            .map(|path| root().join(path))
+            .into();
+    let mut folders = vec![root().join("docs"), root().join("deploy")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "md") {
+                paths.push(path);
+            }
+        }
+    }
+    paths.sort();
+    let pages: Vec<_> = paths
+        .into_iter()
+        .map(|path| Written {
+            text: fs::read_to_string(&path).unwrap(),
+            path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(),
+        })
+        .collect();
+    assert!(50 < pages.len(), "only {} pages were found", pages.len());
+    pages
+}
+
+/// A path as a page names it: from its own folder, or from the root.
+pub(super) fn found(page: &str, path: &str) -> Option<PathBuf> {
+    let beside = root().join(page).parent().unwrap().join(path);
+    [beside, root().join(path)].into_iter().find(|path| path.exists())
+}
+
+/// Fails with all of them, one a line.
+fn none(faults: impl IntoIterator<Item = String>) {
+    let faults: Vec<String> = faults.into_iter().collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test has no flags of its own")]
+fn the_reference_of_the_fields_is_fresh() {
+    let at = root().join("docs/api.md");
+    let text = api::page();
+    if std::env::var("PENSTOCK_REFRESH").is_ok() {
+        fs::write(&at, &text).unwrap();
+    }
+    let kept = fs::read_to_string(&at).unwrap_or_default();
+    assert!(kept == text, "docs/api.md is stale: run `make api`");
+}
+
+#[test]
+fn the_reference_tells_every_field() {
+    let text = api::page();
+    let told = text.lines().filter(|line| line.starts_with("| `")).count();
+    assert!(250 < told, "only {told} fields are told");
+    for row in [
+        "| `maxDelay` | duration | 60s where no source has a threshold | 1s to 168h |",
+        "### ScaledPipeline spec.stages[].sources[].kafka",
+    ] {
+        assert!(text.contains(row), "there is no {row}");
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = pages();
+    let links: Vec<_> = pages.iter().flat_map(links::of).collect();
+    assert!(100 < links.len(), "only {} links were found", links.len());
+    none(links.into_iter().filter_map(|link| link.fault(&pages)));
+}
+
+#[test]
+fn the_index_names_every_page() {
+    let pages = pages();
+    let index = pages.iter().find(|page| page.path == "docs/README.md").unwrap();
+    let named: BTreeSet<String> = links::of(index).into_iter().map(|link| link.to).collect();
+    let is_of_a_folder = |path: &str| path.contains('/') && !path.ends_with("/README.md");
+    let lacking = pages
+        .iter()
+        .filter_map(|page| page.path.strip_prefix("docs/"))
+        .filter(|path| *path != "README.md" && !is_of_a_folder(path) && !named.contains(*path));
+    none(lacking.map(|path| format!("docs/README.md does not name {path}")));
+}
+
+#[test]
+fn every_block_says_what_it_is() {
+    const LANGUAGES: &[&str] = &["sh", "console", "yaml", "sql", "text"];
+    let blocks = blocks();
+    assert!(150 < blocks.len(), "only {} blocks were found", blocks.len());
+    let strange = blocks.iter().filter(|block| !LANGUAGES.contains(&block.language.as_str()));
+    none(strange.map(|block| {
+        format!("{}: a block of {:?}; choose one of {LANGUAGES:?}", block.place(), block.language)
+    }));
+}
+
+#[test]
+fn every_manifest_is_accepted_and_no_field_of_it_refused() {
+    let blocks: Vec<Block> =
+        blocks().into_iter().filter(|block| block.language == "yaml").collect();
+    assert!(50 < blocks.len(), "only {} manifests were found", blocks.len());
+    none(blocks.iter().flat_map(yaml::faults));
+}
+
+#[test]
+fn every_recipe_shows_a_file_that_is_there_to_apply() {
+    let pages = pages();
+    let recipes: Vec<_> = pages
+        .iter()
+        .filter(|page| page.path.starts_with("docs/recipes/") && !page.path.ends_with("README.md"))
+        .collect();
+    assert!(7 < recipes.len(), "only {} recipes were found", recipes.len());
+    let blocks = blocks();
+    for recipe in recipes {
+        let shown = blocks
+            .iter()
+            .filter(|block| block.page == recipe.path)
+            .filter(|block| block.text.starts_with("# deploy/examples/"));
+        assert_ne!(shown.count(), 0, "{} shows no file of deploy/examples", recipe.path);
+    }
+}
+
+#[test]
+fn every_command_can_be_given() {
+    let commands = commands::all();
+    assert!(150 < commands.len(), "only {} commands were found", commands.len());
+    none(commands.iter().filter_map(commands::Command::fault));
+}
+
+#[test]
+fn every_command_and_flag_within_a_sentence_is_real() {
+    none(commands::in_sentences());
+}
+
+#[test]
+fn what_needs_no_cluster_does_what_it_says() {
+    let ran = commands::all().iter().filter(|command| command.runs()).count();
+    assert!(3 < ran, "only {ran} commands were run");
+}
+
+#[test]
+fn bad_pages_are_found_out() {
+    for (language, text, said) in [
+        (
+            "yaml",
+            "apiVersion: penstock.dev/v1alpha1\nkind: ScaledPipeline\nmetadata: {name: a}\nspec: {stages: [{name: a, target: {name: a}, replicas: {min: 2, max: 1}}]}",
+            "min must not be above max",
+        ),
+        (
+            "yaml",
+            "apiVersion: penstock.dev/v1alpha1\nkind: ScaledPipeline\nmetadata: {name: a}\nspec: {stages: [{name: a, target: {name: a}, replicas: {max: 1}, actuate: HPA}]}",
+            "actuate",
+        ),
+        ("yaml", "# in a stage\nidle: {replica: 0}", "unknown field"),
+        ("yaml", "# in the spec of a Connection\nkafka: {strimzi: {}}", "cluster"),
+        ("yaml", "# values.yaml\nreplicasCount: 2", "replicasCount"),
+        ("yaml", "# scenario.yaml\nworkload: {}", "is no scenario"),
+        ("yaml", "# deploy/examples/shortest.yaml\napiVersion: v1\nkind: X", "another text"),
+        ("yaml", "what: ever", "belongs"),
+        ("sh", "penstock explain -n shop orders --loud", "--loud"),
+        ("sh", "penstock explain", "NAME"),
+        ("sh", "penstock simulate nowhere.yaml", "nowhere.yaml"),
+        ("sh", "helm install penstock charts/pen -n penstock", "charts/pen"),
+        (
+            "sh",
+            "helm install penstock charts/penstock -n penstock --set jobs.enable=true",
+            "jobs.enable",
+        ),
+        (
+            "sh",
+            "helm install penstock charts/penstock -n penstock --sett jobs.enabled=true",
+            "--sett",
+        ),
+        ("sh", "kubectl apply -f deploy/example.yaml", "deploy/example.yaml"),
+        ("sh", "kubectl fly -f deploy", "fly"),
+        ("sh", "kubectl get scalepipelines", "scalepipelines"),
+        ("sh", "make coffee", "coffee"),
+        ("sh", "cargo bench --bench nothing", "nothing"),
+        ("sh", "penstok top", "penstok"),
+        ("sh", "kubectl get 'pods", "quote"),
+    ] {
+        let block = Block {
+            page: "docs/README.md".to_owned(),
+            line: 1,
+            language: language.to_owned(),
+            text: text.to_owned(),
+        };
+        let mut faults = if language == "yaml" { yaml::faults(&block) } else { Vec::new() };
+        faults.extend(commands::of(&block).iter().filter_map(commands::Command::fault));
+        assert!(
+            faults.iter().any(|fault| fault.contains(said)),
+            "{text}\n{faults:?} do not say {said}"
+        );
+    }
+}
