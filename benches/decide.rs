@@ -45,6 +45,7 @@ impl Scene {
                 name: "enrich".into(),
                 part: None,
             },
+            lanes: Vec::new(),
             min: 1,
             max: 48,
             idle: None,
@@ -119,6 +120,7 @@ impl Scene {
             is_ours: true,
             hpa: None,
             jobs: None,
+            lanes: Vec::new(),
         };
         Snapshot {
             at,
@@ -130,6 +132,7 @@ impl Scene {
                 recalled: Vec::new(),
             }],
             observations: BTreeMap::from([(question, Observation::Fresh(reading))]),
+            pools: BTreeMap::new(),
         }
     }
 

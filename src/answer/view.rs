@@ -4,7 +4,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{Mode, Observation, Reason, Source, Stage as Meant, Target, TargetId, Verdict};
+use crate::decide::{
+    self, LaneSeen, LaneVerdict, Mode, Observation, Reason, Source, Stage as Meant, Target,
+    TargetId, Verdict,
+};
 use crate::report::{self, Picture};
 
 /// All pipelines of a replica.
@@ -78,6 +81,9 @@ pub struct Stage {
     pub after: Vec<String>,
     /// Replicas.
     pub replicas: Replicas,
+    /// How they are shared out over lanes; empty where there is one workload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<Lane>,
     /// Items waiting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
@@ -146,6 +152,31 @@ pub struct Replicas {
     /// Never more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
+}
+
+/// One lane of a stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lane {
+    /// The pool of nodes it runs on.
+    pub pool: String,
+    /// Its workload, for example `Deployment enrich-spot`.
+    pub target: String,
+    /// Replicas it would have if nodes of every pool could be had.
+    pub share: u32,
+    /// Replicas it should have now.
+    pub desired: u32,
+    /// Are Ready.
+    pub ready: u32,
+    /// Of these, on nodes that are about to go.
+    #[serde(default)]
+    pub going: u32,
+    /// Pods for which no node is found.
+    #[serde(default)]
+    pub unplaced: u32,
+    /// What it costs in an hour, where the prices of its nodes are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_per_hour: Option<f64>,
 }
 
 /// A down window that keeps more than is wished.
@@ -241,6 +272,25 @@ impl Pipeline {
     }
 }
 
+/// The lanes of a stage, as they are and as they should be.
+fn lanes(picture: &Picture, index: usize, meant: &Meant) -> Vec<Lane> {
+    let Some(verdict) = picture.verdicts.get(index) else { return Vec::new() };
+    let seen = picture.workload(index).map(|workload| &*workload.lanes).unwrap_or_default();
+    let costs = picture.glance.costs.get(index);
+    let each = meant.lanes.iter().zip(&verdict.lanes).zip(seen);
+    let lane = |((meant, verdict), seen): ((&decide::Lane, &LaneVerdict), &LaneSeen)| Lane {
+        pool: meant.pool.to_string(),
+        target: target(&meant.target),
+        share: verdict.share,
+        desired: verdict.replicas,
+        ready: seen.workload.ready,
+        going: seen.places.doomed,
+        unplaced: seen.places.unplaced,
+        cost_per_hour: costs.and_then(|costs| *costs.get(&meant.pool)?),
+    };
+    each.map(lane).collect()
+}
+
 impl Fault {
     fn of(fault: &report::Fault) -> Self {
         Self {
@@ -280,6 +330,7 @@ impl Stage {
                 min: Some(meant.min),
                 max: Some(meant.max),
             },
+            lanes: lanes(picture, index, meant),
             lag: signals.lag,
             delay_seconds: signals.delay,
             is_delay_at_least: signals.is_delay_at_least,

@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use super::figures::{self, delay, rate, short, shown};
 use super::reach::{self, Reach};
 use super::{Failure, out};
-use crate::answer::view::{Held, Pipeline, Refusal, Replicas, Said, Sighting, Stage};
+use crate::answer::view::{Held, Lane, Pipeline, Refusal, Replicas, Said, Sighting, Stage};
 use crate::crd::duration::Duration;
 use crate::crd::status::StageStatus;
 use crate::crd::{PipelineStatus, ScaledPipeline};
@@ -264,6 +264,24 @@ fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {
             writeln!(to, "{name} should have {}, and has {current}.", replicas(desired))?;
         }
         (Some(desired), _) => writeln!(to, "{name} should have {}.", replicas(desired))?,
+    }
+    for lane in &stage.lanes {
+        let Lane { pool, target, share, desired, ready, going, unplaced, cost_per_hour } = lane;
+        write!(to, "  On {pool} ({target}): {}", replicas(*desired))?;
+        if share != desired {
+            write!(to, ", with a share of {share}")?;
+        }
+        write!(to, "; ready: {ready}")?;
+        if *going != 0 {
+            write!(to, ", of which on nodes about to go: {going}")?;
+        }
+        if *unplaced != 0 {
+            write!(to, "; without a node: {unplaced}")?;
+        }
+        if let Some(cost) = cost_per_hour {
+            write!(to, "; costs {cost:.2} an hour")?;
+        }
+        writeln!(to, ".")?;
     }
     let mut reasons: Vec<&Said> = stage.reasons.iter().collect();
     reasons.dedup();

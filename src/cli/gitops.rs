@@ -105,8 +105,8 @@ fn targets(stage: &Stage) -> impl Iterator<Item = &Target> {
 }
 
 async fn workload(client: &Client, namespace: &str, target: &Target) -> anyhow::Result<Workload> {
-    let version = target.api_version.as_deref().unwrap_or("apps/v1");
-    let kind = target.kind.as_deref().unwrap_or("Deployment").to_owned();
+    let version = target.api_version();
+    let kind = target.kind().to_owned();
     let group = version.split_once('/').map_or("", |(group, _)| group).to_owned();
     let (namespace, name) = (namespace.to_owned(), target.name.clone());
     let (count, is_ownable) = match Lever::of(version, &kind) {

@@ -113,11 +113,11 @@ pub struct Stage {
         extend("x-kubernetes-validations" = [
             rules::rule(
                 "self.all(l, !has(l.fallbackTo) || (l.fallbackTo != l.pool && self.exists(o, o.pool == l.fallbackTo)))",
-                "fallbackTo must name the pool of another lane"
+                rules::FALLBACK_TO
             ),
             rules::rule(
                 "self.map(l, has(l.share) ? l.share : 0).sum() <= 100",
-                "the shares of all lanes must not exceed 100"
+                rules::SHARES
             ),
         ])
     )]

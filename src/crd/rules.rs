@@ -5,6 +5,8 @@ use schemars::Schema;
 use serde_json::{Value, json};
 
 /// Message of the rule that a stage says what to scale in one way.
+pub(super) const FALLBACK_TO: &str = "fallbackTo must name the pool of another lane";
+pub(super) const SHARES: &str = "the shares of all lanes must not exceed 100";
 pub(super) const ONE_WORKLOAD: &str = "exactly one of target, lanes, jobs must be set";
 /// Message of the rule on the bounds of a stage.
 pub(super) const MIN_ABOVE_MAX: &str = "min must not be above max";

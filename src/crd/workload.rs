@@ -30,6 +30,18 @@ pub struct Target {
     pub part: Option<String>,
 }
 
+impl Target {
+    /// Group and version, as they are in force.
+    pub fn api_version(&self) -> &str {
+        self.api_version.as_deref().unwrap_or("apps/v1")
+    }
+
+    /// Kind, as it is in force.
+    pub fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or("Deployment")
+    }
+}
+
 /// One of several workloads on one queue, on its own kind of node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

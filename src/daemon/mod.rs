@@ -2,6 +2,7 @@
 //! Started by the command `run` and by the demo.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,10 +20,10 @@ use crate::decide::{
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
-use crate::report::{Glance, Polls, Report, Tick};
+use crate::report::{Glance, Polls, PoolGlance, Report, Tick};
 use crate::spans;
 use crate::tasks::Tasks;
-use crate::watch::{self, Seen, Watch};
+use crate::watch::{self, PoolSight, Seen, Sight, Watch};
 
 pub mod lease;
 mod options;
@@ -216,12 +217,13 @@ impl Daemon {
         if let Some(questions) = &seen.questions {
             self.observe.ask(questions.clone());
         }
-        if seen.sights.is_empty() {
+        if seen.sights.is_empty() && !seen.pools_moved {
             return;
         }
         let turn = spans::turn(seen.sights.len()).entered();
-        let (polls, refusals) = self.visits(&seen);
-        let (snapshot, glances) = spans::observe().in_scope(|| self.look(now, seen));
+        let (visits, refusals) = self.visits(&seen);
+        let Seen { sights, pools, .. } = seen;
+        let (snapshot, glances) = spans::observe().in_scope(|| self.look(now, sights, &pools));
         let step = spans::decide().in_scope(|| decide(&snapshot, &self.memory));
         turn.record("actions", step.plan.actions.len());
         if snapshot.may_act {
@@ -231,7 +233,17 @@ impl Daemon {
         self.press(&snapshot, &step.plan.verdicts);
         self.memory.merge(step.memory.clone());
         let took = started.elapsed();
-        self.report.tell(Tick { snapshot, step, glances, took, lateness, polls, refusals });
+        let pools = pools.into_iter().map(|(name, sight)| (name, glance_of(sight))).collect();
+        self.report.tell(Tick {
+            snapshot,
+            step,
+            glances,
+            took,
+            lateness,
+            polls: visits,
+            refusals,
+            pools,
+        });
     }
 
     /// How often the sources of what is seen were asked, and whose newest credentials are refused, for report.
@@ -252,11 +264,16 @@ impl Daemon {
     }
 
     /// Everything that is known now, for decide; and what only report needs of the objects.
-    fn look(&mut self, now: Timestamp, seen: Seen) -> (Snapshot, Vec<Glance>) {
+    fn look(
+        &mut self,
+        now: Timestamp,
+        sights: Vec<Sight>,
+        pools: &BTreeMap<Arc<str>, PoolSight>,
+    ) -> (Snapshot, Vec<Glance>) {
         let mut observations = BTreeMap::new();
         let mut due = Vec::new();
         let mut glances = Vec::new();
-        for sight in seen.sights {
+        for sight in sights {
             glances.push(Glance {
                 id: sight.id,
                 uid: sight.uid,
@@ -264,6 +281,7 @@ impl Daemon {
                 resource_version: sight.resource_version,
                 status: sight.status,
                 faults: sight.faults,
+                costs: sight.costs,
             });
             let Some(pipeline) = sight.pipeline else { continue };
             for source in pipeline.stages.iter().flat_map(Stage::heard) {
@@ -279,7 +297,9 @@ impl Daemon {
                 recalled: sight.recalled,
             });
         }
-        (Snapshot { at: now, may_act: self.licence.check().is_ok(), due, observations }, glances)
+        let may_act = self.licence.check().is_ok();
+        let seen = pools.iter().map(|(name, sight)| (Arc::clone(name), sight.seen.clone()));
+        (Snapshot { at: now, may_act, due, observations, pools: seen.collect() }, glances)
     }
 
     /// When each pipeline is to be thought of again though nothing moves.
@@ -312,5 +332,19 @@ impl Daemon {
             stages.filter(|(id, _)| hanging.contains(id)).flat_map(|(_, stage)| &stage.sources);
         let questions: Vec<_> = sources.map(|source| source.question.clone()).collect();
         self.observe.press(&questions);
+    }
+}
+
+fn glance_of(sight: PoolSight) -> PoolGlance {
+    let PoolSight { seen, place, median_boot, cost } = sight;
+    PoolGlance {
+        uid: place.uid,
+        resource_version: place.resource_version,
+        generation: place.generation,
+        status: place.status,
+        unserved: place.unserved,
+        nodes: seen.nodes,
+        startup: median_boot.zip(seen.boot),
+        cost,
     }
 }

@@ -207,8 +207,12 @@ impl Fleet {
         all: usize,
         at: Timestamp,
     ) {
-        let Some(Action::Scale(scale)) = &answer.action else { return };
-        let moved = Move { at, from: scale.from, to: scale.to };
+        let is_scale = |action: &Action| matches!(action, Action::Scale(_));
+        let (Some(from), Some(to)) = (answer.from, answer.verdict.replicas) else { return };
+        let moved = Move { at, from, to };
+        if !answer.actions.iter().any(is_scale) {
+            return;
+        }
         // Who pins a count or lowers `max` by hand is not made to wait.
         if moved.from <= moved.to || answer.is_told {
             return;

@@ -158,6 +158,7 @@ impl Reason {
             Self::TakenOver { .. } => {
                 "take spec.replicas out of what others write, or pause the pipeline before scaling by hand"
             }
+            Self::Nodes(nodes) => return nodes.hint().map(Cow::Borrowed),
             Self::FleetBudget { .. }
             | Self::TargetUnseen
             | Self::WriteInFlight

@@ -1,7 +1,6 @@
 //! Stages whose replicas are Jobs: which of them count, what one gets through at the least, when none is made though more are wished.
 //! Called by a stage's turn. A Job ends by itself when its work is done, so here nothing is ever lowered: none is made, that is all.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +8,8 @@ use jiff::Timestamp;
 use super::demand::Bid;
 use super::evidence::{Evidence, Trust};
 use super::memory::StageMemory;
-use super::plan::{Action, Scale, StartJobs};
+use super::order::Order;
+use super::plan::{Action, StartJobs};
 use super::reason::Reason;
 use super::snapshot::{FinishedJob, JobsSeen, Workload};
 use super::stage::Turn;
@@ -118,17 +118,9 @@ impl Turn<'_> {
         if to == workload.desired && remove.is_empty() {
             return None;
         }
-        let scale = Scale {
-            stage: self.id(),
-            target: self.stage.target.clone(),
-            uid: Arc::clone(&workload.uid),
-            resource_version: Arc::clone(&workload.resource_version),
-            writing: workload.writing.clone(),
-            from: workload.desired,
-            to,
-            force: false,
-            why: bid.why.last().cloned().unwrap_or(Reason::NoSources),
-        };
+        let why = bid.why.last().cloned();
+        let order = Order { target: &self.stage.target, lane: None, why };
+        let scale = self.scale(&order, workload, to);
         Some(Action::StartJobs(StartJobs { scale, first: jobs.next, remove: remove.to_vec() }))
     }
 }
@@ -161,6 +153,7 @@ mod tests {
             is_ours: true,
             hpa: None,
             jobs: Some(Box::new(jobs)),
+            lanes: Vec::new(),
         }
     }
 

@@ -289,7 +289,7 @@ impl StageMemory {
     /// Learns from the pods and the work they did.
     pub(super) fn learn(&mut self, turn: &Turn<'_>, workload: &Workload, moves: &[Move]) -> Known {
         let (at, evidence) = (turn.at, &turn.evidence);
-        self.pods.observe(workload, self.writes.last(), at);
+        self.pods.observe(workload, self.last_write(), at);
         let interval = evidence.commits();
         let work = self.work(turn, workload, interval.unwrap_or(COMMITS));
         let often =

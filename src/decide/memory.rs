@@ -1,5 +1,5 @@
 //! What decide remembers from turn to turn: learned rates, recent bids, last moves. Plain data, serializable, bounded: at most
-//! 8 KiB a stage up to 48 partitions, then 96 bytes more for each.
+//! 8 KiB a stage up to 48 partitions, then 96 bytes more for each; and 1 KiB for each lane.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,22 +11,25 @@ use super::age::Trace;
 use super::anomaly::Anomalies;
 use super::batch::Batch;
 use super::blind::Blind;
+use super::capacity::{Lanes, Pools};
+use super::demand::Bid;
 use super::depth::Tally;
 use super::effect::Effect;
 use super::fleet::{Fleet, Voice};
 use super::flow::Selectivity;
 use super::forecast::Forecast;
 use super::idle::Quiet;
-use super::pipeline::PipelineId;
+use super::pipeline::{PipelineId, Stage};
 use super::pods::Pods;
 use super::rate::Rate;
 use super::skew::Skew;
+use super::snapshot::Workload;
 use super::spike::Spikes;
-use super::stage::Answer;
+use super::stage::{Answer, Turn};
 use super::steady::Calm;
 use super::stuck::Stuck;
 use super::surge::Surge;
-use super::writes::Writes;
+use super::writes::{Move, Writes};
 
 /// All that is remembered, by pipeline. A clone costs a pointer for each: a turn makes a pipeline's memory anew and leaves the old one to
 /// whoever still holds it.
@@ -36,6 +39,8 @@ pub struct Memory {
     pipelines: BTreeMap<PipelineId, Arc<PipelineMemory>>,
     #[serde(default)]
     fleet: Arc<Fleet>,
+    #[serde(default)]
+    pools: Arc<Pools>,
 }
 
 /// What is remembered of one pipeline.
@@ -98,6 +103,9 @@ pub(super) struct StageMemory {
     pub(super) calm: Calm,
     /// Our own writes and the hands of others.
     pub(super) writes: Writes,
+    /// The same of each lane, and how the lanes make one.
+    #[serde(default)]
+    pub(super) lanes: Option<Box<Lanes>>,
 }
 
 /// A few things by name. A `BTreeMap` would set eleven places aside for the first of them, each as large as a stage's memory.
@@ -164,6 +172,7 @@ impl Memory {
     pub fn merge(&mut self, changed: Self) {
         self.pipelines.extend(changed.pipelines);
         self.fleet = changed.fleet;
+        self.pools = changed.pools;
     }
 
     /// What is remembered of one pipeline alone.
@@ -176,6 +185,7 @@ impl Memory {
                 .into_iter()
                 .collect(),
             fleet: Arc::default(),
+            pools: Arc::clone(&self.pools),
         }
     }
 
@@ -208,6 +218,16 @@ impl Memory {
         self.fleet = Arc::new(fleet);
     }
 
+    /// What is believed of all pools of nodes.
+    pub(super) fn pools(&self) -> Pools {
+        Pools::clone(&self.pools)
+    }
+
+    /// Puts what is believed of all pools of nodes.
+    pub(super) fn put_pools(&mut self, pools: Pools) {
+        self.pools = Arc::new(pools);
+    }
+
     /// How many pipelines there are.
     pub(super) fn len(&self) -> usize {
         self.pipelines.len()
@@ -222,13 +242,51 @@ impl Memory {
     }
 }
 
+impl StageMemory {
+    /// Takes in what became of earlier writes and what the target says now. Returns the accepted moves, oldest first.
+    pub(super) fn settle(&mut self, turn: &Turn<'_>, workload: &Workload) -> Vec<Move> {
+        let (at, may_act, outcomes) = (turn.at, turn.may_act, &turn.outcomes);
+        if turn.stage.lanes.is_empty() {
+            self.lanes = None;
+            return self.writes.settle(workload, outcomes, at, may_act);
+        }
+        let lanes = self.lanes.get_or_insert_default();
+        lanes.settle(turn.stage, workload, outcomes, at, may_act)
+    }
+
+    /// The bid that stands while the target's count cannot be trusted.
+    pub(super) fn stands(&self, stage: &Stage, workload: &Workload) -> Option<Bid> {
+        match &self.lanes {
+            Some(lanes) => lanes.stands(stage, workload),
+            None => self.writes.stands(workload),
+        }
+    }
+
+    /// When our last write was accepted.
+    pub(super) fn last_write(&self) -> Option<Timestamp> {
+        self.lanes.as_ref().map_or_else(|| self.writes.last(), |lanes| lanes.last())
+    }
+
+    /// When to look again for what became of writes.
+    pub(super) fn next_write(&self) -> Option<Timestamp> {
+        self.lanes.as_ref().map_or_else(|| self.writes.next(), |lanes| lanes.next())
+    }
+}
+
 impl PipelineMemory {
-    /// Notes that a stage's action is on its way, if it has one, and when to look for its outcome.
+    /// Notes that a stage's actions are on their way, if it has any, and when to look for their outcome.
     pub(super) fn ask(&mut self, answer: &mut Answer, at: Timestamp) {
-        let Some(action) = &answer.action else { return };
         let Some(stage) = self.stages.get_mut(&answer.verdict.stage.name) else { return };
-        stage.writes.ask(action, at);
-        let next = answer.verdict.next.into_iter().chain(stage.writes.next());
+        if answer.actions.is_empty() {
+            return;
+        }
+        for action in &answer.actions {
+            match (&action.scale().lane, &mut stage.lanes) {
+                (Some(pool), Some(lanes)) => lanes.ask(action, pool, at),
+                _ => stage.writes.ask(action, at),
+            }
+        }
+        let next = answer.verdict.next.into_iter().chain(stage.next_write());
         answer.verdict.next = next.filter(|&next| at < next).min();
     }
 
@@ -245,6 +303,7 @@ impl PipelineMemory {
                 + stage.anomalies.weight()
                 + stage.calm.weight()
                 + stage.writes.weight()
+                + stage.lanes.as_ref().map_or(0, |lanes| lanes.weight())
         };
         size_of::<Self>() + self.stages.weight(stage) + self.voices.capacity() * size_of::<Voice>()
     }

@@ -11,6 +11,7 @@ mod pipeline;
 mod snapshot;
 mod field;
 mod number;
+mod capacity;
 mod plan;
 mod reason;
 mod words;
@@ -56,6 +57,7 @@ mod jobs;
 mod fleet;
 mod flow;
 
+use capacity::Pools;
 use doubt::Doubts;
 use evidence::Evidence;
 use flow::Above;
@@ -64,13 +66,16 @@ use memory::PipelineMemory;
 use schedule::Bound;
 use stage::{Answer, Turn};
 
+pub use capacity::{
+    Class, LaneSeen, LaneVerdict, Nodes, Places, Pool, PoolSeen, PoolState, PoolVerdict, Sign,
+};
 pub use field::{Field, Form, Limit};
 pub use formula::{Formula, Gives, Wrong};
 pub use gate::Gate;
 pub use memory::Memory;
 pub use pipeline::{
-    Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Pause, Pipeline,
-    PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
+    Behaviour, CRON_JOB, DoneBy, Fallback, FallbackPolicy, Idle, Lane, Mode, OnSilence, Pause,
+    Pipeline, PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
 };
 pub use plan::{
     Action, Doubted, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, StartJobs,
@@ -98,12 +103,14 @@ pub struct Step {
 pub fn decide(now: &Snapshot, before: &Memory) -> Step {
     let mut step = Step::default();
     let mut fleet = before.fleet();
+    let mut pools = before.pools();
+    step.plan.pools = pools.observe(&now.pools, &capacity::needs(&now.due), now.at);
     let mut turns = Vec::with_capacity(now.due.len());
     for situation in &now.due {
         let pipeline = &situation.pipeline;
         let remembered = before.of(&pipeline.id, &pipeline.uid);
         let (answers, memory) =
-            guarded(situation, &remembered, |memory| turn(now, situation, memory));
+            guarded(situation, &remembered, |memory| turn(now, situation, &pools, memory));
         for (answer, index) in answers.iter().zip(0..) {
             let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
             fleet.settle(
@@ -121,17 +128,23 @@ pub fn decide(now: &Snapshot, before: &Memory) -> Step {
             fleet.admit(&mut answer, &memory.voices, before.len(), now.at);
             memory.ask(&mut answer, now.at);
             step.plan.verdicts.push(answer.verdict);
-            step.plan.actions.extend(answer.action);
+            step.plan.actions.extend(answer.actions);
             step.plan.violations += answer.violations;
         }
         step.memory.put(id.clone(), memory);
     }
     step.memory.put_fleet(fleet);
+    step.memory.put_pools(pools);
     step
 }
 
 /// One pipeline's turn, stage by stage.
-fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> Vec<Answer> {
+fn turn(
+    now: &Snapshot,
+    situation: &Situation,
+    pools: &Pools,
+    memory: &mut PipelineMemory,
+) -> Vec<Answer> {
     let mut taken = BTreeSet::new();
     let mut stages = std::mem::take(&mut memory.stages);
     let before = std::mem::take(&mut memory.voices);
@@ -149,11 +162,10 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
             written.iter().zip(&full).find(|(it, full)| **full && it.after.contains(&index));
         let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
         let twice = Target::Unusable(Unusable::TakenBy(situation.pipeline.id.to_string()));
-        let target = if taken.insert(&stage.target) {
-            situation.targets.get(index).unwrap_or(&Target::Unseen)
-        } else {
-            &twice
-        };
+        let is_free = !stage.targets().any(|target| taken.contains(target));
+        taken.extend(stage.targets());
+        let target =
+            if is_free { situation.targets.get(index).unwrap_or(&Target::Unseen) } else { &twice };
         let mut turn = Turn {
             at: now.at,
             may_act: now.may_act,
@@ -168,6 +180,8 @@ fn turn(now: &Snapshot, situation: &Situation, memory: &mut PipelineMemory) -> V
             above,
             full_below: below.map(|(stage, _)| &*stage.name),
             doubts: Doubts::default(),
+            pools,
+            pools_seen: &now.pools,
         };
         let mut remembered = stages.take(&stage.name).unwrap_or_default();
         let mut answer = turn.take(&mut remembered);
@@ -218,6 +232,7 @@ fn held(situation: &Situation, message: &str) -> Vec<Answer> {
             held: None,
             next: None,
             anomalies: Vec::new(),
+            lanes: Vec::new(),
         };
         Answer::of(verdict)
     };

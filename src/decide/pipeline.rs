@@ -87,8 +87,11 @@ pub struct Stage {
     pub mode: Mode,
     /// Indices of the stages that feed this one, each smaller than its own.
     pub after: Vec<usize>,
-    /// The workload.
+    /// The workload; of a stage with lanes, that of its first.
     pub target: TargetId,
+    /// Several workloads on one queue, each on its own kind of node; empty where there is one workload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<Lane>,
     /// Never fewer than this, `idle` and pause apart.
     pub min: u32,
     /// Never more than this.
@@ -155,6 +158,27 @@ impl Stage {
     pub fn heard(&self) -> impl Iterator<Item = &Source> {
         self.sources.iter().chain(self.gates.iter().map(|gate| &gate.source))
     }
+
+    /// The workloads it scales: its target, or that of each lane.
+    pub fn targets(&self) -> impl Iterator<Item = &TargetId> {
+        let one = self.lanes.is_empty().then_some(&self.target);
+        one.into_iter().chain(self.lanes.iter().map(|lane| &lane.target))
+    }
+}
+
+/// One of several workloads of a stage. All serve the same queue; they differ in the nodes they run on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Name of the pool of nodes it runs on, unique in the stage.
+    pub pool: Arc<str>,
+    /// Replicas it gets before anything is shared out.
+    pub base: u32,
+    /// Its share of what is above the bases, in per cent; `None` is an equal part of what the others leave.
+    pub share: Option<u32>,
+    /// Index of the lane that takes over when its nodes cannot be had.
+    pub fallback_to: Option<usize>,
+    /// Its workload.
+    pub target: TargetId,
 }
 
 /// The workload of a stage.
@@ -174,6 +198,23 @@ pub struct TargetId {
 }
 
 impl TargetId {
+    /// An object as a whole.
+    pub fn object(namespace: &Arc<str>, api_version: &str, kind: &str, name: &str) -> Self {
+        Self {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: Arc::clone(namespace),
+            name: name.into(),
+            part: None,
+        }
+    }
+
+    /// The CronJob whose template Jobs are made from.
+    pub fn cron_job(namespace: &Arc<str>, name: &str) -> Self {
+        let (api_version, kind) = CRON_JOB;
+        Self::object(namespace, api_version, kind, name)
+    }
+
     /// The object, whatever the part.
     #[must_use]
     pub fn whole(&self) -> Self {
@@ -187,14 +228,15 @@ impl TargetId {
             && self.kind == other.kind
             && self.api_version == other.api_version
     }
-}
 
-impl TargetId {
     /// Is it the CronJob whose template Jobs are made from? Then replicas are running Jobs.
     pub fn is_jobs(&self) -> bool {
-        (&*self.api_version, &*self.kind) == ("batch/v1", "CronJob")
+        (&*self.api_version, &*self.kind) == CRON_JOB
     }
 }
+
+/// API version and kind of what holds the template of Jobs.
+pub const CRON_JOB: (&str, &str) = ("batch/v1", "CronJob");
 
 impl std::fmt::Display for TargetId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::capacity::{LaneVerdict, PoolVerdict};
 use super::pipeline::{PipelineId, TargetId};
 use super::reason::Reason;
 use super::snapshot::{FinishedJob, Writing};
@@ -41,6 +42,9 @@ pub struct Plan {
     /// Servers that are doubted from this turn on: one alarm each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubted: Vec<Doubted>,
+    /// What is believed of each pool of nodes that is described.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolVerdict>,
 }
 
 /// A server that is doubted, since many of the pipelines that ask it fell silent within one poll. None of them goes down until then,
@@ -75,6 +79,9 @@ pub struct Verdict {
     /// What is odd, though it need not bind the count: one sick consumer, replicas that get less done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anomalies: Vec<Reason>,
+    /// How its replicas are shared out over its lanes, in their order; empty without lanes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<LaneVerdict>,
 }
 
 impl Verdict {
@@ -144,6 +151,14 @@ pub enum Action {
 }
 
 impl Action {
+    /// The write it comes to, to be changed.
+    pub(super) fn scale_mut(&mut self) -> &mut Scale {
+        match self {
+            Self::Scale(scale) | Self::Claim(scale) => scale,
+            Self::StartJobs(jobs) => &mut jobs.scale,
+        }
+    }
+
     /// The write it comes to.
     pub fn scale(&self) -> &Scale {
         match self {
@@ -169,6 +184,9 @@ pub struct StartJobs {
 pub struct Scale {
     /// For whom.
     pub stage: StageId,
+    /// The pool of the lane it is of, if the stage has lanes: then the counts are the lane's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Arc<str>>,
     /// Of what.
     pub target: TargetId,
     /// uid it was decided on.

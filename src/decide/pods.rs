@@ -163,6 +163,7 @@ mod tests {
             is_ours: true,
             hpa: None,
             jobs: None,
+            lanes: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::capacity::Nodes;
 use super::pipeline::PipelineId;
 
 /// A cause. Its [`code`](Reason::code) is the CamelCase word of conditions, events and metrics; its `Display` the sentence.
@@ -123,6 +124,8 @@ pub enum Reason {
     SlowerReplicas { rate: f64, usual: f64 },
     /// The group's pause at a change of members is longer than it used to be.
     LongerRebalances { pause: f64, usual: f64 },
+    /// A cause that lies with nodes: it moves replicas between lanes.
+    Nodes(Nodes),
     // What is not known.
     /// A source is not fresh; blind stages never go down.
     NoFreshData { source: String, label: String, message: String },
@@ -228,6 +231,10 @@ impl Reason {
         "UnusualArrivals",
         "SlowerReplicas",
         "LongerRebalances",
+        Nodes::CODES[0],
+        Nodes::CODES[1],
+        Nodes::CODES[2],
+        Nodes::CODES[3],
         "NoFreshData",
         "AwaitingData",
         "OffsetsReset",
@@ -306,6 +313,7 @@ impl Reason {
             Self::UnusualArrivals { .. } => "UnusualArrivals",
             Self::SlowerReplicas { .. } => "SlowerReplicas",
             Self::LongerRebalances { .. } => "LongerRebalances",
+            Self::Nodes(nodes) => nodes.code(),
             Self::NoFreshData { .. } => "NoFreshData",
             Self::AwaitingData { .. } => "AwaitingData",
             Self::OffsetsReset { .. } => "OffsetsReset",

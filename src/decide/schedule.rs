@@ -17,7 +17,6 @@ use jiff::{Timestamp, Unit, Zoned};
 use serde::{Deserialize, Serialize};
 
 use super::pipeline::Stage;
-use super::plan::Action;
 use super::reason::Reason;
 use super::stage::Answer;
 
@@ -200,12 +199,8 @@ impl<'a> Bound<'a> {
     pub(super) fn tell(&self, answer: &mut Answer, at: Timestamp) {
         let verdict = &mut answer.verdict;
         verdict.why.iter_mut().for_each(|reason| self.name(reason));
-        if let Some(action) = &mut answer.action {
-            let scale = match action {
-                Action::Scale(scale) | Action::Claim(scale) => scale,
-                Action::StartJobs(jobs) => &mut jobs.scale,
-            };
-            self.name(&mut scale.why);
+        for action in &mut answer.actions {
+            self.name(&mut action.scale_mut().why);
         }
         let next = verdict.next.into_iter().chain(self.next);
         verdict.next = next.filter(|&next| at < next).min();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::capacity::{LaneSeen, PoolSeen};
 use super::field::Field;
 use super::pipeline::{Pipeline, QuestionId, TargetId};
 use super::plan::Outcome;
@@ -23,6 +24,9 @@ pub struct Snapshot {
     pub due: Vec<Situation>,
     /// The latest answer to each question of the due pipelines. A missing key means that nobody answered yet.
     pub observations: BTreeMap<QuestionId, Observation>,
+    /// Every pool of nodes that is described, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<Arc<str>, PoolSeen>,
 }
 
 /// One pipeline and its targets, at this instant.
@@ -106,6 +110,9 @@ pub struct Workload {
     /// Ready pod; there is no `/scale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<Box<JobsSeen>>,
+    /// It is several workloads, one for each lane, in the order of the stage's lanes. See [`Workload::of_lanes`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<LaneSeen>,
 }
 
 /// What is known of the Jobs that were made from one CronJob's template. A Job runs from the moment it is made until it is Complete or

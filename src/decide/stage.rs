@@ -1,6 +1,7 @@
 //! One stage's turn, phase by phase: what is known, what is wished, what is held back, what is written. Called by `decide` for
 //! each stage of a due pipeline; each phase may change the number only by adding a reason.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 
 use super::batch;
 use super::blind;
+use super::capacity::{self, PoolSeen, Pools};
 use super::combine;
 use super::demand::{self, Bid, Load};
 use super::doubt::Doubts;
@@ -22,7 +24,7 @@ use super::order;
 use super::pipeline::{Pipeline, PipelineId, Stage};
 use super::plan::{Action, Outcome, StageId, Verdict};
 use super::reason::Reason;
-use super::snapshot::{Recalled, Target, Unusable};
+use super::snapshot::{Recalled, Target, Unusable, Workload};
 use super::steady::{Brake, Haste, Moment};
 use super::writes::{Move, later};
 
@@ -44,13 +46,19 @@ pub(super) struct Turn<'a> {
     /// A stage it feeds that is late with all the replicas it may have.
     pub(super) full_below: Option<&'a str>,
     pub(super) doubts: Doubts,
+    /// What is believed of pools of nodes, and what is seen of them.
+    pub(super) pools: &'a Pools,
+    pub(super) pools_seen: &'a BTreeMap<Arc<str>, PoolSeen>,
 }
 
 /// What a stage's turn comes to.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) verdict: Verdict,
-    pub(super) action: Option<Action>,
+    /// What is to be written: at most one for each of its workloads.
+    pub(super) actions: Vec<Action>,
+    /// The count of the stage before it.
+    pub(super) from: Option<u32>,
     /// Moves accepted since the last turn.
     pub(super) moves: Vec<Move>,
     /// Does the owner's own word lower it, by a pinned count or a lower `max`?
@@ -65,7 +73,8 @@ impl Answer {
     pub(super) fn of(verdict: Verdict) -> Self {
         Self {
             verdict,
-            action: None,
+            actions: Vec::new(),
+            from: None,
             moves: Vec::new(),
             is_told: false,
             violations: 0,
@@ -75,7 +84,7 @@ impl Answer {
 
     /// Keeps what there is until then.
     pub(super) fn withhold(&mut self, kept: u32, reason: Reason, until: Timestamp) {
-        self.action = None;
+        self.actions.clear();
         self.verdict.replicas = Some(kept);
         self.verdict.why.push(reason);
         self.verdict.next = self.verdict.next.into_iter().chain([until]).min();
@@ -146,12 +155,14 @@ impl Turn<'_> {
         };
         let counted = jobs::counted(workload, &self.evidence);
         let workload = counted.as_ref().unwrap_or(workload);
-        let moves = memory.writes.settle(workload, &self.outcomes, self.at, self.may_act);
+        let moves = memory.settle(self, workload);
+        let needed = capacity::counted(self.stage, workload, memory.lanes.as_deref());
+        let workload = needed.as_ref().unwrap_or(workload);
         let known = memory.learn(self, workload, &moves);
         memory.doubt(self, &known, &moves);
-        if let Some(bid) = memory.writes.stands(workload) {
+        if let Some(bid) = memory.stands(self.stage, workload) {
             let passed = known.passes(workload.desired);
-            return Answer { moves, passed, ..self.answer(bid, &known, memory) };
+            return Answer { moves, passed, ..self.answer(bid, &known, workload, memory) };
         }
         if let Some(jobs) = &workload.jobs {
             self.doubts.note(jobs::odd(self, jobs));
@@ -183,12 +194,16 @@ impl Turn<'_> {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
         order::keep_within(&mut draft.bid, workload);
-        let action = self.write(&mut draft.bid, workload, memory);
+        let actions = match &mut memory.lanes {
+            Some(lanes) => self.write_lanes(&mut draft.bid, workload, lanes),
+            None => self.write(&mut draft.bid, workload, memory).into_iter().collect(),
+        };
         let retry = jobs::rests_until(workload, self.at).map(|(_, until)| until);
         let is_told = self.stage.pinned.is_some() || self.stage.max < workload.desired;
         let violations = u32::from(broken.is_some());
-        let answer = self.answer(draft.bid, &known, memory);
-        let mut answer = Answer { action, moves, is_told, violations, ..answer };
+        let answer = self.answer(draft.bid, &known, workload, memory);
+        let from = Some(workload.desired);
+        let mut answer = Answer { actions, from, moves, is_told, violations, ..answer };
         memory.is_full = self.is_full(&known, &answer);
         answer.passed = known.passes(answer.verdict.replicas.unwrap_or(workload.desired));
         let sleep = memory.quiet.until(self.patience(&known));
@@ -210,6 +225,7 @@ impl Turn<'_> {
             held: None,
             next: None,
             anomalies: Vec::new(),
+            lanes: Vec::new(),
         };
         Answer::of(verdict)
     }
@@ -400,13 +416,22 @@ impl Turn<'_> {
         None
     }
 
-    fn answer(&self, bid: Bid, known: &Known, memory: &mut StageMemory) -> Answer {
+    fn answer(
+        &self,
+        bid: Bid,
+        known: &Known,
+        workload: &Workload,
+        memory: &mut StageMemory,
+    ) -> Answer {
         let late = self.evidence.sources.iter().filter_map(|seen| {
             let patience = evidence::patience(seen.source.poll_interval);
             Some(later(later(seen.reading?.at, patience), Duration::from_millis(1)))
         });
-        let next = late.chain(memory.writes.next()).filter(|&next| self.at < next).min();
-        let anomalies = self.doubts.odd(&bid);
+        let next = late.chain(memory.next_write()).chain(self.lanes_next(workload));
+        let next = next.filter(|&next| self.at < next).min();
+        let mut anomalies = self.doubts.odd(&bid);
+        let (lanes, nodes) = self.shared_out(workload, memory.lanes.as_deref(), bid.replicas);
+        anomalies.extend(nodes);
         let verdict = Verdict {
             stage: self.id(),
             replicas: Some(bid.replicas),
@@ -415,6 +440,7 @@ impl Turn<'_> {
             signals: known.signals(self),
             next,
             anomalies,
+            lanes,
         };
         Answer::of(verdict)
     }

@@ -331,6 +331,7 @@ impl fmt::Display for Reason {
                 seconds(*pause),
                 seconds(*usual)
             ),
+            Self::Nodes(nodes) => nodes.fmt(f),
             Self::NoFreshData { source, label, message } => {
                 write!(
                     f,

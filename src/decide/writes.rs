@@ -57,7 +57,7 @@ pub(super) struct Writes {
     /// Refusals in a row.
     refusals: u32,
     /// Nothing is written until then, and why.
-    blocked: Option<(Timestamp, Reason)>,
+    blocked: Option<Box<(Timestamp, Reason)>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,7 +117,7 @@ impl Writes {
         }) {
             self.outdated = None;
         }
-        if self.blocked.as_ref().is_some_and(|(until, _)| *until <= at) {
+        if self.blocked.as_ref().is_some_and(|blocked| blocked.0 <= at) {
             self.blocked = None;
         }
         moves.extend(self.notice(workload, at, may_act));
@@ -164,7 +164,8 @@ impl Writes {
                 let pause = growing(Duration::from_secs(30), 2, self.refusals);
                 let until = later(outcome.at, pause);
                 let message = message.clone();
-                self.blocked = Some((until, Reason::WriteRefused { code: *code, message, until }));
+                let refused = Reason::WriteRefused { code: *code, message, until };
+                self.blocked = Some(Box::new((until, refused)));
             }
             Ending::Unknown { .. } => self.unread = Some((scale.to, outcome.at)),
         }
@@ -191,7 +192,7 @@ impl Writes {
         let times = u32::try_from(self.conflicts.len()).unwrap_or(u32::MAX);
         let until = later(at, growing(Duration::from_mins(1), 3, times));
         let manager = manager.to_string();
-        self.blocked = Some((until, Reason::WriterConflict { manager, until }));
+        self.blocked = Some(Box::new((until, Reason::WriterConflict { manager, until })));
     }
 
     /// A count that is neither the last we saw nor one we wrote is someone's doing.
@@ -265,7 +266,7 @@ impl Writes {
         if let Some(hpa) = &workload.hpa {
             return Some(Reason::HpaOnTarget { hpa: hpa.to_string() });
         }
-        self.blocked.as_ref().map(|(_, reason)| reason.clone())
+        self.blocked.as_ref().map(|blocked| blocked.1.clone())
     }
 
     /// When the shortest gap after the last accepted move ends. Waking starts none: the first poll after it may tell more; nor does a
@@ -280,7 +281,7 @@ impl Writes {
         let second = Duration::from_secs(1);
         let answer = self.asked.as_ref().map(|asked| later(later(asked.since, ANSWER), second));
         let again = self.unsent.map(|at| later(at, second));
-        let free = self.blocked.as_ref().map(|(until, _)| *until);
+        let free = self.blocked.as_ref().map(|blocked| blocked.0);
         let tidy = self.tended.map(|tended| later(tended, TIDIES));
         answer.into_iter().chain(again).chain(free).chain(tidy).min()
     }
@@ -304,7 +305,8 @@ impl Writes {
 
     /// Bytes on the heap, text apart.
     pub(super) fn weight(&self) -> usize {
-        self.conflicts.capacity() * size_of::<Timestamp>()
+        let blocked = self.blocked.as_ref().map_or(0, |_| size_of::<(Timestamp, Reason)>());
+        self.conflicts.capacity() * size_of::<Timestamp>() + blocked
     }
 
     /// Notes that an action is on its way.

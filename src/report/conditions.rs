@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Picture;
 use super::readiness::{self, Standoff};
 use super::status::Stand;
-use crate::decide::{FallbackPolicy, Reason, Signals, Stage, Verdict};
+use crate::decide::{FallbackPolicy, Nodes, Reason, Signals, Stage, Verdict};
 
 /// A pipeline counts as quiet once nothing has waited or arrived for this long.
 const QUIET: Duration = Duration::from_mins(1);
@@ -45,6 +45,7 @@ pub const REASONS: &[&str] = &[
     "DelayUnknown",
     "InTime",
     "Late",
+    "RoomForAll",
     "SoleWriter",
     "Settled",
     "Starting",
@@ -116,16 +117,10 @@ impl Calm {
 /// All conditions of a pipeline at this turn, in the order of the contract.
 pub(super) fn claims(picture: &Picture, calm: &mut Calm) -> Vec<Claim> {
     let [ready, conflict, reconciling, stalled] = readiness::judge(picture, &mut calm.standoff);
-    vec![
-        ready,
-        active(picture, calm),
-        paused(picture),
-        fallback(picture),
-        objective_met(picture, calm),
-        conflict,
-        reconciling,
-        stalled,
-    ]
+    let before = [ready, active(picture, calm), paused(picture), fallback(picture)];
+    let short = capacity_short(picture);
+    let after = [conflict, reconciling, stalled];
+    before.into_iter().chain([objective_met(picture, calm)]).chain(short).chain(after).collect()
 }
 
 pub(super) fn claim(
@@ -310,6 +305,22 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
     }
     calm.is_late = false;
     claim(KIND, Truth::True, "InTime", "every stage keeps its objective")
+}
+
+/// Do nodes of some pool lack? `None` where no stage has lanes: then nobody looks at nodes.
+fn capacity_short(picture: &Picture) -> Option<Claim> {
+    const KIND: &str = "CapacityShort";
+    let is_laned = |verdict: &&Verdict| !verdict.lanes.is_empty();
+    let mut laned = picture.verdicts.iter().filter(is_laned).peekable();
+    laned.peek()?;
+    let is_short = |reason: &&Reason| matches!(reason, Reason::Nodes(Nodes::Short { .. }));
+    let short = laned.find_map(|verdict| Some((verdict, verdict.anomalies.iter().find(is_short)?)));
+    Some(match short {
+        Some((verdict, reason)) => told(KIND, Truth::True, verdict, reason),
+        None => {
+            claim(KIND, Truth::False, "RoomForAll", "every pool gives the nodes that are needed")
+        }
+    })
 }
 
 /// The delay from which on an item is late, in seconds: the objective, or what can be seen without doubt where that is coarser. `None`

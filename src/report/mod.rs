@@ -29,11 +29,13 @@ pub mod metrics;
 mod requests;
 mod record;
 mod journal;
+mod pools;
 mod timeline;
 
 pub use crate::crd::meaning::Fault;
 pub use conditions::{REASONS, is_hiccup, late_beyond};
 pub use metrics::Metrics;
+pub use pools::{PoolGlance, PoolPicture};
 pub use record::{Destination, FORMAT, Record, Recording, Unreadable};
 pub use requests::{Counted, Requests};
 pub use standing::{Heard, Picture, Standing};
@@ -56,6 +58,8 @@ pub struct Tick {
     pub polls: BTreeMap<QuestionId, Polls>,
     /// Sources whose newest credentials are refused while the former ones still work, and why. Readings go on.
     pub refusals: BTreeMap<QuestionId, Missing>,
+    /// Every pool of nodes as it stands; what is believed of them is in the step.
+    pub pools: BTreeMap<Arc<str>, PoolGlance>,
 }
 
 /// How often a source was asked so far, and what came of it.
@@ -86,6 +90,8 @@ pub struct Glance {
     pub status: Arc<PipelineStatus>,
     /// What is wrong with what was written.
     pub faults: Arc<[Fault]>,
+    /// What its stages cost in an hour, in stage order, by pool; `None` where the price of a node is unknown.
+    pub costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
 }
 
 /// What the tellers are told.
@@ -131,6 +137,7 @@ pub struct Report {
     standing: Standing,
     timelines: Timelines,
     metrics: Metrics,
+    pools: pools::Desk,
 }
 
 /// The tellers' task, not started yet.
@@ -145,6 +152,7 @@ pub struct Teller {
     status: status::Desk,
     events: events::Desk,
     record: Arc<record::Desk>,
+    pools: pools::Desk,
 }
 
 impl Report {
@@ -158,7 +166,9 @@ impl Report {
     ) -> (Self, Teller) {
         let (sender, receiver) = unbounded_channel();
         let (standing, timelines) = (Standing::default(), Timelines::default());
-        let metrics = Metrics::new(standing.clone(), options.requests.clone(), leads);
+        let pools = pools::Desk::new(client.clone(), licence.clone(), clock);
+        let metrics =
+            Metrics::new(standing.clone(), pools.clone(), options.requests.clone(), leads);
         let teller = Teller {
             news: receiver,
             clock,
@@ -169,8 +179,9 @@ impl Report {
             status: status::Desk::new(client.clone(), licence.clone(), clock),
             events: events::Desk::new(client, licence, clock, &options.instance),
             record: record::Desk::new(options.record.clone(), metrics.clone()),
+            pools: pools.clone(),
         };
-        (Self { news: sender, standing, timelines, metrics }, teller)
+        (Self { news: sender, standing, timelines, metrics, pools }, teller)
     }
 
     /// Takes a turn to be told. Never waits.
@@ -189,6 +200,11 @@ impl Report {
         &self.standing
     }
 
+    /// The latest picture of every pool of nodes, by name.
+    pub fn pools(&self) -> Vec<PoolPicture> {
+        self.pools.pictures()
+    }
+
     /// What happened to each stage in the last day.
     pub fn timelines(&self) -> &Timelines {
         &self.timelines
@@ -203,8 +219,18 @@ impl Report {
 impl Teller {
     /// Tells until every [`Report`] is dropped and what was queued is out.
     pub async fn run(self) {
-        let Self { mut news, clock, standing, timelines, past, metrics, status, events, record } =
-            self;
+        let Self {
+            mut news,
+            clock,
+            standing,
+            timelines,
+            past,
+            metrics,
+            status,
+            events,
+            record,
+            pools,
+        } = self;
         let (begun, first_turn) = oneshot::channel();
         let mut begun = Some(begun);
         let mut alarm = record::Alarm::default();
@@ -212,8 +238,10 @@ impl Teller {
         let listening = async {
             while let Some(item) = news.recv().await {
                 match item {
-                    News::Turn(tick, span) => {
+                    News::Turn(mut tick, span) => {
                         let _turn = span.entered();
+                        let glances = std::mem::take(&mut tick.pools);
+                        pools.take(glances, &tick.step.plan.pools, tick.snapshot.at);
                         record.take(&tick);
                         alarm.take(&tick, &record);
                         journal::alarm(&tick);
@@ -247,6 +275,7 @@ impl Teller {
             status.close();
             events.close();
             record.close();
+            pools.close();
             // Where no turn was told, nobody waits for one any more.
             drop(begun);
         };
@@ -255,6 +284,13 @@ impl Teller {
                 timeline::past::read(past.client, &past.namespaces, &timelines, clock).await;
             }
         };
-        tokio::join!(listening, status.write(), events.write(), record.write(), remembering);
+        tokio::join!(
+            listening,
+            status.write(),
+            events.write(),
+            record.write(),
+            pools.write(),
+            remembering
+        );
     }
 }

@@ -58,7 +58,8 @@ fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
                 (false, true) => "ScaledUp",
                 (false, false) => "ScaledDown",
             };
-            let note = format!("stage {name} from {from} to {to} replicas: {}", scale.why);
+            let on = scale.lane.as_ref().map(|pool| format!(" on {pool}")).unwrap_or_default();
+            let note = format!("stage {name}{on} from {from} to {to} replicas: {}", scale.why);
             Some(tale(glance, reason, note, "Scale", took_over))
         }
         (Action::StartJobs(jobs), Ending::Done { .. }) if from < to => {
@@ -104,7 +105,7 @@ fn of_change(glance: &Glance, change: &Change) -> Option<Tale> {
     let claim = &change.claim;
     let good = match claim.kind {
         "Ready" | "ObjectiveMet" => Truth::True,
-        "Fallback" | "WriterConflict" => Truth::False,
+        "Fallback" | "CapacityShort" | "WriterConflict" => Truth::False,
         _ => return None,
     };
     let is_bad = (claim.truth != good && claim.truth != Truth::Unknown) || claim.warns();

@@ -103,7 +103,13 @@ impl Penstock {
             .filter_map(|eye| Some((eye.question.clone(), eye.latest(at)?)))
             .collect();
         let now = time(at);
-        let snapshot = Snapshot { at: now, may_act: true, due: vec![situation], observations };
+        let snapshot = Snapshot {
+            at: now,
+            may_act: true,
+            due: vec![situation],
+            observations,
+            pools: BTreeMap::new(),
+        };
         let step = decide(&snapshot, &self.memory);
         self.violations += step.plan.violations;
         self.act(now, &step, wants);
@@ -171,6 +177,7 @@ impl Eye {
                 is_ours: false,
                 hpa: None,
                 jobs: None,
+                lanes: Vec::new(),
             },
             believed: None,
             why: None,

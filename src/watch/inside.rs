@@ -11,7 +11,7 @@ use crate::crd::meaning::{Goal, Inside, InsideDraft, Resource};
 use crate::decide::{Missing, Observation, PipelineId, Reading, TargetId, Value};
 
 use super::meter::{Held, Want};
-use super::pods::Selector;
+use super::selector::Selector;
 use super::stores::Stores;
 use super::targets::ScaleNote;
 use super::usage::{self, Lacking};

@@ -4,16 +4,19 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::events::v1::Event;
 use kube::Resource;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::{Object, PartialObjectMeta};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::crd::pool::CapacityPool;
 use crate::crd::{ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::TargetId;
 
+use super::nodes::{SIGNS, WireNode};
 use super::pods::WirePod;
 use super::stores::{Keeper, Name, Stores, chain, config};
 use super::{Reach, Watch, targets};
@@ -28,9 +31,49 @@ pub(super) fn keep_all(watch: &Watch) {
         Reach::Cluster,
         &cluster_connections(),
     );
+    watch.keep(&ApiResource::erase::<CapacityPool>(&()), Reach::Cluster, &pools());
     watch.keep(&ApiResource::erase::<Namespace>(&()), Reach::Cluster, &namespaces());
     watch.keep(&ApiResource::erase::<Pod>(&()), Reach::Namespaces, &pods());
     watch.keep(&ApiResource::erase::<HorizontalPodAutoscaler>(&()), Reach::Namespaces, &hpas());
+}
+
+/// Starts the stores that only pools of nodes need.
+pub(super) fn keep_nodes(watch: &Watch) {
+    watch.keep(&ApiResource::erase::<Node>(&()), Reach::Cluster, &nodes());
+    for reason in SIGNS {
+        watch.keep(&ApiResource::erase::<Event>(&()), Reach::Cluster, &signs(reason));
+    }
+}
+
+fn signs(reason: &str) -> Keeper<DynamicObject> {
+    Keeper {
+        store: format!("events {reason}"),
+        config: config().fields(&format!("reason={reason}")),
+        is_optional: true,
+        put: Stores::put_sign,
+        // What was said stays said.
+        gone: |_, _| {},
+    }
+}
+
+fn pools() -> Keeper<DynamicObject> {
+    Keeper {
+        store: "capacity pools".to_owned(),
+        config: config(),
+        is_optional: true,
+        put: Stores::put_pool,
+        gone: Stores::drop_pool,
+    }
+}
+
+fn nodes() -> Keeper<WireNode> {
+    Keeper {
+        store: "nodes".to_owned(),
+        config: config(),
+        is_optional: true,
+        put: |stores, name, node| stores.put_node(name, &node),
+        gone: Stores::drop_node,
+    }
 }
 
 fn pipelines(selector: Option<&str>) -> Keeper<DynamicObject> {
@@ -149,13 +192,8 @@ fn hpas() -> Keeper<WireHpa> {
         is_optional: true,
         put: |stores, name, hpa| {
             let named = hpa.spec.scale_target_ref;
-            let target = TargetId {
-                api_version: named.api_version.into(),
-                kind: named.kind.into(),
-                namespace: Arc::clone(&name.namespace),
-                name: named.name.into(),
-                part: None,
-            };
+            let target =
+                TargetId::object(&name.namespace, &named.api_version, &named.kind, &named.name);
             stores.touch_target(&target);
             stores.hpas.insert(name.clone(), target);
         },

@@ -22,6 +22,8 @@ mod follow;
 mod levers;
 mod scales;
 mod pods;
+mod selector;
+mod nodes;
 mod jobs;
 mod secrets;
 mod strimzi;
@@ -31,6 +33,7 @@ mod usage;
 mod inside;
 
 pub use levers::{Count, Lever};
+pub use nodes::{Place, PoolSight};
 pub use seen::{Seen, Sight};
 
 use seen::Work;
@@ -207,7 +210,17 @@ impl Watch {
             self.stale.notify_one();
         }
         let gone = std::mem::take(&mut stores.gone).into_iter().collect();
-        Seen { sights: stores.sights(due, now), gone, questions }
+        let pools_moved = std::mem::take(&mut stores.nodes.has_moved);
+        stores.nodes.pass(now);
+        let sights = stores.sights(due, now);
+        let pools = stores.nodes.sights(now);
+        let starts_nodes =
+            !pools.is_empty() && !std::mem::replace(&mut stores.nodes.is_followed, true);
+        drop(stores);
+        if starts_nodes {
+            kinds::keep_nodes(self);
+        }
+        Seen { sights, gone, questions, pools, pools_moved }
     }
 
     /// Starts the watches of one store.

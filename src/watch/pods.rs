@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::core::{Expression, Object};
+use kube::core::Object;
 use serde::{Deserialize, Serialize};
 
-use crate::crd::connection::{Operator, Requirement, Selector as Written};
 use crate::crd::meaning::Resource;
 use crate::crd::quantity::Quantity;
+use crate::decide::Places;
 
 use super::meter::Measured;
+use super::nodes::{End, Nodes};
+use super::selector::Selector;
 use super::stores::Name;
 use super::usage::UsedBy;
 
@@ -23,6 +25,7 @@ pub(super) type WirePod = Object<WireSpec, WireStatus>;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WireSpec {
+    node_name: Option<Arc<str>>,
     #[serde(default)]
     containers: Vec<WireContainer>,
     #[serde(default)]
@@ -71,6 +74,7 @@ struct WireCondition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
+    reason: Option<String>,
     last_transition_time: Option<Timestamp>,
 }
 
@@ -103,6 +107,10 @@ struct Pod {
     /// Since when it has run, and since when its Ready condition is as it is, in Unix seconds.
     started: Option<i64>,
     turned: Option<i64>,
+    /// The node it stands on.
+    node: Option<Arc<str>>,
+    /// Since when the scheduler finds no node for it, in Unix seconds.
+    unplaced: Option<i64>,
 }
 
 /// How far a pod is.
@@ -152,6 +160,7 @@ impl Pods {
         };
         let turned = status.and_then(|s| s.conditions.iter().find(|c| c.kind == "Ready"));
         let seconds = |at: Timestamp| at.as_second();
+        let unplaced = status.and_then(WireStatus::unplaced).map(seconds);
         let requests = self.shared_requests(wire.spec.requests());
         let pod = Pod {
             labels: Arc::clone(&labels),
@@ -160,11 +169,15 @@ impl Pods {
             requests,
             started: status.and_then(|status| status.start_time).map(seconds),
             turned: turned.and_then(|condition| condition.last_transition_time).map(seconds),
+            node: wire.spec.node_name.clone(),
+            unplaced,
         };
+        let node = pod.node.clone();
         let pods = self.by_namespace.entry(Arc::clone(&name.namespace)).or_default();
         match pods.insert(Arc::clone(&name.name), pod) {
             Some(old)
-                if old.ready_since == ready_since && old.labels == labels && old.state == state =>
+                if (old.ready_since, &old.labels, old.state, &old.node, old.unplaced)
+                    == (ready_since, &labels, state, &node, unplaced) =>
             {
                 self.let_go_requests(&old.requests);
                 None
@@ -223,6 +236,11 @@ impl Pods {
         }
     }
 
+    /// The packed labels of a pod.
+    pub(super) fn labels_of(&self, namespace: &str, name: &str) -> Option<&str> {
+        self.by_namespace.get(namespace)?.get(name).map(|pod| &*pod.labels)
+    }
+
     fn matching<'a>(
         &'a self,
         namespace: &str,
@@ -260,6 +278,62 @@ impl Pods {
         each.collect()
     }
 
+    /// Where the pods stand that a selector matches.
+    pub(super) fn places(
+        &self,
+        namespace: &str,
+        selector: &Selector,
+        nodes: &Nodes,
+        now: Timestamp,
+    ) -> Places {
+        let mut places = Places::default();
+        for (_, pod) in self.matching(namespace, selector) {
+            let time = |at| Timestamp::from_second(at).unwrap_or(Timestamp::UNIX_EPOCH);
+            if let Some(since) = pod.unplaced.filter(|_| pod.state == State::Pending).map(time) {
+                places.unplaced += 1;
+                places.unplaced_since =
+                    Some(places.unplaced_since.map_or(since, |it| it.min(since)));
+            }
+            let ground = pod.node.as_ref().and_then(|node| nodes.ground(node, now));
+            let Some(end) = ground.and_then(|ground| ground.going) else { continue };
+            if pod.ready_since.is_some() {
+                places.doomed += 1;
+                if let End::By(end) = end {
+                    places.deadline = places.deadline.into_iter().chain([end]).min();
+                }
+            }
+        }
+        places
+    }
+
+    /// What the pods cost in an hour that a selector matches, by the pool of their nodes: of each node the share of what they
+    /// request of it, of CPU or of memory, whichever is larger. `None` when the price of a node is unknown.
+    pub(super) fn costs(
+        &self,
+        namespace: &str,
+        selector: &Selector,
+        nodes: &Nodes,
+        now: Timestamp,
+    ) -> BTreeMap<Arc<str>, Option<f64>> {
+        let mut costs = BTreeMap::new();
+        for (_, pod) in self.matching(namespace, selector) {
+            if matches!(pod.state, State::Failed | State::Succeeded) {
+                continue;
+            }
+            let Some(ground) = pod.node.as_ref().and_then(|node| nodes.ground(node, now)) else {
+                continue;
+            };
+            let Some(pool) = ground.pool else { continue };
+            let cores = requested(&pod.requests, Resource::Cpu, None).unwrap_or(0.0);
+            let bytes = requested(&pod.requests, Resource::Memory, None).unwrap_or(0.0);
+            let share = (cores / ground.room.cores).max(bytes / ground.room.bytes);
+            let cost = ground.price.map(|price| price * share).filter(|cost| cost.is_finite());
+            let sum = costs.entry(Arc::clone(pool)).or_insert(Some(0.0));
+            *sum = sum.zip(cost).map(|(sum, cost)| sum + cost);
+        }
+        costs
+    }
+
     /// Counts the pods of a namespace that a selector matches.
     pub(super) fn readiness(&self, namespace: &str, selector: &Selector) -> Readiness {
         let mut count = Readiness::default();
@@ -271,6 +345,16 @@ impl Pods {
             }
         }
         count
+    }
+}
+
+impl WireStatus {
+    /// Since when the scheduler finds no node.
+    fn unplaced(&self) -> Option<Timestamp> {
+        let mut conditions = self.conditions.iter();
+        let placed = conditions.find(|it| it.kind == "PodScheduled" && it.status == "False")?;
+        let is_refused = placed.reason.as_deref() == Some("Unschedulable");
+        placed.last_transition_time.filter(|_| is_refused)
     }
 }
 
@@ -313,7 +397,8 @@ fn requested(requests: &[Request], resource: Resource, container: Option<&str>) 
     }
 }
 
-fn packed(labels: Option<&BTreeMap<String, String>>) -> String {
+/// `key=value` pairs, each ended by a zero byte.
+pub(super) fn packed(labels: Option<&BTreeMap<String, String>>) -> String {
     let mut text = String::new();
     for (key, value) in labels.into_iter().flatten() {
         text.push_str(key);
@@ -324,132 +409,9 @@ fn packed(labels: Option<&BTreeMap<String, String>>) -> String {
     text
 }
 
-/// A label selector as `/scale` prints it, ready to be matched.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Selector(Vec<Expression>);
-
-impl Selector {
-    /// Reads `a=b,c!=d,e in (f,g),!h`. `None` when it cannot be read or would match every pod.
-    pub(super) fn read(text: &str) -> Option<Self> {
-        let mut terms = Vec::new();
-        let mut rest = text;
-        while !rest.trim().is_empty() {
-            let depth_end = term_end(rest);
-            terms.push(expression(rest.get(..depth_end)?.trim())?);
-            rest = rest.get(depth_end + 1..).unwrap_or("");
-        }
-        (!terms.is_empty()).then_some(Self(terms))
-    }
-
-    /// A selector as people write it.
-    pub(super) fn of(written: &Written) -> Self {
-        let mut terms: Vec<Expression> = Vec::new();
-        for (key, value) in &written.match_labels {
-            terms.push(Expression::Equal(key.clone(), value.clone()));
-        }
-        for Requirement { key, operator, values } in &written.match_expressions {
-            let (key, values) = (key.clone(), values.iter().cloned().collect());
-            terms.push(match operator {
-                Operator::In => Expression::In(key, values),
-                Operator::NotIn => Expression::NotIn(key, values),
-                Operator::Exists => Expression::Exists(key),
-                Operator::DoesNotExist => Expression::DoesNotExist(key),
-            });
-        }
-        Self(terms)
-    }
-
-    /// Does a pod with these packed labels match?
-    pub(super) fn matches(&self, packed: &str) -> bool {
-        let value_of = |key: &str| {
-            packed.split_terminator('\0').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
-        };
-        self.0.iter().all(|term| match term {
-            Expression::Equal(key, value) => value_of(key) == Some(value),
-            Expression::NotEqual(key, value) => value_of(key) != Some(value),
-            Expression::In(key, values) => value_of(key).is_some_and(|v| values.contains(v)),
-            Expression::NotIn(key, values) => value_of(key).is_none_or(|v| !values.contains(v)),
-            Expression::Exists(key) => value_of(key).is_some(),
-            Expression::DoesNotExist(key) => value_of(key).is_none(),
-        })
-    }
-}
-
-impl std::fmt::Display for Selector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let terms: kube::core::Selector = self.0.iter().cloned().collect();
-        terms.fmt(f)
-    }
-}
-
-/// Where the first term ends: at the first comma outside parentheses.
-fn term_end(text: &str) -> usize {
-    let mut depth = 0_i32;
-    for (at, letter) in text.char_indices() {
-        match letter {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth == 0 => return at,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-fn expression(term: &str) -> Option<Expression> {
-    let owned = |text: &str| text.trim().to_owned();
-    if let Some(key) = term.strip_prefix('!') {
-        return Some(Expression::DoesNotExist(owned(key)));
-    }
-    if let Some((head, list)) = term.strip_suffix(')').and_then(|t| t.split_once('(')) {
-        let values = list.split(',').map(owned).collect();
-        let mut words = head.split_whitespace();
-        return match (words.next()?, words.next()?) {
-            (key, "in") => Some(Expression::In(owned(key), values)),
-            (key, "notin") => Some(Expression::NotIn(owned(key), values)),
-            _ => None,
-        };
-    }
-    if let Some((key, value)) = term.split_once("!=") {
-        return Some(Expression::NotEqual(owned(key), owned(value)));
-    }
-    if let Some((key, value)) = term.split_once('=') {
-        return Some(Expression::Equal(owned(key), owned(value.trim_start_matches('='))));
-    }
-    (!term.is_empty()).then(|| Expression::Exists(owned(term)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn labels(pairs: &[(&str, &str)]) -> String {
-        packed(Some(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()))
-    }
-
-    #[test]
-    fn a_selector_matches_as_the_api_server_would() {
-        let pod = labels(&[("app", "enrich"), ("app.kubernetes.io/name", "x"), ("tier", "b")]);
-        for (text, expected) in [
-            ("app=enrich", true),
-            ("app==enrich,tier!=c", true),
-            ("app=enric", false),
-            ("tier in (a,b),app", true),
-            ("tier notin (a, b)", false),
-            ("!missing,tier", true),
-            ("!tier", false),
-            ("ap=enrich", false),
-        ] {
-            assert_eq!(Selector::read(text).expect(text).matches(&pod), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_empty_or_odd_selector_is_no_selector() {
-        for text in ["", " ", "a within (b)"] {
-            assert_eq!(Selector::read(text), None, "{text:?}");
-        }
-    }
 
     #[test]
     fn labels_are_kept_once_and_no_longer_than_a_pod_has_them() {

@@ -19,7 +19,7 @@ use crate::decide::{TargetId, Unusable, Writing};
 
 use super::jobs;
 use super::levers::Lever;
-use super::pods::Selector;
+use super::selector::Selector;
 use super::stores::{Shelf, chain};
 use super::targets::{self, Kind, ScaleNote, kind_of};
 

@@ -9,10 +9,12 @@ use jiff::Timestamp;
 use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
-    Missing, Observation, Pipeline, PipelineId, QuestionId, Recalled, Target, TargetId, Unusable,
+    LaneSeen, Missing, Observation, Pipeline, PipelineId, QuestionId, Recalled, Stage, Target,
+    TargetId, Unusable, Workload,
 };
 use crate::observe::{Credentials, Question};
 
+use super::nodes::PoolSight;
 use super::secrets::NoSecret;
 use super::stores::{Name, Stores};
 use super::strimzi;
@@ -27,6 +29,10 @@ pub struct Seen {
     pub gone: Vec<PipelineId>,
     /// The questions of all pipelines, when they may have changed.
     pub questions: Option<Vec<Question>>,
+    /// Every pool of nodes.
+    pub pools: BTreeMap<Arc<str>, PoolSight>,
+    /// Did a pool or a node move since the last turn?
+    pub pools_moved: bool,
 }
 
 /// One pipeline as the cluster shows it.
@@ -52,6 +58,8 @@ pub struct Sight {
     pub recalled: Vec<Option<Recalled>>,
     /// Readings that the cluster itself answers: what pods use, how many there are, a Secret or Connection that is lacking.
     pub answered: Vec<(QuestionId, Observation)>,
+    /// What its stages cost in an hour, in stage order, by pool; `None` where the price of a node is unknown.
+    pub costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
 }
 
 /// What all pipelines together need.
@@ -78,7 +86,8 @@ impl Stores {
         let meant = written.meant();
         let pipeline = meant.map(|meant| Arc::clone(&meant.pipeline));
         let stages = || pipeline.as_deref().map_or(&[][..], |pipeline| &pipeline.stages).iter();
-        let targets = stages().map(|stage| self.target_for(id, &stage.target)).collect();
+        let targets = stages().map(|stage| self.target_of(id, stage, now)).collect();
+        let costs = stages().map(|stage| self.costs_of(stage, now)).collect();
         let recalled = stages()
             .map(|stage| {
                 let status =
@@ -119,7 +128,38 @@ impl Stores {
             targets,
             recalled,
             answered,
+            costs,
         })
+    }
+
+    /// What is known of the workload of a stage: of its lanes together, where it has lanes. One that cannot be scaled holds them all.
+    fn target_of(&self, id: &PipelineId, stage: &Stage, now: Timestamp) -> Target {
+        if stage.lanes.is_empty() {
+            return self.target_for(id, &stage.target);
+        }
+        let mut lanes = Vec::with_capacity(stage.lanes.len());
+        for lane in &stage.lanes {
+            match self.target_for(id, &lane.target) {
+                Target::Seen(workload) => {
+                    lanes.push(LaneSeen { workload, places: self.places(&lane.target, now) });
+                }
+                other @ (Target::Unseen | Target::Unusable(_)) => return other,
+            }
+        }
+        Target::Seen(Workload::of_lanes(lanes))
+    }
+
+    /// What a stage costs in an hour, by pool.
+    fn costs_of(&self, stage: &Stage, now: Timestamp) -> BTreeMap<Arc<str>, Option<f64>> {
+        let mut costs = BTreeMap::new();
+        if !self.nodes.has_pools() {
+            return costs;
+        }
+        for (pool, cost) in stage.targets().flat_map(|target| self.costs(target, now)) {
+            let sum = costs.entry(pool).or_insert(Some(0.0));
+            *sum = sum.zip(cost).map(|(sum, cost)| sum + cost);
+        }
+        costs
     }
 
     /// What is known of a target, for one of the pipelines that name it: the oldest has it, the others hold.
@@ -149,13 +189,17 @@ impl Stores {
         let mut questions = Vec::new();
         let before = std::mem::take(&mut self.in_use);
         let mut in_use = BTreeMap::new();
+        let mut laned = BTreeSet::new();
         for (id, written) in &self.pipelines {
             let Some(meant) = written.meant() else { continue };
-            for stage in &meant.pipeline.stages {
-                let owners = owners.entry(stage.target.clone()).or_default();
+            for target in meant.pipeline.stages.iter().flat_map(Stage::targets) {
+                let owners = owners.entry(target.clone()).or_default();
                 if owners.last() != Some(id) {
                     owners.push(id.clone());
                 }
+            }
+            if meant.pipeline.stages.iter().any(|stage| !stage.lanes.is_empty()) {
+                laned.insert(id.clone());
             }
             for draft in &meant.questions {
                 wanted.extend(draft.secrets.iter().map(name_of));
@@ -177,6 +221,7 @@ impl Stores {
             }
         }
         self.in_use = in_use;
+        self.laned = laned;
         let kinds = self.targets.want(owners);
         let has_new_secrets = self.secrets.want(wanted);
         let has_new_clusters = self.strimzi.want(clusters);

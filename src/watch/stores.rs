@@ -21,6 +21,7 @@ use crate::observe::{Address, Credentials};
 use super::inside::Counted;
 use super::jobs::Jobs;
 use super::meter::Meter;
+use super::nodes::Nodes;
 use super::pods::Pods;
 use super::secrets::Vault;
 use super::strimzi::Strimzi;
@@ -54,6 +55,9 @@ pub(super) struct Stores {
     /// Which target each HorizontalPodAutoscaler names.
     pub(super) hpas: BTreeMap<Name, TargetId>,
     pub(super) pods: Pods,
+    pub(super) nodes: Nodes,
+    /// Pipelines with lanes: whatever moves of nodes concerns them.
+    pub(super) laned: BTreeSet<PipelineId>,
     pub(super) targets: Targets,
     pub(super) jobs: Jobs,
     pub(super) secrets: Vault,
@@ -83,7 +87,10 @@ impl Stores {
 
     /// Is there anything for the loop to do?
     pub(super) fn has_news(&self) -> bool {
-        self.questions_moved || !self.dirty.is_empty() || !self.gone.is_empty()
+        self.questions_moved
+            || !self.dirty.is_empty()
+            || !self.gone.is_empty()
+            || self.nodes.has_moved
     }
 
     /// Marks the pipelines that name a target.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::api::ApiResource;
 
-use crate::decide::{PipelineId, Target, TargetId, Unusable, Workload, Writing};
+use crate::decide::{CRON_JOB, PipelineId, Places, Target, TargetId, Unusable, Workload, Writing};
 
 use super::levers::OURS;
-use super::pods::Selector;
+use super::selector::Selector;
 use super::stores::{Name, Stores};
 
 /// A kind of workload: API version and kind.
@@ -185,8 +185,33 @@ impl Stores {
                         .find(|(_, named)| *named == target)
                         .map(|(hpa, _)| Arc::clone(&hpa.name)),
                     jobs: None,
+                    lanes: Vec::new(),
                 })
             }
+        }
+    }
+
+    /// Where the pods of a target stand.
+    pub(super) fn places(&self, target: &TargetId, now: Timestamp) -> Places {
+        match self.targets.scales.get(target) {
+            Some(ScaleNote::Read { selector: Some(selector), .. }) => {
+                self.pods.places(&target.namespace, selector, &self.nodes, now)
+            }
+            Some(ScaleNote::Read { .. } | ScaleNote::Unreadable(_)) | None => Places::default(),
+        }
+    }
+
+    /// What the pods of a target cost in an hour, by pool.
+    pub(super) fn costs(
+        &self,
+        target: &TargetId,
+        now: Timestamp,
+    ) -> BTreeMap<Arc<str>, Option<f64>> {
+        match self.targets.scales.get(target) {
+            Some(ScaleNote::Read { selector: Some(selector), .. }) => {
+                self.pods.costs(&target.namespace, selector, &self.nodes, now)
+            }
+            Some(ScaleNote::Read { .. } | ScaleNote::Unreadable(_)) | None => BTreeMap::new(),
         }
     }
 
@@ -229,7 +254,7 @@ pub(super) fn kind_of(target: &TargetId) -> KindId {
 
 /// Is this the kind whose objects are templates for Jobs?
 pub(super) fn is_jobs(kind: &KindId) -> bool {
-    (&*kind.0, &*kind.1) == ("batch/v1", "CronJob")
+    (&*kind.0, &*kind.1) == CRON_JOB
 }
 
 /// A pod moved: marks the pipelines whose target it belongs to.

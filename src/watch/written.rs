@@ -8,7 +8,7 @@ use kube::api::{DynamicObject, ObjectMeta};
 
 use crate::crd::meaning::{self, Fault, InsideDraft, Meaning, QuestionDraft, Surroundings};
 use crate::crd::{ClusterConnection, Connection, GROUP, PipelineStatus, ScaledPipeline};
-use crate::decide::{Mode, Pipeline, PipelineId, QuestionId};
+use crate::decide::{Mode, Pipeline, PipelineId, QuestionId, Stage};
 
 use super::stores::{Name, Stores, chain};
 
@@ -159,8 +159,8 @@ impl Stores {
         if let Some(written) = self.pipelines.remove(&id) {
             // A target it had may now be another's.
             if let Some(meant) = written.meant() {
-                for stage in &meant.pipeline.stages {
-                    self.touch_target(&stage.target);
+                for target in meant.pipeline.stages.iter().flat_map(Stage::targets) {
+                    self.touch_target(target);
                 }
             }
         }

@@ -20,6 +20,7 @@ fn scale(kind: &str, name: &str) -> Scale {
         _ => ("example.com/v1", Writing::Merge),
     };
     Scale {
+        lane: None,
         stage: StageId {
             pipeline: PipelineId { namespace: "shop".into(), name: "orders".into() },
             index: 0,

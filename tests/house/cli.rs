@@ -105,7 +105,7 @@ fn what_does_not_work_yet_is_a_warning_and_exit_code_0() {
     let (code, stdout, _) = told(&["validate", "tests/data/crd/everything.yaml"], "");
     assert_eq!(code, Some(0), "{stdout}");
     assert!(
-        stdout.contains("warned  spec.stages[2].lanes: does not work in this version"),
+        stdout.contains("warned  spec.stages[1].capacity: does not work in this version"),
         "{stdout}"
     );
 }

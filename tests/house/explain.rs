@@ -58,6 +58,7 @@ impl Scene {
             resource_version: "1".into(),
             status: Arc::default(),
             faults: Arc::default(),
+            costs: Vec::new(),
         };
         bench.report.tell(Tick {
             snapshot,
@@ -67,6 +68,7 @@ impl Scene {
             lateness: Duration::ZERO,
             polls: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            pools: BTreeMap::new(),
         });
         bench.wait(Duration::from_millis(100)).await;
         let answer = Answer::new(&bench.report, Pulse::default(), bench.clock);

@@ -49,6 +49,7 @@ fn tell(bench: &Bench, snapshot: penstock::decide::Snapshot, step: Step) {
         lateness: Duration::ZERO,
         polls: BTreeMap::new(),
         refusals: BTreeMap::new(),
+        pools: BTreeMap::new(),
     });
 }
 

@@ -17,7 +17,9 @@ use penstock::decide::{
     Verdict, Workload, Writing,
 };
 use penstock::demo::cluster::{Cluster, Logged, Options};
-use penstock::report::{self, Destination, Fault, Glance, Polls, Report, Requests, Tick};
+use penstock::report::{
+    self, Destination, Fault, Glance, Polls, PoolPicture, Report, Requests, Tick,
+};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -44,6 +46,10 @@ pub(crate) struct Turn {
     pub(crate) polls: Polls,
     /// Why the newest credentials of each source are not in use.
     pub(crate) refusal: Option<Missing>,
+    /// Pools of nodes.
+    pub(crate) pools: Vec<PoolPicture>,
+    /// What each stage costs, by pool.
+    pub(crate) costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
 }
 
 /// The tellers, and a cluster for them to write to.
@@ -76,6 +82,7 @@ pub(crate) fn stage(name: &str) -> Told {
             name: name.into(),
             part: None,
         },
+        lanes: Vec::new(),
         min: 1,
         max: 20,
         idle: None,
@@ -119,6 +126,7 @@ pub(crate) fn stage(name: &str) -> Told {
         held: None,
         next: None,
         anomalies: Vec::new(),
+        lanes: Vec::new(),
     };
     let target = Target::Seen(Workload {
         uid: "u-target".into(),
@@ -132,6 +140,7 @@ pub(crate) fn stage(name: &str) -> Told {
         is_ours: true,
         hpa: None,
         jobs: None,
+        lanes: Vec::new(),
     });
     Told { stage, verdict, target, observation: None }
 }
@@ -146,6 +155,8 @@ pub(crate) fn turn(stages: Vec<Told>) -> Turn {
         violations: 0,
         polls: Polls::default(),
         refusal: None,
+        pools: Vec::new(),
+        costs: Vec::new(),
     }
 }
 
@@ -163,6 +174,7 @@ pub(crate) fn moved(from: u32, to: u32, why: Reason, result: Ending) -> (usize, 
     let told = stage("enrich");
     let scale = Scale {
         stage: told.verdict.stage,
+        lane: None,
         target: told.stage.target,
         uid: "u-target".into(),
         resource_version: "7".into(),
@@ -260,6 +272,7 @@ impl Bench {
             resource_version: object.metadata.resource_version.unwrap().into(),
             status: Arc::new(object.status.unwrap_or_default()),
             faults: Arc::default(),
+            costs: Vec::new(),
         }
     }
 
@@ -273,6 +286,7 @@ impl Bench {
     /// Tells a turn over an object as it once was.
     pub(crate) fn tell_over(&self, mut glance: Glance, turn: &Turn) {
         glance.faults = turn.faults.clone().into();
+        glance.costs.clone_from(&turn.costs);
         self.report.tell(tick(glance, turn, self.clock.now()));
     }
 
@@ -335,14 +349,21 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         recalled: Vec::new(),
     };
     let due = if turn.faults.is_empty() { vec![situation] } else { Vec::new() };
-    let plan = Plan { verdicts, violations: turn.violations, ..Plan::default() };
+    let (mut of_nodes, mut beliefs) = (BTreeMap::new(), Vec::new());
+    for PoolPicture { glance, verdict } in turn.pools.clone() {
+        of_nodes.insert(Arc::clone(&verdict.pool), glance);
+        beliefs.push(verdict);
+    }
+    let violations = turn.violations;
+    let plan = Plan { verdicts, violations, pools: beliefs, ..Plan::default() };
     Tick {
-        snapshot: Snapshot { at, may_act: turn.may_act, due, observations },
+        snapshot: Snapshot { at, may_act: turn.may_act, due, observations, pools: BTreeMap::new() },
         step: Step { plan, memory: Memory::default() },
         glances: vec![glance],
         took: Duration::from_micros(300),
         lateness: Duration::from_millis(2),
         polls,
         refusals,
+        pools: of_nodes,
     }
 }

@@ -86,6 +86,7 @@ impl<'c> Bench<'c> {
         let object = api.get("enrich").await?;
         let from = object.data["spec"]["replicas"].as_u64().unwrap_or(1);
         Ok(Scale {
+            lane: None,
             stage: StageId {
                 pipeline: PipelineId {
                     namespace: self.namespace.as_str().into(),

@@ -61,6 +61,7 @@ mod check;
 // The scenarios, by subject.
 mod first;
 mod scaling;
+mod lanes;
 mod learning;
 mod owners;
 mod groups;

@@ -80,6 +80,12 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
         add(&everywhere, GROUP, "clusterconnections", &see);
         add(&everywhere, "", "namespaces", &see);
     }
+    if account.watches.is_empty() && written.has_pools {
+        add(&everywhere, GROUP, "capacitypools", &see);
+        add(&everywhere, GROUP, "capacitypools/status", &["patch"]);
+        add(&everywhere, "", "nodes", &see);
+        add(&everywhere, "events.k8s.io", "events", &see);
+    }
     let lease = [Some(account.lease_namespace.clone())];
     add(&lease, "coordination.k8s.io", "leases", &["create"]);
     if written.is_metered {

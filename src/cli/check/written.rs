@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::super::reach::{self, Plurals};
 use crate::crd::pipeline::Stage;
-use crate::crd::{ClusterConnection, Connection, ScaledPipeline};
+use crate::crd::{CapacityPool, ClusterConnection, Connection, ScaledPipeline};
+use crate::decide::CRON_JOB;
 
 /// A kind that is scaled, in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +32,7 @@ impl Kind {
     }
 
     pub(super) fn is_jobs(&self) -> bool {
-        self.name == "CronJob" && self.group() == "batch"
+        (&*self.version, &*self.name) == CRON_JOB
     }
 }
 
@@ -48,6 +49,8 @@ pub(super) struct Written {
     pub(super) clusters: BTreeSet<(String, String)>,
     /// Is anything sized by CPU or memory?
     pub(super) is_metered: bool,
+    /// Is there a `CapacityPool`?
+    pub(super) has_pools: bool,
 }
 
 impl Written {
@@ -63,6 +66,9 @@ impl Written {
         let shared = Api::<ClusterConnection>::all(client.clone());
         let shared = shared.list(&ListParams::default()).await.map(|list| list.items);
         let shared = shared.unwrap_or_default();
+        let pools = Api::<CapacityPool>::all(client.clone());
+        let pools = pools.list(&ListParams::default()).await.map(|list| list.items);
+        written.has_pools = !pools.unwrap_or_default().is_empty();
         written.pipelines = pipelines.len();
         for pipeline in &pipelines {
             let namespace = pipeline.namespace().unwrap_or_default();
@@ -139,12 +145,10 @@ where
 
 /// Version and kind of what a stage scales.
 fn kinds(stage: &Stage) -> impl Iterator<Item = (&str, &str)> {
-    let jobs = stage.jobs.iter().map(|_| ("batch/v1", "CronJob"));
+    let jobs = stage.jobs.iter().map(|_| CRON_JOB);
     let lanes = stage.lanes.iter().map(|lane| &lane.target);
-    let targets = stage.target.iter().chain(lanes).map(|target| {
-        let version = target.api_version.as_deref().unwrap_or("apps/v1");
-        (version, target.kind.as_deref().unwrap_or("Deployment"))
-    });
+    let targets =
+        stage.target.iter().chain(lanes).map(|target| (target.api_version(), target.kind()));
     jobs.chain(targets)
 }
 

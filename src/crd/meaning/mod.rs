@@ -19,6 +19,7 @@ use crate::decide::{Mode, Pipeline, PipelineId, Prefer, QuestionId};
 use crate::observe::{Address, Ask, Credentials, Question};
 
 mod stage;
+mod workload;
 mod source;
 mod kafka;
 mod prometheus;
@@ -256,13 +257,19 @@ impl Reader<'_> {
     fn refuse_shared_targets(&mut self, stages: &[crate::decide::Stage]) {
         let mut owners = BTreeMap::new();
         for (index, stage) in stages.iter().enumerate() {
-            if stage.target.name.is_empty() {
-                continue;
-            }
-            if let Some(owner) = owners.insert(&stage.target, &stage.name) {
-                let message = format!("stage {owner} has this target already");
-                let field = if stage.target.is_jobs() { "jobs" } else { "target" };
-                self.refuse(format!("spec.stages[{index}].{field}"), message);
+            for (lane, target) in stage.targets().enumerate() {
+                if target.name.is_empty() {
+                    continue;
+                }
+                if let Some(owner) = owners.insert(target, &stage.name) {
+                    let message = format!("stage {owner} has this target already");
+                    let field = match stage.lanes.is_empty() {
+                        _ if target.is_jobs() => "jobs".to_owned(),
+                        true => "target".to_owned(),
+                        false => format!("lanes[{lane}].target"),
+                    };
+                    self.refuse(format!("spec.stages[{index}].{field}"), message);
+                }
             }
         }
     }

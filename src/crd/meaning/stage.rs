@@ -1,21 +1,20 @@
 //! One stage: its bounds, its hints, its limits, what to do when blind.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::{Code, Fault, Reader, not_yet};
+use super::{Reader, not_yet};
 use crate::crd::behaviour::{self, FallbackPolicy as WrittenPolicy, PolicyType, SelectPolicy};
 use crate::crd::pipeline::{OnSilence as WrittenSilence, Stage as Written};
 use crate::crd::quantity::{NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::wish::{DoneBy as WrittenTime, ForecastMode};
-use crate::crd::workload::{Actuate, Jobs, Target, TemplateKind, TemplateRef};
+use crate::crd::workload::Actuate;
 use crate::decide::{
     Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Policy, Prefer, Rules,
-    Select, Stage, TargetId, Unit,
+    Select, Stage, Unit,
 };
 
 /// Most replicas that any count may name.
@@ -34,7 +33,7 @@ impl Reader<'_> {
         self.name(format!("{at}.name"), &written.name);
         self.refuse_later_fields(&at, written);
         self.refuse_sleep_without_queue(&at, written);
-        let target = self.target(&at, written);
+        let (target, lanes) = self.scaled(&at, written);
         let min =
             self.count(format!("{at}.replicas.min"), written.replicas.min.unwrap_or(1), 0, MOST);
         let max = self.count(format!("{at}.replicas.max"), written.replicas.max, 1, MOST);
@@ -52,6 +51,7 @@ impl Reader<'_> {
             mode: Mode::Enforce,
             after: self.after(&at, all, index, written),
             target: target.clone(),
+            lanes,
             min,
             max,
             idle: self.idle(&at, written.idle.as_ref(), min),
@@ -80,7 +80,6 @@ impl Reader<'_> {
     /// What the contract has and this version cannot serve.
     fn refuse_later_fields(&mut self, at: &str, written: &Written) {
         let later = [
-            ("lanes", !written.lanes.is_empty()),
             ("actuate", written.actuate == Some(Actuate::HPA)),
             ("capacity", written.capacity.is_some()),
         ];
@@ -100,67 +99,6 @@ impl Reader<'_> {
             }
         }
         feeds.into_iter().collect()
-    }
-
-    /// The workload. Lanes have been refused already.
-    fn target(&mut self, at: &str, written: &Written) -> TargetId {
-        let ways = [written.target.is_some(), !written.lanes.is_empty(), written.jobs.is_some()];
-        if ways.iter().filter(|way| **way).count() != 1 {
-            self.refuse(at, rules::ONE_WORKLOAD);
-        }
-        if let Some(jobs) = &written.jobs {
-            return self.jobs(at, jobs);
-        }
-        let nothing = Target::default();
-        let target = written.target.as_ref().unwrap_or(&nothing);
-        let api_version = target.api_version.as_deref().unwrap_or("apps/v1");
-        let kind = target.kind.as_deref().unwrap_or("Deployment");
-        if written.target.is_some() {
-            self.text(format!("{at}.target.apiVersion"), api_version, 317);
-            self.text(format!("{at}.target.kind"), kind, 63);
-            self.text(format!("{at}.target.name"), &target.name, 253);
-            if let Some(part) = &target.part {
-                self.text(format!("{at}.target.part"), part, 253);
-            }
-            if rules::has_parts(api_version, kind) != target.part.is_some() {
-                self.refuse(format!("{at}.target"), rules::PART);
-            }
-        }
-        let target = TargetId {
-            api_version: api_version.into(),
-            kind: kind.into(),
-            namespace: Arc::clone(&self.id.namespace),
-            name: target.name.as_str().into(),
-            part: target.part.as_deref().map(Into::into),
-        };
-        if target.is_jobs() {
-            self.faults.push(Fault {
-                path: format!("{at}.target.kind"),
-                code: Code::InvalidSpec,
-                message: "a CronJob has no /scale".to_owned(),
-                hint: Some(format!(
-                    "for a count of running Jobs write jobs: {{templateRef: {{name: {}}}}} instead of target",
-                    target.name
-                )),
-            });
-        }
-        target
-    }
-
-    /// The CronJob from whose template Jobs are made.
-    fn jobs(&mut self, at: &str, written: &Jobs) -> TargetId {
-        let TemplateRef { kind, name } = &written.template_ref;
-        let (api_version, kind) = match kind {
-            Some(TemplateKind::CronJob) | None => ("batch/v1", "CronJob"),
-        };
-        self.text(format!("{at}.jobs.templateRef.name"), name, 253);
-        TargetId {
-            api_version: api_version.into(),
-            kind: kind.into(),
-            namespace: Arc::clone(&self.id.namespace),
-            name: name.as_str().into(),
-            part: None,
-        }
     }
 
     fn idle(&mut self, at: &str, written: Option<&behaviour::Idle>, min: u32) -> Option<Idle> {

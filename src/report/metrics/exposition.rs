@@ -10,8 +10,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
 use super::table::{self, Family, Kind, Unit};
-use super::{Counts, Heard, Picture, Sheet};
-use crate::decide::{Observation, PipelineId, Reason, Verdict};
+use super::{Counts, Heard, Picture, PoolPicture, Sheet};
+use crate::decide::{Observation, PipelineId, PoolState, Reason, Verdict};
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
@@ -71,6 +71,9 @@ impl Collector for Sheet {
                 }
             }
         }
+        encode_lanes(&mut to, &pictures)?;
+        encode_costs(&mut to, &pictures)?;
+        encode_pools(&mut to, &self.pools.pictures())?;
         let leads = *self.leads.borrow();
         encode_reasons(&mut to, &pictures, leads)?;
         encode_anomalies(&mut to, &pictures)?;
@@ -163,6 +166,66 @@ fn encode_anomalies(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -
             labels.push(("reason", code));
             family.encode_family(&labels)?.encode_gauge(&1.0)?;
         }
+    }
+    Ok(())
+}
+
+fn encode_lanes(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
+    let mut family = begin(to, &table::LANE_REPLICAS)?;
+    for picture in pictures {
+        for (index, verdict) in picture.verdicts.iter().enumerate() {
+            let seen = picture.workload(index).map(|workload| &*workload.lanes).unwrap_or_default();
+            for (lane, seen) in verdict.lanes.iter().zip(seen) {
+                let states = [
+                    ("share", lane.share),
+                    ("desired", lane.replicas),
+                    ("ready", seen.workload.ready),
+                ];
+                for (state, replicas) in states {
+                    let mut labels = stage_labels(&verdict.stage.pipeline, &verdict.stage.name);
+                    labels.extend([("pool", &*lane.pool), ("state", state)]);
+                    family.encode_family(&labels)?.encode_gauge(&f64::from(replicas))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_costs(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
+    let mut family = begin(to, &table::STAGE_COST)?;
+    for picture in pictures {
+        for (verdict, costs) in picture.verdicts.iter().zip(&picture.glance.costs) {
+            for (pool, cost) in costs {
+                let Some(cost) = cost else { continue };
+                let mut labels = stage_labels(&verdict.stage.pipeline, &verdict.stage.name);
+                labels.push(("pool", pool));
+                family.encode_family(&labels)?.encode_gauge(cost)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_pools(to: &mut DescriptorEncoder<'_>, pools: &[PoolPicture]) -> fmt::Result {
+    let mut family = begin(to, &table::POOL_NODES)?;
+    for PoolPicture { glance, verdict } in pools {
+        let labels: Labels<'_> = vec![("pool", &verdict.pool)];
+        family.encode_family(&labels)?.encode_gauge(&f64::from(glance.nodes))?;
+    }
+    let mut family = begin(to, &table::POOL_STATE)?;
+    for PoolPicture { verdict, .. } in pools {
+        for state in PoolState::ALL {
+            let labels: Labels<'_> = vec![("pool", &verdict.pool), ("state", state.label())];
+            let is_it = f64::from(u8::from(state == verdict.state));
+            family.encode_family(&labels)?.encode_gauge(&is_it)?;
+        }
+    }
+    let mut family = begin(to, &table::POOL_COST)?;
+    for PoolPicture { glance, verdict } in pools {
+        let Some(cost) = glance.cost else { continue };
+        let labels: Labels<'_> = vec![("pool", &verdict.pool)];
+        family.encode_family(&labels)?.encode_gauge(&cost)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use super::pools::{Desk, PoolPicture};
 use super::status::Stand;
 use super::{Heard, Picture, Polls, Requests, Standing, Tick};
 use crate::decide::{Action, Ending, PipelineId, Reason, StartJobs, Verdict};
@@ -29,6 +30,7 @@ pub struct Metrics {
 #[derive(Debug, Clone)]
 struct Sheet {
     standing: Standing,
+    pools: Desk,
     requests: Requests,
     leads: watch::Receiver<bool>,
     counts: Arc<Mutex<Counts>>,
@@ -113,10 +115,11 @@ impl Histogram {
 impl Metrics {
     pub(super) fn new(
         standing: Standing,
+        pools: Desk,
         requests: Requests,
         leads: watch::Receiver<bool>,
     ) -> Self {
-        let sheet = Sheet { standing, requests, leads, counts: Arc::default() };
+        let sheet = Sheet { standing, pools, requests, leads, counts: Arc::default() };
         let mut registry = Registry::with_prefix(table::PREFIX);
         registry.register_collector(Box::new(sheet.clone()));
         Self { sheet, registry: Arc::new(registry) }

@@ -98,7 +98,7 @@ const DIRECTION: Label = label("direction", "`up` or `down`");
 const REASON: Label = label("reason", "code of the reason, the same word as in status and events");
 const TYPE: Label = label(
     "type",
-    "type of the condition: `Ready`, `Active`, `Paused`, `Fallback`, `ObjectiveMet` or `WriterConflict`",
+    "type of the condition: `Ready`, `Active`, `Paused`, `Fallback`, `ObjectiveMet`, `CapacityShort` or `WriterConflict`",
 );
 const STATUS: Label = label("status", "`True`, `False` or `Unknown`");
 const RESULT_OF_POLL: Label =
@@ -108,6 +108,12 @@ const RESULT_OF_RECORDING: Label =
 const VERB: Label = label("verb", "verb of the request, as the API server's audit names it");
 const RESOURCE: Label = label("resource", "resource and subresource, such as `deployments/scale`");
 const CODE: Label = label("code", "HTTP status, or `error` when no answer came");
+const POOL: Label = label("pool", "name of the `CapacityPool`");
+const STATE_OF_LANE: Label = label(
+    "state",
+    "`share`, `desired` or `ready`; `share` is what falls to it when every pool gives nodes",
+);
+const STATE_OF_POOL: Label = label("state", "`Unknown`, `Available`, `Constrained` or `Exhausted`");
 const VERSION: Label = label("version", "version of Penstock");
 
 const OF_STAGE: &[Label] = &[NAMESPACE, PIPELINE, STAGE];
@@ -174,6 +180,52 @@ pub const STAGE_SERVICE_RATE: Family = stage_gauge(
     None,
     "Items a second that one replica of a stage gets through, learned or stated.",
 );
+
+/// What it costs.
+pub const STAGE_COST: Family = Family {
+    labels: &[NAMESPACE, PIPELINE, STAGE, POOL],
+    ..stage_gauge(
+        "penstock_stage_cost_per_hour",
+        None,
+        "What a stage costs in an hour, by pool: of each node the share of CPU or memory that its pods request, whichever is larger. Absent where a price is unknown.",
+    )
+};
+
+/// Replicas of a lane.
+pub const LANE_REPLICAS: Family = Family {
+    labels: &[NAMESPACE, PIPELINE, STAGE, POOL, STATE_OF_LANE],
+    ..stage_gauge(
+        "penstock_lane_replicas",
+        None,
+        "Replicas of a lane of a stage: what falls to it by its share, what it should have now, and what is ready.",
+    )
+};
+
+/// Nodes of a pool.
+pub const POOL_NODES: Family = Family {
+    labels: &[POOL],
+    ..stage_gauge("penstock_pool_nodes", None, "Nodes of a pool that are ready and stay.")
+};
+
+/// Whether nodes of a pool can be had.
+pub const POOL_STATE: Family = Family {
+    labels: &[POOL, STATE_OF_POOL],
+    ..stage_gauge(
+        "penstock_pool_state",
+        None,
+        "1 for the state that a pool of nodes is in, 0 for the others.",
+    )
+};
+
+/// What the nodes of a pool cost.
+pub const POOL_COST: Family = Family {
+    labels: &[POOL],
+    ..stage_gauge(
+        "penstock_pool_cost_per_hour",
+        None,
+        "What the nodes of a pool cost in an hour. Absent where the price of one is unknown.",
+    )
+};
 
 /// How long a replica takes to come.
 pub const STAGE_STARTUP: Family = stage_gauge(
@@ -358,6 +410,11 @@ pub const FAMILIES: &[Family] = &[
     STAGE_SERVICE_RATE,
     STAGE_STARTUP,
     STAGE_REBALANCE,
+    STAGE_COST,
+    LANE_REPLICAS,
+    POOL_NODES,
+    POOL_STATE,
+    POOL_COST,
     STAGE_REASON,
     STAGE_ANOMALY,
     PIPELINE_CONDITION,

@@ -235,7 +235,8 @@ fn input_of(tick: &Tick, pipeline: &PipelineId) -> serde_json::Result<Vec<u8>> {
         })
         .collect();
     let (at, may_act) = (tick.snapshot.at, tick.snapshot.may_act);
-    let snapshot = Snapshot { at, may_act, due: due().cloned().collect(), observations };
+    let pools = tick.snapshot.pools.clone();
+    let snapshot = Snapshot { at, may_act, due: due().cloned().collect(), observations, pools };
     let verdicts = tick.step.plan.verdicts.iter();
     let plan = Plan {
         verdicts: verdicts.filter(|verdict| verdict.stage.pipeline == *pipeline).cloned().collect(),

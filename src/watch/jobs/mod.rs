@@ -90,6 +90,7 @@ impl Stores {
             read_at: made.read_at.max(self.jobs.listed).unwrap_or(Timestamp::MIN),
             is_ours: true,
             hpa: None,
+            lanes: Vec::new(),
             jobs: Some(Box::new(JobsSeen {
                 next: made.next(),
                 ended: made.ended.iter().copied().collect(),
@@ -167,11 +168,5 @@ fn name_of(target: &TargetId) -> Name {
 }
 
 fn target_id(name: &Name) -> TargetId {
-    TargetId {
-        api_version: "batch/v1".into(),
-        kind: "CronJob".into(),
-        namespace: Arc::clone(&name.namespace),
-        name: Arc::clone(&name.name),
-        part: None,
-    }
+    TargetId::cron_job(&name.namespace, &name.name)
 }

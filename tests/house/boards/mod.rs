@@ -4,11 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use penstock::decide::{Missing, Observation, Reason};
-use penstock::report::Polls;
+use jiff::Timestamp;
+use penstock::decide::{
+    LaneSeen, LaneVerdict, Missing, Observation, Places, PoolState, PoolVerdict, Reason, Target,
+};
 use penstock::report::metrics::table::{FAMILIES, Family, Kind};
+use penstock::report::{Polls, PoolGlance, PoolPicture};
 use serde_json::Value;
 
 use crate::turns::{Bench, Turn, done, moved};
@@ -17,6 +21,7 @@ mod query;
 mod panel;
 mod fleet;
 mod pipeline;
+mod capacity;
 mod internals;
 mod reference;
 mod promql;
@@ -41,9 +46,14 @@ fn is_fresh(path: &str, text: &str) {
 
 /// Every board, by its file's name.
 fn boards() -> Vec<(&'static str, Value)> {
-    [("fleet", fleet::board()), ("pipeline", pipeline::board()), ("internals", internals::board())]
-        .map(|(name, board)| (name, board.json()))
-        .into()
+    [
+        ("fleet", fleet::board()),
+        ("pipeline", pipeline::board()),
+        ("capacity", capacity::board()),
+        ("internals", internals::board()),
+    ]
+    .map(|(name, board)| (name, board.json()))
+    .into()
 }
 
 #[test]
@@ -169,6 +179,28 @@ fn printed(text: &str) -> BTreeMap<String, (String, BTreeSet<Vec<String>>)> {
     families
 }
 
+/// A pool of three nodes at 0.07 each.
+fn pool() -> PoolPicture {
+    let glance = PoolGlance {
+        uid: "p".into(),
+        resource_version: "1".into(),
+        generation: 1,
+        status: Arc::default(),
+        unserved: Arc::default(),
+        nodes: 3,
+        startup: None,
+        cost: Some(0.21),
+    };
+    let verdict = PoolVerdict {
+        pool: "spot".into(),
+        state: PoolState::Available,
+        since: Timestamp::UNIX_EPOCH,
+        evidence: Vec::new(),
+        next_probe: None,
+    };
+    PoolPicture { glance, verdict }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_printed_is_what_the_table_says() {
     let folder = tempfile::tempdir().unwrap();
@@ -188,7 +220,14 @@ async fn what_is_printed_is_what_the_table_says() {
             is_lasting: false,
             since: jiff::Timestamp::UNIX_EPOCH,
         }));
+        let Target::Seen(workload) = &mut told.target else { panic!("no workload") };
+        let places = Places::default();
+        workload.lanes = vec![LaneSeen { workload: workload.clone(), places }];
+        let lane = LaneVerdict { pool: "spot".into(), share: 4, replicas: 4, extra: 0 };
+        told.verdict.lanes = vec![lane];
     });
+    all.costs = vec![BTreeMap::from([(Arc::from("spot"), Some(0.3))])];
+    all.pools = vec![pool()];
     all.outcomes = vec![moved(1, 24, Reason::Learning { replicas: 24 }, done())];
     all.polls = Polls { fresh: 7, partial: 1, failed: 2, took: Duration::from_millis(20) };
     bench.tell(&all).await;

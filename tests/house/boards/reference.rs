@@ -43,8 +43,7 @@ values, as the boards do:
 About 15 for each stage, 6 for each pipeline, and 3 to 5 for each source, of each replica of Penstock; reasons, conditions, moves and holds of the leader only.
 
 ## Not there yet
-Cost and capacity (`stage_cost_per_hour`, `idle_cost_per_hour`, `headroom_cost_per_hour`, `saved_cost_total`, `pool_nodes`, `pool_state`,
-`interruptions_total`) come with capacity pools, and the fourth board with them.
+`idle_cost_per_hour`, `headroom_cost_per_hour`, `saved_cost_total` and `interruptions_total`.
 "#;
 
 /// Which metrics stand under a heading.

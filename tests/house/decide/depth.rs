@@ -76,6 +76,7 @@ fn pipeline(queues: u32, poll: i64, rate_hint: Option<f64>, min: u32) -> Pipelin
             name: "enrich".into(),
             part: None,
         },
+        lanes: Vec::new(),
         min,
         max: 40,
         idle: None,
@@ -131,6 +132,7 @@ impl Tale {
                 is_ours: true,
                 hpa: None,
                 jobs: None,
+                lanes: Vec::new(),
             },
             outcomes: Vec::new(),
             memory: Memory::default(),
@@ -192,6 +194,7 @@ impl Tale {
                 recalled: Vec::new(),
             }],
             observations: self.observations(),
+            pools: BTreeMap::new(),
         };
         let step = decide(&snapshot, &self.memory);
         assert_eq!(step.plan.violations, 0);
@@ -283,6 +286,7 @@ impl Tale {
                 recalled: Vec::new(),
             }],
             observations: self.observations(),
+            pools: BTreeMap::new(),
         };
         let step = decide(&snapshot, &other);
         self.memory = other;

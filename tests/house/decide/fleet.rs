@@ -101,6 +101,7 @@ impl Fleet {
                 is_ours: true,
                 hpa: None,
                 jobs: None,
+                lanes: Vec::new(),
             };
             due.push(Situation {
                 pipeline: Arc::new(pipeline),
@@ -109,7 +110,7 @@ impl Fleet {
                 recalled: vec![None],
             });
         }
-        Snapshot { at, may_act: !self.is_standby, due, observations }
+        Snapshot { at, may_act: !self.is_standby, due, observations, pools: BTreeMap::new() }
     }
 
     /// A turn whose writes are carried out at once.
@@ -167,6 +168,7 @@ fn pipeline(index: usize, one: &One) -> Pipeline {
             name: Arc::clone(&id.name),
             part: None,
         },
+        lanes: Vec::new(),
         min: 1,
         max: one.max,
         idle: None,

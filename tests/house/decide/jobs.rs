@@ -65,6 +65,7 @@ fn stage() -> Stage {
             name: "backfill".into(),
             part: None,
         },
+        lanes: Vec::new(),
         min: 0,
         max: 20,
         idle: None,
@@ -156,6 +157,7 @@ impl Tale {
             read_at: time(0),
             is_ours: true,
             hpa: None,
+            lanes: Vec::new(),
             jobs: Some(Box::new(JobsSeen {
                 next: u64::try_from(there().count()).unwrap() + 1,
                 ended: done().map(|job| time(job.ends + self.delay)).collect(),
@@ -213,6 +215,7 @@ impl Tale {
                 recalled: vec![None],
             }],
             observations,
+            pools: BTreeMap::new(),
         };
         let step = decide(&snapshot, &self.memory);
         self.memory.merge(step.memory.clone());

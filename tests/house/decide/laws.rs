@@ -102,6 +102,7 @@ fn any_stage() -> impl Strategy<Value = Stage> {
                     name: "work".into(),
                     part: None,
                 },
+                lanes: Vec::new(),
                 min: a.min(b),
                 max: a.max(b).max(1),
                 idle,
@@ -183,6 +184,7 @@ fn any_workload() -> impl Strategy<Value = Workload> {
                 is_ours,
                 hpa: None,
                 jobs: None,
+                lanes: Vec::new(),
             }
         })
 }
@@ -227,6 +229,7 @@ fn snapshot(
             recalled: vec![recalled],
         }],
         observations: observations.filter_map(|(id, seen)| Some((id, seen?))).collect(),
+        pools: std::collections::BTreeMap::new(),
     }
 }
 

@@ -25,3 +25,4 @@ mod laws;
 mod hpa;
 mod jobs;
 mod depth;
+mod lanes;

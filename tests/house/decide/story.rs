@@ -309,6 +309,7 @@ impl World {
                 is_ours: !given.merge,
                 hpa: None,
                 jobs: None,
+                lanes: Vec::new(),
             },
             target: None,
             is_unseen: false,
@@ -575,6 +576,7 @@ impl World {
                 name: "work".into(),
                 part: None,
             },
+            lanes: Vec::new(),
             min: given.min.unwrap_or(1),
             max: given.max.unwrap_or(48),
             idle: given.idle.map(|(replicas, after)| Idle { replicas, after: seconds(after) }),
@@ -648,6 +650,7 @@ impl World {
                 recalled: vec![recalled],
             }],
             observations: self.observations(),
+            pools: BTreeMap::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use penstock::decide::Reason;
+use penstock::decide::{Nodes, Reason};
 
 use super::story::{pipeline_id, time};
 
@@ -113,6 +113,15 @@ fn every_reason() -> Vec<Reason> {
         Reason::UnusualArrivals { rate: 12.0, usual: 320.0, since: until },
         Reason::SlowerReplicas { rate: 31.0, usual: 48.2 },
         Reason::LongerRebalances { pause: 24.0, usual: 6.1 },
+        Reason::Nodes(Nodes::Short {
+            pool: text("spot"),
+            lacking: 5,
+            heir: Some(text("on-demand")),
+            sign: text("InsufficientCapacityError: no m5.large in eu-1a"),
+        }),
+        Reason::Nodes(Nodes::Going { pool: text("spot"), doomed: 3, until: Some(until) }),
+        Reason::Nodes(Nodes::Shared { pool: text("spot"), share: 7 }),
+        Reason::Nodes(Nodes::Undescribed { pool: text("spot") }),
         Reason::NoFreshData {
             source: text("orders"),
             label: text("BrokerDown"),
@@ -320,6 +329,15 @@ fn the_sentences_are_worth_reading_aloud() {
         LongerRebalances
             rebalances have become longer: the group pauses for 24 s, and 6.1 s was usual
             to change this: cooperative assignment, or static members (group.instance.id), shorten the pause
+        PoolShort
+            pool spot gives no nodes for 5 replicas (InsufficientCapacityError: no m5.large in eu-1a); on-demand carries what is lacking
+        NodesGoing
+            3 replicas of pool spot stand on nodes that are about to go, by 01:00:00 UTC; replacements are started first
+        LaneShare
+            7 replicas of the stage fall to pool spot
+        PoolUndescribed
+            no CapacityPool is named spot: nodes of it that are about to go are not seen coming
+            to change this: write the CapacityPool; penstock pools --propose prints what fits this cluster
         NoFreshData
             held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
             to change this: mend the source, or state a fallback for the time without it

@@ -70,7 +70,7 @@ fn expect(name: &str, objects: &[Value]) -> Result<()> {
     let of =
         |kind: &str| objects.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
     let definitions = of("CustomResourceDefinition");
-    ensure!(definitions.len() == 3, "{name}: {} definitions", definitions.len());
+    ensure!(definitions.len() == 5, "{name}: {} definitions", definitions.len());
     let daemons = of("Deployment");
     let daemon = &daemons.first().context("no Deployment")?["spec"];
     let pod = &daemon["template"]["spec"];

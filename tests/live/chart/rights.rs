@@ -78,6 +78,12 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
     for (kind, name) in [("Deployment", "worker"), ("StatefulSet", "keeper")] {
         scene.create(workload(kind, name)).await?;
     }
+    // With it begins the watch of nodes; a daemon of some namespaces does not look.
+    let pool = json!({
+        "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "all"},
+        "spec": {"class": "OnDemand", "nodeSelector": {"kubernetes.io/os": "linux"}},
+    });
+    cluster.apply(namespace, &pool.to_string()).await?;
     let broker = shared::broker().await?;
     scene
         .pipeline_unread("lost", json!({
@@ -107,6 +113,15 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
         ])
         .await?;
     ensure!(!lease.is_empty(), "nobody holds the lease");
+
+    let is_everywhere = sets.iter().all(|set| !set.contains("rbac.namespaced"));
+    let state = ["get", "capacitypool", "all", "-o", "jsonpath={.status.state}"];
+    scene
+        .until("the pool to be told of", SOON, async || {
+            let state = cluster.kubectl(&state).await?;
+            Ok((!is_everywhere || !state.is_empty()).then_some(()))
+        })
+        .await?;
 
     let said = scene.daemon.process().log()?;
     // As the API server words a refusal; its number may stand in any time of day.

@@ -10,23 +10,11 @@ pub(super) fn refused() -> Vec<(String, String, Vec<Changes>)> {
         let schema = format!("spec.stages[].{field}");
         (schema, format!("spec.stages[0].{field}"), vec![vec![(pointer, value)]])
     };
-    let target = || json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"});
-    let group =
-        json!({"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "x", "part": "gpu"});
-    let lanes = json!([
-        {"pool": "spot", "base": 1, "share": 70, "fallbackTo": "on-demand", "target": group},
-        {"pool": "on-demand", "target": target()},
-    ]);
     let mut all = vec![
         (
             "spec.priority".to_owned(),
             "spec.priority".to_owned(),
             vec![vec![("/spec/priority", json!(5))]],
-        ),
-        (
-            "spec.stages[].lanes".to_owned(),
-            "spec.stages[0].lanes".to_owned(),
-            vec![vec![(stage!("/target"), Value::Null), (stage!("/lanes"), lanes)]],
         ),
         stage("actuate", stage!("/actuate"), json!("HPA")),
         stage(

@@ -9,8 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::crd::meaning::{Meaning, QuestionDraft};
 use penstock::decide::{
-    Ending, JobsSeen, Memory, Missing, Observation, Outcome, Partition, QuestionId, Queue, Reading,
-    Situation, Snapshot, Target, TargetId, Value, Workload, Writing, decide,
+    Class, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation, Outcome, Partition, Places,
+    Pool, PoolSeen, QuestionId, Queue, Reading, Sign, Situation, Snapshot, Stage, Target, TargetId,
+    Value, Workload, Writing, decide,
 };
 use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
 use penstock::observe::{Address, Ask};
@@ -106,6 +107,7 @@ impl Hour {
             is_ours: true,
             hpa: None,
             jobs: None,
+            lanes: Vec::new(),
         };
         let none = || {
             let jobs = Some(Box::<JobsSeen>::default());
@@ -117,9 +119,10 @@ impl Hour {
             end: 600_000,
             position: 600_000,
             workloads: stages
-                .map(|stage| {
-                    let workload = if stage.target.is_jobs() { none() } else { workload.clone() };
-                    (stage.target.clone(), (workload, 0))
+                .flat_map(Stage::targets)
+                .map(|target| {
+                    let workload = if target.is_jobs() { none() } else { workload.clone() };
+                    (target.clone(), (workload, 0))
                 })
                 .collect(),
             outcomes: Vec::new(),
@@ -136,9 +139,16 @@ impl Hour {
         for (question, fault) in &meaning.unanswerable {
             observations.insert(question.clone(), self.missing(fault.code.label(), true));
         }
+        let seen = |target: &TargetId| {
+            let (workload, _) = &self.workloads[target];
+            Workload { read_at: time(self.at), ..workload.clone() }
+        };
         let targets = meaning.pipeline.stages.iter().map(|stage| {
-            let (workload, _) = &self.workloads[&stage.target];
-            Target::Seen(Workload { read_at: time(self.at), ..workload.clone() })
+            if stage.lanes.is_empty() {
+                return Target::Seen(seen(&stage.target));
+            }
+            let lane = |target| LaneSeen { workload: seen(target), places: Places::default() };
+            Target::Seen(Workload::of_lanes(stage.targets().map(lane).collect()))
         });
         let snapshot = Snapshot {
             at: time(self.at),
@@ -150,6 +160,7 @@ impl Hour {
                 recalled: Vec::new(),
             }],
             observations,
+            pools: self.pools(),
         };
         let step = decide(&snapshot, &self.memory);
         self.memory.merge(step.memory.clone());
@@ -173,6 +184,34 @@ impl Hour {
             self.outcomes.push((scale.stage.index, outcome));
         }
         line
+    }
+
+    /// Nodes that are kept, and spot, of which no more can be had after a while.
+    fn pools(&self) -> BTreeMap<Arc<str>, PoolSeen> {
+        let dry = 1200;
+        let pool = |name: &str, class| {
+            let signs = (0..3).map(|second| dry + second).filter(|at| *at <= self.at);
+            let sign = |at| Sign { at: time(at), is_hard: true, what: "no capacity".into() };
+            let signs: Vec<_> = signs.filter(|_| class == Class::Spot).map(sign).collect();
+            let pool = Pool {
+                name: name.into(),
+                class,
+                notice: Duration::from_mins(2),
+                probe: Duration::from_mins(10),
+                longest_probe: Duration::from_hours(1),
+            };
+            let seen = PoolSeen {
+                pool: Arc::new(pool),
+                nodes: 3,
+                newest: None,
+                boot: None,
+                signs,
+                full: None,
+                recalled: None,
+            };
+            (Arc::from(name), seen)
+        };
+        [pool("kept", Class::OnDemand), pool("spot", Class::Spot)].into()
     }
 
     /// Time passes: items come and go, pods become Ready.

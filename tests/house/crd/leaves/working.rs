@@ -12,7 +12,7 @@ pub(super) const FORECAST: &str = "spec.stages[].forecast.mode";
 
 /// Leaves that work.
 pub(super) fn working() -> Vec<Working> {
-    [pipeline(), stages(), wishes(), behaviour(), sources()].concat()
+    [pipeline(), stages(), lanes(), wishes(), behaviour(), sources()].concat()
 }
 
 /// Nothing is written before.
@@ -27,6 +27,48 @@ fn pipeline() -> Vec<Working> {
         plain("spec.objective.maxDelay", "/spec/objective/maxDelay", json!("90s")),
         plain("spec.objective.prefer", "/spec/objective/prefer", json!("Latency")),
     ]
+}
+
+/// A lane on nodes that are kept, and one on spot, which runs dry within the hour.
+fn lanes() -> Vec<Working> {
+    let both = || {
+        let lanes = json!([
+            {"pool": "kept", "base": 1, "target": {"name": "enrich"}},
+            {"pool": "spot", "share": 60, "target": {"name": "enrich-spot"}},
+        ]);
+        vec![(stage!("/target"), Value::Null), (stage!("/lanes"), lanes)]
+    };
+    let group =
+        json!({"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "x", "part": "gpu"});
+    let part = || {
+        let mut changes = both();
+        changes.push((stage!("/lanes/1/target"), group.clone()));
+        changes
+    };
+    let cases = [
+        ("spec.stages[].lanes[].base", stage!("/lanes/0/base"), json!(3)),
+        ("spec.stages[].lanes[].share", stage!("/lanes/1/share"), json!(30)),
+        ("spec.stages[].lanes[].fallbackTo", stage!("/lanes/1/fallbackTo"), json!("kept")),
+        (
+            "spec.stages[].lanes[].target.apiVersion",
+            stage!("/lanes/1/target/apiVersion"),
+            json!("argoproj.io/v1alpha1"),
+        ),
+        ("spec.stages[].lanes[].target.kind", stage!("/lanes/1/target/kind"), json!("StatefulSet")),
+        ("spec.stages[].lanes[].target.name", stage!("/lanes/1/target/name"), json!("other")),
+    ];
+    let mut heir = both();
+    heir.push((stage!("/lanes/1/fallbackTo"), json!("kept")));
+    let more = [
+        // Nobody says of that one that it runs dry.
+        ("spec.stages[].lanes[].pool", heir, (stage!("/lanes/1/pool"), json!("cheap"))),
+        (
+            "spec.stages[].lanes[].target.part",
+            part(),
+            (stage!("/lanes/1/target/part"), json!("cpu")),
+        ),
+    ];
+    cases.map(|(leaf, at, value)| (leaf, both(), (at, value))).into_iter().chain(more).collect()
 }
 
 fn stages() -> Vec<Working> {

@@ -1,0 +1,310 @@
+//! The lanes of a stage in its turn: what they are together, what became of the writes to each, and which count each shall have. To the
+//! rest of the turn a stage with lanes is one workload with one count; only here is it several.
+//!
+//! The count of the stage is remembered, since the lanes alone do not tell it: at times more run than it needs, because some replace
+//! others that are about to go, or try whether a pool gives nodes again. After a restart those count too, until a down window has passed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::demand::Bid;
+use super::super::memory::ByName;
+use super::super::order::Order;
+use super::super::pipeline::{Lane, Stage};
+use super::super::plan::{Action, Outcome};
+use super::super::reason::Reason;
+use super::super::snapshot::{Situation, Target, Workload, Writing};
+use super::super::stage::Turn;
+use super::super::writes::{Move, Writes};
+use super::pool::Need;
+use super::split::{Part, Room, Stand, split};
+use super::{LaneSeen, LaneVerdict, Nodes};
+
+/// What is remembered of the lanes of a stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::decide) struct Lanes {
+    /// By pool.
+    each: ByName<Known>,
+    /// What the stage needs, as was last decided by the one who may act.
+    need: Option<u32>,
+    /// The count of the stage at the last turn.
+    known: Option<u32>,
+}
+
+/// What is remembered of one lane.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Known {
+    writes: Writes,
+    /// What it was asked for before the last decision, and by it.
+    before: u32,
+    asked: u32,
+}
+
+impl Workload {
+    /// Several lanes as one workload. Its counts are their sums; it has no uid, version or lever of its own, and nobody writes it.
+    pub fn of_lanes(lanes: Vec<LaneSeen>) -> Self {
+        let all = || lanes.iter().map(|lane| &lane.workload);
+        let sum = |of: fn(&Self) -> u32| all().map(of).fold(0, u32::saturating_add);
+        Self {
+            uid: "".into(),
+            resource_version: "".into(),
+            desired: sum(|lane| lane.desired),
+            current: sum(|lane| lane.current),
+            ready: sum(|lane| lane.ready),
+            ready_since: all().filter_map(|lane| lane.ready_since).max(),
+            writing: Writing::Merge,
+            read_at: all().map(|lane| lane.read_at).min().unwrap_or(Timestamp::MIN),
+            is_ours: true,
+            hpa: None,
+            jobs: None,
+            lanes,
+        }
+    }
+}
+
+/// What the lanes of all due pipelines show of each pool.
+pub(in crate::decide) fn needs(due: &[Situation]) -> BTreeMap<Arc<str>, Need> {
+    let mut needs: BTreeMap<Arc<str>, Need> = BTreeMap::new();
+    for situation in due {
+        for (stage, target) in situation.pipeline.stages.iter().zip(&situation.targets) {
+            let Target::Seen(workload) = target else { continue };
+            for (lane, seen) in stage.lanes.iter().zip(&workload.lanes) {
+                let need = needs.entry(Arc::clone(&lane.pool)).or_default();
+                *need = need.and(need_of(seen));
+            }
+        }
+    }
+    needs
+}
+
+fn need_of(seen: &LaneSeen) -> Need {
+    Need { unplaced_since: seen.places.unplaced_since, ready_since: seen.workload.ready_since }
+}
+
+/// A stage with lanes as the rest of its turn sees it: with the count that it needs, not with what runs besides.
+pub(in crate::decide) fn counted(
+    stage: &Stage,
+    workload: &Workload,
+    lanes: Option<&Lanes>,
+) -> Option<Workload> {
+    let desired = lanes.filter(|_| !workload.lanes.is_empty())?.count(stage, workload);
+    Some(Workload { desired, ..workload.clone() })
+}
+
+impl Lanes {
+    /// Takes in what became of earlier writes and what each lane says now. Returns the moves of the stage as a whole: what goes from one
+    /// lane to another is none.
+    pub(in crate::decide) fn settle(
+        &mut self,
+        stage: &Stage,
+        workload: &Workload,
+        outcomes: &[&Outcome],
+        at: Timestamp,
+        may_act: bool,
+    ) -> Vec<Move> {
+        self.each.keep(|pool| stage.lanes.iter().any(|lane| *lane.pool == *pool));
+        if !may_act {
+            self.need = None;
+        }
+        for (lane, seen) in stage.lanes.iter().zip(&workload.lanes) {
+            let mut known = self.each.take(&lane.pool).unwrap_or_default();
+            let of_lane = |outcome: &&&Outcome| outcome.action.scale().target == lane.target;
+            let mine: Vec<_> = outcomes.iter().filter(of_lane).copied().collect();
+            known.writes.settle(&seen.workload, &mine, at, may_act);
+            self.each.put(&lane.pool, known);
+        }
+        if self.stands(stage, workload).is_some() {
+            return Vec::new();
+        }
+        let to = self.count(stage, workload);
+        let from = self.known.replace(to).unwrap_or(to);
+        let moved = Move { at: self.last().unwrap_or(at), from, to };
+        if from == to { Vec::new() } else { vec![moved] }
+    }
+
+    /// The count of the stage: what was decided, and what others have changed since.
+    fn count(&self, stage: &Stage, workload: &Workload) -> u32 {
+        let Some(need) = self.need else { return workload.desired };
+        let each = stage.lanes.iter().zip(&workload.lanes);
+        let changed = each.map(|(lane, seen)| {
+            let desired = seen.workload.desired;
+            match self.each.get(&lane.pool) {
+                Some(known) if desired != known.asked && desired != known.before => {
+                    i64::from(desired) - i64::from(known.asked)
+                }
+                Some(_) | None => 0,
+            }
+        });
+        u32::try_from((i64::from(need) + changed.sum::<i64>()).max(0)).unwrap_or(u32::MAX)
+    }
+
+    /// The bid that stands while the count of a lane cannot be trusted.
+    pub(in crate::decide) fn stands(&self, stage: &Stage, workload: &Workload) -> Option<Bid> {
+        let each = stage.lanes.iter().zip(&workload.lanes);
+        let stands = |(lane, seen): (&Lane, &LaneSeen)| {
+            self.each.get(&lane.pool)?.writes.stands(&seen.workload)
+        };
+        let bid = { each }.find_map(stands)?;
+        Some(Bid { replicas: self.count(stage, workload), why: bid.why })
+    }
+
+    /// Why a lane's count is left to somebody else.
+    fn forbidden(&self, lane: &Lane, seen: &LaneSeen) -> Option<Reason> {
+        self.each.get(&lane.pool)?.writes.forbidden(&seen.workload)
+    }
+
+    /// When the shortest gap after the last accepted move of any lane ends.
+    fn rests_until(&self, gap: Duration, at: Timestamp) -> Option<Timestamp> {
+        self.each.values().filter_map(|known| known.writes.rests_until(gap, at)).max()
+    }
+
+    /// Notes that an action is on its way.
+    pub(in crate::decide) fn ask(&mut self, action: &Action, pool: &str, at: Timestamp) {
+        if let Some(known) = self.each.get_mut(pool) {
+            known.writes.ask(action, at);
+        }
+    }
+
+    /// When our last write was accepted.
+    pub(in crate::decide) fn last(&self) -> Option<Timestamp> {
+        self.each.values().filter_map(|known| known.writes.last()).max()
+    }
+
+    /// When to look again though nothing happens.
+    pub(in crate::decide) fn next(&self) -> Option<Timestamp> {
+        self.each.values().filter_map(|known| known.writes.next()).min()
+    }
+
+    /// Bytes on the heap.
+    pub(in crate::decide) fn weight(&self) -> usize {
+        size_of::<Self>() + self.each.weight(|known| known.writes.weight())
+    }
+}
+
+impl Turn<'_> {
+    /// How so many replicas are shared out over the lanes, and what is to be told of nodes, though it binds no count of the stage.
+    pub(in crate::decide) fn shared_out(
+        &self,
+        workload: &Workload,
+        lanes: Option<&Lanes>,
+        replicas: u32,
+    ) -> (Vec<LaneVerdict>, Vec<Reason>) {
+        let Some(lanes) = lanes else { return Default::default() };
+        let parts = self.parts(workload, lanes, replicas);
+        let each = self.stage.lanes.iter().zip(&workload.lanes).zip(&parts);
+        let told = each.clone().flat_map(|((lane, seen), part)| self.told_of(lane, seen, part));
+        let told = told.map(Reason::Nodes).collect();
+        let verdicts = each.map(|((lane, _), part)| LaneVerdict {
+            pool: Arc::clone(&lane.pool),
+            share: part.share,
+            replicas: part.replicas,
+            extra: part.extra(),
+        });
+        (verdicts.collect(), told)
+    }
+
+    /// How the lanes stand, and what that makes of so many replicas.
+    fn parts(&self, workload: &Workload, lanes: &Lanes, replicas: u32) -> Vec<Part> {
+        let each = self.stage.lanes.iter().zip(&workload.lanes);
+        let stands: Vec<_> = each
+            .map(|(lane, seen)| Stand {
+                desired: seen.workload.desired,
+                ready: seen.workload.ready,
+                doomed: seen.places.doomed,
+                room: self.pools.room(&lane.pool),
+                is_fixed: lanes.forbidden(lane, seen).is_some(),
+            })
+            .collect();
+        split(&self.stage.lanes, &stands, replicas)
+    }
+
+    fn told_of(&self, lane: &Lane, seen: &LaneSeen, part: &Part) -> Vec<Nodes> {
+        let pool = lane.pool.to_string();
+        let heir = lane.fallback_to.and_then(|heir| self.stage.lanes.get(heir));
+        let mut told = Vec::new();
+        if !self.pools.knows(&lane.pool) {
+            told.push(Nodes::Undescribed { pool: pool.clone() });
+        }
+        if seen.places.doomed != 0 {
+            let (doomed, until) = (seen.places.doomed, seen.places.deadline);
+            told.push(Nodes::Going { pool: pool.clone(), doomed, until });
+        }
+        if self.pools.room(&lane.pool) != Room::Free
+            && (part.lent != 0 || seen.places.unplaced != 0)
+        {
+            let heir = heir.map(|heir| heir.pool.to_string());
+            let sign = self.pools.sign(&lane.pool).map(|sign| sign.what.to_string());
+            let lacking = part.lent.max(seen.places.unplaced);
+            told.push(Nodes::Short { pool, lacking, heir, sign: sign.unwrap_or_default() });
+        }
+        told
+    }
+
+    /// When its lanes are to be looked at again though nothing happens.
+    pub(in crate::decide) fn lanes_next(&self, workload: &Workload) -> Option<Timestamp> {
+        let each = self.stage.lanes.iter().zip(&workload.lanes);
+        let next = |(lane, seen): (&Lane, &LaneSeen)| {
+            self.pools.next(&lane.pool, self.pools_seen.get(&lane.pool), need_of(seen))
+        };
+        each.filter_map(next).min()
+    }
+
+    /// What is to be written to each lane, unless something forbids it.
+    pub(in crate::decide) fn write_lanes(
+        &self,
+        bid: &mut Bid,
+        workload: &Workload,
+        lanes: &mut Lanes,
+    ) -> Vec<Action> {
+        let wished = bid.replicas;
+        if self.withholds(bid, workload.desired != wished) {
+            return Vec::new();
+        }
+        for (lane, seen) in self.stage.lanes.iter().zip(&workload.lanes) {
+            if let Some(reason) = lanes.forbidden(lane, seen) {
+                bid.set(wished, reason);
+            }
+        }
+        if let Some(until) = lanes.rests_until(self.gap(), self.at)
+            && workload.desired != wished
+            && workload.desired != 0
+        {
+            bid.set(workload.desired, Reason::TooSoon { wished, until });
+        }
+        if !self.may_act {
+            return Vec::new();
+        }
+        let parts = self.parts(workload, lanes, bid.replicas);
+        lanes.need = Some(bid.replicas);
+        let mut actions = Vec::new();
+        for ((lane, seen), part) in self.stage.lanes.iter().zip(&workload.lanes).zip(&parts) {
+            let Some(known) = lanes.each.get_mut(&lane.pool) else { continue };
+            known.before = seen.workload.desired;
+            known.asked = part.replicas;
+            let why = match self.told_of(lane, seen, part).pop() {
+                _ if workload.desired != bid.replicas => bid.why.last().cloned(),
+                Some(nodes) => Some(Reason::Nodes(nodes)),
+                None => Some(Reason::Nodes(Nodes::Shared {
+                    pool: lane.pool.to_string(),
+                    share: part.share,
+                })),
+            };
+            let is_fixed = known.writes.forbidden(&seen.workload).is_some();
+            let order = Order { target: &lane.target, lane: Some(&lane.pool), why };
+            if !is_fixed {
+                actions.extend(self.order(
+                    bid,
+                    &order,
+                    &seen.workload,
+                    &known.writes,
+                    part.replicas,
+                ));
+            }
+        }
+        actions
+    }
+}

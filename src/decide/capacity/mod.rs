@@ -1,0 +1,157 @@
+//! Nodes: what is known of each pool of them, whether more can be had of it, and how a stage with lanes is spread over its pools. Penstock
+//! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
+//!
+//! `pool` keeps what is believed of each pool, `split` shares replicas out (both pure arithmetic), `lanes` joins them to a stage's turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::Workload;
+
+mod lanes;
+mod pool;
+mod split;
+mod words;
+
+pub use words::Nodes;
+
+pub(super) use lanes::{Lanes, counted, needs};
+pub(super) use pool::Pools;
+
+/// A pool of nodes, as its owner describes it. Made by `crd::meaning`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Name of the `CapacityPool`.
+    pub name: Arc<str>,
+    /// How its nodes are paid for, and whether they may be taken away.
+    pub class: Class,
+    /// What an interruption leaves, from the first sign to the end of the node.
+    pub notice: Duration,
+    /// How long a pool that ran dry is left alone before one replica tries it again; twice as long after each failure.
+    pub probe: Duration,
+    /// But never longer than this.
+    pub longest_probe: Duration,
+}
+
+/// How the nodes of a pool are paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Class {
+    /// By use, and kept for as long as one likes.
+    OnDemand,
+    /// Cheap, and taken away at short notice.
+    Spot,
+    /// Paid for whether used or not.
+    Reserved,
+}
+
+/// A pool at an instant, as its nodes and those who make them show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolSeen {
+    /// Which one.
+    pub pool: Arc<Pool>,
+    /// Nodes that are Ready and stay.
+    pub nodes: u32,
+    /// When the youngest of them became Ready.
+    pub newest: Option<Timestamp>,
+    /// How long its nodes take from being made to Ready: 95 of 100 no longer. `None` while none has been seen.
+    pub boot: Option<Duration>,
+    /// Signs that no more can be had, as those who make nodes give them, oldest first; a few of the last hour.
+    pub signs: Vec<Sign>,
+    /// Why it may grow no further, as its owner limits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full: Option<Arc<str>>,
+    /// What its status says from before this process started.
+    pub recalled: Option<(PoolState, Timestamp)>,
+}
+
+/// A sign that a pool gives no more nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sign {
+    /// When it was given.
+    pub at: Timestamp,
+    /// True for the word of who makes nodes (no capacity, a limit); false for what pods alone show (none was found a node in time).
+    pub is_hard: bool,
+    /// What was said, and by whom.
+    pub what: Arc<str>,
+}
+
+/// Whether nodes can be had of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PoolState {
+    /// No node of it has been seen, and no sign either way. It is used as if they could be had.
+    Unknown,
+    /// Yes.
+    Available,
+    /// Not surely: what waits may wait, but nothing is added, and others take over meanwhile.
+    Constrained,
+    /// No: what runs is kept, and one replica tries again now and then.
+    Exhausted,
+}
+
+impl PoolState {
+    /// Its word.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unknown => "Unknown",
+            Self::Available => "Available",
+            Self::Constrained => "Constrained",
+            Self::Exhausted => "Exhausted",
+        }
+    }
+
+    /// Every state, in the order of the enum.
+    pub const ALL: [Self; 4] = [Self::Unknown, Self::Available, Self::Constrained, Self::Exhausted];
+}
+
+/// What is believed of a pool after a turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolVerdict {
+    /// Name of the pool.
+    pub pool: Arc<str>,
+    /// Can nodes be had?
+    pub state: PoolState,
+    /// Since when.
+    pub since: Timestamp,
+    /// What it rests on, oldest first, at most ten.
+    pub evidence: Vec<Sign>,
+    /// When it is tried again, while it is exhausted.
+    pub next_probe: Option<Timestamp>,
+}
+
+/// One lane of a stage, as it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneSeen {
+    /// Its workload.
+    pub workload: Workload,
+    /// Where its pods stand.
+    pub places: Places,
+}
+
+/// Where the pods of a workload stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// Ready pods on nodes that are about to go.
+    pub doomed: u32,
+    /// When the first of those nodes is gone, where that is known.
+    pub deadline: Option<Timestamp>,
+    /// Pods for which the scheduler finds no node.
+    pub unplaced: u32,
+    /// Since when the oldest of them has waited.
+    pub unplaced_since: Option<Timestamp>,
+}
+
+/// What was decided for one lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneVerdict {
+    /// The pool it runs on.
+    pub pool: Arc<str>,
+    /// Replicas it would have if nodes of every pool could be had.
+    pub share: u32,
+    /// Replicas it shall have.
+    pub replicas: u32,
+    /// Of these, replicas beyond what the stage needs: they replace others that are about to go, or try whether the pool gives nodes again.
+    pub extra: u32,
+}

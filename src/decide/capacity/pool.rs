@@ -1,0 +1,429 @@
+//! Whether nodes of a pool can be had: believed until signs speak against it, and tried again by few before it is trusted with many.
+//!
+//! ```text
+//! Free ──soft or hard sign──► Waiting ──3 hard in 5 min, or nothing for long──► Shut ──time──► Opening
+//!   ▲                            │ what waited got nodes                          ▲               │ a sign: twice as long
+//!   └────────────────────────────┴──────────────────────────── 1, 2, 4 got nodes ─┼───────────────┤
+//!                                                                                 └───────────────┘
+//! ```
+//! Coming back is by doubling, as TCP's slow start is: one replica tries, then two, then four, then all. A pool that flaps so costs few
+//! pods and ever longer pauses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::writes::{later, span};
+use super::split::Room;
+use super::{PoolSeen, PoolState, PoolVerdict, Sign};
+
+/// Signs kept.
+const KEPT: usize = 10;
+/// Hard signs within `SOON` that shut a pool at once.
+const HARD: usize = 3;
+const SOON: Duration = Duration::from_mins(5);
+/// How long a pod may be without a node before that is a sign: somewhat longer than nodes take, within these bounds.
+const BOOT: Duration = Duration::from_mins(1);
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
+const MARGIN: f64 = 1.2;
+/// Replicas that may try at last before the pool is trusted again.
+const TRUSTED: u32 = 4;
+
+/// What is remembered of all pools.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::decide) struct Pools(BTreeMap<Arc<str>, Belief>);
+
+/// What is believed of one pool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Belief {
+    phase: Phase,
+    /// Since when its state is what it is.
+    since: Timestamp,
+    state: PoolState,
+    evidence: Vec<Sign>,
+    /// The newest hard sign that was taken in.
+    heard: Timestamp,
+    /// How long it is left alone when it is shut next.
+    pause: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Phase {
+    Free,
+    /// What waits may wait.
+    Waiting {
+        since: Timestamp,
+    },
+    /// Left alone until then.
+    Shut {
+        until: Timestamp,
+    },
+    /// So many may try, since then.
+    Opening {
+        tries: u32,
+        since: Timestamp,
+    },
+}
+
+/// What the lanes of the due pipelines show of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::decide) struct Need {
+    /// Since when the oldest pod without a node has waited.
+    pub(in crate::decide) unplaced_since: Option<Timestamp>,
+    /// When the youngest Ready pod became so.
+    pub(in crate::decide) ready_since: Option<Timestamp>,
+}
+
+impl Need {
+    /// Both together.
+    #[must_use]
+    pub(in crate::decide) fn and(self, other: Self) -> Self {
+        Self {
+            unplaced_since: self.unplaced_since.into_iter().chain(other.unplaced_since).min(),
+            ready_since: self.ready_since.max(other.ready_since),
+        }
+    }
+}
+
+impl Pools {
+    /// Takes in what is seen of all pools, and what lanes show of those in `needs`. Pools that are not seen any more are forgotten.
+    pub(in crate::decide) fn observe(
+        &mut self,
+        seen: &BTreeMap<Arc<str>, PoolSeen>,
+        needs: &BTreeMap<Arc<str>, Need>,
+        at: Timestamp,
+    ) -> Vec<PoolVerdict> {
+        self.0.retain(|name, _| seen.contains_key(name));
+        let verdict = |(name, seen): (&Arc<str>, &PoolSeen)| {
+            let belief = match self.0.get(name) {
+                Some(belief) => belief.clone(),
+                None => Belief::recalled(seen, at),
+            };
+            let belief = belief.next(seen, needs.get(name).copied().unwrap_or_default(), at);
+            let verdict = PoolVerdict {
+                pool: Arc::clone(name),
+                state: belief.state,
+                since: belief.since,
+                evidence: belief.evidence.clone(),
+                next_probe: match belief.phase {
+                    Phase::Shut { until } => Some(until),
+                    Phase::Free | Phase::Waiting { .. } | Phase::Opening { .. } => None,
+                },
+            };
+            self.0.insert(Arc::clone(name), belief);
+            verdict
+        };
+        seen.iter().map(verdict).collect()
+    }
+
+    /// What room a lane has on a pool. One that nobody describes is used as if nodes could be had.
+    pub(super) fn room(&self, pool: &str) -> Room {
+        match self.0.get(pool).map(|belief| belief.phase) {
+            None | Some(Phase::Free) => Room::Free,
+            Some(Phase::Waiting { .. }) => Room::AsAsked,
+            Some(Phase::Shut { .. }) => Room::BeyondReady(0),
+            Some(Phase::Opening { tries, .. }) => Room::BeyondReady(tries),
+        }
+    }
+
+    /// Is there such a pool?
+    pub(super) fn knows(&self, pool: &str) -> bool {
+        self.0.contains_key(pool)
+    }
+
+    /// The last sign that a pool gives no more.
+    pub(super) fn sign(&self, pool: &str) -> Option<&Sign> {
+        self.0.get(pool)?.evidence.last()
+    }
+
+    /// When a pool may be thought of differently though nothing happens.
+    pub(super) fn next(
+        &self,
+        pool: &str,
+        seen: Option<&PoolSeen>,
+        need: Need,
+    ) -> Option<Timestamp> {
+        let belief = self.0.get(pool)?;
+        let seen = seen?;
+        let waited = need.unplaced_since.map(|since| later(since, patience(seen)));
+        match belief.phase {
+            Phase::Free | Phase::Opening { .. } => waited,
+            Phase::Waiting { since } => {
+                let end = need.unplaced_since.map_or_else(
+                    || later(since, seen.pool.probe),
+                    |unplaced| later(unplaced, given_up(seen)),
+                );
+                Some(end)
+            }
+            Phase::Shut { until } => Some(until),
+        }
+    }
+}
+
+/// How long a pod may be without a node before that is a sign.
+fn patience(seen: &PoolSeen) -> Duration {
+    let boot = seen.boot.map_or(BOOT, |boot| boot.mul_f64(MARGIN));
+    boot.clamp(PATIENCE.0, PATIENCE.1)
+}
+
+/// How long a pod may be without a node before the pool is shut.
+fn given_up(seen: &PoolSeen) -> Duration {
+    3 * patience(seen)
+}
+
+impl Belief {
+    /// What an earlier life left in status, or a fresh trust.
+    fn recalled(seen: &PoolSeen, at: Timestamp) -> Self {
+        let probe = seen.pool.probe;
+        let free = (PoolState::Unknown, at, Phase::Free);
+        let (state, since, phase) = match seen.recalled {
+            Some((PoolState::Exhausted, since)) => {
+                let until = later(since, probe).max(at);
+                (PoolState::Exhausted, since, Phase::Shut { until })
+            }
+            Some((PoolState::Constrained, since)) => {
+                (PoolState::Constrained, since, Phase::Waiting { since })
+            }
+            Some((state @ (PoolState::Available | PoolState::Unknown), since)) => {
+                (state, since, Phase::Free)
+            }
+            None => free,
+        };
+        Self { phase, since, state, evidence: Vec::new(), heard: Timestamp::MIN, pause: probe }
+    }
+
+    fn next(mut self, seen: &PoolSeen, need: Need, at: Timestamp) -> Self {
+        let is_told = self.listen(seen, at);
+        let waited = need.unplaced_since.map(|since| span(since, at));
+        let is_waiting = waited.is_some_and(|waited| patience(seen) <= waited);
+        let is_served = |since: Timestamp| {
+            let came = need.ready_since.max(seen.newest);
+            need.unplaced_since.is_none() && came.is_some_and(|came| since < came)
+        };
+        let phase = match self.phase {
+            Phase::Free | Phase::Waiting { .. } if self.is_refused(at) => self.shut(seen, at),
+            Phase::Free if is_told || is_waiting || seen.full.is_some() => {
+                Phase::Waiting { since: at }
+            }
+            Phase::Waiting { .. } if seen.full.is_some() => self.phase,
+            Phase::Free => Phase::Free,
+            Phase::Waiting { since } if is_served(since) => Phase::Free,
+            Phase::Waiting { since } => match waited {
+                Some(waited) if given_up(seen) <= waited => self.shut(seen, at),
+                // Nobody wants more of it any longer: the next who does finds out.
+                None if later(since, seen.pool.probe) <= at && !is_told => Phase::Free,
+                Some(_) | None => self.phase,
+            },
+            Phase::Shut { until } if until <= at => Phase::Opening { tries: 1, since: at },
+            Phase::Opening { since, .. } if is_told || (is_waiting && since < at) => {
+                self.pause = (2 * self.pause).min(seen.pool.longest_probe);
+                self.shut(seen, at)
+            }
+            Phase::Opening { tries, since } if is_served(since) && TRUSTED <= tries => Phase::Free,
+            Phase::Opening { tries, since } if is_served(since) => {
+                Phase::Opening { tries: 2 * tries, since: at }
+            }
+            Phase::Shut { .. } | Phase::Opening { .. } => self.phase,
+        };
+        if let (Some(what), Phase::Free, Phase::Waiting { .. }) = (&seen.full, self.phase, phase) {
+            self.note(Sign { at, is_hard: true, what: Arc::clone(what) });
+        }
+        if is_waiting
+            && self.phase != phase
+            && matches!(self.phase, Phase::Free | Phase::Opening { .. })
+        {
+            self.note_wait(waited.unwrap_or_default(), at);
+        }
+        if phase == Phase::Free && self.phase != phase {
+            self.pause = seen.pool.probe;
+        }
+        self.phase = phase;
+        let state = match phase {
+            Phase::Free if seen.nodes == 0 && self.state == PoolState::Unknown => {
+                PoolState::Unknown
+            }
+            Phase::Free => PoolState::Available,
+            Phase::Shut { .. } | Phase::Opening { tries: 1, .. } => PoolState::Exhausted,
+            Phase::Waiting { .. } | Phase::Opening { .. } => PoolState::Constrained,
+        };
+        if state != self.state {
+            self.state = state;
+            self.since = at;
+        }
+        self
+    }
+
+    fn shut(&self, seen: &PoolSeen, at: Timestamp) -> Phase {
+        Phase::Shut { until: later(at, self.pause.max(seen.pool.probe)) }
+    }
+
+    /// Takes in the hard signs that are new; true when there was one.
+    fn listen(&mut self, seen: &PoolSeen, at: Timestamp) -> bool {
+        let heard = self.heard;
+        let new = seen.signs.iter().filter(|sign| heard < sign.at && span(sign.at, at) < SOON);
+        for sign in new.cloned().collect::<Vec<_>>() {
+            self.heard = sign.at;
+            self.note(sign);
+        }
+        heard < self.heard
+    }
+
+    fn note_wait(&mut self, waited: Duration, at: Timestamp) {
+        let what = format!("a pod has waited {} s for a node", waited.as_secs()).into();
+        self.note(Sign { at, is_hard: false, what });
+    }
+
+    fn note(&mut self, sign: Sign) {
+        if KEPT <= self.evidence.len() {
+            self.evidence.remove(0);
+        }
+        self.evidence.push(sign);
+    }
+
+    /// Has whoever makes its nodes said no again and again?
+    fn is_refused(&self, at: Timestamp) -> bool {
+        let hard = self.evidence.iter().filter(|sign| sign.is_hard && span(sign.at, at) < SOON);
+        // What was said before it was last free again is settled.
+        HARD <= hard
+            .filter(|sign| self.state != PoolState::Available || self.since <= sign.at)
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::capacity::{Class, Pool};
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn seen(signs: &[i64]) -> PoolSeen {
+        let pool = Pool {
+            name: "spot".into(),
+            class: Class::Spot,
+            notice: Duration::from_mins(2),
+            probe: Duration::from_mins(10),
+            longest_probe: Duration::from_hours(1),
+        };
+        let sign = |&at: &i64| Sign { at: second(at), is_hard: true, what: "no capacity".into() };
+        PoolSeen {
+            pool: Arc::new(pool),
+            nodes: 3,
+            newest: None,
+            boot: Some(Duration::from_secs(50)),
+            signs: signs.iter().map(sign).collect(),
+            full: None,
+            recalled: None,
+        }
+    }
+
+    #[derive(Default)]
+    struct Life(Pools);
+
+    impl Life {
+        fn turn(
+            &mut self,
+            seen: PoolSeen,
+            unplaced: Option<i64>,
+            ready: Option<i64>,
+            at: i64,
+        ) -> PoolState {
+            let name: Arc<str> = "spot".into();
+            let need =
+                Need { unplaced_since: unplaced.map(second), ready_since: ready.map(second) };
+            let needs = BTreeMap::from([(Arc::clone(&name), need)]);
+            self.0.observe(&BTreeMap::from([(name, seen)]), &needs, second(at))[0].state
+        }
+
+        fn room(&self) -> Room {
+            self.0.room("spot")
+        }
+    }
+
+    #[test]
+    fn a_pod_that_waits_no_longer_than_nodes_take_to_come_is_no_sign() {
+        let mut life = Life::default();
+        assert_eq!(life.turn(seen(&[]), Some(100), None, 159), PoolState::Available);
+        assert_eq!(life.turn(seen(&[]), Some(100), None, 160), PoolState::Constrained);
+        assert_eq!(life.room(), Room::AsAsked);
+        assert_eq!(life.turn(seen(&[]), None, Some(170), 171), PoolState::Available);
+    }
+
+    #[test]
+    fn one_hard_sign_is_believed_at_once_and_three_shut_the_pool() {
+        let mut life = Life::default();
+        assert_eq!(life.turn(seen(&[100]), Some(99), None, 101), PoolState::Constrained);
+        assert_eq!(life.turn(seen(&[100, 110, 120]), Some(99), None, 121), PoolState::Exhausted);
+        assert_eq!(life.room(), Room::BeyondReady(0));
+    }
+
+    #[test]
+    fn a_dry_pool_is_tried_by_one_then_two_then_four_then_all() {
+        let mut life = Life::default();
+        life.turn(seen(&[100, 110, 120]), Some(99), None, 121);
+        assert_eq!(life.turn(seen(&[]), None, None, 720), PoolState::Exhausted);
+        assert_eq!(life.room(), Room::BeyondReady(0));
+        life.turn(seen(&[]), None, None, 721);
+        assert_eq!(life.room(), Room::BeyondReady(1));
+        assert_eq!(life.turn(seen(&[]), None, Some(780), 781), PoolState::Constrained);
+        assert_eq!(life.room(), Room::BeyondReady(2));
+        life.turn(seen(&[]), None, Some(840), 841);
+        assert_eq!(life.room(), Room::BeyondReady(4));
+        assert_eq!(life.turn(seen(&[]), None, Some(900), 901), PoolState::Available);
+        assert_eq!(life.room(), Room::Free);
+    }
+
+    #[test]
+    fn each_try_in_vain_doubles_the_pause_up_to_the_longest() {
+        let mut life = Life::default();
+        life.turn(seen(&[0, 1, 2]), Some(0), None, 3);
+        let mut at = 603;
+        for pause in [1200, 2400, 3600, 3600] {
+            life.turn(seen(&[]), None, None, at);
+            assert_eq!(life.room(), Room::BeyondReady(1), "at {at}");
+            at += 100;
+            life.turn(seen(&[]), Some(at - 60), None, at);
+            assert_eq!(life.room(), Room::BeyondReady(0));
+            life.turn(seen(&[]), None, None, at + pause - 1);
+            assert_eq!(life.room(), Room::BeyondReady(0));
+            at += pause;
+        }
+    }
+
+    #[test]
+    fn what_status_says_is_believed_after_a_restart() {
+        let mut life = Life::default();
+        let recalled = Some((PoolState::Exhausted, second(0)));
+        assert_eq!(
+            life.turn(PoolSeen { recalled, ..seen(&[]) }, None, None, 300),
+            PoolState::Exhausted
+        );
+        assert_eq!(life.room(), Room::BeyondReady(0));
+        life.turn(seen(&[]), None, None, 600);
+        assert_eq!(life.room(), Room::BeyondReady(1));
+    }
+
+    #[test]
+    fn a_pool_at_its_limit_grows_no_further_and_does_when_it_is_raised() {
+        let mut life = Life::default();
+        let full = || PoolSeen { full: Some("8 of 8 CPUs".into()), ..seen(&[]) };
+        assert_eq!(life.turn(full(), None, None, 0), PoolState::Constrained);
+        assert_eq!(life.turn(full(), None, Some(5), 5000), PoolState::Constrained);
+        assert_eq!(life.turn(seen(&[]), None, Some(6000), 6001), PoolState::Available);
+    }
+
+    #[test]
+    fn a_pool_without_nodes_or_signs_is_unknown_and_used() {
+        let mut life = Life::default();
+        let none = || PoolSeen { nodes: 0, ..seen(&[]) };
+        assert_eq!(life.turn(none(), None, None, 0), PoolState::Unknown);
+        assert_eq!(life.room(), Room::Free);
+        assert_eq!(life.turn(seen(&[]), None, None, 10), PoolState::Available);
+        assert_eq!(life.turn(none(), None, None, 20), PoolState::Available);
+    }
+}

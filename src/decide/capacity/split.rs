@@ -1,0 +1,305 @@
+//! Sharing the replicas of a stage out over its lanes: bases first, then by share; what one pool cannot give goes to the lane that takes
+//! over; and what is about to go is replaced before it goes. Level-triggered: it looks only at what is, so that the same picture gives
+//! the same counts whatever happened on the way.
+//!
+//! A base of on-demand nodes and a share of spot above it is how `SkyServe` (arXiv 2411.01438) mixes them; there, as here, what
+//! counts of spot is what is Ready, not what was asked for.
+
+use super::super::pipeline::Lane;
+
+/// Replicas beyond need that replace doomed ones at a time: half of the lane, but four at least. A node autoscaler may make nodes for the
+/// pods that go and for those that replace them; all at once would make it double the pool.
+const SURGE: u32 = 4;
+
+/// What room a lane has on its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// All it wants; what has not come up yet will.
+    Free,
+    /// No more than is asked for already, and only what is Ready counts.
+    AsAsked,
+    /// Those that are Ready and so many more, and only what is Ready counts.
+    BeyondReady(u32),
+}
+
+/// One lane, as it stands before a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stand {
+    /// What its workload is asked for.
+    pub(super) desired: u32,
+    pub(super) ready: u32,
+    /// Of the Ready ones, those on nodes that are about to go.
+    pub(super) doomed: u32,
+    pub(super) room: Room,
+    /// Somebody else decides its count: it is left as it is.
+    pub(super) is_fixed: bool,
+}
+
+/// One lane, as it shall be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Part {
+    /// What falls to it if nodes of every pool can be had.
+    pub(super) share: u32,
+    /// What is asked for.
+    pub(super) replicas: u32,
+    /// What of it counts towards what the stage needs. Over all lanes that is exactly the need.
+    pub(super) counted: u32,
+    /// Of its share, what another lane carries.
+    pub(super) lent: u32,
+}
+
+impl Part {
+    /// Replicas beyond need.
+    pub(super) fn extra(&self) -> u32 {
+        self.replicas.saturating_sub(self.counted)
+    }
+}
+
+/// Shares `replicas` out.
+pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part> {
+    let mut parts: Vec<Part> = shares(lanes, stands, replicas)
+        .into_iter()
+        .map(|share| Part { share, counted: share, ..Part::default() })
+        .collect();
+    let mut done = Vec::with_capacity(lanes.len());
+    for at in order(lanes) {
+        let (Some(stand), Some(lane)) = (stands.get(at), lanes.get(at)) else { continue };
+        let Some(part) = parts.get_mut(at) else { continue };
+        done.push(at);
+        let wanted = part.counted;
+        let stays = stand.ready.saturating_sub(stand.doomed);
+        let takes_over = lane
+            .fallback_to
+            .filter(|heir| !done.contains(heir) && !stand.is_fixed && stand.room != Room::Free);
+        let Some(heir) = takes_over else {
+            part.replicas = wanted + surge(stand, wanted);
+            continue;
+        };
+        part.counted = wanted.min(stays);
+        part.lent = wanted - part.counted;
+        let most = match stand.room {
+            Room::Free => wanted,
+            Room::AsAsked => stand.desired.max(part.counted),
+            Room::BeyondReady(more) => stand.ready.saturating_add(more),
+        };
+        part.replicas = wanted.min(most);
+        let lent = part.lent;
+        if let Some(heir) = parts.get_mut(heir) {
+            heir.counted += lent;
+        }
+    }
+    parts
+}
+
+/// Replacements for what is about to go.
+fn surge(stand: &Stand, wanted: u32) -> u32 {
+    let most = SURGE.max(wanted.div_ceil(2));
+    if stand.is_fixed { 0 } else { stand.doomed.min(wanted).min(most) }
+}
+
+/// What falls to each lane if all pools are well. Fixed lanes keep what they have, and the others share the rest.
+fn shares(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<u32> {
+    let is_fixed = |at: usize| stands.get(at).is_some_and(|stand| stand.is_fixed);
+    let mut left = replicas;
+    let mut shares = vec![0; lanes.len()];
+    for (at, share) in shares.iter_mut().enumerate().filter(|(at, _)| is_fixed(*at)) {
+        *share = stands.get(at).map_or(0, |stand| stand.desired);
+        left = left.saturating_sub(*share);
+    }
+    let free: Vec<_> = lanes.iter().enumerate().filter(|(at, _)| !is_fixed(*at)).collect();
+    for &(at, lane) in &free {
+        let base = lane.base.min(left);
+        shares[at] = base;
+        left -= base;
+    }
+    let above = left;
+    for &(at, lane) in &free {
+        let part = u64::from(above) * u64::from(lane.share.unwrap_or(0)) / 100;
+        let part = u32::try_from(part).unwrap_or(u32::MAX).min(left);
+        shares[at] += part;
+        left -= part;
+    }
+    // The rest goes to those without a share of their own, evenly and the first ones first; else to those that stay when others go, and
+    // are nobody's fallback last: a rounded-off replica is better on a node that is kept.
+    let mut takers: Vec<_> =
+        free.iter().filter(|(_, lane)| lane.share.is_none()).map(|&(at, _)| at).collect();
+    if takers.is_empty() {
+        takers.extend(
+            free.iter()
+                .find(|(_, lane)| lane.fallback_to.is_none())
+                .or_else(|| free.first())
+                .map(|&(at, _)| at),
+        );
+    }
+    let count = u32::try_from(takers.len()).unwrap_or(u32::MAX).max(1);
+    for (number, at) in (0..).zip(takers) {
+        shares[at] += left / count + u32::from(number < left % count);
+    }
+    shares
+}
+
+/// Lanes in such an order that each comes after those it takes over from. Where they take over from each other in a ring, the ring is cut
+/// at its first.
+fn order(lanes: &[Lane]) -> Vec<usize> {
+    let mut order: Vec<usize> = Vec::with_capacity(lanes.len());
+    while order.len() < lanes.len() {
+        let is_left = |at: usize| !order.contains(&at);
+        let waits = |at: usize| {
+            lanes
+                .iter()
+                .enumerate()
+                .any(|(from, lane)| is_left(from) && from != at && lane.fallback_to == Some(at))
+        };
+        let left = || (0..lanes.len()).filter(|&at| is_left(at));
+        let Some(next) = left().find(|&at| !waits(at)).or_else(|| left().next()) else { break };
+        order.push(next);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::TargetId;
+
+    fn lane(pool: &str, base: u32, share: Option<u32>, fallback_to: Option<usize>) -> Lane {
+        let target = TargetId::object(&"shop".into(), "apps/v1", "Deployment", pool);
+        Lane { pool: pool.into(), base, share, fallback_to, target }
+    }
+
+    /// Two on demand, and seven of ten above them on spot.
+    fn mixed() -> Vec<Lane> {
+        vec![lane("on-demand", 2, None, None), lane("spot", 0, Some(70), Some(0))]
+    }
+
+    fn stand(ready: u32) -> Stand {
+        Stand { desired: ready, ready, doomed: 0, room: Room::Free, is_fixed: false }
+    }
+
+    fn replicas(parts: &[Part]) -> Vec<u32> {
+        parts.iter().map(|part| part.replicas).collect()
+    }
+
+    fn at_rest(lanes: &[Lane], replicas: u32) -> Vec<u32> {
+        let stands = vec![stand(0); lanes.len()];
+        self::replicas(&split(lanes, &stands, replicas))
+    }
+
+    #[test]
+    fn bases_come_first_and_shares_are_of_what_is_above_them() {
+        for (all, expected) in [
+            (0, [0, 0]),
+            (1, [1, 0]),
+            (2, [2, 0]),
+            (3, [3, 0]),
+            (4, [3, 1]),
+            (12, [5, 7]),
+            (40, [14, 26]),
+        ] {
+            assert_eq!(at_rest(&mixed(), all), expected, "{all}");
+        }
+    }
+
+    #[test]
+    fn what_no_share_claims_is_dealt_out_evenly() {
+        let lanes =
+            [lane("a", 0, None, None), lane("b", 0, Some(50), None), lane("c", 0, None, None)];
+        assert_eq!(at_rest(&lanes, 11), [3, 5, 3]);
+        let all_shared = [lane("spot", 0, Some(50), Some(1)), lane("kept", 0, Some(50), None)];
+        assert_eq!(at_rest(&all_shared, 3), [1, 2], "the odd one goes where it is kept");
+    }
+
+    #[test]
+    fn what_a_dry_pool_cannot_give_its_heir_carries() {
+        let mut stands = [stand(5), Stand { desired: 7, room: Room::BeyondReady(1), ..stand(2) }];
+        let parts = split(&mixed(), &stands, 12);
+        assert_eq!(replicas(&parts), [10, 3]);
+        assert_eq!((parts[1].lent, parts[1].extra()), (5, 1));
+        stands[1].room = Room::AsAsked;
+        assert_eq!(replicas(&split(&mixed(), &stands, 12)), [10, 7], "what waits may wait");
+        stands[1].room = Room::Free;
+        assert_eq!(replicas(&split(&mixed(), &stands, 12)), [5, 7], "what boots counts");
+    }
+
+    #[test]
+    fn a_lane_without_an_heir_waits_for_its_nodes() {
+        let lanes = [lane("spot", 0, None, None)];
+        let stands = [Stand { room: Room::BeyondReady(0), ..stand(2) }];
+        assert_eq!(replicas(&split(&lanes, &stands, 9)), [9]);
+    }
+
+    #[test]
+    fn what_is_about_to_go_is_replaced_first_within_bounds() {
+        let stands = [stand(5), Stand { doomed: 3, ..stand(7) }];
+        let parts = split(&mixed(), &stands, 12);
+        assert_eq!((replicas(&parts), parts[1].extra()), (vec![5, 10], 3));
+        let all = [stand(5), Stand { doomed: 7, ..stand(7) }];
+        assert_eq!(replicas(&split(&mixed(), &all, 12)), [5, 11], "no more than half, or four");
+        let dry = [stand(5), Stand { doomed: 3, room: Room::BeyondReady(0), ..stand(7) }];
+        assert_eq!(replicas(&split(&mixed(), &dry, 12)), [8, 7], "elsewhere, where it has none");
+    }
+
+    #[test]
+    fn whose_count_another_writes_keeps_it_and_the_others_share_the_rest() {
+        let stands = [Stand { is_fixed: true, ..stand(4) }, stand(0)];
+        assert_eq!(replicas(&split(&mixed(), &stands, 14)), [4, 7]);
+        let stands = [stand(0), Stand { is_fixed: true, ..stand(9) }];
+        assert_eq!(replicas(&split(&mixed(), &stands, 14)), [5, 9]);
+    }
+
+    #[test]
+    fn lanes_that_take_over_from_each_other_end_somewhere() {
+        let lanes = [lane("a", 0, Some(50), Some(1)), lane("b", 0, Some(50), Some(0))];
+        let stands = [Stand { room: Room::BeyondReady(0), ..stand(0) }; 2];
+        assert_eq!(replicas(&split(&lanes, &stands, 10)), [0, 10]);
+    }
+
+    /// Every small picture of three lanes in a chain: what counts is what is needed, no more and no less, and nobody is asked for less
+    /// than what counts of it.
+    #[test]
+    fn what_counts_is_always_exactly_the_need() {
+        let lanes = [
+            lane("kept", 1, None, None),
+            lane("near", 0, Some(40), Some(0)),
+            lane("far", 0, Some(30), Some(1)),
+        ];
+        let rooms = [Room::Free, Room::AsAsked, Room::BeyondReady(0), Room::BeyondReady(2)];
+        let mut seen = 0_u32;
+        for number in 0..rooms.len().pow(2) * 3_usize.pow(6) {
+            let mut rest = number;
+            let mut next = |of: usize| {
+                let one = rest % of;
+                rest /= of;
+                one
+            };
+            let (near, far) = (rooms[next(4)], rooms[next(4)]);
+            let mut of = |room| {
+                let (desired, ready, doomed) = (next(3) * 3, next(3) * 2, next(3));
+                let small = |n: usize| u32::try_from(n).unwrap();
+                let doomed = small(doomed.min(ready));
+                Stand {
+                    desired: small(desired),
+                    ready: small(ready),
+                    doomed,
+                    room,
+                    is_fixed: false,
+                }
+            };
+            let stands = [stand(2), of(near), of(far)];
+            for need in [0, 1, 5, 13] {
+                let parts = split(&lanes, &stands, need);
+                let counted: u32 = parts.iter().map(|part| part.counted).sum();
+                assert_eq!(counted, need, "{stands:?}: {parts:?}");
+                for (part, stand) in parts.iter().zip(&stands) {
+                    assert!(
+                        part.counted <= part.replicas.max(stand.ready),
+                        "{stands:?}: {parts:?}"
+                    );
+                    assert!(part.extra() <= need.max(SURGE), "{stands:?}: {parts:?}");
+                }
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 46_656);
+    }
+}

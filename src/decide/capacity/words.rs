@@ -1,0 +1,85 @@
+//! What is said of the nodes of a stage's lanes: why replicas run elsewhere than they should, and why there are more of them than needed.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::figures::{clock, replicas};
+
+/// A cause that lies with nodes. It moves replicas between lanes; how many the stage needs, it does not change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "a variant's fields are what its sentence names")]
+pub enum Nodes {
+    /// A pool gives no nodes (surely or probably): so many replicas lack it, and the heir carries them, if there is one.
+    Short { pool: String, lacking: u32, heir: Option<String>, sign: String },
+    /// Replicas stand on nodes that are about to go; as many are started first, within bounds.
+    Going { pool: String, doomed: u32, until: Option<Timestamp> },
+    /// Nothing is amiss: this is the lane's share.
+    Shared { pool: String, share: u32 },
+    /// A lane names a pool that no `CapacityPool` describes: nodes that go are not seen coming, and a dry pool by waiting pods alone.
+    Undescribed { pool: String },
+}
+
+impl Nodes {
+    /// Every code there is, in the order of the enum.
+    pub(in crate::decide) const CODES: [&'static str; 4] =
+        ["PoolShort", "NodesGoing", "LaneShare", "PoolUndescribed"];
+
+    /// The CamelCase word of conditions, events and metrics.
+    pub(in crate::decide) fn code(&self) -> &'static str {
+        let [short, going, shared, undescribed] = Self::CODES;
+        match self {
+            Self::Short { .. } => short,
+            Self::Going { .. } => going,
+            Self::Shared { .. } => shared,
+            Self::Undescribed { .. } => undescribed,
+        }
+    }
+
+    /// What to change to get another answer.
+    pub(in crate::decide) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Short { heir: None, .. } => {
+                Some("state fallbackTo on the lane, to have another take over")
+            }
+            Self::Undescribed { .. } => Some(
+                "write the CapacityPool; penstock pools --propose prints what fits this cluster",
+            ),
+            Self::Short { .. } | Self::Going { .. } | Self::Shared { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short { pool, lacking, heir, sign } => {
+                write!(f, "pool {pool} gives no nodes for {}", replicas(*lacking))?;
+                if !sign.is_empty() {
+                    write!(f, " ({sign})")?;
+                }
+                match heir {
+                    Some(heir) => write!(f, "; {heir} carries what is lacking"),
+                    None => f.write_str("; nothing takes over"),
+                }
+            }
+            Self::Going { pool, doomed, until } => {
+                let stand = if *doomed == 1 { "stands on a node" } else { "stand on nodes" };
+                let goes = if *doomed == 1 { "is" } else { "are" };
+                write!(f, "{} of pool {pool} {stand} that {goes} about to go", replicas(*doomed))?;
+                if let Some(until) = until {
+                    write!(f, ", by {}", clock(*until))?;
+                }
+                f.write_str("; replacements are started first")
+            }
+            Self::Shared { pool, share } => {
+                write!(f, "{} of the stage fall to pool {pool}", replicas(*share))
+            }
+            Self::Undescribed { pool } => write!(
+                f,
+                "no CapacityPool is named {pool}: nodes of it that are about to go are not seen coming"
+            ),
+        }
+    }
+}

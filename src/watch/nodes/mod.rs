@@ -1,0 +1,369 @@
+//! Nodes and the pools that people make of them: which node belongs to which pool, which are about to go, and how long they take to come.
+//! Nothing of a node is kept but that. The watch of nodes starts with the first `CapacityPool`: without one, nobody asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use crate::crd::pool::{CapacityPool, CapacityPoolSpec, Pricing};
+use crate::crd::pool_status::{CapacityPoolStatus, PoolState as WrittenState};
+use crate::crd::quantity::Quantity;
+use crate::decide::{Class, Pool, PoolSeen, PoolState, Sign};
+
+use super::stores::{Name, Stores};
+use going::{Going, Term};
+
+pub(super) use signs::REASONS as SIGNS;
+pub(super) use wire::WireNode;
+
+mod going;
+mod signs;
+mod wire;
+
+/// A node that was cordoned, and nothing more, is believed to go for so long: who drains does it by then.
+const CORDON: Duration = Duration::from_mins(10);
+/// Signs are of use for so long.
+const FRESH: Duration = Duration::from_hours(1);
+/// Signs kept of a pool.
+const KEPT: usize = 10;
+/// A boot that took longer was a repair.
+const LONGEST_BOOT: Duration = Duration::from_hours(1);
+
+/// Every pool, and every node.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    pools: BTreeMap<Arc<str>, PoolNote>,
+    each: BTreeMap<Arc<str>, Node>,
+    /// Is the watch of nodes on its way?
+    pub(super) is_followed: bool,
+    /// Has anything moved since the pools were last looked at?
+    pub(super) has_moved: bool,
+}
+
+/// A `CapacityPool`, and what is known of it besides its nodes.
+#[derive(Debug)]
+struct PoolNote {
+    meant: Arc<Pool>,
+    spec: CapacityPoolSpec,
+    place: Place,
+    recalled: Option<(PoolState, Timestamp)>,
+    signs: Vec<Sign>,
+}
+
+/// What a write of the status of a pool needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    /// uid of the object.
+    pub uid: Arc<str>,
+    /// Its `resourceVersion`.
+    pub resource_version: Arc<str>,
+    /// Its generation.
+    pub generation: i64,
+    /// Its status as last seen.
+    pub status: Arc<CapacityPoolStatus>,
+    /// What is written and does not work, by path.
+    pub unserved: Arc<[String]>,
+}
+
+/// A pool and what its nodes come to, for report.
+#[derive(Debug, Clone)]
+pub struct PoolSight {
+    /// What decide is told.
+    pub seen: PoolSeen,
+    /// The object.
+    pub place: Place,
+    /// Half of its nodes took no longer to come.
+    pub median_boot: Option<Duration>,
+    /// What its nodes cost in an hour; `None` when the price of one is unknown.
+    pub cost: Option<f64>,
+}
+
+/// A node, cut down.
+#[derive(Debug, PartialEq)]
+struct Node {
+    labels: BTreeMap<String, String>,
+    /// All it has, which is what is paid for.
+    whole: Room,
+    /// Of that, what pods may have.
+    room: Room,
+    created: Option<Timestamp>,
+    ready_since: Option<Timestamp>,
+    going: Option<Going>,
+    /// When it was first seen to go.
+    noticed: Option<Timestamp>,
+}
+
+/// When a node that is about to go is gone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum End {
+    /// Nobody says.
+    Open,
+    /// By then.
+    By(Timestamp),
+}
+
+/// Cores and bytes of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Room {
+    pub(super) cores: f64,
+    pub(super) bytes: f64,
+}
+
+/// What is known of the node that a pod stands on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ground<'a> {
+    /// Is it about to go?
+    pub(super) going: Option<End>,
+    /// What it costs in an hour.
+    pub(super) price: Option<f64>,
+    pub(super) room: Room,
+    /// The pool that it belongs to.
+    pub(super) pool: Option<&'a Arc<str>>,
+}
+
+impl Nodes {
+    /// Is there a pool?
+    pub(super) fn has_pools(&self) -> bool {
+        !self.pools.is_empty()
+    }
+
+    fn put_pool(&mut self, name: &Arc<str>, object: CapacityPool) {
+        let status = object.status.unwrap_or_default();
+        let old = self.pools.remove(name);
+        let uid: Arc<str> = object.metadata.uid.unwrap_or_default().into();
+        let old = old.filter(|old| old.place.uid == uid);
+        // Only what an earlier life wrote is news; what comes back later are our own words.
+        let recalled = match &old {
+            Some(old) => old.recalled,
+            None => status.state.map(state).zip(status.since),
+        };
+        let (probe, longest_probe) = object.spec.probe();
+        let meant = Pool {
+            name: Arc::clone(name),
+            class: match object.spec.class {
+                crate::crd::pool::Class::OnDemand => Class::OnDemand,
+                crate::crd::pool::Class::Spot => Class::Spot,
+                crate::crd::pool::Class::Reserved => Class::Reserved,
+            },
+            notice: object.spec.notice(),
+            probe,
+            longest_probe,
+        };
+        let generation = object.metadata.generation.unwrap_or_default();
+        let resource_version = object.metadata.resource_version.unwrap_or_default().into();
+        let unserved = unserved(&object.spec).into();
+        let status = Arc::new(status);
+        let place = Place { uid, resource_version, generation, status, unserved };
+        let note = PoolNote {
+            meant: Arc::new(meant),
+            spec: object.spec,
+            place,
+            recalled,
+            signs: old.map(|old| old.signs).unwrap_or_default(),
+        };
+        self.pools.insert(Arc::clone(name), note);
+        self.has_moved = true;
+    }
+
+    /// The first pool, by name, that a node belongs to.
+    fn pool_of(&self, labels: &BTreeMap<String, String>) -> Option<(&Arc<str>, &PoolNote)> {
+        self.pools.iter().find(|(_, note)| note.spec.has(labels))
+    }
+
+    /// Takes a node in; true when something moved that counts.
+    fn put_node(&mut self, name: &Arc<str>, wire: &WireNode) -> bool {
+        let old = self.each.remove(name);
+        let mut new = wire::read(wire);
+        if let Some(old) = &old {
+            let same = old.going.as_ref().map(|going| &going.sign)
+                == new.going.as_ref().map(|going| &going.sign);
+            new.noticed = old.noticed.filter(|_| same);
+        }
+        let has_moved = old.as_ref() != Some(&new);
+        self.each.insert(Arc::clone(name), new);
+        self.has_moved |= has_moved;
+        has_moved
+    }
+
+    /// Notes since when nodes have been going, so that their end can be told.
+    pub(super) fn pass(&mut self, now: Timestamp) {
+        for node in self.each.values_mut().filter(|node| node.going.is_some()) {
+            node.noticed.get_or_insert(now);
+        }
+    }
+
+    /// What is known of a node.
+    pub(super) fn ground(&self, node: &str, now: Timestamp) -> Option<Ground<'_>> {
+        let node = self.each.get(node)?;
+        let pool = self.pool_of(&node.labels);
+        let notice = pool.map(|(_, note)| note.meant.notice);
+        Some(Ground {
+            going: node.goes(notice, now),
+            price: pool.and_then(|(_, note)| wire::price(&note.spec, node)),
+            room: node.room,
+            pool: pool.map(|(name, _)| name),
+        })
+    }
+
+    /// Every pool at this instant.
+    pub(super) fn sights(&self, now: Timestamp) -> BTreeMap<Arc<str>, PoolSight> {
+        let mut members: BTreeMap<&Arc<str>, Vec<&Node>> = BTreeMap::new();
+        for node in self.each.values() {
+            if let Some((pool, _)) = self.pool_of(&node.labels) {
+                members.entry(pool).or_default().push(node);
+            }
+        }
+        let sight = |(name, note): (&Arc<str>, &PoolNote)| {
+            let members = members.get(name).map(Vec::as_slice).unwrap_or_default();
+            (Arc::clone(name), note.sight(members, now))
+        };
+        self.pools.iter().map(sight).collect()
+    }
+
+    /// Notes a sign that the maker of nodes gave, for the pools it concerns; true when it is new.
+    fn sign(&mut self, concerns: impl Fn(&PoolNote) -> bool, sign: &Sign) -> bool {
+        let mut is_new = false;
+        for note in self.pools.values_mut().filter(|note| concerns(note)) {
+            if note.signs.iter().any(|known| known == sign) {
+                continue;
+            }
+            if KEPT <= note.signs.len() {
+                note.signs.remove(0);
+            }
+            note.signs.push(sign.clone());
+            is_new = true;
+        }
+        self.has_moved |= is_new;
+        is_new
+    }
+}
+
+impl Node {
+    /// Is it about to go, and when is it gone, as far as anyone can tell?
+    fn goes(&self, notice: Option<Duration>, now: Timestamp) -> Option<End> {
+        let going = self.going.as_ref()?;
+        let since = self.noticed.unwrap_or(now);
+        let after = |span: Duration| since.checked_add(span).unwrap_or(Timestamp::MAX);
+        match going.term {
+            Term::Notice => Some(notice.map_or(End::Open, |notice| End::By(after(notice)))),
+            Term::Open => Some(End::Open),
+            Term::Perhaps => (now < after(CORDON)).then_some(End::Open),
+        }
+    }
+}
+
+impl PoolNote {
+    /// Does a `NodePool` of Karpenter, or a node group, of this name make its nodes?
+    fn is_made_by(&self, maker: &str) -> bool {
+        let provider = self.spec.provider.as_ref().and_then(|provider| provider.name.as_deref());
+        let label = self.spec.node_selector.get("karpenter.sh/nodepool").map(String::as_str);
+        provider == Some(maker) || label == Some(maker)
+    }
+
+    /// Which of its owner's limits is reached.
+    fn full(&self, members: &[&Node], cost: Option<f64>) -> Option<Arc<str>> {
+        let limits = self.spec.limits.as_ref()?;
+        let cores: f64 = members.iter().map(|node| node.whole.cores).sum();
+        let of = |limit: &Option<Quantity>| limit.as_ref().and_then(Quantity::read);
+        if let Some(most) = of(&limits.cpu).filter(|most| *most <= cores) {
+            return Some(format!("its nodes have {cores} CPUs, and limits.cpu is {most}").into());
+        }
+        let most = of(&limits.cost_per_hour)?;
+        let cost = cost.filter(|cost| most <= *cost)?;
+        Some(format!("its nodes cost {cost:.2} an hour, and limits.costPerHour is {most}").into())
+    }
+
+    fn sight(&self, members: &[&Node], now: Timestamp) -> PoolSight {
+        let stay = || {
+            let all =
+                members.iter().filter(|node| node.goes(Some(self.meant.notice), now).is_none());
+            all.filter_map(|node| node.ready_since.map(|since| (node, since)))
+        };
+        let mut boots: Vec<Duration> = stay()
+            .filter_map(|(node, ready)| {
+                Duration::try_from(ready.duration_since(node.created?)).ok()
+            })
+            .filter(|boot| *boot < LONGEST_BOOT)
+            .collect();
+        boots.sort_unstable();
+        let at = |hundredths: usize| {
+            boots.get((boots.len() * hundredths).div_ceil(100).saturating_sub(1)).copied()
+        };
+        let costs: Option<Vec<f64>> =
+            members.iter().map(|node| wire::price(&self.spec, node)).collect();
+        let cost = costs.map(|costs| costs.iter().sum());
+        let is_fresh = |sign: &&Sign| {
+            Duration::try_from(now.duration_since(sign.at)).is_ok_and(|age| age < FRESH)
+        };
+        let seen = PoolSeen {
+            pool: Arc::clone(&self.meant),
+            nodes: u32::try_from(stay().count()).unwrap_or(u32::MAX),
+            newest: stay().map(|(_, since)| since).max(),
+            boot: at(95),
+            signs: self.signs.iter().filter(is_fresh).cloned().collect(),
+            full: self.full(members, cost),
+            recalled: self.recalled,
+        };
+        PoolSight { seen, place: self.place.clone(), median_boot: at(50), cost }
+    }
+}
+
+/// What is written of a pool and does not work in this version, by path.
+fn unserved(spec: &CapacityPoolSpec) -> Vec<String> {
+    let asks = matches!(spec.pricing(), Some(Pricing::OpenCost(_)));
+    asks.then(|| "spec.price.source: OpenCost".to_owned()).into_iter().collect()
+}
+
+fn state(written: WrittenState) -> PoolState {
+    match written {
+        WrittenState::Unknown => PoolState::Unknown,
+        WrittenState::Available => PoolState::Available,
+        WrittenState::Constrained => PoolState::Constrained,
+        WrittenState::Exhausted => PoolState::Exhausted,
+    }
+}
+
+impl Stores {
+    /// A pool came or changed.
+    pub(super) fn put_pool(&mut self, name: &Name, object: kube::api::DynamicObject) {
+        match object.try_parse::<CapacityPool>() {
+            Ok(pool) => {
+                self.nodes.put_pool(&name.name, pool);
+                self.touch_laned();
+            }
+            Err(error) => {
+                warn!(name = %name.name, error = %super::stores::chain(&error), "a CapacityPool cannot be read");
+            }
+        }
+    }
+
+    /// A pool went.
+    pub(super) fn drop_pool(&mut self, name: &Name) {
+        self.nodes.pools.remove(&name.name);
+        self.nodes.has_moved = true;
+        self.touch_laned();
+    }
+
+    /// A node came or changed.
+    pub(super) fn put_node(&mut self, name: &Name, wire: &WireNode) {
+        if self.nodes.put_node(&name.name, wire) {
+            self.touch_laned();
+        }
+    }
+
+    /// A node went.
+    pub(super) fn drop_node(&mut self, name: &Name) {
+        if self.nodes.each.remove(&name.name).is_some() {
+            self.nodes.has_moved = true;
+            self.touch_laned();
+        }
+    }
+
+    /// Marks the pipelines whose stages have lanes.
+    pub(super) fn touch_laned(&mut self) {
+        self.dirty.extend(self.laned.iter().cloned());
+    }
+}

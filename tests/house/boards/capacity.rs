@@ -1,0 +1,108 @@
+//! The board of nodes: whether pools give any, where the lanes of stages run, and what all of it costs.
+
+use penstock::report::metrics::table::{
+    LANE_REPLICAS, PIPELINE_CONDITION, POOL_COST, POOL_NODES, POOL_STATE, STAGE_COST,
+};
+
+use super::fleet::everywhere;
+use super::panel::{Board, Look, Panel, Row, Variable};
+use super::query::{FLEET, or_none, own, own_where};
+
+pub(super) fn board() -> Board {
+    Board {
+        uid: "penstock-capacity",
+        title: "Penstock / Capacity and cost",
+        description: "Pools of nodes: whether they give any, which replicas run on which, and what it costs.",
+        variables: vec![Variable {
+            name: "namespace",
+            label: "Namespace",
+            query: format!("count by (namespace) ({})", everywhere()),
+            is_many: true,
+        }],
+        rows: vec![pools(), lanes(), cost()],
+    }
+}
+
+fn pools() -> Row {
+    let state = own_where(&POOL_STATE, "");
+    // One number for each state, so that a timeline can colour it.
+    let number = ["Unknown", "Available", "Constrained", "Exhausted"]
+        .iter()
+        .zip(0..)
+        .map(|(word, number)| {
+            format!(
+                "max by (pool) ({}) * {number}",
+                own_where(&POOL_STATE, &format!("state=\"{word}\""))
+            )
+        })
+        .collect::<Vec<_>>()
+        .join(" + ");
+    let short = format!(
+        "count(max by (pool) ({}) == 1)",
+        state.replace('}', ", state=~\"Constrained|Exhausted\"}")
+    );
+    Row {
+        title: "Pools of nodes",
+        panels: vec![
+            Panel::new(Look::Stat, "Pools that give no nodes", "Pools that are constrained or exhausted.")
+                .colours("green", &[(1.0, "red")])
+                .query(or_none(&short), "short"),
+            Panel::new(Look::Timeline, "State of each pool", "Whether nodes can be had: signs of those who make nodes, and pods that wait for one, tell.")
+                .colours("text", &[])
+                .word(0.0, "unknown", "text")
+                .word(1.0, "available", "green")
+                .word(2.0, "constrained", "orange")
+                .word(3.0, "exhausted", "red")
+                .width(12)
+                .query(number, "{{pool}}"),
+            Panel::new(Look::Lines, "Nodes", "Nodes of each pool that are ready and stay.")
+                .query(format!("max by (pool) ({})", own(&POOL_NODES)), "{{pool}}"),
+        ],
+    }
+}
+
+fn lanes() -> Row {
+    let lane = |state: &str| {
+        FLEET.by(
+            &LANE_REPLICAS,
+            &format!("state=\"{state}\""),
+            &["namespace", "pipeline", "stage", "pool"],
+        )
+    };
+    let legend = "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}";
+    let short = FLEET.by(
+        &PIPELINE_CONDITION,
+        r#"type="CapacityShort", status="True""#,
+        &["namespace", "pipeline", "reason"],
+    );
+    Row {
+        title: "Lanes",
+        panels: vec![
+            Panel::new(Look::Lines, "Ready replicas by lane", "Ready replicas of each lane of each stage that has lanes.")
+                .query(lane("ready"), legend),
+            Panel::new(Look::Lines, "Away from their share", "Replicas that a lane should have now, above or below what falls to it when every pool gives nodes.")
+                .query(format!("{} - {}", lane("desired"), lane("share")), legend),
+            Panel::new(Look::Table, "Short of nodes", "Pipelines with a lane whose pool gives no nodes. 0 in all means none.")
+                .leading_on()
+                .query(or_none(&short), ""),
+        ],
+    }
+}
+
+fn cost() -> Row {
+    let stage = FLEET.of(&STAGE_COST, "");
+    Row {
+        title: "Cost, in an hour",
+        panels: vec![
+            Panel::new(Look::Stat, "All stages", "What the pods of all stages cost in an hour, by their share of the nodes they stand on.")
+                .colours("text", &[])
+                .query(or_none(&format!("sum({stage})")), "cost"),
+            Panel::new(Look::Lines, "By pool", "What the nodes of each pool cost in an hour, whoever uses them.")
+                .query(format!("max by (pool) ({})", own(&POOL_COST)), "{{pool}}"),
+            Panel::new(Look::Lines, "By pipeline", "What the stages of a pipeline cost in an hour, the ten dearest.")
+                .query(format!("topk(10, sum by (namespace, pipeline) ({stage}))"), "{{namespace}}/{{pipeline}}"),
+            Panel::new(Look::Lines, "By stage and pool", "What each stage costs in an hour on each pool, the ten dearest.")
+                .query(format!("topk(10, {stage})"), "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}"),
+        ],
+    }
+}

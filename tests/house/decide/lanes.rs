@@ -1,0 +1,465 @@
+//! A stage with lanes: how its replicas are shared out, what becomes of them when a pool runs dry or its nodes go, and that neither a
+//! crash in the middle nor somebody else's hand makes it forget how many it needs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use penstock::decide::{
+    Action, Behaviour, Class, Ending, Fallback, FallbackPolicy, ForeignWriter, Lane, LaneSeen,
+    Memory, Mode, Observation, OnSilence, Outcome, Pause, Pipeline, PipelineId, Places, Pool,
+    PoolSeen, PoolState, Prefer, QuestionId, Queue, Reading, Rules, Sign, Situation, Snapshot,
+    Source, Stage, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
+};
+
+/// Two on demand, and seven of ten above them on spot; ten items a replica.
+struct World {
+    pipeline: Pipeline,
+    at: i64,
+    backlog: u64,
+    lanes: [LaneSeen; 2],
+    pools: BTreeMap<Arc<str>, PoolSeen>,
+    memory: Memory,
+    outcomes: Vec<(usize, Outcome)>,
+    may_act: bool,
+}
+
+const KEPT: usize = 0;
+const SPOT: usize = 1;
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + second).unwrap()
+}
+
+fn target(name: &str) -> TargetId {
+    TargetId::object(&"shop".into(), "apps/v1", "Deployment", name)
+}
+
+fn pipeline() -> Pipeline {
+    let id = PipelineId { namespace: "shop".into(), name: "orders".into() };
+    let source = Source {
+        question: QuestionId::new(&id, "sink", "todo"),
+        name: "todo".into(),
+        poll_interval: Duration::from_secs(2),
+        activation: 0.0,
+        per_replica: Some(10.0),
+        origin: "redis:6379".into(),
+        topics: Vec::new(),
+    };
+    let lane = |pool: &str, base, share, fallback_to| {
+        let name = format!("sink-{pool}");
+        Lane { pool: pool.into(), base, share, fallback_to, target: target(&name) }
+    };
+    let at_once = Rules { window: Some(Duration::ZERO), ..Rules::default() };
+    let stage = Stage {
+        name: "sink".into(),
+        mode: Mode::Enforce,
+        after: Vec::new(),
+        target: target("sink-kept"),
+        lanes: vec![lane("kept", 2, None, None), lane("spot", 0, Some(70), Some(0))],
+        min: 2,
+        max: 40,
+        idle: None,
+        pinned: None,
+        max_delay: None,
+        done_by: None,
+        prefer: Prefer::default(),
+        is_default_objective: false,
+        is_forecast: true,
+        rate_hint: None,
+        startup_hint: None,
+        on_silence: OnSilence::Follow,
+        sources: vec![source],
+        combine: None,
+        schedules: Vec::new(),
+        gates: Vec::new(),
+        behaviour: Behaviour { up: at_once.clone(), down: at_once },
+        fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
+    };
+    Pipeline { id, uid: "u".into(), generation: 1, pause: Pause::default(), stages: vec![stage] }
+}
+
+fn lane(name: &str, replicas: u32) -> LaneSeen {
+    let workload = Workload {
+        uid: name.into(),
+        resource_version: "1".into(),
+        desired: replicas,
+        current: replicas,
+        ready: replicas,
+        ready_since: Some(time(-1000)),
+        writing: Writing::Apply,
+        read_at: time(0),
+        is_ours: true,
+        hpa: None,
+        jobs: None,
+        lanes: Vec::new(),
+    };
+    LaneSeen { workload, places: Places::default() }
+}
+
+fn pool(name: &str, class: Class) -> PoolSeen {
+    let pool = Pool {
+        name: name.into(),
+        class,
+        notice: Duration::from_mins(2),
+        probe: Duration::from_mins(10),
+        longest_probe: Duration::from_hours(1),
+    };
+    PoolSeen {
+        pool: Arc::new(pool),
+        nodes: 3,
+        newest: Some(time(-2000)),
+        boot: Some(Duration::from_secs(50)),
+        signs: Vec::new(),
+        full: None,
+        recalled: None,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let pools = [("kept", Class::OnDemand), ("spot", Class::Spot)];
+        let pools = pools.map(|(name, class)| (Arc::from(name), pool(name, class)));
+        let mut world = Self {
+            pipeline: pipeline(),
+            at: 0,
+            backlog: 20,
+            lanes: [lane("kept", 2), lane("spot", 0)],
+            pools: BTreeMap::from(pools),
+            memory: Memory::default(),
+            outcomes: Vec::new(),
+            may_act: true,
+        };
+        // Past the window that every stage keeps after a start.
+        for _ in 0..400 {
+            world.turn();
+            world.at += 2;
+        }
+        world
+    }
+
+    /// A turn whose writes have not been taken yet.
+    fn decide(&mut self) -> Step {
+        let source = &self.pipeline.stages[0].sources[0];
+        let queue = Queue { backlog: self.backlog, ..Queue::default() };
+        let reading = Arc::new(Reading { at: time(self.at), value: Value::Queue(queue) });
+        for lane in &mut self.lanes {
+            lane.workload.read_at = time(self.at);
+        }
+        let snapshot = Snapshot {
+            at: time(self.at),
+            may_act: self.may_act,
+            due: vec![Situation {
+                pipeline: Arc::new(self.pipeline.clone()),
+                targets: vec![Target::Seen(Workload::of_lanes(self.lanes.to_vec()))],
+                outcomes: std::mem::take(&mut self.outcomes),
+                recalled: Vec::new(),
+            }],
+            observations: BTreeMap::from([(source.question.clone(), Observation::Fresh(reading))]),
+            pools: self.pools.clone(),
+        };
+        let step = decide(&snapshot, &self.memory);
+        assert_eq!(step.plan.violations, 0);
+        self.memory.merge(step.memory.clone());
+        step
+    }
+
+    fn end(&mut self, action: Action, result: Ending) {
+        self.outcomes.push((0, Outcome { action, at: time(self.at), result }));
+    }
+
+    /// Takes a write: the count is what was asked for.
+    fn take(&mut self, action: Action) {
+        let (to, target) = (action.scale().to, action.scale().target.clone());
+        let at = self.at;
+        let lanes = self.pipeline.stages[0].lanes.iter().zip(&mut self.lanes);
+        for (_, seen) in lanes.filter(|(lane, _)| lane.target == target) {
+            seen.workload.desired = to;
+            seen.workload.resource_version = (at + 2).to_string().into();
+        }
+        self.end(action, Ending::Done { resource_version: (at + 2).to_string().into() });
+    }
+
+    /// A turn whose writes are taken at once.
+    fn turn(&mut self) -> Verdict {
+        let mut step = self.decide();
+        for action in step.plan.actions {
+            self.take(action);
+        }
+        step.plan.verdicts.remove(0)
+    }
+
+    /// Turns until nothing more is written, two seconds apart, at most 40; pods come at once where they can.
+    fn settle(&mut self, can: [bool; 2]) -> Verdict {
+        for _ in 0..40 {
+            self.pods(can);
+            self.at += 2;
+            self.turn();
+        }
+        self.turn()
+    }
+
+    fn pods(&mut self, can: [bool; 2]) {
+        for (seen, can) in self.lanes.iter_mut().zip(can) {
+            let Workload { desired, ready, current, ready_since, .. } = &mut seen.workload;
+            *current = *desired;
+            if can && *ready < *desired {
+                *ready_since = Some(time(self.at));
+            }
+            *ready = if can { *desired } else { (*ready).min(*desired) };
+            let unplaced = *desired - *ready;
+            let since = seen.places.unplaced_since.unwrap_or(time(self.at));
+            seen.places.unplaced = unplaced;
+            seen.places.unplaced_since = (0 < unplaced).then_some(since);
+        }
+    }
+
+    fn desired(&self) -> [u32; 2] {
+        [KEPT, SPOT].map(|lane| self.lanes[lane].workload.desired)
+    }
+
+    fn say(&mut self, pool: &str) {
+        let sign = Sign { at: time(self.at), is_hard: true, what: "no capacity".into() };
+        self.pools.get_mut(pool).unwrap().signs.push(sign);
+    }
+}
+
+fn codes(verdict: &Verdict) -> Vec<&'static str> {
+    verdict.anomalies.iter().map(penstock::decide::Reason::code).collect()
+}
+
+#[test]
+fn replicas_are_shared_out_in_one_turn() {
+    let mut world = World::new();
+    world.backlog = 120;
+    let verdict = world.turn();
+    assert_eq!(verdict.replicas, Some(12));
+    assert_eq!(world.desired(), [5, 7], "two, and three of ten above them; seven of ten");
+    let verdict = world.settle([true, true]);
+    assert_eq!((world.desired(), codes(&verdict)), ([5, 7], vec![]));
+    world.backlog = 40;
+    let verdict = world.settle([true, true]);
+    assert_eq!((verdict.replicas, world.desired()), (Some(4), [3, 1]));
+}
+
+#[test]
+fn one_hard_sign_moves_what_is_lacking_at_the_next_turn() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.turn();
+    world.pods([true, false]);
+    world.at += 2;
+    world.say("spot");
+    let verdict = world.turn();
+    assert_eq!(world.desired(), [12, 7], "what waits may wait");
+    assert_eq!((verdict.replicas, codes(&verdict)), (Some(12), vec!["PoolShort"]));
+    let short = verdict.anomalies[0].to_string();
+    assert!(short.contains("7 replicas") && short.contains("kept carries"), "{short}");
+}
+
+#[test]
+fn a_node_that_boots_is_waited_for_and_one_that_never_comes_is_not() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.turn();
+    let begun = world.at;
+    let mut moved = None;
+    for _ in 0..120 {
+        world.pods([true, false]);
+        world.at += 2;
+        world.turn();
+        if world.desired() != [5, 7] && moved.is_none() {
+            moved = Some(world.at - begun);
+        }
+    }
+    assert_eq!(moved, Some(60), "1.2 times as long as its nodes take to come");
+    assert_eq!(world.desired(), [12, 0], "after three times as long it is left alone");
+}
+
+#[test]
+fn a_pool_comes_back_by_one_two_four_and_its_heir_lets_go_as_they_are_ready() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    // All of spot goes at once, and nothing can be had.
+    world.lanes[SPOT].workload.ready = 0;
+    for _ in 0..3 {
+        world.say("spot");
+        world.at += 1;
+    }
+    world.settle([true, false]);
+    assert_eq!(world.desired(), [12, 0]);
+    let (shut, mut seen) = (world.at, vec![world.desired()]);
+    while world.desired() != [5, 7] {
+        assert!(world.at < shut + 900, "back within 15 min: {seen:?}");
+        world.at += 1;
+        world.pods([true, true]);
+        world.at += 1;
+        world.turn();
+        let before = world.desired();
+        let ready = world.lanes.each_ref().map(|lane| lane.workload.ready);
+        assert!(12 <= ready.iter().sum::<u32>(), "never fewer ready than needed: {ready:?}");
+        if seen.last() != Some(&before) {
+            seen.push(before);
+        }
+    }
+    assert_eq!(seen[..4], [[12, 0], [12, 1], [11, 3], [9, 7]], "{seen:?}");
+}
+
+#[test]
+fn what_is_about_to_go_is_replaced_before_it_goes() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    world.lanes[SPOT].places =
+        Places { doomed: 3, deadline: Some(time(5000)), ..Places::default() };
+    let verdict = world.turn();
+    assert_eq!((verdict.replicas, world.desired()), (Some(12), [5, 10]));
+    assert_eq!(codes(&verdict), ["NodesGoing"]);
+    // Evictions land one by one; each is followed by one replica less.
+    for doomed in [2, 1, 0] {
+        world.at += 10;
+        world.lanes[SPOT].places.doomed = doomed;
+        world.turn();
+        assert_eq!(world.desired(), [5, 7 + doomed]);
+    }
+    let verdict = world.settle([true, true]);
+    assert_eq!((verdict.replicas, world.desired()), (Some(12), [5, 7]), "nothing is left over");
+}
+
+#[test]
+fn replacements_never_raise_what_the_stage_is_thought_to_need() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    for round in 0..20 {
+        world.lanes[SPOT].places.doomed = 1 + round % 4;
+        let verdict = world.settle([true, true]);
+        assert_eq!(verdict.replicas, Some(12), "round {round}");
+    }
+    world.lanes[SPOT].places.doomed = 0;
+    assert_eq!(world.settle([true, true]).replicas, Some(12));
+    assert_eq!(world.desired(), [5, 7]);
+}
+
+#[test]
+fn the_spot_of_a_dry_pool_that_goes_is_replaced_elsewhere() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    world.say("spot");
+    world.turn();
+    world.lanes[SPOT].places.doomed = 4;
+    world.at += 2;
+    world.turn();
+    assert_eq!(world.desired(), [9, 7]);
+}
+
+#[test]
+fn a_new_leader_finds_its_way_from_what_runs() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    world.lanes[SPOT].places.doomed = 3;
+    world.turn();
+    world.pods([true, true]);
+    assert_eq!(world.desired(), [5, 10]);
+    world.memory = Memory::default();
+    world.lanes[SPOT].places.doomed = 0;
+    let verdict = world.turn();
+    assert!(verdict.replicas >= Some(12), "what runs is kept until the window has passed");
+    for _ in 0..400 {
+        world.pods([true, true]);
+        world.at += 2;
+        world.turn();
+    }
+    assert_eq!(world.desired(), [5, 7]);
+}
+
+#[test]
+fn a_standby_writes_nothing() {
+    let mut world = World::new();
+    (world.backlog, world.may_act) = (120, false);
+    let step = world.decide();
+    assert!(step.plan.actions.is_empty());
+    assert_eq!(step.plan.verdicts[0].lanes[SPOT].replicas, 7, "but it says what should be");
+}
+
+#[test]
+fn one_lane_in_other_hands_is_left_and_the_other_makes_up_for_it() {
+    let mut world = World::new();
+    world.backlog = 120;
+    let step = world.decide();
+    for action in step.plan.actions {
+        if action.scale().lane.as_deref() == Some("spot") {
+            let writer = ForeignWriter { manager: "argocd-controller".into(), applies: true };
+            world.end(action, Ending::Conflict { writer });
+        } else {
+            world.take(action);
+        }
+    }
+    for _ in 0..10 {
+        world.pods([true, true]);
+        world.at += 2;
+        world.turn();
+    }
+    let verdict = world.turn();
+    assert_eq!((verdict.replicas, world.desired()), (Some(12), [12, 0]));
+    assert!(verdict.why.iter().any(|reason| reason.code() == "WriterConflict"));
+}
+
+#[test]
+fn a_hand_on_one_lane_is_taken_over_once() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    world.lanes[KEPT].workload.desired = 9;
+    world.lanes[KEPT].workload.is_ours = false;
+    world.lanes[KEPT].workload.resource_version = (world.at + 1).to_string().into();
+    world.lanes[KEPT].workload.writing = Writing::Merge;
+    world.settle([true, true]);
+    assert_eq!(world.desired(), [5, 7]);
+}
+
+#[test]
+fn while_a_write_is_on_its_way_nothing_else_is_decided() {
+    let mut world = World::new();
+    world.backlog = 120;
+    let step = world.decide();
+    assert_eq!(step.plan.actions.len(), 2);
+    for action in step.plan.actions {
+        world.end(action, Ending::Unknown { message: "no answer".into() });
+    }
+    world.at += 2;
+    for lane in &mut world.lanes {
+        lane.workload.read_at = time(world.at - 3);
+    }
+    let verdict = world.turn();
+    assert_eq!((verdict.replicas, world.desired()), (Some(12), [5, 7]), "read again, and written");
+}
+
+#[test]
+fn a_pool_that_nobody_describes_is_used_and_told_of() {
+    let mut world = World::new();
+    world.pools.clear();
+    world.backlog = 120;
+    let verdict = world.turn();
+    assert_eq!(world.desired(), [5, 7]);
+    assert_eq!(codes(&verdict), ["PoolUndescribed", "PoolUndescribed"]);
+}
+
+#[test]
+fn what_is_believed_of_a_pool_is_told_with_the_plan() {
+    let mut world = World::new();
+    world.backlog = 120;
+    for _ in 0..3 {
+        world.at += 1;
+        world.say("spot");
+    }
+    let step = world.decide();
+    let spot = step.plan.pools.iter().find(|pool| *pool.pool == *"spot").unwrap();
+    assert_eq!((spot.state, spot.evidence.len()), (PoolState::Exhausted, 3));
+    assert_eq!(spot.next_probe, Some(time(world.at + 600)));
+    assert_eq!(step.plan.verdicts[0].next.map(|next| next <= time(world.at + 600)), Some(true));
+}
