@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,9 @@ const EVERY: Duration = Duration::from_secs(2);
 const COMMIT_EVERY: Duration = Duration::from_secs(20);
 /// Hands that commit. One was not enough on a busy machine: its groups were late in truth, and Penstock said so of each.
 const HANDS: usize = 4;
+/// How often a commit is tried again that found no coordinator, and for how long.
+const AGAIN: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Moves the lags until `stop`. Returns the longest time between two commits of a group.
 pub(crate) async fn run(broker: &Broker, stop: &CancellationToken) -> Result<Duration> {
@@ -104,6 +108,24 @@ fn commit(client: &ClientConfig, name: &str, rounds: i32) -> Result<()> {
         let came = rounds / PARTITIONS + i32::from(partition < rounds % PARTITIONS);
         done.add_partition_offset(name, partition, Offset::Offset(i64::from(came)))?;
     }
-    consumer.commit(&done, CommitMode::Sync)?;
-    Ok(())
+    let mut left = PATIENCE;
+    loop {
+        match consumer.commit(&done, CommitMode::Sync) {
+            Err(KafkaError::ConsumerCommit(code)) if is_passing(code) && !left.is_zero() => {
+                left = left.saturating_sub(AGAIN);
+                #[expect(clippy::disallowed_methods, reason = "a benchmark keeps real time")]
+                std::thread::sleep(AGAIN);
+            }
+            end => return Ok(end?),
+        }
+    }
+}
+
+/// A fresh broker's coordinators take a moment to come up.
+fn is_passing(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress
+    )
 }

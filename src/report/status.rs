@@ -54,7 +54,8 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Files {
-    pipelines: BTreeMap<PipelineId, File>,
+    // Boxed: a tree sets places aside for about twice as many as there are.
+    pipelines: BTreeMap<PipelineId, Box<File>>,
     is_closed: bool,
 }
 
@@ -152,9 +153,12 @@ impl Desk {
     pub(super) fn take(&self, picture: &Arc<Picture>) -> Taken {
         let glance = &picture.glance;
         let mut files = self.files();
-        let file = files.pipelines.entry(glance.id.clone()).or_insert_with(|| File::new(picture));
+        let file = files
+            .pipelines
+            .entry(glance.id.clone())
+            .or_insert_with(|| Box::new(File::new(picture)));
         if file.uid != glance.uid {
-            *file = File::new(picture);
+            **file = File::new(picture);
         }
         let claims = claims(picture, &mut file.calm);
         let standing = file.standing(glance);

@@ -102,7 +102,7 @@ impl Kafka {
         // A leader that moved is found by asking anew who leads, once.
         let moved: BTreeSet<Arc<str>> = wanted
             .keys()
-            .filter(|name| self.topics.get(*name).is_some_and(has_moved))
+            .filter(|name| self.topics.get(*name).is_some_and(|topic| has_moved(topic)))
             .map(Arc::clone)
             .collect();
         if !moved.is_empty() && self.describe_these(&moved, deadline).await.is_ok() {

@@ -193,7 +193,7 @@ impl Group {
     /// The reading of `visit` is complete: measures how the commits moved.
     pub(super) fn finish(
         &mut self,
-        topics: &BTreeMap<Arc<str>, Topic>,
+        topics: &BTreeMap<Arc<str>, Box<Topic>>,
         visit: u64,
         at: Timestamp,
         now: Instant,

@@ -27,8 +27,9 @@ const STILL: Duration = Duration::from_secs(6);
 pub(crate) struct Kafka {
     pub(super) clock: Clock,
     pub(super) cluster: Cluster,
-    pub(super) topics: BTreeMap<Arc<str>, Topic>,
-    pub(super) groups: BTreeMap<Arc<str>, Group>,
+    // Boxed: a tree sets places aside for about twice as many as there are.
+    pub(super) topics: BTreeMap<Arc<str>, Box<Topic>>,
+    pub(super) groups: BTreeMap<Arc<str>, Box<Group>>,
     /// Visits so far; tells old from new.
     pub(super) visit: u64,
     /// What has not moved since this visit stands still.
@@ -154,11 +155,11 @@ impl Kafka {
         for ask in asks.iter().map(|asked| asked.ask) {
             for name in &ask.topics {
                 if !self.topics.contains_key(name.as_str()) {
-                    self.topics.insert(name.as_str().into(), Topic::new(now));
+                    self.topics.insert(name.as_str().into(), Box::new(Topic::new(now)));
                 }
             }
             if !self.groups.contains_key(ask.group.as_str()) {
-                self.groups.insert(ask.group.as_str().into(), Group::new(now));
+                self.groups.insert(ask.group.as_str().into(), Box::new(Group::new(now)));
             }
         }
     }

@@ -38,7 +38,8 @@ impl Kafka {
             let wanted = bursts.keys().map(|name| (Arc::clone(name), specs.clone())).collect();
             self.ask_offsets(&wanted, deadline).await;
             bursts.retain(|name, before| {
-                let now = self.topics.get(name).and_then(Topic::end_sum).unwrap_or(*before);
+                let now =
+                    self.topics.get(name).and_then(|topic| topic.end_sum()).unwrap_or(*before);
                 std::mem::replace(before, now) != now
             });
         }
