@@ -1,4 +1,4 @@
-//! The window: what others may ask, on every replica. Reads the standing picture and the metrics that report keeps, computes no
+//! The window: what others may ask, on every replica. Reads the standing picture and the metrics that report keeps, makes no
 //! decision and writes nothing. The daemon starts it and tells it, through [`Pulse`], that the loop is alive.
 
 use std::net::SocketAddr;
@@ -21,10 +21,13 @@ use crate::decide::PipelineId;
 use crate::report::{Metrics, Report, Standing, Timelines};
 
 pub mod view;
+mod outlook;
 pub mod page;
 pub mod identity;
 pub mod scaler;
 pub mod lineage;
+
+pub use outlook::Recollection;
 
 /// The loop beats at least this often, even when nothing is due.
 pub const BEAT: Duration = Duration::from_secs(5);
@@ -101,6 +104,7 @@ pub struct Answer {
     timelines: Timelines,
     metrics: Metrics,
     sheets: page::Sheets,
+    recollection: Recollection,
 }
 
 impl Answer {
@@ -109,7 +113,15 @@ impl Answer {
         let (standing, metrics) = (report.standing().clone(), report.metrics().clone());
         let sheets = page::Sheets::new(standing.clone(), clock);
         let timelines = report.timelines().clone();
-        Self { pulse, clock, standing, timelines, metrics, sheets }
+        let recollection = Recollection::default();
+        Self { pulse, clock, standing, timelines, metrics, sheets, recollection }
+    }
+
+    /// Tells of one pipeline what other counts would bring, too. Without it nothing is said of that.
+    #[must_use]
+    pub fn recalling(mut self, recollection: Recollection) -> Self {
+        self.recollection = recollection;
+        self
     }
 
     /// For probes and Prometheus: `/metrics`, `/healthz`, `/readyz`.
@@ -189,7 +201,9 @@ async fn pipeline(
 ) -> Response {
     let id = PipelineId { namespace: namespace.into(), name: name.into() };
     if let Some(picture) = answer.standing.of(&id) {
-        return Json(view::Pipeline::of(&picture, answer.clock.now())).into_response();
+        let mut view = view::Pipeline::of(&picture, answer.clock.now());
+        answer.recollection.tell(&mut view, &picture);
+        return Json(view).into_response();
     }
     page::nobody(&id)
 }

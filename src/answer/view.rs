@@ -128,6 +128,9 @@ pub struct Stage {
     /// What is odd, though it need not bind the count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anomalies: Vec<Said>,
+    /// What other counts would bring; only where one pipeline is asked for and an objective sizes the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<Outlook>,
     /// What its sources said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Sighting>,
@@ -187,6 +190,39 @@ pub struct Held {
     pub replicas: u32,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// What each count that is worth having would bring, if what arrives goes on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outlook {
+    /// How far it looks, in seconds.
+    pub horizon_seconds: f64,
+    /// By count, ascending.
+    pub counts: Vec<Count>,
+}
+
+/// A count, and what it would bring.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Count {
+    /// So many replicas.
+    pub replicas: u32,
+    /// Items a second that they get through.
+    pub rate: f64,
+    /// Replica-seconds until the horizon, what is left to be done then included.
+    pub cost: f64,
+    /// Age of the oldest item at its worst, in seconds.
+    pub delay_seconds: f64,
+    /// True when it still grows at the horizon.
+    #[serde(default)]
+    pub is_rising: bool,
+    /// For how long until the horizon the objective is missed, in seconds.
+    pub late_seconds: f64,
+    /// CamelCase word for what speaks for or against it; `Chosen` for the count it should have.
+    pub code: String,
+    /// The same in words.
+    pub sentence: String,
 }
 
 /// A reason, said.
@@ -302,6 +338,23 @@ impl Fault {
     }
 }
 
+impl Outlook {
+    pub(super) fn of(outlook: &decide::Outlook) -> Self {
+        let count = |it: &decide::Prospect| Count {
+            replicas: it.replicas,
+            rate: it.serves,
+            cost: it.cost,
+            delay_seconds: it.delay,
+            is_rising: it.is_rising,
+            late_seconds: it.late,
+            code: it.fate.code().to_owned(),
+            sentence: it.fate.to_string(),
+        };
+        let counts = outlook.prospects.iter().map(count).collect();
+        Self { horizon_seconds: outlook.horizon, counts }
+    }
+}
+
 impl Stage {
     fn of(picture: &Picture, index: usize, meant: &Meant, now: Timestamp) -> Self {
         let verdict = picture.verdicts.get(index);
@@ -346,6 +399,7 @@ impl Stage {
             held: verdict.and_then(held),
             reasons: said(verdict.map(|verdict| &verdict.why), meant, signals.partitions),
             anomalies: said(verdict.map(|verdict| &verdict.anomalies), meant, signals.partitions),
+            outlook: None,
             sources: meant.heard().map(|source| Sighting::of(source, picture, now)).collect(),
         }
     }

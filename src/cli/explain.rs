@@ -11,7 +11,9 @@ use kube::{Api, Client};
 use super::figures::{self, delay, rate, short, shown};
 use super::reach::{self, Reach};
 use super::{Failure, out};
-use crate::answer::view::{Held, Lane, Pipeline, Refusal, Replicas, Said, Sighting, Stage};
+use crate::answer::view::{
+    Held, Lane, Outlook, Pipeline, Refusal, Replicas, Said, Sighting, Stage,
+};
 use crate::crd::duration::Duration;
 use crate::crd::status::StageStatus;
 use crate::crd::{PipelineStatus, ScaledPipeline};
@@ -309,10 +311,37 @@ fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {
             writeln!(to, "    {hint}.")?;
         }
     }
+    if let Some(outlook) = &stage.outlook {
+        write_outlook(to, outlook)?;
+    }
     if let Some(hint) = reasons.last().and_then(|reason| reason.hint.as_ref()) {
         writeln!(to, "  To change this: {hint}.")?;
     }
     writeln!(to)
+}
+
+/// What other counts would bring.
+fn write_outlook(to: &mut String, outlook: &Outlook) -> std::fmt::Result {
+    let horizon = short(outlook.horizon_seconds);
+    writeln!(to, "  If what arrives now goes on, the next {horizon} would bring with:")?;
+    let mut table =
+        figures::table(["REPLICAS", "SERVE", "REPLICA-SECONDS", "OLDEST ITEM", "LATE FOR", ""]);
+    for count in &outlook.counts {
+        let rising = if count.is_rising { ", rising" } else { "" };
+        let late = (0.0 < count.late_seconds).then(|| short(count.late_seconds));
+        table.add_row([
+            count.replicas.to_string(),
+            rate(count.rate),
+            format!("{:.0}", count.cost),
+            format!("{}{rising}", short(count.delay_seconds)),
+            shown(late),
+            count.sentence.clone(),
+        ]);
+    }
+    for line in table.to_string().lines() {
+        writeln!(to, "  {}", line.trim_end())?;
+    }
+    Ok(())
 }
 
 fn write_source(to: &mut String, source: &Sighting) -> std::fmt::Result {

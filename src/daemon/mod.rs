@@ -12,11 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::act::{Act, Licence};
-use crate::answer::{BEAT, Pulse};
+use crate::answer::{BEAT, Pulse, Recollection};
 use crate::clock::{Clock, sleep_until};
 use crate::decide::{
-    Ending, Memory, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage, Verdict,
-    decide,
+    Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage, Verdict, advance,
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
@@ -53,7 +52,7 @@ struct Daemon {
     report: Report,
     pulse: Pulse,
     tasks: Tasks,
-    memory: Memory,
+    memory: Recollection,
     agenda: Agenda,
     goodbye: CancellationToken,
 }
@@ -64,6 +63,7 @@ struct Powers {
     leads: channel::Receiver<bool>,
     report: Report,
     pulse: Pulse,
+    memory: Recollection,
     inbox: Inbox,
     goodbye: CancellationToken,
 }
@@ -77,7 +77,7 @@ impl Daemon {
         tasks: Tasks,
         powers: Powers,
     ) -> Self {
-        let Powers { licence, leads, report, pulse, inbox, goodbye } = powers;
+        let Powers { licence, leads, report, pulse, memory, inbox, goodbye } = powers;
         let (wake, readings) = mpsc::unbounded_channel();
         let (landed, outcomes) = mpsc::unbounded_channel();
         Self {
@@ -92,7 +92,7 @@ impl Daemon {
             report,
             pulse,
             tasks,
-            memory: Memory::default(),
+            memory,
             agenda: Agenda::default(),
             goodbye,
         }
@@ -210,7 +210,7 @@ impl Daemon {
         let due = self.agenda.take_due(now);
         let seen = self.watch.seen(&due, now);
         for id in &seen.gone {
-            self.memory.forget(id);
+            self.memory.open().forget(id);
             self.agenda.forget(id);
             self.report.forget(id);
         }
@@ -224,14 +224,13 @@ impl Daemon {
         let (visits, refusals) = self.visits(&seen);
         let Seen { sights, pools, .. } = seen;
         let (snapshot, glances) = spans::observe().in_scope(|| self.look(now, sights, &pools));
-        let step = spans::decide().in_scope(|| decide(&snapshot, &self.memory));
+        let step = spans::decide().in_scope(|| advance(&snapshot, &mut self.memory.open()));
         turn.record("actions", step.plan.actions.len());
         if snapshot.may_act {
             spans::act().in_scope(|| self.act.start(&step.plan.actions, &self.licence));
         }
         self.set_timers(&snapshot, &step.plan.verdicts);
         self.press(&snapshot, &step.plan.verdicts);
-        self.memory.merge(step.memory.clone());
         let took = started.elapsed();
         let pools = pools.into_iter().map(|(name, sight)| (name, glance_of(sight))).collect();
         self.report.tell(Tick {

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::act;
-use crate::answer::{self, Answer, Pulse};
+use crate::answer::{self, Answer, Pulse, Recollection};
 use crate::clock::Clock;
 use crate::observe::lineage::{Inbox, Peers};
 use crate::report::{self, Report, Requests, Teller};
@@ -111,7 +111,8 @@ pub async fn run(
     let writer = clients.writer.clone();
     let (report, teller) = Report::new(writer, licence.clone(), lease.leads(), clock, &told);
     let pulse = Pulse::default();
-    let answer = Answer::new(&report, pulse.clone(), clock);
+    let memory = Recollection::default();
+    let answer = Answer::new(&report, pulse.clone(), clock).recalling(memory.clone());
     let stop = CancellationToken::new();
     if let Some(listener) = options.probes {
         servers.spawn("answer probes", answer::serve(listener, answer.probes(), stop.clone()));
@@ -129,7 +130,7 @@ pub async fn run(
         let router = answer::lineage::router(inbox.clone(), clock);
         servers.spawn("take lineage", answer::serve(listener, router, stop.clone()));
     }
-    let powers = Powers { licence, leads: lease.leads(), report, pulse, inbox, goodbye };
+    let powers = Powers { licence, leads: lease.leads(), report, pulse, memory, inbox, goodbye };
     let daemon = Daemon::new(clients, options.watch, clock, tasks.clone(), powers);
     let hand_over = CancellationToken::new();
     let given_away = hand_over.clone();

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::Licence;
-use crate::answer::Pulse;
+use crate::answer::{Pulse, Recollection};
 use crate::clock::Clock;
 use crate::decide::Target;
 use crate::observe::lineage::Inbox;
@@ -46,6 +46,7 @@ pub async fn rehearse(clients: Clients, watch: watch::Options, patience: Duratio
         leads,
         report,
         pulse: Pulse::default(),
+        memory: Recollection::default(),
         inbox: Inbox::default(),
         goodbye: CancellationToken::new(),
     };

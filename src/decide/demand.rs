@@ -20,7 +20,7 @@ const LATE: f64 = 0.25;
 const KEPT: f64 = 0.02;
 /// How much of the busiest consumer's excess is provided for: the deals it is taken from are rather unlucky ones, and what piles up
 /// slowly is seen and mended within the objective. Found by simulation: with less, items come late.
-const EXCESS: f64 = 0.6;
+pub(super) const EXCESS: f64 = 0.6;
 /// A lower count that is tried is seen to be too low within so many seconds, and may use up so much of the objective until mended.
 const NOTICED: f64 = 15.0;
 const RISKED: f64 = 0.5;
@@ -173,23 +173,65 @@ pub(super) fn objective(
     Some(size(stage, objective, load, means, rate))
 }
 
-fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64) -> Bid {
-    let mut need = Need::new(objective, load, means, rate);
-    let partitions = load.partitions.filter(|&partitions| 0 < partitions);
-    let mut most = partitions.unwrap_or(u32::MAX).min(stage.max).max(1);
-    if stage.target.is_jobs() {
-        // A Job ends when it finds nothing to do: each needs an item.
-        most = most.min(u32::try_from(load.lag).unwrap_or(u32::MAX)).max(1);
-    }
-    let mut wished = need.smallest(partitions, most);
-    if load.is_jump && means.desired < wished {
-        // The next poll tells a burst from a new level. Only what cannot wait for it is a reason to move now: one move, not two.
-        let patient = Need { goal: need.goal.max(objective), ..need };
-        let urgent = patient.smallest(partitions, most);
-        if urgent <= means.desired {
-            (need, wished) = (patient, urgent);
+/// What a count lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// It falls behind what arrives.
+    KeepUp,
+    /// What waits takes too long.
+    Backlog,
+    /// More may come before new pods are at work.
+    Room,
+    /// It is fewer than now, and would just do.
+    Spare,
+}
+
+/// What a count lacks to keep the objective; `None` when it does, or when no rate is known.
+pub(super) fn lack(
+    stage: &Stage,
+    objective: f64,
+    load: &Load<'_>,
+    means: &Means,
+    count: u32,
+) -> Option<Lack> {
+    let Needed { need, partitions, .. } = Needed::of(stage, objective, load, means, means.known()?);
+    need.lack(count, partitions)
+}
+
+/// What must be done, and the smallest count that does it.
+struct Needed<'a> {
+    need: Need<'a>,
+    partitions: Option<u32>,
+    /// Not more than this, whatever is needed.
+    most: u32,
+    wished: u32,
+}
+
+impl<'a> Needed<'a> {
+    fn of(stage: &Stage, objective: f64, load: &Load<'a>, means: &'a Means, rate: f64) -> Self {
+        let mut need = Need::new(objective, load, means, rate);
+        let partitions = load.partitions.filter(|&partitions| 0 < partitions);
+        let mut most = partitions.unwrap_or(u32::MAX).min(stage.max).max(1);
+        if stage.target.is_jobs() {
+            // A Job ends when it finds nothing to do: each needs an item.
+            most = most.min(u32::try_from(load.lag).unwrap_or(u32::MAX)).max(1);
         }
+        let mut wished = need.smallest(partitions, most);
+        if load.is_jump && means.desired < wished {
+            // The next poll tells a burst from a new level. Only what cannot wait for it is a reason to move now: one move, not two.
+            let patient = Need { goal: need.goal.max(objective), ..need };
+            let urgent = patient.smallest(partitions, most);
+            if urgent <= means.desired {
+                (need, wished) = (patient, urgent);
+            }
+        }
+        Self { need, partitions, most, wished }
     }
+}
+
+fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64) -> Bid {
+    let Needed { need, partitions, most, mut wished } =
+        Needed::of(stage, objective, load, means, rate);
     let slack = Slack::of(stage.prefer, objective, load, means, rate);
     if means.desired < wished && slack.as_ref().is_some_and(Slack::carries_on) {
         wished = means.desired.min(most);
@@ -332,11 +374,26 @@ impl<'a> Need<'a> {
 
     /// Does a count carry it? Fewer than now only with some slack.
     fn fits(&self, count: u32, partitions: Option<u32>) -> bool {
+        self.lack(count, partitions).is_none()
+    }
+
+    /// Why a count does not carry it.
+    fn lack(&self, count: u32, partitions: Option<u32>) -> Option<Lack> {
         let slack = if count < self.means.desired { SLACK } else { 1.0 };
         // Lag is made by the busiest consumer, which gets more of what arrives than an even share.
         let uneven = if partitions.is_some() { self.skew.of(count) } else { 1.0 };
-        let least = self.for_backlog(count).max(self.arrivals * (1.0 + EXCESS * (uneven - 1.0)));
-        (least * slack).max(self.surge) <= capacity(count, partitions) * (1.0 + 1e-9)
+        let arrivals = self.arrivals * (1.0 + EXCESS * (uneven - 1.0));
+        let backlog = self.for_backlog(count);
+        let carries = capacity(count, partitions) * (1.0 + 1e-9);
+        // Where work splits at will, one fewer is a small step: room is kept with some slack, too.
+        let room = if partitions.is_some() { self.surge } else { self.surge * slack };
+        match () {
+            () if carries < arrivals => Some(Lack::KeepUp),
+            () if carries < backlog => Some(Lack::Backlog),
+            () if carries < self.surge => Some(Lack::Room),
+            () if carries < (arrivals.max(backlog) * slack).max(room) => Some(Lack::Spare),
+            () => None,
+        }
     }
 }
 

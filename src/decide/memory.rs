@@ -208,6 +208,30 @@ impl Memory {
         self.pipelines.insert(pipeline, Arc::new(memory));
     }
 
+    /// Changes what is remembered of a pipeline.
+    pub(super) fn change(
+        &mut self,
+        pipeline: &PipelineId,
+        change: impl FnOnce(&mut PipelineMemory),
+    ) {
+        if let Some(known) = self.pipelines.get_mut(pipeline) {
+            change(Arc::make_mut(known));
+        }
+    }
+
+    /// Takes over what another remembers of a pipeline.
+    pub(super) fn share(&mut self, from: &Self, pipeline: &PipelineId) {
+        if let Some((id, known)) = from.pipelines.get_key_value(pipeline) {
+            self.pipelines.insert(id.clone(), Arc::clone(known));
+        }
+    }
+
+    /// And of all together.
+    pub(super) fn share_house(&mut self, from: &Self) {
+        self.fleet = Arc::clone(&from.fleet);
+        self.pools = Arc::clone(&from.pools);
+    }
+
     /// What is remembered of all pipelines together.
     pub(super) fn fleet(&self) -> Fleet {
         Fleet::clone(&self.fleet)

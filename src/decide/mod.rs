@@ -34,6 +34,7 @@ mod knowledge;
 mod reckon;
 mod partitions;
 mod demand;
+mod prospect;
 mod batch;
 mod formula;
 mod check;
@@ -81,6 +82,7 @@ pub use plan::{
     Action, Doubted, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, StartJobs,
     Verdict,
 };
+pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;
 pub use schedule::{Schedule, Unreadable};
 pub use snapshot::{
@@ -101,16 +103,22 @@ pub struct Step {
 /// same answer. Each pipeline alone: one that makes our own code panic is held with [`Reason::InternalError`], the others go on. Then
 /// all of them together: see `fleet` for what withholds moves down.
 pub fn decide(now: &Snapshot, before: &Memory) -> Step {
+    advance(now, &mut before.clone())
+}
+
+/// The same for whoever keeps the memory and has no use for what it was before: what was remembered of a pipeline is let go as soon as
+/// it had its turn, so that a turn of many never holds all of it twice. What the step says of memory is in `memory` already.
+pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
     let mut step = Step::default();
-    let mut fleet = before.fleet();
-    let mut pools = before.pools();
+    let mut fleet = memory.fleet();
+    let mut pools = memory.pools();
     step.plan.pools = pools.observe(&now.pools, &capacity::needs(&now.due), now.at);
     let mut turns = Vec::with_capacity(now.due.len());
     for situation in &now.due {
         let pipeline = &situation.pipeline;
-        let remembered = before.of(&pipeline.id, &pipeline.uid);
-        let (answers, memory) =
-            guarded(situation, &remembered, |memory| turn(now, situation, &pools, memory));
+        let before = memory.of(&pipeline.id, &pipeline.uid);
+        let (answers, after) =
+            guarded(situation, &before, |memory| turn(now, situation, &pools, memory));
         for (answer, index) in answers.iter().zip(0..) {
             let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
             fleet.settle(
@@ -119,22 +127,27 @@ pub fn decide(now: &Snapshot, before: &Memory) -> Step {
                 &answer.moves,
             );
         }
-        fleet.hear(&pipeline.id, &remembered.voices, &memory.voices, now.at);
-        turns.push((&pipeline.id, answers, memory));
+        fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
+        memory.put(pipeline.id.clone(), after);
+        turns.push((&pipeline.id, answers));
     }
-    step.plan.doubted = fleet.doubt(now.at, |origin| before.asking(origin));
-    for (id, answers, mut memory) in turns {
+    step.plan.doubted = fleet.doubt(now.at, |origin| memory.asking(origin));
+    let all = memory.len();
+    for (id, answers) in turns {
         for mut answer in answers {
-            fleet.admit(&mut answer, &memory.voices, before.len(), now.at);
-            memory.ask(&mut answer, now.at);
+            memory.change(id, |memory| {
+                fleet.admit(&mut answer, &memory.voices, all, now.at);
+                memory.ask(&mut answer, now.at);
+            });
             step.plan.verdicts.push(answer.verdict);
             step.plan.actions.extend(answer.actions);
             step.plan.violations += answer.violations;
         }
-        step.memory.put(id.clone(), memory);
+        step.memory.share(memory, id);
     }
-    step.memory.put_fleet(fleet);
-    step.memory.put_pools(pools);
+    memory.put_fleet(fleet);
+    memory.put_pools(pools);
+    step.memory.share_house(memory);
     step
 }
 

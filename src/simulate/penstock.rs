@@ -12,7 +12,7 @@ use super::policy::{Policy, QueueView, View};
 use super::scenario::Scenario;
 use crate::decide::{
     Action, Ending, Memory, Missing, Observation, Outcome, Partition, Pipeline, QuestionId, Queue,
-    Reading, Situation, Snapshot, Step, Target, Value, Workload, Writing, decide,
+    Reading, Situation, Snapshot, Step, Target, Value, Workload, Writing, advance,
 };
 
 /// 2026-01-01T00:00:00Z, when all scenarios begin.
@@ -110,7 +110,7 @@ impl Penstock {
             observations,
             pools: BTreeMap::new(),
         };
-        let step = decide(&snapshot, &self.memory);
+        let step = advance(&snapshot, &mut self.memory);
         self.violations += step.plan.violations;
         self.act(now, &step, wants);
         let polls = self.eyes.iter().map(|eye| eye.next_poll);
@@ -119,7 +119,6 @@ impl Penstock {
         if !self.outcomes.is_empty() {
             self.next = at + 1.0;
         }
-        self.memory.merge(step.memory);
     }
 
     /// Carries the plan out. The API server of this world takes every write at once.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use penstock::answer::{self, Answer, Pulse};
+use penstock::answer::{self, Answer, Pulse, Recollection};
 use penstock::decide::{Snapshot, Step};
 use penstock::report::{Glance, Tick};
 use regex::Regex;
@@ -50,6 +50,7 @@ impl Scene {
     /// What `penstock explain` prints of the last turn; ages and the address are left out.
     async fn explained(&self) -> String {
         let (snapshot, step) = self.play();
+        let recollection = Recollection::of(step.memory.clone());
         let bench = Bench::new().await;
         let glance = Glance {
             id: pipeline_id(),
@@ -72,6 +73,7 @@ impl Scene {
         });
         bench.wait(Duration::from_millis(100)).await;
         let answer = Answer::new(&bench.report, Pulse::default(), bench.clock);
+        let answer = answer.recalling(recollection);
         let listener = answer::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
@@ -247,4 +249,41 @@ async fn a_stage_kept_awake_says_which_objective_would_let_it_sleep() {
     );
     let idle = Given { idle: Some((0, 300)), ..scene.given.clone() };
     assert_eq!(Scene { given: idle, until: 310, ..scene }.replicas(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_objective_shows_what_other_counts_would_bring() {
+    let given = Given {
+        objective: Some(60),
+        rate: Some(20.0),
+        startup: Some(30),
+        desired: Some(6),
+        ..Given::default()
+    };
+    let scene = Scene { given, lags: vec![(120, 4_000)], until: 126 };
+    let text = scene.explained().await;
+    assert_snapshot!(text, @r"
+        Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
+
+         STAGE  WANTED  CURRENT  READY  MIN-MAX  LAG   DELAY  OBJECTIVE  ARRIVING  RATE/REPLICA
+         work   24      24       24     1-48     4000  8.0 s  60 s       0.0/s     20.0/s
+
+        work should have 24 replicas.
+          First: 6 replicas: 4000 messages wait, the oldest for 8 s; at 20/s each, 6 work it off within 60 s [CatchUp]
+          Because: kept at 24: 6 would do now, but 24 were needed within the last 60 s [HeldByWindow]
+          A down window has kept 24 replicas since 00:02:02 UTC.
+          Source orders: fresh, read just now.
+          If what arrives now goes on, the next 8 min would bring with:
+           REPLICAS  SERVE   REPLICA-SECONDS  OLDEST ITEM  LATE FOR
+           1         20.0/s  480              3 min        2 min     too slow for what waits, with room for error
+           2         40.0/s  960              104 s        44 s      too slow for what waits, with room for error
+           3         60.0/s  1440             71 s         11 s      too slow for what waits, with room for error
+           4         80.0/s  1920             54 s         -         too slow for what waits, with room for error
+           5         96.0/s  2400             46 s         -         too slow for what waits, with room for error
+           6         120/s   2880             38 s         -         would do; what holds it back is told above
+           8         160/s   3840             29 s         -         would do; what holds it back is told above
+           12        240/s   5760             21 s         -         would do; what holds it back is told above
+           24        480/s   11520            8.0 s        -         this is it
+          To change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 6 at once.
+        ");
 }

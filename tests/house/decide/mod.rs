@@ -26,3 +26,4 @@ mod hpa;
 mod jobs;
 mod depth;
 mod lanes;
+mod prospects;

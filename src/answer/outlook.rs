@@ -1,0 +1,47 @@
+//! What other counts would bring, for those who ask: the daemon lends what it remembers, and `decide` reckons from that and the latest
+//! picture. Called by the API of one pipeline; a turn neither waits for it nor does anything more for its sake.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::view;
+use crate::decide::{Memory, Snapshot, prospects};
+use crate::report::Picture;
+
+/// What is remembered, lent by the daemon. Cheap to clone; all clones see the same.
+#[derive(Debug, Clone, Default)]
+pub struct Recollection(Arc<Mutex<Memory>>);
+
+impl Recollection {
+    /// Lends this.
+    pub fn of(memory: Memory) -> Self {
+        Self(Arc::new(Mutex::new(memory)))
+    }
+
+    /// Opens it, for a turn or a look. Never held across an await.
+    pub fn open(&self) -> MutexGuard<'_, Memory> {
+        // A turn that panics outside of any pipeline ends the process.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to the view of a picture what other counts would bring.
+    pub(super) fn tell(&self, view: &mut view::Pipeline, picture: &Picture) {
+        let Some(situation) = &picture.situation else { return };
+        let heard = picture.heard.iter();
+        let observations: BTreeMap<_, _> =
+            heard.filter_map(|it| Some((it.question.clone(), it.observation.clone()?))).collect();
+        let due = vec![situation.clone()];
+        let now = Snapshot {
+            at: picture.at,
+            may_act: picture.may_act,
+            due,
+            observations,
+            pools: BTreeMap::new(),
+        };
+        let memory = self.open().only(&situation.pipeline.id);
+        let outlooks = prospects(&now, &memory, &picture.verdicts);
+        for (stage, outlook) in view.stages.iter_mut().zip(outlooks) {
+            stage.outlook = outlook.as_ref().map(view::Outlook::of);
+        }
+    }
+}
