@@ -219,7 +219,7 @@ pub struct Count {
     pub is_rising: bool,
     /// For how long until the horizon the objective is missed, in seconds.
     pub late_seconds: f64,
-    /// CamelCase word for what speaks for or against it; `Chosen` for the count it should have.
+    /// CamelCase word for what speaks for or against it; `Chosen` or `ForNow` for the count it should have.
     pub code: String,
     /// The same in words.
     pub sentence: String,

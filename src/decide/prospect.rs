@@ -65,6 +65,8 @@ pub struct Prospect {
 pub enum Fate {
     /// It is the one.
     Chosen,
+    /// It is the one, for now: more arrives than it serves.
+    ForNow,
     /// More arrives than it serves.
     FallsBehind,
     /// What waits takes too long.
@@ -97,6 +99,7 @@ impl Fate {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Chosen => "Chosen",
+            Self::ForNow => "ForNow",
             Self::FallsBehind => "FallsBehind",
             Self::TooSlow => "TooSlow",
             Self::NoRoom { .. } => "NoRoom",
@@ -113,6 +116,7 @@ impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Chosen => write!(f, "this is it"),
+            Self::ForNow => write!(f, "this is it for now, though it falls behind"),
             Self::FallsBehind => write!(f, "falls behind what arrives"),
             Self::TooSlow => write!(f, "too slow for what waits, with room for error"),
             Self::NoRoom { surge } => {
@@ -199,6 +203,7 @@ fn outlook(stage: &Stage, load: &Load<'_>, means: &Means, chosen: u32) -> Option
     let ahead = Ahead { load, means, rate, objective, horizon };
     let prospects = counts(stage, load, means, chosen).into_iter().map(|replicas| {
         let fate = match demand::lack(stage, objective, load, means, replicas) {
+            Some(Lack::KeepUp) if replicas == chosen => Fate::ForNow,
             _ if replicas == chosen => Fate::Chosen,
             _ if replicas < stage.min => Fate::BelowMin { min: stage.min },
             _ if stage.max < replicas => Fate::AboveMax { max: stage.max },

@@ -52,11 +52,20 @@ fn bounds_are_told_as_bounds() {
 }
 
 #[test]
+fn a_count_that_falls_behind_and_may_not_grow_is_told_to() {
+    let (_, _, told_of) = flowing(100, Given { max: Some(4), ..Given::default() });
+    let prospects = &told_of[0].as_ref().unwrap().prospects;
+    let last: Vec<_> = prospects.iter().map(|it| (it.replicas, it.fate)).skip(3).take(2).collect();
+    assert_eq!(last, [(4, Fate::ForNow), (5, Fate::AboveMax { max: 4 })]);
+}
+
+#[test]
 fn asking_changes_nothing() {
     let (snapshot, step, first) = flowing(100, Given::default());
     let again = prospects(&snapshot, &step.memory, &step.plan.verdicts);
     assert_eq!(first, again);
-    let chosen = |it: &Outlook| it.prospects.iter().filter(|it| it.fate == Fate::Chosen).count();
+    let is_it = |fate: Fate| matches!(fate, Fate::Chosen | Fate::ForNow);
+    let chosen = |it: &Outlook| it.prospects.iter().filter(|it| is_it(it.fate)).count();
     assert_eq!(again[0].as_ref().map(chosen), Some(1));
 }
 
