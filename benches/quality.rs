@@ -15,6 +15,8 @@ mod loads;
 mod matrix;
 #[path = "quality/musts.rs"]
 mod musts;
+#[path = "quality/odd.rs"]
+mod odd;
 #[path = "quality/speed.rs"]
 mod speed;
 #[path = "quality/table.rs"]
@@ -155,6 +157,9 @@ fn bench(options: &Options) -> Result<Vec<String>> {
     }
     if let Some(round) = rounds.first().filter(|_| options.is_asked("penstock")) {
         speed::print(round, &mut book)?;
+    }
+    if options.is_asked("penstock") && loads.iter().any(|load| load.name == "taxi") {
+        odd::print()?;
     }
     if options.policy.is_none() && options.only.is_none() {
         matrix::print(options.seeds, &mut book)?;

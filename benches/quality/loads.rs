@@ -73,7 +73,7 @@ pub(crate) const LOADS: [Load; 17] = [
 ];
 
 /// A pipeline of one stage; the rest is set load by load.
-const BASE: &str = "
+pub(crate) const BASE: &str = "
 pipeline:
   apiVersion: penstock.dev/v1alpha1
   kind: ScaledPipeline
