@@ -16,6 +16,7 @@ mod simulate;
 mod replay;
 mod gitops;
 mod check;
+mod pools;
 mod figures;
 mod reach;
 mod validate;
@@ -50,6 +51,8 @@ enum Command {
     Gitops(gitops::Gitops),
     /// See whether it will work here: cluster, rights, pipelines, sources; says how to mend what will not
     Check(check::Check),
+    /// Show the pools of nodes and how they fare; propose CapacityPools for those that have none
+    Pools(pools::Pools),
     /// Check manifests offline: the schema and the CEL rules, in the API server's words
     Validate(validate::Validate),
     /// Print the custom resource definitions
@@ -120,6 +123,7 @@ impl Command {
             Self::Replay(command) => command.run(),
             Self::Gitops(command) => command.run(),
             Self::Check(command) => command.run(),
+            Self::Pools(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -43,5 +43,6 @@ mod demo;
 mod cluster;
 mod cli;
 mod gitops;
+mod pools;
 mod telemetry;
 mod docs;
