@@ -86,3 +86,4 @@ mod versions;
 mod writers;
 mod failover;
 mod crowd;
+mod pools;

@@ -32,6 +32,7 @@ mod external;
 pub(crate) mod rabbitmq;
 pub(crate) mod nats;
 mod elasticmq;
+mod karpenter;
 pub(crate) mod shared;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub(crate) use self::{
     folder::fresh as fresh_folder,
     http::{get as http_get, post as http_post},
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},
+    karpenter::Karpenter,
     ports::free as free_port,
     process::{Process, Program, Usage, connections_to},
     recorder::{Proxy, Recorder, Shape},
