@@ -301,6 +301,9 @@ impl PipelineMemory {
     /// Notes that a stage's actions are on their way, if it has any, and when to look for their outcome.
     pub(super) fn ask(&mut self, answer: &mut Answer, at: Timestamp) {
         let Some(stage) = self.stages.get_mut(&answer.verdict.stage.name) else { return };
+        if let (Some(plan), Some(lanes)) = (&answer.plan, &mut stage.lanes) {
+            lanes.plan(plan);
+        }
         if answer.actions.is_empty() {
             return;
         }

@@ -112,7 +112,7 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
     let mut step = Step::default();
     let mut fleet = memory.fleet();
     let mut pools = memory.pools();
-    step.plan.pools = pools.observe(&now.pools, &capacity::needs(&now.due), now.at);
+    step.plan.pools = pools.observe(&now.pools, now.at);
     let mut turns = Vec::with_capacity(now.due.len());
     for situation in &now.due {
         let pipeline = &situation.pipeline;

@@ -126,6 +126,14 @@ impl Turn<'_> {
     }
 }
 
+/// The nearest count to that which the target itself allows.
+pub(super) fn within(workload: &Workload, to: u32) -> u32 {
+    match &workload.writing {
+        Writing::Field(field) => field.within(workload.desired, to).map_or(to, |(kept, _)| kept),
+        Writing::Apply | Writing::Merge => to,
+    }
+}
+
 /// What the target itself allows comes after everything else, the owner's word included: beyond it lies harm.
 pub(super) fn keep_within(bid: &mut Bid, workload: &Workload) {
     let Writing::Field(field) = &workload.writing else { return };

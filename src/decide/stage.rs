@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::batch;
 use super::blind;
-use super::capacity::{self, PoolSeen, Pools};
+use super::capacity::{self, LanePlan, PoolSeen, Pools};
 use super::combine;
 use super::demand::{self, Bid, Load};
 use super::doubt::Doubts;
@@ -57,6 +57,8 @@ pub(super) struct Answer {
     pub(super) verdict: Verdict,
     /// What is to be written: at most one for each of its workloads.
     pub(super) actions: Vec<Action>,
+    /// What that comes to, where it has lanes.
+    pub(super) plan: Option<LanePlan>,
     /// The count of the stage before it.
     pub(super) from: Option<u32>,
     /// Moves accepted since the last turn.
@@ -74,6 +76,7 @@ impl Answer {
         Self {
             verdict,
             actions: Vec::new(),
+            plan: None,
             from: None,
             moves: Vec::new(),
             is_told: false,
@@ -85,6 +88,7 @@ impl Answer {
     /// Keeps what there is until then.
     pub(super) fn withhold(&mut self, kept: u32, reason: Reason, until: Timestamp) {
         self.actions.clear();
+        self.plan = None;
         self.verdict.replicas = Some(kept);
         self.verdict.why.push(reason);
         self.verdict.next = self.verdict.next.into_iter().chain([until]).min();
@@ -156,7 +160,7 @@ impl Turn<'_> {
         let counted = jobs::counted(workload, &self.evidence);
         let workload = counted.as_ref().unwrap_or(workload);
         let moves = memory.settle(self, workload);
-        let needed = capacity::counted(self.stage, workload, memory.lanes.as_deref());
+        let needed = capacity::counted(workload, memory.lanes.as_deref());
         let workload = needed.as_ref().unwrap_or(workload);
         let known = memory.learn(self, workload, &moves);
         memory.doubt(self, &known, &moves);
@@ -194,16 +198,16 @@ impl Turn<'_> {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
         order::keep_within(&mut draft.bid, workload);
-        let actions = match &mut memory.lanes {
+        let (actions, plan) = match &memory.lanes {
             Some(lanes) => self.write_lanes(&mut draft.bid, workload, lanes),
-            None => self.write(&mut draft.bid, workload, memory).into_iter().collect(),
+            None => (self.write(&mut draft.bid, workload, memory).into_iter().collect(), None),
         };
         let retry = jobs::rests_until(workload, self.at).map(|(_, until)| until);
         let is_told = self.stage.pinned.is_some() || self.stage.max < workload.desired;
         let violations = u32::from(broken.is_some());
         let answer = self.answer(draft.bid, &known, workload, memory);
         let from = Some(workload.desired);
-        let mut answer = Answer { actions, from, moves, is_told, violations, ..answer };
+        let mut answer = Answer { actions, plan, from, moves, is_told, violations, ..answer };
         memory.is_full = self.is_full(&known, &answer);
         answer.passed = known.passes(answer.verdict.replicas.unwrap_or(workload.desired));
         let sleep = memory.quiet.until(self.patience(&known));
@@ -427,7 +431,7 @@ impl Turn<'_> {
             let patience = evidence::patience(seen.source.poll_interval);
             Some(later(later(seen.reading?.at, patience), Duration::from_millis(1)))
         });
-        let next = late.chain(memory.next_write()).chain(self.lanes_next(workload));
+        let next = late.chain(memory.next_write()).chain(self.lanes_next());
         let next = next.filter(|&next| self.at < next).min();
         let mut anomalies = self.doubts.odd(&bid);
         let (lanes, nodes) = self.shared_out(workload, memory.lanes.as_deref(), bid.replicas);

@@ -310,11 +310,12 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
 /// Do nodes of some pool lack? `None` where no stage has lanes: then nobody looks at nodes.
 fn capacity_short(picture: &Picture) -> Option<Claim> {
     const KIND: &str = "CapacityShort";
-    let is_laned = |verdict: &&Verdict| !verdict.lanes.is_empty();
-    let mut laned = picture.verdicts.iter().filter(is_laned).peekable();
-    laned.peek()?;
+    let mut stages = picture.situation.as_ref()?.pipeline.stages.iter();
+    stages.find(|stage| !stage.lanes.is_empty())?;
     let is_short = |reason: &&Reason| matches!(reason, Reason::Nodes(Nodes::Short { .. }));
-    let short = laned.find_map(|verdict| Some((verdict, verdict.anomalies.iter().find(is_short)?)));
+    let mut verdicts = picture.verdicts.iter();
+    let short =
+        verdicts.find_map(|verdict| Some((verdict, verdict.anomalies.iter().find(is_short)?)));
     Some(match short {
         Some((verdict, reason)) => told(KIND, Truth::True, verdict, reason),
         None => {

@@ -27,7 +27,9 @@ pub(super) fn write(picture: &Picture, changes: &[Change]) {
         let (status, message) = (change.claim.truth.word(), &change.claim.message);
         let is_good = match condition {
             "Ready" | "ObjectiveMet" => change.claim.truth == Truth::True && !change.claim.warns(),
-            "Fallback" | "WriterConflict" | "Stalled" => change.claim.truth == Truth::False,
+            "Fallback" | "CapacityShort" | "WriterConflict" | "Stalled" => {
+                change.claim.truth == Truth::False
+            }
             _ => true,
         };
         if is_good {

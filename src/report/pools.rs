@@ -90,6 +90,8 @@ struct File {
     /// What is to be written, and when.
     wish: Option<(Timestamp, CapacityPoolStatus)>,
     last_write: Option<Timestamp>,
+    /// Our last write, over that version, until the watch shows a newer one.
+    own: Option<(Arc<str>, Arc<CapacityPoolStatus>)>,
     not_before: Option<Timestamp>,
 }
 
@@ -113,11 +115,18 @@ impl Desk {
             let Some(verdict) = verdicts.iter().find(|verdict| verdict.pool == name) else {
                 continue;
             };
-            let picture = PoolPicture { glance, verdict: verdict.clone() };
             let old = files.pools.remove(&name);
+            let own = old.as_ref().and_then(|old| old.own.clone());
+            let own = own.filter(|(over, _)| *over == glance.resource_version);
+            let glance = match &own {
+                Some((_, status)) => PoolGlance { status: Arc::clone(status), ..glance },
+                None => glance,
+            };
+            let picture = PoolPicture { glance, verdict: verdict.clone() };
             tell(old.as_ref(), &picture);
             let mut file = File {
                 wish: None,
+                own,
                 last_write: old.as_ref().and_then(|old| old.last_write),
                 not_before: old.and_then(|old| old.not_before),
                 picture,
@@ -195,8 +204,9 @@ impl Desk {
             Ok(_) => {
                 file.last_write = Some(now);
                 file.not_before = None;
-                // What came back through the watch is newer; until then this is what stands.
-                file.picture.glance.status = Arc::new(status);
+                let status = Arc::new(status);
+                file.own = Some((version, Arc::clone(&status)));
+                file.picture.glance.status = status;
             }
             Err(error) => {
                 // The cache is behind, or the pool went: the next turn says.
@@ -238,7 +248,8 @@ impl File {
     fn wish(&self, at: Timestamp) -> Option<(Timestamp, CapacityPoolStatus)> {
         let known = &self.picture.glance.status;
         let status = self.picture.status(known);
-        if status == **known {
+        // What is newer than our own last write waits until the watch shows that one.
+        if status == **known || self.own.is_some() {
             return None;
         }
         let figures = |of: &CapacityPoolStatus| CapacityPoolStatus {

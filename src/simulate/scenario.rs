@@ -334,13 +334,23 @@ fn pipeline(written: &Value, folder: &Path) -> Result<(Pipeline, String), Error>
     object.metadata.namespace.get_or_insert_with(|| "default".to_owned());
     let name = object.metadata.name.clone().unwrap_or_default();
     match meaning::read(&object, &neighbours) {
-        Ok(meaning) => match meaning.pipeline.stages.iter().find(|it| it.target.is_jobs()) {
-            Some(stage) => Err(fault(&format!(
-                "stage {} runs Jobs, which are not played yet; hint: give it a target in place of jobs",
-                stage.name
-            ))),
-            None => Ok((meaning.pipeline, name)),
-        },
+        Ok(meaning) => {
+            let stages = &meaning.pipeline.stages;
+            let odd = stages.iter().find_map(|stage| {
+                let what = match stage.lanes.is_empty() {
+                    _ if stage.target.is_jobs() => "jobs",
+                    false => "lanes",
+                    true => return None,
+                };
+                Some((&stage.name, what))
+            });
+            match odd {
+                Some((name, what)) => Err(fault(&format!(
+                    "stage {name} has {what}, which are not played yet; hint: give it a target in place of {what}"
+                ))),
+                None => Ok((meaning.pipeline, name)),
+            }
+        }
         Err(faults) => {
             let first = faults.first();
             let path = first.map_or_else(String::new, |fault| fault.path.clone());

@@ -1,7 +1,7 @@
 //! What the cluster says: pipelines, connections, targets and their pods, Secrets. `Watch` starts the stores and answers `seen`;
 //! it writes nothing. Called by the daemon only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -213,7 +213,14 @@ impl Watch {
         let pools_moved = std::mem::take(&mut stores.nodes.has_moved);
         stores.nodes.pass(now);
         let sights = stores.sights(due, now);
-        let pools = stores.nodes.sights(now);
+        let mut pools = stores.nodes.sights(now);
+        stores.pods.tells_places = !pools.is_empty();
+        let needs = if pools.is_empty() { BTreeMap::new() } else { stores.needs(now) };
+        for (name, (waiting, served)) in needs {
+            if let Some(sight) = pools.get_mut(&name) {
+                (sight.seen.waiting, sight.seen.served) = (waiting, served);
+            }
+        }
         let starts_nodes =
             !pools.is_empty() && !std::mem::replace(&mut stores.nodes.is_followed, true);
         drop(stores);

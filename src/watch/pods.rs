@@ -86,6 +86,8 @@ pub(super) struct Pods {
     labels: BTreeSet<Arc<str>>,
     /// What all of them request, each list once.
     requests: BTreeSet<Arc<[Request]>>,
+    /// Does it matter on which node a pod stands, and since when none was found for it? Only where there are pools.
+    pub(super) tells_places: bool,
 }
 
 /// What a container requests; the pod as a whole has no name.
@@ -176,8 +178,8 @@ impl Pods {
         let pods = self.by_namespace.entry(Arc::clone(&name.namespace)).or_default();
         match pods.insert(Arc::clone(&name.name), pod) {
             Some(old)
-                if (old.ready_since, &old.labels, old.state, &old.node, old.unplaced)
-                    == (ready_since, &labels, state, &node, unplaced) =>
+                if (old.ready_since, &old.labels, old.state) == (ready_since, &labels, state)
+                    && (!self.tells_places || (&old.node, old.unplaced) == (&node, unplaced)) =>
             {
                 self.let_go_requests(&old.requests);
                 None

@@ -149,6 +149,23 @@ impl Stores {
         Target::Seen(Workload::of_lanes(lanes))
     }
 
+    /// What the pods of all lanes show of each pool: since when the oldest of each lane has waited for a node, and when the youngest Ready
+    /// one became so.
+    pub(super) fn needs(
+        &self,
+        now: Timestamp,
+    ) -> BTreeMap<Arc<str>, (Vec<Timestamp>, Option<Timestamp>)> {
+        let mut needs: BTreeMap<_, (Vec<Timestamp>, Option<Timestamp>)> = BTreeMap::new();
+        let meant = self.laned.iter().filter_map(|id| self.pipelines.get(id)?.meant());
+        let stages = meant.flat_map(|meant| &meant.pipeline.stages);
+        for lane in stages.flat_map(|stage| &stage.lanes) {
+            let (waiting, served) = needs.entry(Arc::clone(&lane.pool)).or_default();
+            waiting.extend(self.places(&lane.target, now).unplaced_since);
+            *served = (*served).max(self.ready_since(&lane.target));
+        }
+        needs
+    }
+
     /// What a stage costs in an hour, by pool.
     fn costs_of(&self, stage: &Stage, now: Timestamp) -> BTreeMap<Arc<str>, Option<f64>> {
         let mut costs = BTreeMap::new();

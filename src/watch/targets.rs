@@ -201,6 +201,16 @@ impl Stores {
         }
     }
 
+    /// When the youngest Ready pod of a target became so.
+    pub(super) fn ready_since(&self, target: &TargetId) -> Option<Timestamp> {
+        match self.targets.scales.get(target)? {
+            ScaleNote::Read { selector: Some(selector), .. } => {
+                self.pods.readiness(&target.namespace, selector).since
+            }
+            ScaleNote::Read { .. } | ScaleNote::Unreadable(_) => None,
+        }
+    }
+
     /// What the pods of a target cost in an hour, by pool.
     pub(super) fn costs(
         &self,

@@ -150,23 +150,25 @@ fn said(verdict: &Verdict, plan: &Plan) -> Said {
         let stage = &action.scale().stage;
         stage.pipeline == verdict.stage.pipeline && stage.name == verdict.stage.name
     };
-    let write = plan.actions.iter().find(of_stage).map(|action| {
+    let write = |action: &Action| {
         let scale = action.scale();
         let force = if scale.force { " by force" } else { "" };
+        let on = scale.lane.as_ref().map(|pool| format!(" on {pool}")).unwrap_or_default();
         match action {
-            Action::Scale(_) => format!("{} for {}{force}", scale.to, scale.from),
-            Action::Claim(_) => format!("a claim of {}", scale.to),
+            Action::Scale(_) => format!("{} for {}{on}{force}", scale.to, scale.from),
+            Action::Claim(_) => format!("a claim of {}{on}", scale.to),
             Action::StartJobs(jobs) => {
                 let (made, removed) = (scale.to.saturating_sub(scale.from), jobs.remove.len());
                 format!("{made} Jobs made, {removed} removed")
             }
         }
-    });
+    };
+    let writes: Vec<_> = plan.actions.iter().filter(of_stage).map(write).collect();
     Said {
         replicas: verdict.replicas,
         codes: verdict.why.iter().map(Reason::code).collect(),
         sentence: verdict.reason().map(ToString::to_string).unwrap_or_default(),
-        write,
+        write: (!writes.is_empty()).then(|| writes.join(", ")),
     }
 }
 

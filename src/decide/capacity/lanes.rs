@@ -2,9 +2,9 @@
 //! rest of the turn a stage with lanes is one workload with one count; only here is it several.
 //!
 //! The count of the stage is remembered, since the lanes alone do not tell it: at times more run than it needs, because some replace
-//! others that are about to go, or try whether a pool gives nodes again. After a restart those count too, until a down window has passed.
+//! others that are about to go, or try whether a pool gives nodes again. It changes when all lanes show what was asked for, as the count of a
+//! single workload does when its write is taken. After a restart all that runs counts, until a down window has passed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::super::demand::Bid;
 use super::super::memory::ByName;
-use super::super::order::Order;
+use super::super::order::{Order, within};
 use super::super::pipeline::{Lane, Stage};
 use super::super::plan::{Action, Outcome};
 use super::super::reason::Reason;
-use super::super::snapshot::{Situation, Target, Workload, Writing};
+use super::super::snapshot::{Workload, Writing};
 use super::super::stage::Turn;
-use super::super::writes::{Move, Writes};
-use super::pool::Need;
+use super::super::writes::{Move, Writes, later};
 use super::split::{Part, Room, Stand, split};
 use super::{LaneSeen, LaneVerdict, Nodes};
 
@@ -29,10 +28,12 @@ use super::{LaneSeen, LaneVerdict, Nodes};
 pub(in crate::decide) struct Lanes {
     /// By pool.
     each: ByName<Known>,
-    /// What the stage needs, as was last decided by the one who may act.
+    /// What the stage needs, as the lanes have shown it to be in force; `None` before they were first seen.
     need: Option<u32>,
-    /// The count of the stage at the last turn.
-    known: Option<u32>,
+    /// What it was decided to need, until the lanes show it.
+    wish: Option<u32>,
+    /// When what it needs last changed by a decision, from above zero.
+    moved: Option<Timestamp>,
 }
 
 /// What is remembered of one lane.
@@ -42,6 +43,14 @@ struct Known {
     /// What it was asked for before the last decision, and by it.
     before: u32,
     asked: u32,
+}
+
+/// What a turn asks of all lanes: in force once it is admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::decide) struct LanePlan {
+    need: u32,
+    /// Pool, count before, count asked for.
+    lanes: Vec<(Arc<str>, u32, u32)>,
 }
 
 impl Workload {
@@ -66,32 +75,9 @@ impl Workload {
     }
 }
 
-/// What the lanes of all due pipelines show of each pool.
-pub(in crate::decide) fn needs(due: &[Situation]) -> BTreeMap<Arc<str>, Need> {
-    let mut needs: BTreeMap<Arc<str>, Need> = BTreeMap::new();
-    for situation in due {
-        for (stage, target) in situation.pipeline.stages.iter().zip(&situation.targets) {
-            let Target::Seen(workload) = target else { continue };
-            for (lane, seen) in stage.lanes.iter().zip(&workload.lanes) {
-                let need = needs.entry(Arc::clone(&lane.pool)).or_default();
-                *need = need.and(need_of(seen));
-            }
-        }
-    }
-    needs
-}
-
-fn need_of(seen: &LaneSeen) -> Need {
-    Need { unplaced_since: seen.places.unplaced_since, ready_since: seen.workload.ready_since }
-}
-
 /// A stage with lanes as the rest of its turn sees it: with the count that it needs, not with what runs besides.
-pub(in crate::decide) fn counted(
-    stage: &Stage,
-    workload: &Workload,
-    lanes: Option<&Lanes>,
-) -> Option<Workload> {
-    let desired = lanes.filter(|_| !workload.lanes.is_empty())?.count(stage, workload);
+pub(in crate::decide) fn counted(workload: &Workload, lanes: Option<&Lanes>) -> Option<Workload> {
+    let desired = lanes.filter(|_| !workload.lanes.is_empty())?.count(workload);
     Some(Workload { desired, ..workload.clone() })
 }
 
@@ -107,39 +93,67 @@ impl Lanes {
         may_act: bool,
     ) -> Vec<Move> {
         self.each.keep(|pool| stage.lanes.iter().any(|lane| *lane.pool == *pool));
-        if !may_act {
-            self.need = None;
-        }
         for (lane, seen) in stage.lanes.iter().zip(&workload.lanes) {
-            let mut known = self.each.take(&lane.pool).unwrap_or_default();
+            let desired = seen.workload.desired;
+            let new = || Known { writes: Writes::default(), before: desired, asked: desired };
+            let mut known = self.each.take(&lane.pool).unwrap_or_else(new);
             let of_lane = |outcome: &&&Outcome| outcome.action.scale().target == lane.target;
             let mine: Vec<_> = outcomes.iter().filter(of_lane).copied().collect();
             known.writes.settle(&seen.workload, &mine, at, may_act);
             self.each.put(&lane.pool, known);
         }
+        let from = *self.need.get_or_insert(workload.desired);
         if self.stands(stage, workload).is_some() {
             return Vec::new();
         }
-        let to = self.count(stage, workload);
-        let from = self.known.replace(to).unwrap_or(to);
+        let to = self.shown(stage, workload, from);
+        if let Some(wish) = self.wish.take()
+            && wish == to
+            && 0 < from
+            && from != to
+        {
+            self.moved = Some(at);
+        }
+        self.need = Some(to);
         let moved = Move { at: self.last().unwrap_or(at), from, to };
         if from == to { Vec::new() } else { vec![moved] }
     }
 
-    /// The count of the stage: what was decided, and what others have changed since.
-    fn count(&self, stage: &Stage, workload: &Workload) -> u32 {
-        let Some(need) = self.need else { return workload.desired };
-        let each = stage.lanes.iter().zip(&workload.lanes);
-        let changed = each.map(|(lane, seen)| {
-            let desired = seen.workload.desired;
-            match self.each.get(&lane.pool) {
-                Some(known) if desired != known.asked && desired != known.before => {
-                    i64::from(desired) - i64::from(known.asked)
-                }
-                Some(_) | None => 0,
+    /// What the lanes show the stage to need: what was decided, once all of them have it, and what others have changed besides. Where a lane
+    /// does not have it, because its write was refused or lost, more is kept rather than less.
+    fn shown(&mut self, stage: &Stage, workload: &Workload, from: u32) -> u32 {
+        let (mut is_whole, mut changed) = (true, 0_i64);
+        for (lane, seen) in stage.lanes.iter().zip(&workload.lanes) {
+            let (desired, pool) = (seen.workload.desired, &lane.pool);
+            let Some(known) = self.each.get_mut(pool) else { continue };
+            if desired != known.asked && desired != known.before {
+                changed += i64::from(desired) - i64::from(known.asked);
+            } else {
+                is_whole &= desired == known.asked;
             }
-        });
-        u32::try_from((i64::from(need) + changed.sum::<i64>()).max(0)).unwrap_or(u32::MAX)
+            (known.before, known.asked) = (desired, desired);
+        }
+        let need = match self.wish {
+            Some(wish) if is_whole => wish,
+            Some(wish) => wish.max(from),
+            None => from,
+        };
+        u32::try_from((i64::from(need) + changed).max(0)).unwrap_or(u32::MAX)
+    }
+
+    /// The count of the stage.
+    fn count(&self, workload: &Workload) -> u32 {
+        self.need.unwrap_or(workload.desired)
+    }
+
+    /// What was asked of all lanes is on its way.
+    pub(in crate::decide) fn plan(&mut self, plan: &LanePlan) {
+        self.wish = Some(plan.need);
+        for (pool, before, asked) in &plan.lanes {
+            if let Some(known) = self.each.get_mut(pool) {
+                (known.before, known.asked) = (*before, *asked);
+            }
+        }
     }
 
     /// The bid that stands while the count of a lane cannot be trusted.
@@ -149,7 +163,8 @@ impl Lanes {
             self.each.get(&lane.pool)?.writes.stands(&seen.workload)
         };
         let bid = { each }.find_map(stands)?;
-        Some(Bid { replicas: self.count(stage, workload), why: bid.why })
+        let replicas = self.wish.unwrap_or_else(|| self.count(workload));
+        Some(Bid { replicas, why: bid.why })
     }
 
     /// Why a lane's count is left to somebody else.
@@ -157,9 +172,9 @@ impl Lanes {
         self.each.get(&lane.pool)?.writes.forbidden(&seen.workload)
     }
 
-    /// When the shortest gap after the last accepted move of any lane ends.
+    /// When the shortest gap after the last move of the stage ends. What goes from one lane to another starts none.
     fn rests_until(&self, gap: Duration, at: Timestamp) -> Option<Timestamp> {
-        self.each.values().filter_map(|known| known.writes.rests_until(gap, at)).max()
+        self.moved.map(|moved| later(moved, gap)).filter(|&until| at < until)
     }
 
     /// Notes that an action is on its way.
@@ -214,6 +229,7 @@ impl Turn<'_> {
             .map(|(lane, seen)| Stand {
                 desired: seen.workload.desired,
                 ready: seen.workload.ready,
+                placed: seen.workload.current.saturating_sub(seen.places.unplaced),
                 doomed: seen.places.doomed,
                 room: self.pools.room(&lane.pool),
                 is_fixed: lanes.forbidden(lane, seen).is_some(),
@@ -245,24 +261,21 @@ impl Turn<'_> {
     }
 
     /// When its lanes are to be looked at again though nothing happens.
-    pub(in crate::decide) fn lanes_next(&self, workload: &Workload) -> Option<Timestamp> {
-        let each = self.stage.lanes.iter().zip(&workload.lanes);
-        let next = |(lane, seen): (&Lane, &LaneSeen)| {
-            self.pools.next(&lane.pool, self.pools_seen.get(&lane.pool), need_of(seen))
-        };
-        each.filter_map(next).min()
+    pub(in crate::decide) fn lanes_next(&self) -> Option<Timestamp> {
+        let next = |lane: &Lane| self.pools.next(&lane.pool, self.pools_seen.get(&lane.pool)?);
+        self.stage.lanes.iter().filter_map(next).min()
     }
 
-    /// What is to be written to each lane, unless something forbids it.
+    /// What is to be written to each lane, unless something forbids it; and what all of it comes to.
     pub(in crate::decide) fn write_lanes(
         &self,
         bid: &mut Bid,
         workload: &Workload,
-        lanes: &mut Lanes,
-    ) -> Vec<Action> {
+        lanes: &Lanes,
+    ) -> (Vec<Action>, Option<LanePlan>) {
         let wished = bid.replicas;
         if self.withholds(bid, workload.desired != wished) {
-            return Vec::new();
+            return Default::default();
         }
         for (lane, seen) in self.stage.lanes.iter().zip(&workload.lanes) {
             if let Some(reason) = lanes.forbidden(lane, seen) {
@@ -276,35 +289,34 @@ impl Turn<'_> {
             bid.set(workload.desired, Reason::TooSoon { wished, until });
         }
         if !self.may_act {
-            return Vec::new();
+            return Default::default();
         }
         let parts = self.parts(workload, lanes, bid.replicas);
-        lanes.need = Some(bid.replicas);
+        let mut plan = LanePlan { need: bid.replicas, lanes: Vec::new() };
         let mut actions = Vec::new();
         for ((lane, seen), part) in self.stage.lanes.iter().zip(&workload.lanes).zip(&parts) {
-            let Some(known) = lanes.each.get_mut(&lane.pool) else { continue };
-            known.before = seen.workload.desired;
-            known.asked = part.replicas;
-            let why = match self.told_of(lane, seen, part).pop() {
-                _ if workload.desired != bid.replicas => bid.why.last().cloned(),
-                Some(nodes) => Some(Reason::Nodes(nodes)),
-                None => Some(Reason::Nodes(Nodes::Shared {
-                    pool: lane.pool.to_string(),
-                    share: part.share,
-                })),
+            let Some(known) = lanes.each.get(&lane.pool) else { continue };
+            let desired = seen.workload.desired;
+            let is_fixed = lanes.forbidden(lane, seen).is_some();
+            let asked = if is_fixed { desired } else { within(&seen.workload, part.replicas) };
+            plan.lanes.push((Arc::clone(&lane.pool), desired, asked));
+            let why = if workload.desired == bid.replicas {
+                Some(Reason::Nodes(self.why(lane, seen, part)))
+            } else {
+                bid.why.last().cloned()
             };
-            let is_fixed = known.writes.forbidden(&seen.workload).is_some();
             let order = Order { target: &lane.target, lane: Some(&lane.pool), why };
             if !is_fixed {
-                actions.extend(self.order(
-                    bid,
-                    &order,
-                    &seen.workload,
-                    &known.writes,
-                    part.replicas,
-                ));
+                actions.extend(self.order(bid, &order, &seen.workload, &known.writes, asked));
             }
         }
-        actions
+        (actions, Some(plan))
+    }
+
+    /// Why a lane has another count though the stage needs as many as before.
+    fn why(&self, lane: &Lane, seen: &LaneSeen, part: &Part) -> Nodes {
+        let (share, carried) = (part.share, part.counted.saturating_sub(part.share));
+        let shared = Nodes::Shared { pool: lane.pool.to_string(), share, carried };
+        self.told_of(lane, seen, part).pop().unwrap_or(shared)
     }
 }

@@ -18,7 +18,7 @@ mod words;
 
 pub use words::Nodes;
 
-pub(super) use lanes::{Lanes, counted, needs};
+pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
 
 /// A pool of nodes, as its owner describes it. Made by `crd::meaning`.
@@ -63,6 +63,12 @@ pub struct PoolSeen {
     /// Why it may grow no further, as its owner limits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full: Option<Arc<str>>,
+    /// Since when pods have waited for a node of it, the longest of each lane of all pipelines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Timestamp>,
+    /// When the youngest Ready pod of these lanes became so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Timestamp>,
     /// What its status says from before this process started.
     pub recalled: Option<(PoolState, Timestamp)>,
 }

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! Free ──soft or hard sign──► Waiting ──3 hard in 5 min, or nothing for long──► Shut ──time──► Opening
-//!   ▲                            │ what waited got nodes                          ▲               │ a sign: twice as long
-//!   └────────────────────────────┴──────────────────────────── 1, 2, 4 got nodes ─┼───────────────┤
+//!   ▲                            │ nodes or pods came                             ▲               │ a sign: twice as long
+//!   └────────────────────────────┴──────────────────────────── 1, 2, 4 had nodes ─┼───────────────┤
 //!                                                                                 └───────────────┘
 //! ```
-//! Coming back is by doubling, as TCP's slow start is: one replica tries, then two, then four, then all. A pool that flaps so costs few
-//! pods and ever longer pauses.
+//! Coming back is by doubling, as TCP's slow start is: one replica of each lane tries, then two, then four, then all. A pool that flaps so
+//! costs few pods and ever longer pauses. A pod that has waited since before the pool was last trusted tells nothing new: it may fit nowhere.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,13 +22,16 @@ use super::{PoolSeen, PoolState, PoolVerdict, Sign};
 
 /// Signs kept.
 const KEPT: usize = 10;
-/// Hard signs within `SOON` that shut a pool at once.
+/// Hard signs within `SOON`, each so long after the one before, that shut a pool: one batch of a node autoscaler says no many times.
 const HARD: usize = 3;
 const SOON: Duration = Duration::from_mins(5);
+const APART: Duration = Duration::from_secs(10);
 /// How long a pod may be without a node before that is a sign: somewhat longer than nodes take, within these bounds.
 const BOOT: Duration = Duration::from_mins(1);
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
 const MARGIN: f64 = 1.2;
+/// How long nodes may take where none has been seen, when pods are to be taken back for it.
+const SLOWEST: Duration = Duration::from_mins(5);
 /// Replicas that may try at last before the pool is trusted again.
 const TRUSTED: u32 = 4;
 
@@ -46,6 +49,8 @@ struct Belief {
     evidence: Vec<Sign>,
     /// The newest hard sign that was taken in.
     heard: Timestamp,
+    /// When it was last trusted (again).
+    freed: Timestamp,
     /// How long it is left alone when it is shut next.
     pause: Duration,
 }
@@ -68,32 +73,11 @@ enum Phase {
     },
 }
 
-/// What the lanes of the due pipelines show of a pool.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::decide) struct Need {
-    /// Since when the oldest pod without a node has waited.
-    pub(in crate::decide) unplaced_since: Option<Timestamp>,
-    /// When the youngest Ready pod became so.
-    pub(in crate::decide) ready_since: Option<Timestamp>,
-}
-
-impl Need {
-    /// Both together.
-    #[must_use]
-    pub(in crate::decide) fn and(self, other: Self) -> Self {
-        Self {
-            unplaced_since: self.unplaced_since.into_iter().chain(other.unplaced_since).min(),
-            ready_since: self.ready_since.max(other.ready_since),
-        }
-    }
-}
-
 impl Pools {
-    /// Takes in what is seen of all pools, and what lanes show of those in `needs`. Pools that are not seen any more are forgotten.
+    /// Takes in what is seen of all pools. Pools that are not seen any more are forgotten.
     pub(in crate::decide) fn observe(
         &mut self,
         seen: &BTreeMap<Arc<str>, PoolSeen>,
-        needs: &BTreeMap<Arc<str>, Need>,
         at: Timestamp,
     ) -> Vec<PoolVerdict> {
         self.0.retain(|name, _| seen.contains_key(name));
@@ -102,7 +86,7 @@ impl Pools {
                 Some(belief) => belief.clone(),
                 None => Belief::recalled(seen, at),
             };
-            let belief = belief.next(seen, needs.get(name).copied().unwrap_or_default(), at);
+            let belief = belief.next(seen, at);
             let verdict = PoolVerdict {
                 pool: Arc::clone(name),
                 state: belief.state,
@@ -124,8 +108,8 @@ impl Pools {
         match self.0.get(pool).map(|belief| belief.phase) {
             None | Some(Phase::Free) => Room::Free,
             Some(Phase::Waiting { .. }) => Room::AsAsked,
-            Some(Phase::Shut { .. }) => Room::BeyondReady(0),
-            Some(Phase::Opening { tries, .. }) => Room::BeyondReady(tries),
+            Some(Phase::Shut { .. }) => Room::BeyondPlaced(0),
+            Some(Phase::Opening { tries, .. }) => Room::BeyondPlaced(tries),
         }
     }
 
@@ -140,27 +124,26 @@ impl Pools {
     }
 
     /// When a pool may be thought of differently though nothing happens.
-    pub(super) fn next(
-        &self,
-        pool: &str,
-        seen: Option<&PoolSeen>,
-        need: Need,
-    ) -> Option<Timestamp> {
+    pub(super) fn next(&self, pool: &str, seen: &PoolSeen) -> Option<Timestamp> {
         let belief = self.0.get(pool)?;
-        let seen = seen?;
-        let waited = need.unplaced_since.map(|since| later(since, patience(seen)));
         match belief.phase {
-            Phase::Free | Phase::Opening { .. } => waited,
-            Phase::Waiting { since } => {
-                let end = need.unplaced_since.map_or_else(
-                    || later(since, seen.pool.probe),
-                    |unplaced| later(unplaced, given_up(seen)),
-                );
-                Some(end)
-            }
+            Phase::Free => Some(later(waited(seen, belief.freed)?, patience(seen))),
+            Phase::Waiting { since } => Some(match waited(seen, belief.freed) {
+                Some(waited) => later(waited, given_up(seen)),
+                None => later(since, seen.pool.probe),
+            }),
             Phase::Shut { until } => Some(until),
+            Phase::Opening { since, .. } => Some(match waited(seen, since) {
+                Some(waited) => later(waited, lasts(seen)),
+                None => later(since, seen.pool.probe),
+            }),
         }
     }
+}
+
+/// Since when a pod has waited that began to after `mark`.
+fn waited(seen: &PoolSeen, mark: Timestamp) -> Option<Timestamp> {
+    seen.waiting.iter().copied().filter(|since| mark <= *since).min()
 }
 
 /// How long a pod may be without a node before that is a sign.
@@ -169,9 +152,14 @@ fn patience(seen: &PoolSeen) -> Duration {
     boot.clamp(PATIENCE.0, PATIENCE.1)
 }
 
+/// How long nodes may take before it is certain that none comes.
+fn lasts(seen: &PoolSeen) -> Duration {
+    seen.boot.unwrap_or(SLOWEST).mul_f64(MARGIN).max(PATIENCE.0)
+}
+
 /// How long a pod may be without a node before the pool is shut.
 fn given_up(seen: &PoolSeen) -> Duration {
-    3 * patience(seen)
+    3 * lasts(seen)
 }
 
 impl Belief {
@@ -192,53 +180,63 @@ impl Belief {
             }
             None => free,
         };
-        Self { phase, since, state, evidence: Vec::new(), heard: Timestamp::MIN, pause: probe }
+        let (heard, freed) = (Timestamp::MIN, Timestamp::MIN);
+        Self { phase, since, state, evidence: Vec::new(), heard, freed, pause: probe }
     }
 
-    fn next(mut self, seen: &PoolSeen, need: Need, at: Timestamp) -> Self {
+    fn next(mut self, seen: &PoolSeen, at: Timestamp) -> Self {
         let is_told = self.listen(seen, at);
-        let waited = need.unplaced_since.map(|since| span(since, at));
-        let is_waiting = waited.is_some_and(|waited| patience(seen) <= waited);
-        let is_served = |since: Timestamp| {
-            let came = need.ready_since.max(seen.newest);
-            need.unplaced_since.is_none() && came.is_some_and(|came| since < came)
+        let waits = |mark, limit| {
+            waited(seen, mark).map(|since| span(since, at)).filter(|waited| limit <= *waited)
         };
+        let is_served = |since: Timestamp| {
+            let came = seen.served.max(seen.newest);
+            waited(seen, since).is_none() && came.is_some_and(|came| since < came)
+        };
+        let long = waits(self.freed, patience(seen));
+        let is_quiet = |since| later(since, seen.pool.probe) <= at && !is_told;
         let phase = match self.phase {
             Phase::Free | Phase::Waiting { .. } if self.is_refused(at) => self.shut(seen, at),
-            Phase::Free if is_told || is_waiting || seen.full.is_some() => {
+            Phase::Free if is_told || long.is_some() || seen.full.is_some() => {
                 Phase::Waiting { since: at }
             }
             Phase::Waiting { .. } if seen.full.is_some() => self.phase,
-            Phase::Free => Phase::Free,
             Phase::Waiting { since } if is_served(since) => Phase::Free,
-            Phase::Waiting { since } => match waited {
-                Some(waited) if given_up(seen) <= waited => self.shut(seen, at),
-                // Nobody wants more of it any longer: the next who does finds out.
-                None if later(since, seen.pool.probe) <= at && !is_told => Phase::Free,
-                Some(_) | None => self.phase,
-            },
-            Phase::Shut { until } if until <= at => Phase::Opening { tries: 1, since: at },
-            Phase::Opening { since, .. } if is_told || (is_waiting && since < at) => {
-                self.pause = (2 * self.pause).min(seen.pool.longest_probe);
+            Phase::Waiting { .. } if waits(self.freed, given_up(seen)).is_some() => {
                 self.shut(seen, at)
+            }
+            // Nobody wants more of it any longer: the next who does finds out.
+            Phase::Waiting { since } if waited(seen, self.freed).is_none() && is_quiet(since) => {
+                Phase::Free
+            }
+            Phase::Shut { until } if until <= at => Phase::Opening { tries: 1, since: at },
+            Phase::Opening { since, .. } if is_told || waits(since, lasts(seen)).is_some() => {
+                Phase::Shut { until: later(at, (2 * self.pause).min(seen.pool.longest_probe)) }
             }
             Phase::Opening { tries, since } if is_served(since) && TRUSTED <= tries => Phase::Free,
             Phase::Opening { tries, since } if is_served(since) => {
                 Phase::Opening { tries: 2 * tries, since: at }
             }
-            Phase::Shut { .. } | Phase::Opening { .. } => self.phase,
+            Phase::Opening { since, .. } if waited(seen, since).is_none() && is_quiet(since) => {
+                Phase::Free
+            }
+            Phase::Free | Phase::Waiting { .. } | Phase::Shut { .. } | Phase::Opening { .. } => {
+                self.phase
+            }
         };
         if let (Some(what), Phase::Free, Phase::Waiting { .. }) = (&seen.full, self.phase, phase) {
             self.note(Sign { at, is_hard: true, what: Arc::clone(what) });
-        }
-        if is_waiting
-            && self.phase != phase
-            && matches!(self.phase, Phase::Free | Phase::Opening { .. })
+        } else if let (Some(long), Phase::Free) = (long, self.phase)
+            && phase != Phase::Free
         {
-            self.note_wait(waited.unwrap_or_default(), at);
+            let what = format!("a pod has waited {} s for a node", long.as_secs()).into();
+            self.note(Sign { at, is_hard: false, what });
         }
-        if phase == Phase::Free && self.phase != phase {
-            self.pause = seen.pool.probe;
+        match (self.phase, phase) {
+            (Phase::Free, Phase::Free) => {}
+            (_, Phase::Free) => (self.freed, self.pause) = (at, seen.pool.probe),
+            (Phase::Opening { .. }, Phase::Shut { until }) => self.pause = span(at, until),
+            _ => {}
         }
         self.phase = phase;
         let state = match phase {
@@ -262,18 +260,18 @@ impl Belief {
 
     /// Takes in the hard signs that are new; true when there was one.
     fn listen(&mut self, seen: &PoolSeen, at: Timestamp) -> bool {
-        let heard = self.heard;
-        let new = seen.signs.iter().filter(|sign| heard < sign.at && span(sign.at, at) < SOON);
-        for sign in new.cloned().collect::<Vec<_>>() {
-            self.heard = sign.at;
+        let is_new = |sign: &&Sign| {
+            let is_known = || self.evidence.iter().any(|known| known == *sign);
+            self.heard <= sign.at && span(sign.at, at) < SOON && !is_known()
+        };
+        let mut new: Vec<Sign> = seen.signs.iter().filter(is_new).cloned().collect();
+        new.sort_by_key(|sign| sign.at);
+        let is_told = !new.is_empty();
+        for sign in new {
+            self.heard = self.heard.max(sign.at);
             self.note(sign);
         }
-        heard < self.heard
-    }
-
-    fn note_wait(&mut self, waited: Duration, at: Timestamp) {
-        let what = format!("a pod has waited {} s for a node", waited.as_secs()).into();
-        self.note(Sign { at, is_hard: false, what });
+        is_told
     }
 
     fn note(&mut self, sign: Sign) {
@@ -283,13 +281,19 @@ impl Belief {
         self.evidence.push(sign);
     }
 
-    /// Has whoever makes its nodes said no again and again?
+    /// Has whoever makes its nodes said no again and again, since it was last trusted?
     fn is_refused(&self, at: Timestamp) -> bool {
-        let hard = self.evidence.iter().filter(|sign| sign.is_hard && span(sign.at, at) < SOON);
-        // What was said before it was last free again is settled.
-        HARD <= hard
-            .filter(|sign| self.state != PoolState::Available || self.since <= sign.at)
-            .count()
+        let hard = self
+            .evidence
+            .iter()
+            .filter(|sign| sign.is_hard && span(sign.at, at) < SOON && self.freed <= sign.at);
+        let (mut times, mut last) = (0, Timestamp::MIN);
+        for sign in hard {
+            if later(last, APART) <= sign.at {
+                (times, last) = (times + 1, sign.at);
+            }
+        }
+        HARD <= times
     }
 }
 
@@ -318,6 +322,8 @@ mod tests {
             boot: Some(Duration::from_secs(50)),
             signs: signs.iter().map(sign).collect(),
             full: None,
+            waiting: Vec::new(),
+            served: None,
             recalled: None,
         }
     }
@@ -334,10 +340,9 @@ mod tests {
             at: i64,
         ) -> PoolState {
             let name: Arc<str> = "spot".into();
-            let need =
-                Need { unplaced_since: unplaced.map(second), ready_since: ready.map(second) };
-            let needs = BTreeMap::from([(Arc::clone(&name), need)]);
-            self.0.observe(&BTreeMap::from([(name, seen)]), &needs, second(at))[0].state
+            let waiting = unplaced.map(second).into_iter().collect();
+            let seen = PoolSeen { waiting, served: ready.map(second), ..seen };
+            self.0.observe(&BTreeMap::from([(name, seen)]), second(at))[0].state
         }
 
         fn room(&self) -> Room {
@@ -358,8 +363,23 @@ mod tests {
     fn one_hard_sign_is_believed_at_once_and_three_shut_the_pool() {
         let mut life = Life::default();
         assert_eq!(life.turn(seen(&[100]), Some(99), None, 101), PoolState::Constrained);
+        assert_eq!(
+            life.turn(seen(&[100, 103, 106]), Some(99), None, 107),
+            PoolState::Constrained,
+            "one batch"
+        );
         assert_eq!(life.turn(seen(&[100, 110, 120]), Some(99), None, 121), PoolState::Exhausted);
-        assert_eq!(life.room(), Room::BeyondReady(0));
+        assert_eq!(life.room(), Room::BeyondPlaced(0));
+    }
+
+    #[test]
+    fn signs_count_once_in_whatever_order_they_come_and_not_after_recovery() {
+        let mut life = Life::default();
+        life.turn(seen(&[100, 50]), Some(40), None, 101);
+        assert_eq!(life.turn(seen(&[100, 50]), Some(40), None, 102), PoolState::Constrained);
+        assert_eq!(life.turn(seen(&[100, 50]), None, Some(150), 151), PoolState::Available);
+        assert_eq!(life.turn(seen(&[100, 50, 200]), Some(199), None, 201), PoolState::Constrained);
+        assert_eq!(life.turn(seen(&[100, 50, 200]), Some(199), None, 203), PoolState::Constrained);
     }
 
     #[test]
@@ -367,30 +387,73 @@ mod tests {
         let mut life = Life::default();
         life.turn(seen(&[100, 110, 120]), Some(99), None, 121);
         assert_eq!(life.turn(seen(&[]), None, None, 720), PoolState::Exhausted);
-        assert_eq!(life.room(), Room::BeyondReady(0));
+        assert_eq!(life.room(), Room::BeyondPlaced(0));
         life.turn(seen(&[]), None, None, 721);
-        assert_eq!(life.room(), Room::BeyondReady(1));
+        assert_eq!(life.room(), Room::BeyondPlaced(1));
         assert_eq!(life.turn(seen(&[]), None, Some(780), 781), PoolState::Constrained);
-        assert_eq!(life.room(), Room::BeyondReady(2));
+        assert_eq!(life.room(), Room::BeyondPlaced(2));
         life.turn(seen(&[]), None, Some(840), 841);
-        assert_eq!(life.room(), Room::BeyondReady(4));
+        assert_eq!(life.room(), Room::BeyondPlaced(4));
         assert_eq!(life.turn(seen(&[]), None, Some(900), 901), PoolState::Available);
         assert_eq!(life.room(), Room::Free);
     }
 
     #[test]
+    fn a_pool_of_which_nobody_wants_more_is_trusted_again_in_time() {
+        let mut life = Life::default();
+        life.turn(seen(&[100, 110, 120]), Some(99), None, 121);
+        life.turn(seen(&[]), None, None, 721);
+        life.turn(seen(&[]), None, Some(780), 781);
+        assert_eq!(life.turn(seen(&[]), None, Some(780), 1380), PoolState::Constrained);
+        assert_eq!(life.turn(seen(&[]), None, Some(780), 1381), PoolState::Available);
+    }
+
+    #[test]
+    fn nodes_that_take_long_are_not_given_up_while_none_has_been_seen() {
+        let mut life = Life::default();
+        let slow = || PoolSeen { nodes: 0, boot: None, ..seen(&[]) };
+        assert_eq!(life.turn(slow(), Some(0), None, 60), PoolState::Constrained, "another carries");
+        assert_eq!(
+            life.turn(slow(), Some(0), None, 900),
+            PoolState::Constrained,
+            "but they may wait"
+        );
+        assert_eq!(life.turn(slow(), Some(0), None, 1080), PoolState::Exhausted);
+    }
+
+    #[test]
+    fn a_pod_that_fits_nowhere_keeps_nobody_else_from_the_pool() {
+        let mut life = Life::default();
+        life.turn(seen(&[]), Some(0), None, 60);
+        life.turn(seen(&[]), Some(0), None, 180);
+        assert_eq!(life.room(), Room::BeyondPlaced(0));
+        life.turn(seen(&[]), Some(0), None, 780);
+        assert_eq!(life.room(), Room::BeyondPlaced(1));
+        life.turn(seen(&[]), Some(0), None, 1000);
+        assert_eq!(
+            life.room(),
+            Room::BeyondPlaced(1),
+            "it waited before: it says nothing of this try"
+        );
+        for (ready, at) in [(1010, 1011), (1020, 1021), (1030, 1031)] {
+            life.turn(seen(&[]), Some(0), Some(ready), at);
+        }
+        assert_eq!(life.turn(seen(&[]), Some(0), Some(1030), 1200), PoolState::Available);
+    }
+
+    #[test]
     fn each_try_in_vain_doubles_the_pause_up_to_the_longest() {
         let mut life = Life::default();
-        life.turn(seen(&[0, 1, 2]), Some(0), None, 3);
-        let mut at = 603;
+        life.turn(seen(&[0, 10, 20]), Some(0), None, 21);
+        let mut at = 621;
         for pause in [1200, 2400, 3600, 3600] {
             life.turn(seen(&[]), None, None, at);
-            assert_eq!(life.room(), Room::BeyondReady(1), "at {at}");
+            assert_eq!(life.room(), Room::BeyondPlaced(1), "at {at}");
             at += 100;
             life.turn(seen(&[]), Some(at - 60), None, at);
-            assert_eq!(life.room(), Room::BeyondReady(0));
+            assert_eq!(life.room(), Room::BeyondPlaced(0));
             life.turn(seen(&[]), None, None, at + pause - 1);
-            assert_eq!(life.room(), Room::BeyondReady(0));
+            assert_eq!(life.room(), Room::BeyondPlaced(0));
             at += pause;
         }
     }
@@ -403,9 +466,9 @@ mod tests {
             life.turn(PoolSeen { recalled, ..seen(&[]) }, None, None, 300),
             PoolState::Exhausted
         );
-        assert_eq!(life.room(), Room::BeyondReady(0));
+        assert_eq!(life.room(), Room::BeyondPlaced(0));
         life.turn(seen(&[]), None, None, 600);
-        assert_eq!(life.room(), Room::BeyondReady(1));
+        assert_eq!(life.room(), Room::BeyondPlaced(1));
     }
 
     #[test]

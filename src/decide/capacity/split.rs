@@ -14,12 +14,12 @@ const SURGE: u32 = 4;
 /// What room a lane has on its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
-    /// All it wants; what has not come up yet will.
+    /// All it wants; what has not come up yet will, and until then another lane keeps what it carries already.
     Free,
     /// No more than is asked for already, and only what is Ready counts.
     AsAsked,
-    /// Those that are Ready and so many more, and only what is Ready counts.
-    BeyondReady(u32),
+    /// Those that have a node and so many more, and only what is Ready counts.
+    BeyondPlaced(u32),
 }
 
 /// One lane, as it stands before a split.
@@ -28,6 +28,8 @@ pub(super) struct Stand {
     /// What its workload is asked for.
     pub(super) desired: u32,
     pub(super) ready: u32,
+    /// Pods that have a node, Ready or not.
+    pub(super) placed: u32,
     /// Of the Ready ones, those on nodes that are about to go.
     pub(super) doomed: u32,
     pub(super) room: Room,
@@ -64,28 +66,32 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
     let mut done = Vec::with_capacity(lanes.len());
     for at in order(lanes) {
         let (Some(stand), Some(lane)) = (stands.get(at), lanes.get(at)) else { continue };
-        let Some(part) = parts.get_mut(at) else { continue };
+        let Some(wanted) = parts.get(at).map(|part| part.counted) else { continue };
         done.push(at);
-        let wanted = part.counted;
-        let stays = stand.ready.saturating_sub(stand.doomed);
-        let takes_over = lane
-            .fallback_to
-            .filter(|heir| !done.contains(heir) && !stand.is_fixed && stand.room != Room::Free);
-        let Some(heir) = takes_over else {
-            part.replicas = wanted + surge(stand, wanted);
-            continue;
+        let is_free = |heir: usize| stands.get(heir).is_some_and(|heir| !heir.is_fixed);
+        let heir = lane.fallback_to.filter(|&heir| !done.contains(&heir) && is_free(heir));
+        let (replicas, lent) = match heir.filter(|_| !stand.is_fixed) {
+            None => (wanted + surge(stand, wanted), 0),
+            Some(heir) => {
+                let lacking = wanted.saturating_sub(stand.ready.saturating_sub(stand.doomed));
+                // What the heir carries already, beyond its own share.
+                let carried = parts.get(heir).zip(stands.get(heir));
+                let carried =
+                    carried.map_or(0, |(part, it)| it.desired.saturating_sub(part.counted));
+                match stand.room {
+                    Room::Free => (wanted + surge(stand, wanted), lacking.min(carried)),
+                    Room::AsAsked => (wanted.min(stand.desired.max(wanted - lacking)), lacking),
+                    Room::BeyondPlaced(more) => {
+                        (wanted.min(stand.placed.saturating_add(more)), lacking)
+                    }
+                }
+            }
         };
-        part.counted = wanted.min(stays);
-        part.lent = wanted - part.counted;
-        let most = match stand.room {
-            Room::Free => wanted,
-            Room::AsAsked => stand.desired.max(part.counted),
-            Room::BeyondReady(more) => stand.ready.saturating_add(more),
-        };
-        part.replicas = wanted.min(most);
-        let lent = part.lent;
-        if let Some(heir) = parts.get_mut(heir) {
-            heir.counted += lent;
+        if let Some(part) = parts.get_mut(at) {
+            (part.counted, part.replicas, part.lent) = (wanted - lent, replicas, lent);
+        }
+        if let Some(part) = heir.and_then(|heir| parts.get_mut(heir)) {
+            part.counted += lent;
         }
     }
     parts
@@ -173,7 +179,8 @@ mod tests {
     }
 
     fn stand(ready: u32) -> Stand {
-        Stand { desired: ready, ready, doomed: 0, room: Room::Free, is_fixed: false }
+        let (desired, placed) = (ready, ready);
+        Stand { desired, ready, placed, doomed: 0, room: Room::Free, is_fixed: false }
     }
 
     fn replicas(parts: &[Part]) -> Vec<u32> {
@@ -211,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_a_dry_pool_cannot_give_its_heir_carries() {
-        let mut stands = [stand(5), Stand { desired: 7, room: Room::BeyondReady(1), ..stand(2) }];
+        let mut stands = [stand(5), Stand { desired: 7, room: Room::BeyondPlaced(1), ..stand(2) }];
         let parts = split(&mixed(), &stands, 12);
         assert_eq!(replicas(&parts), [10, 3]);
         assert_eq!((parts[1].lent, parts[1].extra()), (5, 1));
@@ -222,9 +229,33 @@ mod tests {
     }
 
     #[test]
+    fn an_heir_lets_go_only_of_what_is_ready_elsewhere() {
+        let boots = |ready| Stand { desired: 7, ..stand(ready) };
+        for (ready, expected) in [(2, [10, 7]), (5, [7, 7]), (7, [5, 7])] {
+            let parts = split(&mixed(), &[stand(10), boots(ready)], 12);
+            assert_eq!(replicas(&parts), expected, "{ready}");
+        }
+        let parts = split(&mixed(), &[stand(2), stand(0)], 12);
+        assert_eq!(replicas(&parts), [5, 7], "and takes on nothing while a new one boots");
+    }
+
+    #[test]
+    fn what_is_not_ready_for_a_moment_is_not_taken_from_a_dry_pool() {
+        let blip = Stand { ready: 0, room: Room::BeyondPlaced(0), ..stand(7) };
+        assert_eq!(replicas(&split(&mixed(), &[stand(5), blip], 12)), [12, 7]);
+    }
+
+    #[test]
+    fn an_heir_in_other_hands_carries_nothing() {
+        let stands =
+            [Stand { is_fixed: true, ..stand(5) }, Stand { room: Room::AsAsked, ..stand(0) }];
+        assert_eq!(replicas(&split(&mixed(), &stands, 12)), [5, 7]);
+    }
+
+    #[test]
     fn a_lane_without_an_heir_waits_for_its_nodes() {
         let lanes = [lane("spot", 0, None, None)];
-        let stands = [Stand { room: Room::BeyondReady(0), ..stand(2) }];
+        let stands = [Stand { room: Room::BeyondPlaced(0), ..stand(2) }];
         assert_eq!(replicas(&split(&lanes, &stands, 9)), [9]);
     }
 
@@ -235,14 +266,14 @@ mod tests {
         assert_eq!((replicas(&parts), parts[1].extra()), (vec![5, 10], 3));
         let all = [stand(5), Stand { doomed: 7, ..stand(7) }];
         assert_eq!(replicas(&split(&mixed(), &all, 12)), [5, 11], "no more than half, or four");
-        let dry = [stand(5), Stand { doomed: 3, room: Room::BeyondReady(0), ..stand(7) }];
+        let dry = [stand(5), Stand { doomed: 3, room: Room::BeyondPlaced(0), ..stand(7) }];
         assert_eq!(replicas(&split(&mixed(), &dry, 12)), [8, 7], "elsewhere, where it has none");
     }
 
     #[test]
     fn whose_count_another_writes_keeps_it_and_the_others_share_the_rest() {
         let stands = [Stand { is_fixed: true, ..stand(4) }, stand(0)];
-        assert_eq!(replicas(&split(&mixed(), &stands, 14)), [4, 7]);
+        assert_eq!(replicas(&split(&mixed(), &stands, 14)), [4, 10]);
         let stands = [stand(0), Stand { is_fixed: true, ..stand(9) }];
         assert_eq!(replicas(&split(&mixed(), &stands, 14)), [5, 9]);
     }
@@ -250,7 +281,7 @@ mod tests {
     #[test]
     fn lanes_that_take_over_from_each_other_end_somewhere() {
         let lanes = [lane("a", 0, Some(50), Some(1)), lane("b", 0, Some(50), Some(0))];
-        let stands = [Stand { room: Room::BeyondReady(0), ..stand(0) }; 2];
+        let stands = [Stand { room: Room::BeyondPlaced(0), ..stand(0) }; 2];
         assert_eq!(replicas(&split(&lanes, &stands, 10)), [0, 10]);
     }
 
@@ -263,7 +294,7 @@ mod tests {
             lane("near", 0, Some(40), Some(0)),
             lane("far", 0, Some(30), Some(1)),
         ];
-        let rooms = [Room::Free, Room::AsAsked, Room::BeyondReady(0), Room::BeyondReady(2)];
+        let rooms = [Room::Free, Room::AsAsked, Room::BeyondPlaced(0), Room::BeyondPlaced(2)];
         let mut seen = 0_u32;
         for number in 0..rooms.len().pow(2) * 3_usize.pow(6) {
             let mut rest = number;
@@ -280,6 +311,7 @@ mod tests {
                 Stand {
                     desired: small(desired),
                     ready: small(ready),
+                    placed: small(ready),
                     doomed,
                     room,
                     is_fixed: false,

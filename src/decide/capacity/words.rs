@@ -15,9 +15,9 @@ pub enum Nodes {
     Short { pool: String, lacking: u32, heir: Option<String>, sign: String },
     /// Replicas stand on nodes that are about to go; as many are started first, within bounds.
     Going { pool: String, doomed: u32, until: Option<Timestamp> },
-    /// Nothing is amiss: this is the lane's share.
-    Shared { pool: String, share: u32 },
-    /// A lane names a pool that no `CapacityPool` describes: nodes that go are not seen coming, and a dry pool by waiting pods alone.
+    /// This is the lane's share, and what it carries of others' besides.
+    Shared { pool: String, share: u32, carried: u32 },
+    /// A lane names a pool that no `CapacityPool` describes: nodes that go are not seen coming, and and that it gives none is not seen at all.
     Undescribed { pool: String },
 }
 
@@ -73,12 +73,16 @@ impl fmt::Display for Nodes {
                 }
                 f.write_str("; replacements are started first")
             }
-            Self::Shared { pool, share } => {
-                write!(f, "{} of the stage fall to pool {pool}", replicas(*share))
+            Self::Shared { pool, share, carried } => {
+                write!(f, "{} of the stage fall to pool {pool}", replicas(*share))?;
+                if *carried != 0 {
+                    write!(f, ", and it carries {carried} that others lack")?;
+                }
+                Ok(())
             }
             Self::Undescribed { pool } => write!(
                 f,
-                "no CapacityPool is named {pool}: nodes of it that are about to go are not seen coming"
+                "no CapacityPool is named {pool}: neither that its nodes are about to go nor that it gives none can be seen"
             ),
         }
     }

@@ -191,7 +191,7 @@ struct Told {
 }
 
 impl Told {
-    /// Reads `stage NAME: …`, `stage NAME from 4 to 9 replicas: …`, `Late: stage NAME: …`, and what is said of a whole pipeline.
+    /// Reads `stage NAME: …`, `stage NAME from 4 to 9 replicas: …`, the same of a lane (`stage NAME on POOL from …`), `Late: stage NAME: …`, and what is said of a whole pipeline.
     fn read(note: &str) -> Self {
         let (prefix, rest) = match note.split_once(": stage ") {
             Some((kind, rest)) if kind.chars().all(char::is_alphanumeric) => (kind, Some(rest)),
@@ -205,14 +205,21 @@ impl Told {
         let Some(name) = words.next() else { return of_all() };
         let words: Vec<&str> = words.collect();
         let moved = match words.as_slice() {
-            ["from", from, "to", to, "replicas"] => from.parse().ok().zip(to.parse().ok()),
+            ["from", from, "to", to, "replicas"]
+            | ["on", _, "from", from, "to", to, "replicas"] => {
+                from.parse().ok().zip(to.parse().ok())
+            }
             _ => None,
         };
         if moved.is_none() && !words.is_empty() {
             return of_all();
         }
-        let sentence =
-            if prefix.is_empty() { sentence.to_owned() } else { format!("{prefix}: {sentence}") };
+        let of_lane = words.first().filter(|word| **word == "on").and_then(|_| words.get(1));
+        let sentence = match of_lane {
+            Some(pool) => format!("on {pool}: {sentence}"),
+            None if prefix.is_empty() => sentence.to_owned(),
+            None => format!("{prefix}: {sentence}"),
+        };
         Self { stage: Some(name.to_owned()), moved, sentence }
     }
 

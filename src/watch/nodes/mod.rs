@@ -8,8 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::warn;
 
+use crate::crd::duration::Duration as Written;
 use crate::crd::pool::{CapacityPool, CapacityPoolSpec, Pricing};
-use crate::crd::pool_status::{CapacityPoolStatus, PoolState as WrittenState};
+use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup, PoolState as WrittenState};
 use crate::crd::quantity::Quantity;
 use crate::decide::{Class, Pool, PoolSeen, PoolState, Sign};
 
@@ -51,6 +52,8 @@ struct PoolNote {
     place: Place,
     recalled: Option<(PoolState, Timestamp)>,
     signs: Vec<Sign>,
+    /// How long its nodes took to come, half of them and 95 of 100, when there were any; at first what its status says.
+    boots: Option<(Duration, Duration)>,
 }
 
 /// What a write of the status of a pool needs.
@@ -94,6 +97,9 @@ struct Node {
     going: Option<Going>,
     /// When it was first seen to go.
     noticed: Option<Timestamp>,
+    /// The first pool, by name, that it belongs to, and what it costs there in an hour.
+    pool: Option<Arc<str>>,
+    price: Option<f64>,
 }
 
 /// When a node that is about to go is gone.
@@ -130,15 +136,21 @@ impl Nodes {
         !self.pools.is_empty()
     }
 
-    fn put_pool(&mut self, name: &Arc<str>, object: CapacityPool) {
+    /// Takes a pool in; true when it is another than before, our own words in its status apart.
+    fn put_pool(&mut self, name: &Arc<str>, object: CapacityPool) -> bool {
         let status = object.status.unwrap_or_default();
         let old = self.pools.remove(name);
         let uid: Arc<str> = object.metadata.uid.unwrap_or_default().into();
         let old = old.filter(|old| old.place.uid == uid);
+        let is_news = old.as_ref().is_none_or(|old| old.spec != object.spec);
         // Only what an earlier life wrote is news; what comes back later are our own words.
         let recalled = match &old {
             Some(old) => old.recalled,
             None => status.state.map(state).zip(status.since),
+        };
+        let boots = match &old {
+            Some(old) => old.boots,
+            None => status.startup.as_ref().and_then(boots_of),
         };
         let (probe, longest_probe) = object.spec.probe();
         let meant = Pool {
@@ -163,14 +175,21 @@ impl Nodes {
             place,
             recalled,
             signs: old.map(|old| old.signs).unwrap_or_default(),
+            boots,
         };
         self.pools.insert(Arc::clone(name), note);
-        self.has_moved = true;
+        if is_news {
+            self.assign();
+        }
+        is_news
     }
 
-    /// The first pool, by name, that a node belongs to.
-    fn pool_of(&self, labels: &BTreeMap<String, String>) -> Option<(&Arc<str>, &PoolNote)> {
-        self.pools.iter().find(|(_, note)| note.spec.has(labels))
+    /// Finds the pool of every node anew, since a pool came, changed or went.
+    fn assign(&mut self) {
+        for node in self.each.values_mut() {
+            node.assign(&self.pools);
+        }
+        self.has_moved = true;
     }
 
     /// Takes a node in; true when something moved that counts.
@@ -182,7 +201,9 @@ impl Nodes {
                 == new.going.as_ref().map(|going| &going.sign);
             new.noticed = old.noticed.filter(|_| same);
         }
-        let has_moved = old.as_ref() != Some(&new);
+        new.assign(&self.pools);
+        let is_member = new.pool.is_some() || old.as_ref().is_some_and(|old| old.pool.is_some());
+        let has_moved = is_member && old.as_ref() != Some(&new);
         self.each.insert(Arc::clone(name), new);
         self.has_moved |= has_moved;
         has_moved
@@ -198,29 +219,28 @@ impl Nodes {
     /// What is known of a node.
     pub(super) fn ground(&self, node: &str, now: Timestamp) -> Option<Ground<'_>> {
         let node = self.each.get(node)?;
-        let pool = self.pool_of(&node.labels);
-        let notice = pool.map(|(_, note)| note.meant.notice);
+        let of = node.pool.as_ref().and_then(|pool| self.pools.get(pool));
         Some(Ground {
-            going: node.goes(notice, now),
-            price: pool.and_then(|(_, note)| wire::price(&note.spec, node)),
+            going: node.goes(of.map(|of| of.meant.notice), now),
+            price: node.price,
             room: node.room,
-            pool: pool.map(|(name, _)| name),
+            pool: node.pool.as_ref(),
         })
     }
 
     /// Every pool at this instant.
-    pub(super) fn sights(&self, now: Timestamp) -> BTreeMap<Arc<str>, PoolSight> {
+    pub(super) fn sights(&mut self, now: Timestamp) -> BTreeMap<Arc<str>, PoolSight> {
         let mut members: BTreeMap<&Arc<str>, Vec<&Node>> = BTreeMap::new();
         for node in self.each.values() {
-            if let Some((pool, _)) = self.pool_of(&node.labels) {
+            if let Some(pool) = &node.pool {
                 members.entry(pool).or_default().push(node);
             }
         }
-        let sight = |(name, note): (&Arc<str>, &PoolNote)| {
+        let sight = |(name, note): (&Arc<str>, &mut PoolNote)| {
             let members = members.get(name).map(Vec::as_slice).unwrap_or_default();
             (Arc::clone(name), note.sight(members, now))
         };
-        self.pools.iter().map(sight).collect()
+        self.pools.iter_mut().map(sight).collect()
     }
 
     /// Notes a sign that the maker of nodes gave, for the pools it concerns; true when it is new.
@@ -242,6 +262,12 @@ impl Nodes {
 }
 
 impl Node {
+    fn assign(&mut self, pools: &BTreeMap<Arc<str>, PoolNote>) {
+        let found = pools.iter().find(|(_, note)| note.spec.has(&self.labels));
+        self.price = found.and_then(|(_, note)| wire::price(&note.spec, self));
+        self.pool = found.map(|(name, _)| Arc::clone(name));
+    }
+
     /// Is it about to go, and when is it gone, as far as anyone can tell?
     fn goes(&self, notice: Option<Duration>, now: Timestamp) -> Option<End> {
         let going = self.going.as_ref()?;
@@ -276,10 +302,10 @@ impl PoolNote {
         Some(format!("its nodes cost {cost:.2} an hour, and limits.costPerHour is {most}").into())
     }
 
-    fn sight(&self, members: &[&Node], now: Timestamp) -> PoolSight {
+    fn sight(&mut self, members: &[&Node], now: Timestamp) -> PoolSight {
+        let notice = self.meant.notice;
         let stay = || {
-            let all =
-                members.iter().filter(|node| node.goes(Some(self.meant.notice), now).is_none());
+            let all = members.iter().filter(|node| node.goes(Some(notice), now).is_none());
             all.filter_map(|node| node.ready_since.map(|since| (node, since)))
         };
         let mut boots: Vec<Duration> = stay()
@@ -292,8 +318,9 @@ impl PoolNote {
         let at = |hundredths: usize| {
             boots.get((boots.len() * hundredths).div_ceil(100).saturating_sub(1)).copied()
         };
-        let costs: Option<Vec<f64>> =
-            members.iter().map(|node| wire::price(&self.spec, node)).collect();
+        // A pool that was emptied does not forget.
+        self.boots = at(50).zip(at(95)).or(self.boots);
+        let costs: Option<Vec<f64>> = members.iter().map(|node| node.price).collect();
         let cost = costs.map(|costs| costs.iter().sum());
         let is_fresh = |sign: &&Sign| {
             Duration::try_from(now.duration_since(sign.at)).is_ok_and(|age| age < FRESH)
@@ -302,12 +329,19 @@ impl PoolNote {
             pool: Arc::clone(&self.meant),
             nodes: u32::try_from(stay().count()).unwrap_or(u32::MAX),
             newest: stay().map(|(_, since)| since).max(),
-            boot: at(95),
+            boot: self.boots.map(|(_, most)| most),
             signs: self.signs.iter().filter(is_fresh).cloned().collect(),
             full: self.full(members, cost),
+            waiting: Vec::new(),
+            served: None,
             recalled: self.recalled,
         };
-        PoolSight { seen, place: self.place.clone(), median_boot: at(50), cost }
+        PoolSight {
+            seen,
+            place: self.place.clone(),
+            median_boot: self.boots.map(|(half, _)| half),
+            cost,
+        }
     }
 }
 
@@ -315,6 +349,12 @@ impl PoolNote {
 fn unserved(spec: &CapacityPoolSpec) -> Vec<String> {
     let asks = matches!(spec.pricing(), Some(Pricing::OpenCost(_)));
     asks.then(|| "spec.price.source: OpenCost".to_owned()).into_iter().collect()
+}
+
+/// How long nodes took to come, as a status tells it.
+fn boots_of(written: &PoolStartup) -> Option<(Duration, Duration)> {
+    let read = |text: &Option<String>| Written(text.clone()?).read();
+    read(&written.p50).zip(read(&written.p95))
 }
 
 fn state(written: WrittenState) -> PoolState {
@@ -331,8 +371,9 @@ impl Stores {
     pub(super) fn put_pool(&mut self, name: &Name, object: kube::api::DynamicObject) {
         match object.try_parse::<CapacityPool>() {
             Ok(pool) => {
-                self.nodes.put_pool(&name.name, pool);
-                self.touch_laned();
+                if self.nodes.put_pool(&name.name, pool) {
+                    self.touch_laned();
+                }
             }
             Err(error) => {
                 warn!(name = %name.name, error = %super::stores::chain(&error), "a CapacityPool cannot be read");
@@ -343,7 +384,7 @@ impl Stores {
     /// A pool went.
     pub(super) fn drop_pool(&mut self, name: &Name) {
         self.nodes.pools.remove(&name.name);
-        self.nodes.has_moved = true;
+        self.nodes.assign();
         self.touch_laned();
     }
 
@@ -356,7 +397,7 @@ impl Stores {
 
     /// A node went.
     pub(super) fn drop_node(&mut self, name: &Name) {
-        if self.nodes.each.remove(&name.name).is_some() {
+        if self.nodes.each.remove(&name.name).is_some_and(|node| node.pool.is_some()) {
             self.nodes.has_moved = true;
             self.touch_laned();
         }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::decide::{
     Action, Behaviour, Class, Ending, Fallback, FallbackPolicy, ForeignWriter, Lane, LaneSeen,
-    Memory, Mode, Observation, OnSilence, Outcome, Pause, Pipeline, PipelineId, Places, Pool,
-    PoolSeen, PoolState, Prefer, QuestionId, Queue, Reading, Rules, Sign, Situation, Snapshot,
-    Source, Stage, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
+    Memory, Missing, Mode, Observation, OnSilence, Outcome, Pause, Pipeline, PipelineId, Places,
+    Pool, PoolSeen, PoolState, Prefer, QuestionId, Queue, Reading, Rules, Sign, Situation,
+    Snapshot, Source, Stage, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
 };
 
 /// Two on demand, and seven of ten above them on spot; ten items a replica.
@@ -23,6 +23,8 @@ struct World {
     memory: Memory,
     outcomes: Vec<(usize, Outcome)>,
     may_act: bool,
+    /// Does the source fail?
+    is_silent: bool,
 }
 
 const KEPT: usize = 0;
@@ -113,6 +115,8 @@ fn pool(name: &str, class: Class) -> PoolSeen {
         boot: Some(Duration::from_secs(50)),
         signs: Vec::new(),
         full: None,
+        waiting: Vec::new(),
+        served: None,
         recalled: None,
     }
 }
@@ -130,6 +134,7 @@ impl World {
             memory: Memory::default(),
             outcomes: Vec::new(),
             may_act: true,
+            is_silent: false,
         };
         // Past the window that every stage keeps after a start.
         for _ in 0..400 {
@@ -139,13 +144,42 @@ impl World {
         world
     }
 
+    /// The same world once more.
+    fn again(&self) -> Self {
+        Self {
+            pipeline: self.pipeline.clone(),
+            at: self.at,
+            backlog: self.backlog,
+            lanes: self.lanes.clone(),
+            pools: self.pools.clone(),
+            memory: self.memory.clone(),
+            outcomes: self.outcomes.clone(),
+            may_act: self.may_act,
+            is_silent: self.is_silent,
+        }
+    }
+
     /// A turn whose writes have not been taken yet.
     fn decide(&mut self) -> Step {
         let source = &self.pipeline.stages[0].sources[0];
         let queue = Queue { backlog: self.backlog, ..Queue::default() };
         let reading = Arc::new(Reading { at: time(self.at), value: Value::Queue(queue) });
+        let failed = Missing {
+            label: "Timeout".into(),
+            message: "no answer".into(),
+            is_lasting: false,
+            since: time(self.at),
+        };
+        let observation =
+            if self.is_silent { Observation::Failed(failed) } else { Observation::Fresh(reading) };
         for lane in &mut self.lanes {
             lane.workload.read_at = time(self.at);
+        }
+        for (pool, seen) in ["kept", "spot"].into_iter().zip(&self.lanes) {
+            if let Some(pool) = self.pools.get_mut(pool) {
+                pool.waiting = seen.places.unplaced_since.into_iter().collect();
+                pool.served = seen.workload.ready_since;
+            }
         }
         let snapshot = Snapshot {
             at: time(self.at),
@@ -156,7 +190,7 @@ impl World {
                 outcomes: std::mem::take(&mut self.outcomes),
                 recalled: Vec::new(),
             }],
-            observations: BTreeMap::from([(source.question.clone(), Observation::Fresh(reading))]),
+            observations: BTreeMap::from([(source.question.clone(), observation)]),
             pools: self.pools.clone(),
         };
         let step = decide(&snapshot, &self.memory);
@@ -286,7 +320,7 @@ fn a_pool_comes_back_by_one_two_four_and_its_heir_lets_go_as_they_are_ready() {
     world.lanes[SPOT].workload.ready = 0;
     for _ in 0..3 {
         world.say("spot");
-        world.at += 1;
+        world.at += 10;
     }
     world.settle([true, false]);
     assert_eq!(world.desired(), [12, 0]);
@@ -454,7 +488,7 @@ fn what_is_believed_of_a_pool_is_told_with_the_plan() {
     let mut world = World::new();
     world.backlog = 120;
     for _ in 0..3 {
-        world.at += 1;
+        world.at += 10;
         world.say("spot");
     }
     let step = world.decide();
@@ -462,4 +496,108 @@ fn what_is_believed_of_a_pool_is_told_with_the_plan() {
     assert_eq!((spot.state, spot.evidence.len()), (PoolState::Exhausted, 3));
     assert_eq!(spot.next_probe, Some(time(world.at + 600)));
     assert_eq!(step.plan.verdicts[0].next.map(|next| next <= time(world.at + 600)), Some(true));
+}
+
+#[test]
+fn a_move_down_that_was_not_made_is_not_believed_when_the_source_falls_silent() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    for ending in [
+        Ending::Refused { code: 403, message: "quota".into() },
+        Ending::NotSent { message: "no lease".into() },
+        Ending::Outdated,
+    ] {
+        let mut world = world.again();
+        world.backlog = 40;
+        let step = world.decide();
+        assert_eq!(step.plan.actions.len(), 2, "both lanes go down");
+        for action in step.plan.actions {
+            world.end(action, ending.clone());
+        }
+        world.is_silent = true;
+        for _ in 0..20 {
+            world.at += 2;
+            for lane in &mut world.lanes {
+                lane.workload.resource_version = (world.at + 2).to_string().into();
+            }
+            world.turn();
+            assert_eq!(world.desired(), [5, 7], "{ending:?}");
+        }
+    }
+}
+
+#[test]
+fn a_withheld_move_down_is_withheld_at_the_next_turn_too() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    world.pipeline.pause.scale_in = true;
+    world.backlog = 20;
+    for _ in 0..5 {
+        world.at += 2;
+        assert_eq!(world.turn().replicas, Some(12));
+        assert_eq!(world.desired(), [5, 7]);
+    }
+}
+
+#[test]
+fn what_moves_between_lanes_keeps_no_move_of_the_stage_waiting() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    for doomed in [3, 2, 1] {
+        world.lanes[SPOT].places.doomed = doomed;
+        world.at += 2;
+        world.turn();
+    }
+    world.backlog = 300;
+    world.at += 2;
+    assert_eq!(world.turn().replicas, Some(30));
+}
+
+#[test]
+fn pods_that_are_not_ready_for_a_moment_do_not_shrink_a_dry_pool() {
+    let mut world = World::new();
+    world.backlog = 120;
+    world.settle([true, true]);
+    for _ in 0..3 {
+        world.say("spot");
+        world.at += 10;
+        world.turn();
+    }
+    world.lanes[SPOT].workload.ready = 0;
+    world.at += 2;
+    world.turn();
+    assert_eq!(world.desired(), [12, 7]);
+}
+
+#[test]
+fn the_way_back_of_a_large_share_leaves_as_many_ready_as_are_needed() {
+    let mut world = World::new();
+    world.backlog = 400;
+    world.settle([true, true]);
+    assert_eq!(world.desired(), [14, 26]);
+    world.lanes[SPOT].workload.ready = 0;
+    for _ in 0..3 {
+        world.say("spot");
+        world.at += 10;
+    }
+    world.settle([true, false]);
+    let begun = world.at;
+    while world.desired() != [14, 26] {
+        assert!(world.at < begun + 900, "back within 15 min");
+        // Pods take three turns to become Ready, though a node is found at once.
+        if world.at % 6 == 0 {
+            world.pods([true, true]);
+        } else {
+            world.lanes[SPOT].places = Places::default();
+            world.lanes[SPOT].workload.current = world.lanes[SPOT].workload.desired;
+        }
+        world.at += 2;
+        world.turn();
+        let ready: u32 =
+            world.lanes.iter().map(|it| it.workload.ready.min(it.workload.desired)).sum();
+        assert!(40 <= ready, "{ready} are ready of {:?}", world.desired());
+    }
 }

@@ -120,7 +120,7 @@ fn every_reason() -> Vec<Reason> {
             sign: text("InsufficientCapacityError: no m5.large in eu-1a"),
         }),
         Reason::Nodes(Nodes::Going { pool: text("spot"), doomed: 3, until: Some(until) }),
-        Reason::Nodes(Nodes::Shared { pool: text("spot"), share: 7 }),
+        Reason::Nodes(Nodes::Shared { pool: text("on-demand"), share: 5, carried: 3 }),
         Reason::Nodes(Nodes::Undescribed { pool: text("spot") }),
         Reason::NoFreshData {
             source: text("orders"),
@@ -334,9 +334,9 @@ fn the_sentences_are_worth_reading_aloud() {
         NodesGoing
             3 replicas of pool spot stand on nodes that are about to go, by 01:00:00 UTC; replacements are started first
         LaneShare
-            7 replicas of the stage fall to pool spot
+            5 replicas of the stage fall to pool on-demand, and it carries 3 that others lack
         PoolUndescribed
-            no CapacityPool is named spot: nodes of it that are about to go are not seen coming
+            no CapacityPool is named spot: neither that its nodes are about to go nor that it gives none can be seen
             to change this: write the CapacityPool; penstock pools --propose prints what fits this cluster
         NoFreshData
             held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero

@@ -64,6 +64,7 @@ impl Facts {
             "pipeline" if pipeline == "orders" => self.of_orders(panel),
             "pipeline" if pipeline == "still" => self.of_still(panel),
             "pipeline" => Self::of_blind(panel),
+            "capacity" => self.of_capacity(panel),
             _ => Self::of_internals(panel),
         }
     }
@@ -172,6 +173,24 @@ impl Facts {
                 )]
             }
             "Replicas wanted" => vec![("at least", panel.only(0), 3.0)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Two nodes at 0.5 an hour; pods that request nothing cost nothing.
+    fn of_capacity(&self, panel: &Shown) -> Vec<Known> {
+        let one = |truth: f64| vec![("number", panel.only(0), truth)];
+        match panel.panel.as_str() {
+            "By pipeline" | "By stage and pool" => {
+                vec![("orders", panel.with(&[("pipeline", "orders")]).first().copied(), 0.0)]
+            }
+            "Pools that give no nodes"
+            | "All stages"
+            | "Away from their share"
+            | "Short of nodes" => one(0.0),
+            "State of each pool" | "By pool" => one(1.0),
+            "Nodes" => one(2.0),
+            "Ready replicas by lane" => one(self.replicas),
             _ => Vec::new(),
         }
     }

@@ -140,8 +140,25 @@ impl Stage {
             }
             stage
         };
-        let known =
-            json!({"objective": {"maxDelay": "60s"}, "ratePerReplica": RATE, "startup": "3s"});
+        // Every node of the cluster is of one pool, on which the one at work has its only lane.
+        cluster
+            .kubectl(&[
+                "label",
+                "nodes",
+                "--all",
+                "boards=yes",
+                "eks-node-viewer/instance-price=0.5",
+            ])
+            .await?;
+        let pool = json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "boards"},
+            "spec": {"class": "OnDemand", "nodeSelector": {"boards": "yes"}},
+        });
+        cluster.apply("default", &pool.to_string()).await?;
+        let known = json!({
+            "target": null, "lanes": [{"pool": "boards", "target": {"name": "worker"}}],
+            "objective": {"maxDelay": "60s"}, "ratePerReplica": RATE, "startup": "3s",
+        });
         scene
             .pipeline("orders", stage("worker", kafka(broker, &[&work], &work, earliest()), known))
             .await?;

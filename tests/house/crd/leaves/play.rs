@@ -190,7 +190,7 @@ impl Hour {
     fn pools(&self) -> BTreeMap<Arc<str>, PoolSeen> {
         let dry = 1200;
         let pool = |name: &str, class| {
-            let signs = (0..3).map(|second| dry + second).filter(|at| *at <= self.at);
+            let signs = (0..3).map(|number| dry + 10 * number).filter(|at| *at <= self.at);
             let sign = |at| Sign { at: time(at), is_hard: true, what: "no capacity".into() };
             let signs: Vec<_> = signs.filter(|_| class == Class::Spot).map(sign).collect();
             let pool = Pool {
@@ -207,6 +207,8 @@ impl Hour {
                 boot: None,
                 signs,
                 full: None,
+                waiting: Vec::new(),
+                served: None,
                 recalled: None,
             };
             (Arc::from(name), seen)
