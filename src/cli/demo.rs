@@ -23,6 +23,9 @@ pub(super) struct Demo {
     /// Another seed, other numbers
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
+    /// Run on nodes that are kept and on spot, and let spot be taken away at the peak
+    #[arg(long)]
+    interrupt: bool,
     /// Record every turn of the daemon into this folder, for `penstock replay`
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
@@ -77,7 +80,8 @@ impl Demo {
         };
         let record = self.record.clone().map(|folder| Destination { folder, limit: RECORD_LIMIT });
         let folder = folder.0.clone();
-        let options = Options { length: self.duration, seed: self.seed, folder, record };
+        let (length, seed, interrupt) = (self.duration, self.seed, self.interrupt);
+        let options = Options { length, seed, folder, interrupt, record };
         demo::run(&options, &mut screen, &goodbye).await?;
         Ok(())
     }

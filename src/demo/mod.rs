@@ -23,6 +23,7 @@ pub mod traffic;
 mod lookout;
 mod scenery;
 mod summary;
+mod weather;
 pub mod view;
 
 use cluster::Cluster;
@@ -31,6 +32,7 @@ use scenery::{NAMESPACE, OBJECTIVE, PARTITIONS, PIPELINE, STAGES};
 use score::{Run, Score, score};
 use traffic::{Broker, Consumers, Kafka, Ledger, Load, Producer};
 use view::{Frame, Screen};
+use weather::Weather;
 
 /// How often the view is fed.
 const FRAME: Duration = Duration::from_millis(250);
@@ -46,6 +48,8 @@ pub struct Options {
     pub seed: u64,
     /// A folder that exists, for the kubeconfig.
     pub folder: PathBuf,
+    /// Run on lanes, and let spot nodes be taken away and run out.
+    pub interrupt: bool,
     /// Where the daemon records its turns, if anywhere.
     pub record: Option<Destination>,
 }
@@ -102,7 +106,7 @@ pub async fn run<W: Write>(
     let topics = STAGES.map(|stage| (stage.topic, PARTITIONS));
     let broker = Broker::start(&topics)?;
     let kafka = broker.kafka();
-    let cluster = scenery::raise(options.seed, &kafka)?;
+    let cluster = scenery::raise(options.seed, &kafka, options.interrupt)?;
     let (kubeconfig, hint) = open(&cluster, options).await?;
     let load = Load::story(options.length, options.seed);
 
@@ -131,12 +135,15 @@ pub async fn run<W: Write>(
         play.stop.clone(),
     );
     play.daemon.spawn(daemon);
+    let weather = options
+        .interrupt
+        .then(|| Weather::start(cluster.clone(), options.length, Arc::clone(&play.ledger)));
     let told = play.tell(options, screen, goodbye).await;
     let told = told.and_then(|()| play.sum_up(options, screen));
     if tokio::time::timeout(PATIENCE, play.end()).await.is_err() {
         tracing::warn!("the demo's tasks did not end in time");
     }
-    drop((cluster, broker));
+    drop((weather, cluster, broker));
     told
 }
 
@@ -207,6 +214,7 @@ impl Play {
         let past = &mut self.past[index];
         past.step(now, tally.arrived, tally.done);
         let fleet = self.lookout.fleet(name);
+        let spot = self.lookout.fleet(&scenery::lane_name(name, scenery::SPOT));
         let mut said = self.lookout.stage(name).unwrap_or_default();
         view::Stage {
             name: name.to_owned(),
@@ -214,8 +222,8 @@ impl Play {
             delay: tally.oldest.unwrap_or_default(),
             arriving: past.arriving,
             doing: past.doing,
-            desired: fleet.desired,
-            ready: fleet.ready,
+            desired: fleet.desired + spot.desired,
+            ready: fleet.ready + spot.ready,
             rate: said.rate_per_replica,
             reason: said.reasons.pop().map(|reason| reason.sentence).unwrap_or_default(),
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Error;
 use super::cluster::{Cluster, Options};
 use super::traffic::{Kafka, Pods, Work};
+use super::weather;
 
 /// Where everything is.
 pub(super) const NAMESPACE: &str = "shop";
@@ -17,6 +18,10 @@ pub(super) const PIPELINE: &str = "orders";
 pub(super) const OBJECTIVE: Duration = Duration::from_secs(30);
 /// Partitions of each topic, and replicas a stage may have.
 pub(super) const PARTITIONS: i32 = 24;
+
+/// The pools of a cluster whose nodes may go.
+pub(super) const KEPT: &str = "on-demand";
+pub(super) const SPOT: &str = "spot";
 
 /// The stages in flow order. What one replica gets through stands here and nowhere in the pipeline: Penstock has to learn it.
 pub(super) const STAGES: [Stage; 1] = [Stage { name: "enrich", topic: "orders", rate: 50.0 }];
@@ -44,8 +49,9 @@ impl Stage {
     }
 }
 
-/// A cluster in which all is ready for Penstock. Pods take two to four seconds to become Ready.
-pub(super) fn raise(seed: u64, kafka: &Kafka) -> Result<Cluster, Error> {
+/// A cluster in which all is ready for Penstock. Pods take two to four seconds to become Ready. `has_spot`: each stage has a lane on nodes that
+/// are kept and one on spot.
+pub(super) fn raise(seed: u64, kafka: &Kafka, has_spot: bool) -> Result<Cluster, Error> {
     let startup = (Duration::from_secs(2), Duration::from_secs(4));
     let cluster = Cluster::new(Options { seed, startup, ..Options::default() });
     let refused = |what: &str, message: String| Error::Scenery { what: what.to_owned(), message };
@@ -59,28 +65,72 @@ pub(super) fn raise(seed: u64, kafka: &Kafka) -> Result<Cluster, Error> {
     cluster
         .put("", "v1", "namespaces", "", namespace)
         .map_err(|message| refused(NAMESPACE, message))?;
-    for stage in STAGES {
+    let pools: &[&str] = if has_spot { &[KEPT, SPOT] } else { &[] };
+    if has_spot {
+        weather::furnish(&cluster);
+    }
+    for pool in pools {
         cluster
-            .put("apps", "v1", "deployments", NAMESPACE, deployment(stage.name))
-            .map_err(|message| refused(stage.name, message))?;
+            .put("penstock.dev", "v1alpha1", "capacitypools", "", capacity_pool(pool))
+            .map_err(|message| refused(pool, message))?;
+    }
+    for stage in STAGES {
+        let one = [deployment(stage.name, None)];
+        let lanes = pools.iter().map(|pool| deployment(stage.name, Some(pool)));
+        for deployment in one.into_iter().filter(|_| !has_spot).chain(lanes) {
+            cluster
+                .put("apps", "v1", "deployments", NAMESPACE, deployment)
+                .map_err(|message| refused(stage.name, message))?;
+        }
     }
     cluster
-        .put("penstock.dev", "v1alpha1", "scaledpipelines", NAMESPACE, pipeline(kafka))
+        .put("penstock.dev", "v1alpha1", "scaledpipelines", NAMESPACE, pipeline(kafka, has_spot))
         .map_err(|message| refused(PIPELINE, message))?;
     Ok(cluster)
 }
 
-fn deployment(name: &str) -> Value {
+/// A day here lasts three minutes: what is tried again after ten minutes elsewhere is after ten seconds.
+fn capacity_pool(name: &str) -> Value {
+    let class = if name == SPOT { "Spot" } else { "OnDemand" };
+    json!({
+        "apiVersion": "penstock.dev/v1alpha1",
+        "kind": "CapacityPool",
+        "metadata": {"name": name},
+        "spec": {
+            "class": class, "nodeSelector": {"pool": name}, "provider": {"kind": "Karpenter", "name": name},
+            "notice": format!("{}s", weather::NOTICE.as_secs()), "probe": {"interval": "10s", "maxInterval": "1m"},
+        },
+    })
+}
+
+/// The name of the Deployment of a stage's lane.
+pub(super) fn lane_name(stage: &str, pool: &str) -> String {
+    if pool == KEPT { stage.to_owned() } else { format!("{stage}-{pool}") }
+}
+
+fn deployment(stage: &str, pool: Option<&str>) -> Value {
+    let name = pool.map_or_else(|| stage.to_owned(), |pool| lane_name(stage, pool));
+    let labels = match pool {
+        Some(pool) => json!({"app": stage, "lane": pool}),
+        None => json!({"app": stage}),
+    };
+    let selector = pool.map(|pool| json!({"pool": pool}));
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
             "replicas": 0,
-            "selector": {"matchLabels": {"app": name}},
+            "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{"name": "worker", "image": format!("shop/{name}:1")}]},
+                "metadata": {"labels": labels},
+                "spec": {
+                    "nodeSelector": selector.unwrap_or_else(|| json!({})),
+                    "containers": [{
+                        "name": "worker", "image": format!("shop/{stage}:1"),
+                        "resources": {"requests": {"cpu": "1", "memory": "2Gi"}},
+                    }],
+                },
             },
         },
     })
@@ -88,7 +138,7 @@ fn deployment(name: &str) -> Value {
 
 /// No threshold and no rate. A day here lasts three minutes, so what is in minutes elsewhere is in seconds: the wait before zero, the
 /// window before fewer replicas, and the trust that a producer that has stopped really has.
-fn pipeline(kafka: &Kafka) -> Value {
+fn pipeline(kafka: &Kafka, has_spot: bool) -> Value {
     let stages: Vec<Value> = STAGES
         .iter()
         .enumerate()
@@ -111,6 +161,15 @@ fn pipeline(kafka: &Kafka) -> Value {
             });
             if !after.is_empty() {
                 written["after"] = json!(after);
+            }
+            if has_spot {
+                let target =
+                    |pool| json!({"kind": "Deployment", "name": lane_name(stage.name, pool)});
+                written["lanes"] = json!([
+                    {"pool": KEPT, "base": 2, "target": target(KEPT)},
+                    {"pool": SPOT, "share": 75, "fallbackTo": KEPT, "target": target(SPOT)},
+                ]);
+                written.as_object_mut().map(|stage| stage.remove("target"));
             }
             written
         })

@@ -198,6 +198,11 @@ impl Cluster {
             .map_err(|refusal| refusal.message().to_owned())
     }
 
+    /// A node joins, with these labels besides its own, and is Ready at once.
+    pub fn join(&self, name: &str, labels: &Value) {
+        controllers::join(&self.api, name, labels);
+    }
+
     /// How many objects of a kind there are, by `plural.group` (`pods`, `deployments.apps`).
     pub fn count(&self, kind: &str) -> usize {
         self.api.read().store.shelf(kind).map_or(0, |shelf| shelf.objects.len())

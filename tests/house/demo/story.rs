@@ -16,8 +16,13 @@ use super::secs;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn penstock_scales_real_consumers_and_the_demo_ends_when_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let options =
-        Options { length: secs(60.0), seed: 1, folder: folder.path().to_owned(), record: None };
+    let options = Options {
+        length: secs(60.0),
+        seed: 1,
+        folder: folder.path().to_owned(),
+        interrupt: false,
+        record: None,
+    };
     let goodbye = CancellationToken::new();
     let mut out = Vec::new();
     let mut screen = Screen::plain(&mut out);

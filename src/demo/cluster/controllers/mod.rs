@@ -65,21 +65,32 @@ pub(super) fn furnish(api: &Api) {
             true,
         ));
     }
-    let Some(nodes) = state.kinds.find("", "v1", "nodes").cloned() else { return };
+    drop(state);
     for i in 0..api.options.nodes {
-        let place = (String::new(), format!("node-{}", i + 1));
-        let node = json!({"metadata": {"name": place.1, "labels": {"kubernetes.io/hostname": place.1, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}}, "spec": {}});
-        drop(hand(api, &mut state, &nodes, "kubelet", "").create("", node, true));
-        let now = api.now();
-        let capacity =
-            json!({"cpu": "16", "memory": "64Gi", "pods": api.options.pods_per_node.to_string()});
-        let status = json!({
-            "capacity": capacity, "allocatable": capacity,
-            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status", "lastHeartbeatTime": now, "lastTransitionTime": now}],
-            "nodeInfo": {"kubeletVersion": super::discovery::VERSION.2, "operatingSystem": "linux", "architecture": "amd64"}
-        });
-        set_status(api, &mut state, "nodes", &place, status);
+        join(api, &format!("node-{}", i + 1), &json!({}));
     }
+}
+
+/// A node registers itself, with these labels besides its own, and is Ready. One of that name that is there already is left alone.
+pub(super) fn join(api: &Api, name: &str, labels: &Value) {
+    let mut state = api.write();
+    let Some(nodes) = state.kinds.find("", "v1", "nodes").cloned() else { return };
+    let place = (String::new(), name.to_owned());
+    let mut all = json!({"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"});
+    if let (Value::Object(all), Value::Object(more)) = (&mut all, labels) {
+        all.extend(more.clone());
+    }
+    let node = json!({"metadata": {"name": name, "labels": all}, "spec": {}});
+    drop(hand(api, &mut state, &nodes, "kubelet", "").create("", node, true));
+    let now = api.now();
+    let capacity =
+        json!({"cpu": "16", "memory": "64Gi", "pods": api.options.pods_per_node.to_string()});
+    let status = json!({
+        "capacity": capacity, "allocatable": capacity,
+        "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status", "lastHeartbeatTime": now, "lastTransitionTime": now}],
+        "nodeInfo": {"kubeletVersion": super::discovery::VERSION.2, "operatingSystem": "linux", "architecture": "amd64"}
+    });
+    set_status(api, &mut state, "nodes", &place, status);
 }
 
 /// Runs until it is dropped.
@@ -168,6 +179,10 @@ impl Crew {
                 }
                 continue;
             };
+            if key == "nodes" && !changes.is_empty() {
+                // There may be room now for pods that found none.
+                due.extend(pods::unplaced(state).map(|place| (PODS.to_owned(), place)));
+            }
             for change in changes {
                 if change.deleted {
                     gone.push(

@@ -31,6 +31,24 @@ fn load(state: &State) -> BTreeMap<String, usize> {
     load
 }
 
+/// Pods without a node.
+pub(super) fn unplaced(state: &State) -> impl Iterator<Item = Place> {
+    let pods = state.store.shelf(PODS).into_iter().flat_map(|shelf| &shelf.objects);
+    pods.filter(|(_, pod)| text(pod, "/spec/nodeName").is_empty()).map(|(place, _)| place.clone())
+}
+
+/// May this pod stand on this node, by its selector and the node's taints? Tolerations are not known here.
+fn takes(state: &State, node: &str, pod: &Value) -> bool {
+    let Some(node) = state.store.object("nodes", &(String::new(), node.to_owned())) else {
+        return false;
+    };
+    let wanted = pod.pointer("/spec/nodeSelector").and_then(Value::as_object);
+    let has = |(key, value): (&String, &Value)| node["metadata"]["labels"][key] == *value;
+    let taints = node.pointer("/spec/taints").and_then(Value::as_array);
+    wanted.into_iter().flatten().all(has)
+        && !taints.into_iter().flatten().any(|taint| taint["effect"] == "NoSchedule")
+}
+
 impl Crew {
     pub(super) fn pod(&mut self, state: &mut State, place: &Place, now: Instant) {
         let Some(pod) = state.store.object(PODS, place).cloned() else { return };
@@ -62,12 +80,12 @@ impl Crew {
         let Some((node, taken)) = self
             .load
             .iter_mut()
-            .filter(|(_, taken)| **taken < room)
+            .filter(|(node, taken)| **taken < room && takes(state, node, pod))
             .min_by_key(|(_, taken)| **taken)
         else {
             let now = self.api.now();
             let status = json!({"phase": "Pending", "qosClass": "BestEffort", "conditions": [
-                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0 nodes are available: too many pods.", "lastProbeTime": null, "lastTransitionTime": now}
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0 nodes are available: too many pods, or none that the pod may stand on.", "lastProbeTime": null, "lastTransitionTime": now}
             ]});
             set_status(&self.api, state, PODS, place, status);
             return;
