@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
@@ -105,6 +105,7 @@ pub struct Answer {
     metrics: Metrics,
     sheets: page::Sheets,
     recollection: Recollection,
+    hosts: page::Hosts,
 }
 
 impl Answer {
@@ -113,8 +114,8 @@ impl Answer {
         let (standing, metrics) = (report.standing().clone(), report.metrics().clone());
         let sheets = page::Sheets::new(standing.clone(), clock);
         let timelines = report.timelines().clone();
-        let recollection = Recollection::default();
-        Self { pulse, clock, standing, timelines, metrics, sheets, recollection }
+        let (recollection, hosts) = (Recollection::default(), page::Hosts::default());
+        Self { pulse, clock, standing, timelines, metrics, sheets, recollection, hosts }
     }
 
     /// Tells of one pipeline what other counts would bring, too. Without it nothing is said of that.
@@ -122,6 +123,12 @@ impl Answer {
     pub fn recalling(mut self, recollection: Recollection) -> Self {
         self.recollection = recollection;
         self
+    }
+
+    /// The same, whose page may be asked for by these names, too.
+    #[must_use]
+    pub fn known_as(self, hosts: page::Hosts) -> Self {
+        Self { hosts, ..self }
     }
 
     /// For probes and Prometheus: `/metrics`, `/healthz`, `/readyz`.
@@ -139,6 +146,7 @@ impl Answer {
             .route("/api/v1/pipelines", get(pipelines))
             .route("/api/v1/pipelines/{namespace}/{name}", get(pipeline))
             .fallback(nowhere)
+            .layer(from_fn_with_state(self.hosts.clone(), page::known))
             .layer(map_response(page::guarded))
             .with_state(self.clone())
     }

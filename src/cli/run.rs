@@ -11,6 +11,7 @@ use super::telemetry::{LogFormat, Telemetry};
 use super::{Failure, reach};
 use crate::answer;
 use crate::answer::identity::{Files, Identity};
+use crate::answer::page;
 use crate::answer::scaler::Door;
 use crate::crd::quantity::Quantity;
 use crate::daemon::lease::{self, Seat};
@@ -52,6 +53,10 @@ pub(super) struct Run {
     /// Where people look and ask: the page at /, its JSON below /api/v1. Keep it on loopback; kubectl port-forward reaches it there
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082", value_parser = address)]
     page_listen: SocketAddr,
+    /// Name by which the page may be asked for, besides localhost and addresses; may be repeated. Others are answered 421, since a
+    /// site of elsewhere could have its own name lead here
+    #[arg(long = "page-host", value_name = "NAME")]
+    page_hosts: Vec<page::Host>,
     /// Where KEDA asks, as it asks an external scaler (gRPC); "none" for nowhere
     #[arg(long, value_name = "ADDRESS", default_value = ":9090", value_parser = address_or_none)]
     grpc_listen: Place,
@@ -140,7 +145,10 @@ impl Run {
                 secret_namespaces: self.secret_namespaces.into_iter().collect(),
             },
             probes: Some(answer::listen(self.listen).await?),
-            page: Some(answer::listen(self.page_listen).await?),
+            page: Some(page::Door {
+                listener: answer::listen(self.page_listen).await?,
+                hosts: self.page_hosts.into_iter().collect(),
+            }),
             scaler,
             lineage: match (self.lineage_listen, self.lineage_token_file) {
                 (Some(address), Some(token)) => {

@@ -36,7 +36,7 @@ pub struct Options {
     /// Where probes and Prometheus ask, if anywhere.
     pub probes: Option<TcpListener>,
     /// Where people ask, if anywhere.
-    pub page: Option<TcpListener>,
+    pub page: Option<answer::page::Door>,
     /// Where KEDA asks, as it asks an external scaler, if anywhere.
     pub scaler: Option<answer::scaler::Door>,
     /// Where OpenLineage events are posted, and who else hears some, if anywhere.
@@ -117,8 +117,9 @@ pub async fn run(
     if let Some(listener) = options.probes {
         servers.spawn("answer probes", answer::serve(listener, answer.probes(), stop.clone()));
     }
-    if let Some(listener) = options.page {
-        servers.spawn("answer people", answer::serve(listener, answer.page(), stop.clone()));
+    if let Some(door) = options.page {
+        let router = answer.clone().known_as(door.hosts).page();
+        servers.spawn("answer people", answer::serve(door.listener, router, stop.clone()));
     }
     if let Some(door) = options.scaler {
         let served = answer::scaler::serve(door, answer, stop.clone());

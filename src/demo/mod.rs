@@ -332,7 +332,7 @@ fn daemon_options(page: TcpListener, record: Option<Destination>) -> daemon::Opt
         },
         record,
         probes: None,
-        page: Some(page),
+        page: Some(page.into()),
         scaler: None,
         lineage: None,
     }

@@ -39,7 +39,7 @@ impl Ground {
             seat,
             record: None,
             probes: None,
-            page: Some(listener),
+            page: Some(listener.into()),
             scaler: None,
             lineage: None,
         };

@@ -499,3 +499,31 @@ async fn places_are_bounded_and_nothing_is_kept_when_nobody_looks() {
     pulse.end();
     assert_eq!(timeout(SECOND, page.next()).await.unwrap(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_page_is_not_asked_for_by_a_name_that_leads_here_from_elsewhere() {
+    let bench = Bench::new().await;
+    let hosts = ["penstock.example.com".parse().unwrap()].into_iter().collect();
+    let router = window(&bench).0.known_as(hosts).page();
+    for path in ["/", "/api/v1/pipelines", "/api/v1/stream", "/nowhere"] {
+        let refused = ask(&router, path, &[("host", "evil.example:8082")]).await;
+        assert_eq!(refused.status(), StatusCode::MISDIRECTED_REQUEST, "{path}");
+        assert!(refused.headers().contains_key("content-security-policy"), "{path}");
+        let body = refused.into_body().collect().await.unwrap().to_bytes();
+        let said: Value = serde_json::from_slice(&body).unwrap();
+        let message = said["message"].as_str().unwrap();
+        assert!(message.contains("evil.example") && message.contains("hint: "), "{message}");
+    }
+    // kubectl port-forward, the command line, an address, the name that was given, and whoever says none.
+    for host in [
+        "localhost:8082",
+        "127.0.0.1:8082",
+        "localhost",
+        "[::1]:8082",
+        "10.0.0.7:8082",
+        "penstock.example.com",
+    ] {
+        assert_eq!(ask(&router, "/", &[("host", host)]).await.status(), StatusCode::OK, "{host}");
+    }
+    assert_eq!(ask(&router, "/", &[]).await.status(), StatusCode::OK);
+}

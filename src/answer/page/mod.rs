@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde::Deserialize;
+use tokio::net::TcpListener;
 
 use super::{Answer, failure, not_found, view};
 use crate::decide::PipelineId;
@@ -20,15 +21,33 @@ mod sheet;
 mod stream;
 mod stage;
 mod assets;
+mod hosts;
 
 pub use attention::{Concern, Severity};
+pub use hosts::{Host, Hosts};
 pub use row::{Attention, Overview, Placed, Row, State as Mood};
 pub use stage::{Detail, Moment, Partition, Spread, Trend};
 
+pub(in crate::answer) use hosts::known;
 pub(in crate::answer) use sheet::Sheets;
 
 use assets::ASSETS;
 use graph::Flow;
+
+/// Where people ask, and by which names.
+#[derive(Debug)]
+pub struct Door {
+    /// The place.
+    pub listener: TcpListener,
+    /// Names besides `localhost` and addresses.
+    pub hosts: Hosts,
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, hosts: Hosts::default() }
+    }
+}
 
 /// Scripts, styles and data from here and from nowhere else; no frame around it; no text becomes markup but by the one policy `picture`.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
