@@ -49,7 +49,7 @@ crds:
 
 # docs/api.md, every field of every kind, from src/crd.
 api:
-	PENSTOCK_REFRESH=1 cargo test --quiet --locked --test house -- docs::the_reference
+	PENSTOCK_REFRESH=1 cargo test --quiet --locked --test house -- crd::schema::the_reference
 
 # What is written from the chart: its README, and what deploy has of it.
 chart: crds

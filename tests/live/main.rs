@@ -24,6 +24,9 @@ mod servers;
 #[path = "../manifests/mod.rs"]
 mod manifests;
 
+#[path = "../pages/mod.rs"]
+mod pages;
+
 /// What the in-memory API answers, real ones answer too.
 mod conformance;
 

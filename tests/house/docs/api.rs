@@ -35,7 +35,7 @@ struct Object<'a> {
     schema: &'a Value,
 }
 
-pub(super) fn page() -> String {
+pub(crate) fn page() -> String {
     let mut page = Page { text: HEAD.to_owned(), homes: BTreeMap::new(), refused: not_yet() };
     let kinds: Vec<_> =
         penstock::crd::all().into_iter().map(|crd| (schema_of(&crd), crd)).collect();

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use clap::error::ErrorKind;
 
-use super::fences::{Block, blocks};
-use super::{found, links, pages, root, values};
+use super::fences::{Block, blocks, pages, root, script};
+use super::{found, links, values};
 
 /// Programs that are not ours to check.
 const OTHERS: &[&str] = &["docker", "kind", "skopeo", "curl", "rabbitmqctl", "rabbitmq-plugins"];
@@ -64,29 +64,14 @@ pub(super) fn of(block: &Block) -> Vec<Command> {
         "console" => "$ ",
         _ => return Vec::new(),
     };
-    let mut commands = Vec::new();
-    let mut text = String::new();
-    for (at, line) in block.text.lines().enumerate() {
-        let Some(line) = line.strip_prefix(prompt).filter(|line| !line.trim().is_empty()) else {
-            continue;
-        };
-        text.push_str(line);
-        if let Some(more) = text.strip_suffix('\\') {
-            text.truncate(more.len());
-            continue;
-        }
-        // A quote may go on.
-        if let Some(words) = shlex::split(&text) {
-            commands.extend(split(words).map(|words| command(block, at, Some(words), &text)));
-            text.clear();
-        } else {
-            text.push('\n');
-        }
-    }
-    if !text.is_empty() {
-        commands.push(command(block, 0, None, &text));
-    }
-    commands
+    let script = script(&block.text, prompt).into_iter();
+    script
+        .flat_map(|(at, text)| {
+            let words = shlex::split(&text)
+                .map_or_else(|| vec![None], |words| split(words).map(Some).collect::<Vec<_>>());
+            words.into_iter().map(move |words| command(block, at, words, &text)).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn command(block: &Block, at: usize, words: Option<Vec<String>>, text: &str) -> Command {

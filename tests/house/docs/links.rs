@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{Written, root};
+use super::fences::{Written, root};
 
 /// A link of a page to a file of this repository or to a heading.
 pub(super) struct Link {

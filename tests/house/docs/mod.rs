@@ -2,56 +2,17 @@
 //! can be given. The live tier runs the commands of getting-started.md.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+#[path = "../../pages/mod.rs"]
 mod fences;
 mod links;
-mod api;
+pub(crate) mod api;
 mod yaml;
 mod values;
 mod commands;
 
-use fences::{Block, blocks};
-
-/// A page: its path from the root of the repository, and its text.
-pub(super) struct Written {
-    pub(super) path: String,
-    pub(super) text: String,
-}
-
-pub(super) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Every page that people are given to read.
-pub(super) fn pages() -> Vec<Written> {
-    let mut paths: Vec<PathBuf> =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "charts/penstock/README.md"]
-            .map(|path| root().join(path))
-            .into();
-    let mut folders = vec![root().join("docs"), root().join("deploy")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|kind| kind == "md") {
-                paths.push(path);
-            }
-        }
-    }
-    paths.sort();
-    let pages: Vec<_> = paths
-        .into_iter()
-        .map(|path| Written {
-            text: fs::read_to_string(&path).unwrap(),
-            path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(),
-        })
-        .collect();
-    assert!(50 < pages.len(), "only {} pages were found", pages.len());
-    pages
-}
+use fences::{Block, blocks, pages, root};
 
 /// A path as a page names it: from its own folder, or from the root.
 pub(super) fn found(page: &str, path: &str) -> Option<PathBuf> {
@@ -63,18 +24,6 @@ pub(super) fn found(page: &str, path: &str) -> Option<PathBuf> {
 fn none(faults: impl IntoIterator<Item = String>) {
     let faults: Vec<String> = faults.into_iter().collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-}
-
-#[test]
-#[expect(clippy::disallowed_methods, reason = "a test has no flags of its own")]
-fn the_reference_of_the_fields_is_fresh() {
-    let at = root().join("docs/api.md");
-    let text = api::page();
-    if std::env::var("PENSTOCK_REFRESH").is_ok() {
-        fs::write(&at, &text).unwrap();
-    }
-    let kept = fs::read_to_string(&at).unwrap_or_default();
-    assert!(kept == text, "docs/api.md is stale: run `make api`");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::root;
+use super::fences::root;
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let text = std::fs::read_to_string(root().join("charts/penstock/values.schema.json")).unwrap();

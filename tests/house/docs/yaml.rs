@@ -5,7 +5,8 @@ use penstock::crd::manifest::{Neighbours, Outcome};
 use penstock::simulate::Scenario;
 use serde_json::{Value, json};
 
-use super::{Block, root, values};
+use super::fences::{Block, root};
+use super::values;
 use crate::crd::CHECKER;
 
 /// Whose parts of files are shown without being ours.

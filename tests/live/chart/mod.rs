@@ -2,6 +2,7 @@
 //! point it at what. Each subject has a file beside this one; here is what they share.
 
 mod deploy;
+mod followed;
 mod kept;
 mod lifecycle;
 mod people;

@@ -205,7 +205,7 @@ fn nothing_in_vain(used: &Triples, allowed: &Triples) -> Result<()> {
 }
 
 /// What the daemon of the rendered Deployment is started with, but for where it listens.
-fn arguments(rendered: &[Value]) -> Result<Vec<String>> {
+pub(super) fn arguments(rendered: &[Value]) -> Result<Vec<String>> {
     let daemon =
         rendered.iter().find(|object| object["kind"] == "Deployment").context("no Deployment")?;
     let words = daemon["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -217,7 +217,7 @@ fn arguments(rendered: &[Value]) -> Result<Vec<String>> {
 }
 
 /// The kubeconfig that the pod's files make: the account's token, and its namespace.
-async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
+pub(super) async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
     let token = cluster
         .kubectl(&["-n", "penstock", "create", "token", "penstock", "--duration=1h"])
         .await?;

@@ -35,6 +35,8 @@ pub(crate) struct ClusterOptions {
     pub(crate) nodes: u32,
     /// How long a pod takes from being bound to a node to being Ready.
     pub(crate) startup: Duration,
+    /// Where a port-forward to a port of any pod leads: ports of this machine.
+    pub(crate) forwards: Vec<(u16, u16)>,
     /// Every request is written down, see [`Cluster::requests`].
     pub(crate) audit: bool,
     /// Of reads of `/scale` the answer is written down, too: what their reader saw.

@@ -39,12 +39,42 @@ impl Cluster {
         ]);
         let kwok = at(Program::new(tool("kwok/kwok")?))
             .args(["--manage-all-nodes=true", "--node-lease-duration-seconds=40"])
-            .arg(format!("--config={}", stages(&self.folder, options.startup)?.display()));
+            .arg(format!("--config={}", stages(&self.folder, options.startup)?.display()))
+            .args(self.kubelet(&options.forwards)?);
         Ok(Controllers {
             controller_manager: Process::start("kube-controller-manager", manager, &self.folder)?,
             scheduler: Process::start("kube-scheduler", scheduler, &self.folder)?,
             kwok: Process::start("kwok", kwok, &self.folder)?,
         })
+    }
+}
+
+impl Cluster {
+    /// What makes a kubelet of KWOK that answers port-forwards; nothing where there are none.
+    fn kubelet(&self, forwards: &[(u16, u16)]) -> Result<Vec<String>> {
+        if forwards.is_empty() {
+            return Ok(Vec::new());
+        }
+        let forwards: Vec<_> = forwards
+            .iter()
+            .map(|(of, to)| json!({"ports": [of], "target": {"address": "127.0.0.1", "port": to}}))
+            .collect();
+        let config = json!({
+            "apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "ClusterPortForward",
+            "metadata": {"name": "here"}, "spec": {"forwards": forwards},
+        });
+        let config = write(&self.folder, "forward.yaml", &config.to_string())?;
+        let (certificate, key) =
+            self.authority.server("kubelet")?.write(&self.folder, "kubelet")?;
+        let port = ports::free()?;
+        Ok(vec![
+            "--node-ip=127.0.0.1".to_owned(),
+            format!("--node-port={port}"),
+            format!("--server-address=127.0.0.1:{port}"),
+            format!("--tls-cert-file={}", certificate.display()),
+            format!("--tls-private-key-file={}", key.display()),
+            format!("--config={}", config.display()),
+        ])
     }
 }
 
