@@ -84,6 +84,39 @@ pub(crate) async fn namespaces_are_followed_by_their_metadata(g: Ground) {
     assert_eq!((&events[0]["type"], &told["labels"]["seen"]), (&json!("MODIFIED"), &json!("yes")));
 }
 
+pub(crate) async fn nodes_and_what_their_makers_say_are_followed(g: Ground) {
+    list(&g, "/api/v1/nodes", "").await;
+    // Pods of other tests are not to stand on it.
+    let node = json!({"metadata": {"name": format!("node-of-{}", g.namespace)}, "spec": {"unschedulable": true}});
+    let made = g.post("/api/v1/nodes", &node).await.expect(201);
+    let since = made.revision().parse::<u64>().unwrap() - 1;
+    let query =
+        format!("?&watch=true&timeoutSeconds=55&allowWatchBookmarks=true&resourceVersion={since}");
+    let events = g.watch(&format!("/api/v1/nodes{query}"), "", 1).await;
+    let name = made.text("/metadata/name");
+    assert_eq!(events[0]["object"]["metadata"]["name"], name);
+    assert_eq!(events[0]["object"]["spec"]["unschedulable"], true);
+    g.delete(&format!("/api/v1/nodes/{name}"), &Value::Null).await.expect(200);
+    let event = |name: &str, reason: &str| {
+        json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": name}, "eventTime": "2026-01-01T00:00:00.000000Z",
+            "action": "Launch", "reason": reason, "note": "none left", "type": "Warning",
+            "regarding": {"apiVersion": "karpenter.sh/v1", "kind": "NodeClaim", "name": "spot-x7k2p", "namespace": g.namespace},
+            "reportingController": "karpenter", "reportingInstance": "k-1"
+        })
+    };
+    let own = g.path("events.k8s.io/v1", "events", "");
+    let other = g.post(&own, &event("other", "Launched")).await.expect(201);
+    g.post(&own, &event("dry", &g.namespace)).await.expect(201);
+    let only = format!("fieldSelector=reason%3D{}", g.namespace);
+    let query = format!(
+        "?&watch=true&{only}&timeoutSeconds=55&allowWatchBookmarks=true&resourceVersion={}",
+        other.revision().parse::<u64>().unwrap() - 1
+    );
+    let events = g.watch(&format!("/apis/events.k8s.io/v1/events{query}"), "", 1).await;
+    assert_eq!(events[0]["object"]["metadata"]["name"], "dry");
+}
+
 pub(crate) async fn objects_that_hold_a_lever_are_followed_and_read(g: Ground) {
     let core = g.get("/api/v1").await.expect(200).body;
     let mut served = core["resources"].as_array().into_iter().flatten();

@@ -40,6 +40,7 @@ macro_rules! every_case {
             watch: a_watch_follows_from_a_revision, leaving_a_selection_is_a_deletion, an_initial_list_ends_with_a_bookmark,
                 a_bookmark_carries_the_revision, a_metadata_watch_follows;
             asks: stores_are_filled_and_followed, namespaces_are_followed_by_their_metadata,
+                nodes_and_what_their_makers_say_are_followed,
                 objects_that_hold_a_lever_are_followed_and_read,
                 what_is_not_there_yet_is_asked_for_by_name, a_stateful_set_is_scaled_without_force_first,
                 a_status_is_written_over_what_was_seen_and_an_event_is_told,
