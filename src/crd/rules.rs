@@ -4,9 +4,11 @@
 use schemars::Schema;
 use serde_json::{Value, json};
 
-/// Message of the rule that a stage says what to scale in one way.
+/// Message of the rule on the lane that takes over.
 pub(super) const FALLBACK_TO: &str = "fallbackTo must name the pool of another lane";
+/// Message of the rule on the shares of lanes.
 pub(super) const SHARES: &str = "the shares of all lanes must not exceed 100";
+/// Message of the rule that a stage says what to scale in one way.
 pub(super) const ONE_WORKLOAD: &str = "exactly one of target, lanes, jobs must be set";
 /// Message of the rule on the bounds of a stage.
 pub(super) const MIN_ABOVE_MAX: &str = "min must not be above max";

@@ -20,6 +20,7 @@ mod hints;
 mod memory;
 mod minutes;
 mod stage;
+mod frame;
 mod order;
 mod evidence;
 mod part;
@@ -59,10 +60,7 @@ mod fleet;
 mod flow;
 
 use capacity::Pools;
-use doubt::Doubts;
-use evidence::Evidence;
 use flow::Above;
-use gate::Gates;
 use memory::PipelineMemory;
 use schedule::Bound;
 use stage::{Answer, Turn};
@@ -180,21 +178,11 @@ fn turn(
         let target =
             if is_free { situation.targets.get(index).unwrap_or(&Target::Unseen) } else { &twice };
         let mut turn = Turn {
-            at: now.at,
-            may_act: now.may_act,
-            pipeline: &situation.pipeline,
-            index,
-            stage: &bound.stage,
             target,
             outcomes: outcomes.map(|(_, outcome)| outcome).collect(),
             recalled: situation.recalled.get(index).and_then(Option::as_ref),
-            evidence: Evidence::gather(stage, &now.observations, now.at),
-            gates: Gates::look(stage, &now.observations, now.at),
-            above,
             full_below: below.map(|(stage, _)| &*stage.name),
-            doubts: Doubts::default(),
-            pools,
-            pools_seen: &now.pools,
+            ..Turn::new(now, situation, (index, &bound.stage), above, pools)
         };
         let mut remembered = stages.take(&stage.name).unwrap_or_default();
         let mut answer = turn.take(&mut remembered);

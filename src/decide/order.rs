@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::demand::Bid;
+use super::field::Limit;
 use super::jobs;
 use super::memory::StageMemory;
 use super::pipeline::{Mode, TargetId};
@@ -126,19 +127,23 @@ impl Turn<'_> {
     }
 }
 
+/// What the target itself allows, where it does not allow that count: the nearest, and why.
+fn limited(workload: &Workload, wished: u32) -> Option<(u32, &Limit)> {
+    match &workload.writing {
+        Writing::Field(field) => field.within(workload.desired, wished),
+        Writing::Apply | Writing::Merge => None,
+    }
+}
+
 /// The nearest count to that which the target itself allows.
 pub(super) fn within(workload: &Workload, to: u32) -> u32 {
-    match &workload.writing {
-        Writing::Field(field) => field.within(workload.desired, to).map_or(to, |(kept, _)| kept),
-        Writing::Apply | Writing::Merge => to,
-    }
+    limited(workload, to).map_or(to, |(kept, _)| kept)
 }
 
 /// What the target itself allows comes after everything else, the owner's word included: beyond it lies harm.
 pub(super) fn keep_within(bid: &mut Bid, workload: &Workload) {
-    let Writing::Field(field) = &workload.writing else { return };
     let wished = bid.replicas;
-    if let Some((kept, limit)) = field.within(workload.desired, wished) {
+    if let Some((kept, limit)) = limited(workload, wished) {
         bid.set(kept, Reason::TargetLimit { wished, kept, limit: limit.why.to_string() });
     }
 }

@@ -8,12 +8,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::capacity::Pools;
 use super::demand::{self, Lack, Load, Means};
-use super::doubt::Doubts;
-use super::evidence::Evidence;
 use super::flow::Above;
-use super::gate::Gates;
 use super::jobs;
 use super::knowledge::Known;
 use super::memory::Memory;
@@ -21,7 +17,7 @@ use super::partitions::{breakpoints, capacity};
 use super::pipeline::Stage;
 use super::plan::Verdict;
 use super::schedule::Bound;
-use super::snapshot::{Situation, Snapshot, Target};
+use super::snapshot::{Snapshot, Target};
 use super::stage::Turn;
 
 /// Looked ahead: this long at least, else twice the start of a pod and four times the objective.
@@ -151,8 +147,8 @@ pub fn prospects(now: &Snapshot, memory: &Memory, verdicts: &[Verdict]) -> Vec<O
             outlooks.push(None);
             continue;
         };
-        let mut turn = turn(now, situation, (index, &bound.stage), above, &pools);
-        turn.evidence = Evidence::gather(stage, &now.observations, now.at);
+        let turn = Turn::new(now, situation, (index, &bound.stage), above, &pools);
+        let mut turn = Turn { may_act: false, ..turn };
         let counted = jobs::counted(workload, &turn.evidence);
         let workload = counted.as_ref().unwrap_or(workload);
         let known = Known::of(&turn, &memory, Some(workload), memory.arrivals(&turn.evidence));
@@ -164,33 +160,6 @@ pub fn prospects(now: &Snapshot, memory: &Memory, verdicts: &[Verdict]) -> Vec<O
         );
     }
     outlooks
-}
-
-/// A stage's turn, not taken.
-fn turn<'a>(
-    now: &'a Snapshot,
-    situation: &'a Situation,
-    (index, stage): (usize, &'a Stage),
-    above: Above,
-    pools: &'a Pools,
-) -> Turn<'a> {
-    Turn {
-        at: now.at,
-        may_act: false,
-        pipeline: &situation.pipeline,
-        index,
-        stage,
-        target: situation.targets.get(index).unwrap_or(&Target::Unseen),
-        outcomes: Vec::new(),
-        recalled: None,
-        evidence: Evidence::gather(stage, &now.observations, now.at),
-        gates: Gates::look(stage, &now.observations, now.at),
-        above,
-        full_below: None,
-        doubts: Doubts::default(),
-        pools,
-        pools_seen: &now.pools,
-    }
 }
 
 fn outlook(stage: &Stage, load: &Load<'_>, means: &Means, chosen: u32) -> Option<Outlook> {

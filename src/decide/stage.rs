@@ -15,6 +15,7 @@ use super::demand::{self, Bid, Load};
 use super::doubt::Doubts;
 use super::evidence::{self, Evidence};
 use super::flow::{Above, Passed};
+use super::frame::Frame;
 use super::gate::Gates;
 use super::idle::Work;
 use super::jobs;
@@ -24,7 +25,7 @@ use super::order;
 use super::pipeline::{Pipeline, PipelineId, Stage};
 use super::plan::{Action, Outcome, StageId, Verdict};
 use super::reason::Reason;
-use super::snapshot::{Recalled, Target, Unusable, Workload};
+use super::snapshot::{Recalled, Situation, Snapshot, Target, Unusable, Workload};
 use super::steady::{Brake, Haste, Moment};
 use super::writes::{Move, later};
 
@@ -95,39 +96,6 @@ impl Answer {
     }
 }
 
-/// What the bounds and the owner's word make of the count that runs.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    /// What runs.
-    desired: u32,
-    /// The same within bounds: what a hold keeps.
-    current: u32,
-    /// Never fewer, awake.
-    floor: u32,
-    /// What to keep asleep; `None` when the stage never sleeps.
-    idle: Option<u32>,
-    /// Is it asleep?
-    is_asleep: bool,
-}
-
-impl Frame {
-    fn new(stage: &Stage, desired: u32, forced: bool) -> Self {
-        let least = u32::from(forced);
-        let idle = stage.idle.map(|idle| idle.replicas).or_else(|| (stage.min == 0).then_some(0));
-        let idle = idle.map(|idle| idle.max(least).min(stage.max));
-        let floor = stage.min.max(1).min(stage.max);
-        let is_asleep = idle.is_some_and(|idle| desired <= idle && desired < floor);
-        let lowest = if is_asleep { desired } else { floor };
-        Self {
-            desired,
-            current: desired.clamp(lowest, stage.max.max(lowest)),
-            floor,
-            idle,
-            is_asleep,
-        }
-    }
-}
-
 /// A bid on its way through the phases.
 #[derive(Debug)]
 struct Draft {
@@ -135,6 +103,35 @@ struct Draft {
     haste: Haste,
     /// Does the owner's own word lower it, whatever is known?
     is_told: bool,
+}
+
+impl<'a> Turn<'a> {
+    /// What a stage's turn looks at of one instant, before it is known what became of its writes. `stage` has the bounds of that instant.
+    pub(super) fn new(
+        now: &'a Snapshot,
+        situation: &'a Situation,
+        (index, stage): (usize, &'a Stage),
+        above: Above,
+        pools: &'a Pools,
+    ) -> Self {
+        Self {
+            at: now.at,
+            may_act: now.may_act,
+            pipeline: &situation.pipeline,
+            index,
+            stage,
+            target: situation.targets.get(index).unwrap_or(&Target::Unseen),
+            outcomes: Vec::new(),
+            recalled: None,
+            evidence: Evidence::gather(stage, &now.observations, now.at),
+            gates: Gates::look(stage, &now.observations, now.at),
+            above,
+            full_below: None,
+            doubts: Doubts::default(),
+            pools,
+            pools_seen: &now.pools,
+        }
+    }
 }
 
 impl Turn<'_> {

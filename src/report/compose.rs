@@ -56,24 +56,32 @@ pub(super) fn compose(
         bottleneck: worst.map(|(_, _, name)| name.to_string()),
         delay: worst.map(|(_, delay, _)| span(delay)),
         replicas,
-        conditions: claims.iter().map(|claim| condition(claim, picture, known)).collect(),
+        conditions: claims
+            .iter()
+            .map(|claim| condition(claim, picture.at, glance.generation, &known.conditions))
+            .collect(),
         stages,
     }
 }
 
-fn condition(claim: &Claim, picture: &Picture, known: &PipelineStatus) -> Condition {
-    let before = known.conditions.iter().find(|before| before.type_ == claim.kind);
-    let since = before.filter(|before| before.status == claim.truth.word()).map_or_else(
-        || Time(whole_second(picture.at)),
-        |before| before.last_transition_time.clone(),
-    );
+/// A claim as a condition. It goes on since when the `known` one of its type was written, if it says the same.
+pub(super) fn condition(
+    claim: &Claim,
+    at: Timestamp,
+    generation: i64,
+    known: &[Condition],
+) -> Condition {
+    let before = known.iter().find(|before| before.type_ == claim.kind);
+    let since = before
+        .filter(|before| before.status == claim.truth.word())
+        .map_or_else(|| Time(whole_second(at)), |before| before.last_transition_time.clone());
     Condition {
         type_: claim.kind.to_owned(),
         status: claim.truth.word().to_owned(),
         reason: claim.reason.to_string(),
         message: claim.message.to_string(),
         last_transition_time: since,
-        observed_generation: Some(picture.glance.generation),
+        observed_generation: Some(generation),
     }
 }
 
@@ -106,7 +114,7 @@ fn stage(picture: &Picture, index: usize) -> Option<StageStatus> {
 }
 
 /// Kubernetes keeps whole seconds.
-fn whole_second(at: Timestamp) -> Timestamp {
+pub(super) fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

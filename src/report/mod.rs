@@ -21,6 +21,7 @@ mod conditions;
 mod readiness;
 mod gist;
 mod compose;
+mod patch;
 mod status;
 mod tale;
 mod oddities;
@@ -137,7 +138,6 @@ pub struct Report {
     standing: Standing,
     timelines: Timelines,
     metrics: Metrics,
-    pools: pools::Desk,
 }
 
 /// The tellers' task, not started yet.
@@ -179,9 +179,9 @@ impl Report {
             status: status::Desk::new(client.clone(), licence.clone(), clock),
             events: events::Desk::new(client, licence, clock, &options.instance),
             record: record::Desk::new(options.record.clone(), metrics.clone()),
-            pools: pools.clone(),
+            pools,
         };
-        (Self { news: sender, standing, timelines, metrics, pools }, teller)
+        (Self { news: sender, standing, timelines, metrics }, teller)
     }
 
     /// Takes a turn to be told. Never waits.
@@ -198,11 +198,6 @@ impl Report {
     /// The latest picture of every pipeline.
     pub fn standing(&self) -> &Standing {
         &self.standing
-    }
-
-    /// The latest picture of every pool of nodes, by name.
-    pub fn pools(&self) -> Vec<PoolPicture> {
-        self.pools.pictures()
     }
 
     /// What happened to each stage in the last day.

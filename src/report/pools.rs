@@ -5,22 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::Request;
-use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::conditions::Truth;
-use super::status::FIELD_MANAGER;
-use crate::act::{Licence, WRITE_DEADLINE};
+use super::compose::{condition, whole_second};
+use super::conditions::{Claim, Truth};
+use super::patch;
+use crate::act::Licence;
 use crate::clock::Clock;
-use crate::crd::pool_status::{
-    CapacityPoolStatus, PoolEvidence, PoolEvidenceKind, PoolStartup, PoolState as WrittenState,
-};
-use crate::crd::{GROUP, VERSION, duration};
+use crate::crd::duration;
+use crate::crd::pool_status::{CapacityPoolStatus, PoolEvidence, PoolEvidenceKind, PoolStartup};
 use crate::decide::{PoolState, PoolVerdict, Sign};
 
 /// Figures alone (nodes, cost, how long nodes take) are written no more often than this.
@@ -191,10 +188,10 @@ impl Desk {
         }) else {
             return;
         };
-        let sent = send(&self.0.client, name, &uid, &version, &status);
-        let answer = match tokio::time::timeout(WRITE_DEADLINE, sent).await {
-            Ok(answer) => answer,
-            Err(elapsed) => Err(kube::Error::Service(elapsed.into())),
+        let place = format!("capacitypools/{name}");
+        let answer = match whole(&status) {
+            Ok(whole) => patch::status(&self.0.client, &place, (&uid, &version), whole).await,
+            Err(error) => Err(kube::Error::SerdeError(error)),
         };
         let now = self.0.clock.now();
         let mut files = self.files();
@@ -270,8 +267,8 @@ impl PoolPicture {
         let span = |span: Duration| duration::Duration::from(Duration::from_secs(span.as_secs())).0;
         CapacityPoolStatus {
             observed_generation: Some(self.glance.generation),
-            state: Some(written(*state)),
-            since: Timestamp::from_second(since.as_second()).ok(),
+            state: Some((*state).into()),
+            since: Some(whole_second(*since)),
             nodes: Some(self.glance.nodes),
             startup: self
                 .glance
@@ -283,6 +280,7 @@ impl PoolPicture {
         }
     }
 
+    /// Its condition `Ready`.
     fn ready(&self, known: &CapacityPoolStatus) -> Condition {
         let unserved = &self.glance.unserved;
         let (truth, reason, message) = if unserved.is_empty() {
@@ -292,58 +290,26 @@ impl PoolPicture {
                 format!("{} does not work in this version: leave it out", unserved.join(", "));
             (Truth::False, "NotYetSupported", message)
         };
-        let before = known.conditions.iter().find(|before| before.type_ == "Ready");
-        let since = before.filter(|before| before.status == truth.word());
-        let now = Timestamp::from_second(self.verdict.since.as_second()).unwrap_or_default();
-        Condition {
-            type_: "Ready".to_owned(),
-            status: truth.word().to_owned(),
-            reason: reason.to_owned(),
-            message,
-            last_transition_time: since
-                .map_or_else(|| Time(now), |before| before.last_transition_time.clone()),
-            observed_generation: Some(self.glance.generation),
-        }
-    }
-}
-
-fn written(state: PoolState) -> WrittenState {
-    match state {
-        PoolState::Unknown => WrittenState::Unknown,
-        PoolState::Available => WrittenState::Available,
-        PoolState::Constrained => WrittenState::Constrained,
-        PoolState::Exhausted => WrittenState::Exhausted,
+        let claim = Claim { kind: "Ready", truth, reason: reason.into(), message: message.into() };
+        condition(&claim, self.verdict.since, self.glance.generation, &known.conditions)
     }
 }
 
 fn told(sign: &Sign) -> PoolEvidence {
     PoolEvidence {
-        at: Timestamp::from_second(sign.at.as_second()).unwrap_or(sign.at),
+        at: whole_second(sign.at),
         kind: if sign.is_hard { PoolEvidenceKind::Hard } else { PoolEvidenceKind::Soft },
         what: sign.what[..sign.what.floor_char_boundary(SENTENCE)].to_owned(),
     }
 }
 
-/// Writes a status over the version it was made for. A merge patch keeps what it does not name, so what is no longer so is named with
-/// null.
-async fn send(
-    client: &Client,
-    name: &str,
-    uid: &str,
-    version: &str,
-    status: &CapacityPoolStatus,
-) -> Result<Value, kube::Error> {
-    let path =
-        format!("/apis/{GROUP}/{VERSION}/capacitypools/{name}/status?fieldManager={FIELD_MANAGER}");
+/// A merge patch keeps what it does not name, so what is no longer so is named with null.
+fn whole(status: &CapacityPoolStatus) -> Result<Value, serde_json::Error> {
     let mut whole = json!({"startup": null, "costPerHour": null, "evidence": []});
-    let fields = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
-    if let (Value::Object(whole), Value::Object(fields)) = (&mut whole, fields) {
+    if let (Value::Object(whole), Value::Object(fields)) =
+        (&mut whole, serde_json::to_value(status)?)
+    {
         whole.extend(fields);
     }
-    let body = json!({"metadata": {"uid": uid, "resourceVersion": version}, "status": whole});
-    let request = Request::patch(path)
-        .header(CONTENT_TYPE, "application/merge-patch+json")
-        .body(body.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    client.request(request).await
+    Ok(whole)
 }

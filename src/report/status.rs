@@ -7,26 +7,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::Request;
-use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use kube::Client;
-use serde::Deserialize;
-use serde_json::json;
 use tokio::sync::Notify;
 
 use super::compose::{compose, whole};
 use super::conditions::{Calm, Claim, Truth, claims};
 use super::gist::{Dwell, Gist, Urgency};
-use super::{Glance, Picture};
-use crate::act::{Licence, WRITE_DEADLINE};
+use super::{Glance, Picture, patch};
+use crate::act::Licence;
 use crate::clock::Clock;
 use crate::crd::PipelineStatus;
-use crate::crd::{GROUP, VERSION};
 use crate::decide::PipelineId;
 
-/// The field manager of every status we write.
-pub(crate) const FIELD_MANAGER: &str = "penstock-status";
 /// For so long after its first turn a pipeline's sources and targets may not have answered yet.
 const GETTING_READY: Duration = Duration::from_secs(15);
 /// 10 a second in all.
@@ -102,17 +95,6 @@ struct Wish {
     claims: Vec<Claim>,
     due: Timestamp,
     is_urgent: bool,
-}
-
-#[derive(Deserialize)]
-struct Written {
-    metadata: WrittenMeta,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenMeta {
-    resource_version: String,
 }
 
 /// Changes of a condition since the last turn: what events are made of.
@@ -246,10 +228,13 @@ impl Desk {
         let glance = &wish.picture.glance;
         let (version, known) = self.known(&wish);
         let status = Arc::new(compose(&wish.picture, &wish.claims, &known));
-        let sent = send(&self.inner.client, &wish.picture, &version, &status);
-        let answer = match tokio::time::timeout(WRITE_DEADLINE, sent).await {
-            Ok(answer) => answer,
-            Err(elapsed) => Err(kube::Error::Service(elapsed.into())),
+        let PipelineId { namespace, name } = &glance.id;
+        let place = format!("namespaces/{namespace}/scaledpipelines/{name}");
+        let answer = match whole(&status) {
+            Ok(whole) => {
+                patch::status(&self.inner.client, &place, (&glance.uid, &version), whole).await
+            }
+            Err(error) => Err(kube::Error::SerdeError(error)),
         };
         let now = self.inner.clock.now();
         let mut files = self.files();
@@ -352,27 +337,4 @@ impl File {
         }
         self.not_before = now.checked_add(wait).ok();
     }
-}
-
-/// Writes a status over the version it was made for: a leader that woke up late changes nothing.
-async fn send(
-    client: &Client,
-    picture: &Picture,
-    version: &str,
-    status: &PipelineStatus,
-) -> Result<String, kube::Error> {
-    let PipelineId { namespace, name } = &picture.glance.id;
-    let path = format!(
-        "/apis/{GROUP}/{VERSION}/namespaces/{namespace}/scaledpipelines/{name}/status?fieldManager={FIELD_MANAGER}"
-    );
-    let body = json!({
-        "metadata": {"uid": picture.glance.uid, "resourceVersion": version},
-        "status": whole(status).map_err(kube::Error::SerdeError)?,
-    });
-    let request = Request::patch(path)
-        .header(CONTENT_TYPE, "application/merge-patch+json")
-        .body(body.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    let written: Written = client.request(request).await?;
-    Ok(written.metadata.resource_version)
 }

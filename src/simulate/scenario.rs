@@ -337,11 +337,8 @@ fn pipeline(written: &Value, folder: &Path) -> Result<(Pipeline, String), Error>
         Ok(meaning) => {
             let stages = &meaning.pipeline.stages;
             let odd = stages.iter().find_map(|stage| {
-                let what = match stage.lanes.is_empty() {
-                    _ if stage.target.is_jobs() => "jobs",
-                    false => "lanes",
-                    true => return None,
-                };
+                let jobs = stage.target.is_jobs().then_some("jobs");
+                let what = jobs.or_else(|| (!stage.lanes.is_empty()).then_some("lanes"))?;
                 Some((&stage.name, what))
             });
             match odd {

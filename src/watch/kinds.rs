@@ -61,7 +61,11 @@ fn pools() -> Keeper<DynamicObject> {
         store: "capacity pools".to_owned(),
         config: config(),
         is_optional: true,
-        put: Stores::put_pool,
+        put: |stores, name, object| {
+            if let Some(pool) = parsed(name, object) {
+                stores.put_pool(name, pool);
+            }
+        },
         gone: Stores::drop_pool,
     }
 }

@@ -163,7 +163,10 @@ pub(super) async fn read_all(client: Client, clock: Clock, shelf: Arc<Shelf>, be
 
 async fn read(client: &Client, clock: Clock, shelf: &Shelf, namespace: &Arc<str>, want: &Want) {
     let asked_at = clock.now();
-    let selector = want.only.as_ref().and_then(|target| shelf.open().targets.selector(target));
+    let selector = want
+        .only
+        .as_ref()
+        .and_then(|target| shelf.open().targets.selector(target).map(ToString::to_string));
     let answer = list(client, namespace, selector).await;
     shelf.change(|stores| {
         // Nobody may want it any more.

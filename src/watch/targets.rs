@@ -114,10 +114,10 @@ impl Targets {
             .collect()
     }
 
-    /// The selector of a target's pods, as text; `None` while it is not known.
-    pub(super) fn selector(&self, target: &TargetId) -> Option<String> {
+    /// The selector of a target's pods; `None` while it is not known.
+    pub(super) fn selector(&self, target: &TargetId) -> Option<&Selector> {
         match self.scales.get(target)? {
-            ScaleNote::Read { selector, .. } => selector.as_ref().map(ToString::to_string),
+            ScaleNote::Read { selector, .. } => selector.as_ref(),
             ScaleNote::Unreadable(_) => None,
         }
     }
@@ -193,22 +193,13 @@ impl Stores {
 
     /// Where the pods of a target stand.
     pub(super) fn places(&self, target: &TargetId, now: Timestamp) -> Places {
-        match self.targets.scales.get(target) {
-            Some(ScaleNote::Read { selector: Some(selector), .. }) => {
-                self.pods.places(&target.namespace, selector, &self.nodes, now)
-            }
-            Some(ScaleNote::Read { .. } | ScaleNote::Unreadable(_)) | None => Places::default(),
-        }
+        let of = |selector| self.pods.places(&target.namespace, selector, &self.nodes, now);
+        self.targets.selector(target).map(of).unwrap_or_default()
     }
 
     /// When the youngest Ready pod of a target became so.
     pub(super) fn ready_since(&self, target: &TargetId) -> Option<Timestamp> {
-        match self.targets.scales.get(target)? {
-            ScaleNote::Read { selector: Some(selector), .. } => {
-                self.pods.readiness(&target.namespace, selector).since
-            }
-            ScaleNote::Read { .. } | ScaleNote::Unreadable(_) => None,
-        }
+        self.pods.readiness(&target.namespace, self.targets.selector(target)?).since
     }
 
     /// What the pods of a target cost in an hour, by pool.
@@ -217,12 +208,8 @@ impl Stores {
         target: &TargetId,
         now: Timestamp,
     ) -> BTreeMap<Arc<str>, Option<f64>> {
-        match self.targets.scales.get(target) {
-            Some(ScaleNote::Read { selector: Some(selector), .. }) => {
-                self.pods.costs(&target.namespace, selector, &self.nodes, now)
-            }
-            Some(ScaleNote::Read { .. } | ScaleNote::Unreadable(_)) | None => BTreeMap::new(),
-        }
+        let of = |selector| self.pods.costs(&target.namespace, selector, &self.nodes, now);
+        self.targets.selector(target).map(of).unwrap_or_default()
     }
 
     pub(super) fn put_object(&mut self, object: TargetId, note: Note) {

@@ -20,6 +20,7 @@ use crate::observe::{Address, Ask, Credentials, Question};
 
 mod stage;
 mod workload;
+mod pool;
 mod source;
 mod kafka;
 mod prometheus;
@@ -263,10 +264,12 @@ impl Reader<'_> {
                 }
                 if let Some(owner) = owners.insert(target, &stage.name) {
                     let message = format!("stage {owner} has this target already");
-                    let field = match stage.lanes.is_empty() {
-                        _ if target.is_jobs() => "jobs".to_owned(),
-                        true => "target".to_owned(),
-                        false => format!("lanes[{lane}].target"),
+                    let field = if target.is_jobs() {
+                        "jobs".to_owned()
+                    } else if stage.lanes.is_empty() {
+                        "target".to_owned()
+                    } else {
+                        format!("lanes[{lane}].target")
                     };
                     self.refuse(format!("spec.stages[{index}].{field}"), message);
                 }

@@ -20,14 +20,13 @@ impl Reader<'_> {
         if let Some(jobs) = &written.jobs {
             return (self.jobs(at, jobs), Vec::new());
         }
-        if written.lanes.is_empty() {
-            let nothing = Target::default();
-            let target = written.target.as_ref().unwrap_or(&nothing);
-            return (self.target(&format!("{at}.target"), target), Vec::new());
+        let target =
+            written.target.as_ref().map(|target| self.target(&format!("{at}.target"), target));
+        if !written.lanes.is_empty() {
+            self.refuse_own_pods(at, written);
         }
-        self.refuse_own_pods(at, written);
         let lanes = self.lanes(at, &written.lanes);
-        let first = lanes.first().map(|lane| lane.target.clone());
+        let first = lanes.first().map(|lane| lane.target.clone()).or(target);
         (first.unwrap_or_else(|| TargetId::object(&self.id.namespace, "", "", "")), lanes)
     }
 
@@ -107,12 +106,9 @@ impl Reader<'_> {
     fn refuse_own_pods(&mut self, at: &str, written: &Written) {
         for (index, source) in written.sources.iter().enumerate() {
             let Kinds { cpu, memory, .. } = &source.kind;
-            for (field, _) in [("cpu", cpu.is_some()), ("memory", memory.is_some())]
-                .iter()
-                .filter(|(_, is_written)| *is_written)
-            {
-                self.faults.push(super::not_yet(format!("{at}.sources[{index}].{field}")));
-            }
+            let at = format!("{at}.sources[{index}]");
+            self.refuse_unless_absent(format!("{at}.cpu"), cpu.as_ref());
+            self.refuse_unless_absent(format!("{at}.memory"), memory.as_ref());
         }
     }
 }

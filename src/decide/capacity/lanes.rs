@@ -158,11 +158,11 @@ impl Lanes {
 
     /// The bid that stands while the count of a lane cannot be trusted.
     pub(in crate::decide) fn stands(&self, stage: &Stage, workload: &Workload) -> Option<Bid> {
-        let each = stage.lanes.iter().zip(&workload.lanes);
+        let mut each = stage.lanes.iter().zip(&workload.lanes);
         let stands = |(lane, seen): (&Lane, &LaneSeen)| {
             self.each.get(&lane.pool)?.writes.stands(&seen.workload)
         };
-        let bid = { each }.find_map(stands)?;
+        let bid = each.find_map(stands)?;
         let replicas = self.wish.unwrap_or_else(|| self.count(workload));
         Some(Bid { replicas, why: bid.why })
     }

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::warn;
 
 use crate::crd::duration::Duration as Written;
-use crate::crd::pool::{CapacityPool, CapacityPoolSpec, Pricing};
-use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup, PoolState as WrittenState};
-use crate::crd::quantity::Quantity;
-use crate::decide::{Class, Pool, PoolSeen, PoolState, Sign};
+use crate::crd::pool::{CapacityPool, CapacityPoolSpec};
+use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup};
+use crate::decide::{Pool, PoolSeen, PoolState, Sign};
 
 use super::stores::{Name, Stores};
 use going::{Going, Term};
@@ -146,31 +144,19 @@ impl Nodes {
         // Only what an earlier life wrote is news; what comes back later are our own words.
         let recalled = match &old {
             Some(old) => old.recalled,
-            None => status.state.map(state).zip(status.since),
+            None => status.state.map(PoolState::from).zip(status.since),
         };
         let boots = match &old {
             Some(old) => old.boots,
             None => status.startup.as_ref().and_then(boots_of),
         };
-        let (probe, longest_probe) = object.spec.probe();
-        let meant = Pool {
-            name: Arc::clone(name),
-            class: match object.spec.class {
-                crate::crd::pool::Class::OnDemand => Class::OnDemand,
-                crate::crd::pool::Class::Spot => Class::Spot,
-                crate::crd::pool::Class::Reserved => Class::Reserved,
-            },
-            notice: object.spec.notice(),
-            probe,
-            longest_probe,
-        };
         let generation = object.metadata.generation.unwrap_or_default();
         let resource_version = object.metadata.resource_version.unwrap_or_default().into();
-        let unserved = unserved(&object.spec).into();
+        let unserved = object.spec.unserved().into();
         let status = Arc::new(status);
         let place = Place { uid, resource_version, generation, status, unserved };
         let note = PoolNote {
-            meant: Arc::new(meant),
+            meant: Arc::new(object.spec.meant(name)),
             spec: object.spec,
             place,
             recalled,
@@ -293,11 +279,10 @@ impl PoolNote {
     fn full(&self, members: &[&Node], cost: Option<f64>) -> Option<Arc<str>> {
         let limits = self.spec.limits.as_ref()?;
         let cores: f64 = members.iter().map(|node| node.whole.cores).sum();
-        let of = |limit: &Option<Quantity>| limit.as_ref().and_then(Quantity::read);
-        if let Some(most) = of(&limits.cpu).filter(|most| *most <= cores) {
+        if let Some(most) = limits.cpu().filter(|most| *most <= cores) {
             return Some(format!("its nodes have {cores} CPUs, and limits.cpu is {most}").into());
         }
-        let most = of(&limits.cost_per_hour)?;
+        let most = limits.cost_per_hour()?;
         let cost = cost.filter(|cost| most <= *cost)?;
         Some(format!("its nodes cost {cost:.2} an hour, and limits.costPerHour is {most}").into())
     }
@@ -345,39 +330,17 @@ impl PoolNote {
     }
 }
 
-/// What is written of a pool and does not work in this version, by path.
-fn unserved(spec: &CapacityPoolSpec) -> Vec<String> {
-    let asks = matches!(spec.pricing(), Some(Pricing::OpenCost(_)));
-    asks.then(|| "spec.price.source: OpenCost".to_owned()).into_iter().collect()
-}
-
 /// How long nodes took to come, as a status tells it.
 fn boots_of(written: &PoolStartup) -> Option<(Duration, Duration)> {
     let read = |text: &Option<String>| Written(text.clone()?).read();
     read(&written.p50).zip(read(&written.p95))
 }
 
-fn state(written: WrittenState) -> PoolState {
-    match written {
-        WrittenState::Unknown => PoolState::Unknown,
-        WrittenState::Available => PoolState::Available,
-        WrittenState::Constrained => PoolState::Constrained,
-        WrittenState::Exhausted => PoolState::Exhausted,
-    }
-}
-
 impl Stores {
     /// A pool came or changed.
-    pub(super) fn put_pool(&mut self, name: &Name, object: kube::api::DynamicObject) {
-        match object.try_parse::<CapacityPool>() {
-            Ok(pool) => {
-                if self.nodes.put_pool(&name.name, pool) {
-                    self.touch_laned();
-                }
-            }
-            Err(error) => {
-                warn!(name = %name.name, error = %super::stores::chain(&error), "a CapacityPool cannot be read");
-            }
+    pub(super) fn put_pool(&mut self, name: &Name, pool: CapacityPool) {
+        if self.nodes.put_pool(&name.name, pool) {
+            self.touch_laned();
         }
     }
 
