@@ -74,7 +74,8 @@ impl Scene {
             fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
         };
         let (uid, stages) = ("uid".into(), vec![stage]);
-        let pipeline = Pipeline { id, uid, generation: 1, pause: Pause::default(), stages };
+        let pipeline =
+            Pipeline { id, uid, generation: 1, pause: Pause::default(), priority: 0, stages };
         let mut scene =
             Self { pipeline: Arc::new(pipeline), partitions, memory: Memory::default(), turn: 0 };
         for _ in 0..300 {
@@ -123,16 +124,12 @@ impl Scene {
             lanes: Vec::new(),
         };
         Snapshot {
-            at,
-            may_act: false,
             due: vec![Situation {
-                pipeline: Arc::clone(&self.pipeline),
                 targets: vec![Target::Seen(workload)],
-                outcomes: Vec::new(),
-                recalled: Vec::new(),
+                ..Situation::of(Arc::clone(&self.pipeline))
             }],
             observations: BTreeMap::from([(question, Observation::Fresh(reading))]),
-            pools: BTreeMap::new(),
+            ..Snapshot::of(at, false)
         }
     }
 

@@ -117,16 +117,12 @@ fn told(rows: &[(i64, f64)]) -> Result<Vec<Spell>> {
             };
             let reading = Arc::new(Reading { at: now, value: Value::Queue(queue) });
             let snapshot = Snapshot {
-                at: now,
-                may_act: false,
                 due: vec![Situation {
-                    pipeline: Arc::clone(&pipeline),
                     targets: vec![Target::Seen(workload(now))],
-                    outcomes: Vec::new(),
-                    recalled: Vec::new(),
+                    ..Situation::of(Arc::clone(&pipeline))
                 }],
                 observations: BTreeMap::from([(question.clone(), Observation::Fresh(reading))]),
-                pools: BTreeMap::new(),
+                ..Snapshot::of(now, false)
             };
             let step = advance(&snapshot, &mut memory);
             let odd = step.plan.verdicts.iter().flat_map(|verdict| &verdict.anomalies);

@@ -31,13 +31,7 @@ impl Recollection {
         let observations: BTreeMap<_, _> =
             heard.filter_map(|it| Some((it.question.clone(), it.observation.clone()?))).collect();
         let due = vec![situation.clone()];
-        let now = Snapshot {
-            at: picture.at,
-            may_act: picture.may_act,
-            due,
-            observations,
-            pools: BTreeMap::new(),
-        };
+        let now = Snapshot { due, observations, ..Snapshot::of(picture.at, picture.may_act) };
         let memory = self.open().only(&situation.pipeline.id);
         let outlooks = prospects(&now, &memory, &picture.verdicts);
         for (stage, outlook) in view.stages.iter_mut().zip(outlooks) {

@@ -19,10 +19,10 @@ use crate::decide::{
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
-use crate::report::{Glance, Polls, PoolGlance, Report, Tick};
+use crate::report::{BudgetGlance, Glance, Polls, PoolGlance, Report, Tick};
 use crate::spans;
 use crate::tasks::Tasks;
-use crate::watch::{self, PoolSight, Seen, Sight, Watch};
+use crate::watch::{self, BudgetPlace, BudgetSight, PoolSight, Seen, Sight, Watch};
 
 pub mod lease;
 mod options;
@@ -222,8 +222,9 @@ impl Daemon {
         }
         let turn = spans::turn(seen.sights.len()).entered();
         let (visits, refusals) = self.visits(&seen);
-        let Seen { sights, pools, .. } = seen;
-        let (snapshot, glances) = spans::observe().in_scope(|| self.look(now, sights, &pools));
+        let Seen { sights, pools, budgets, .. } = seen;
+        let look = || self.look(now, sights, &pools, &budgets);
+        let (snapshot, glances) = spans::observe().in_scope(look);
         let step = spans::decide().in_scope(|| advance(&snapshot, &mut self.memory.open()));
         turn.record("actions", step.plan.actions.len());
         if snapshot.may_act {
@@ -233,6 +234,8 @@ impl Daemon {
         self.press(&snapshot, &step.plan.verdicts);
         let took = started.elapsed();
         let pools = pools.into_iter().map(|(name, sight)| (name, glance_of(sight))).collect();
+        let budgets =
+            budgets.into_iter().map(|(name, sight)| (name, budget_glance(sight.place))).collect();
         self.report.tell(Tick {
             snapshot,
             step,
@@ -242,6 +245,7 @@ impl Daemon {
             polls: visits,
             refusals,
             pools,
+            budgets,
         });
     }
 
@@ -268,6 +272,7 @@ impl Daemon {
         now: Timestamp,
         sights: Vec<Sight>,
         pools: &BTreeMap<Arc<str>, PoolSight>,
+        budgets: &BTreeMap<Arc<str>, BudgetSight>,
     ) -> (Snapshot, Vec<Glance>) {
         let mut observations = BTreeMap::new();
         let mut due = Vec::new();
@@ -294,11 +299,16 @@ impl Daemon {
                 pipeline,
                 targets: sight.targets,
                 recalled: sight.recalled,
+                budgets: sight.budgets,
+                per_replica: sight.per_replica,
             });
         }
         let may_act = self.licence.check().is_ok();
         let seen = pools.iter().map(|(name, sight)| (Arc::clone(name), sight.seen.clone()));
-        (Snapshot { at: now, may_act, due, observations, pools: seen.collect() }, glances)
+        let meant =
+            budgets.iter().map(|(name, sight)| (Arc::clone(name), Arc::clone(&sight.meant)));
+        let (pools, budgets) = (seen.collect(), meant.collect());
+        (Snapshot { at: now, may_act, due, observations, pools, budgets }, glances)
     }
 
     /// When each pipeline is to be thought of again though nothing moves.
@@ -332,6 +342,11 @@ impl Daemon {
         let questions: Vec<_> = sources.map(|source| source.question.clone()).collect();
         self.observe.press(&questions);
     }
+}
+
+fn budget_glance(place: BudgetPlace) -> BudgetGlance {
+    let BudgetPlace { uid, resource_version, generation, status } = place;
+    BudgetGlance { uid, resource_version, generation, status }
 }
 
 fn glance_of(sight: PoolSight) -> PoolGlance {

@@ -43,6 +43,10 @@ impl Reason {
             }
             Self::OnSlack { .. } => "state objective.prefer: Latency to keep up at all times",
             Self::DownstreamFull { .. } => "raise replicas.max of the stage after it",
+            Self::OverBudget { budget, first, .. } => {
+                let or = if first.is_some() { ", or spec.priority of this pipeline" } else { "" };
+                return said(format!("raise the limits of CapacityBudget {budget}{or}"));
+            }
             Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
             Self::Woken { .. } => "raise the source's activation to sleep through small amounts",
             Self::Probing { .. } => "state ratePerReplica on the stage to skip trying",

@@ -11,7 +11,7 @@ use super::age::Trace;
 use super::anomaly::Anomalies;
 use super::batch::Batch;
 use super::blind::Blind;
-use super::capacity::{Lanes, Pools};
+use super::capacity::{Lanes, Pools, Purses};
 use super::demand::Bid;
 use super::depth::Tally;
 use super::effect::Effect;
@@ -41,6 +41,8 @@ pub struct Memory {
     fleet: Arc<Fleet>,
     #[serde(default)]
     pools: Arc<Pools>,
+    #[serde(default)]
+    purses: Arc<Purses>,
 }
 
 /// What is remembered of one pipeline.
@@ -173,6 +175,7 @@ impl Memory {
         self.pipelines.extend(changed.pipelines);
         self.fleet = changed.fleet;
         self.pools = changed.pools;
+        self.purses = changed.purses;
     }
 
     /// What is remembered of one pipeline alone.
@@ -186,6 +189,7 @@ impl Memory {
                 .collect(),
             fleet: Arc::default(),
             pools: Arc::clone(&self.pools),
+            purses: Arc::clone(&self.purses),
         }
     }
 
@@ -193,6 +197,7 @@ impl Memory {
     pub fn forget(&mut self, pipeline: &PipelineId) {
         self.pipelines.remove(pipeline);
         Arc::make_mut(&mut self.fleet).forget(pipeline);
+        Arc::make_mut(&mut self.purses).forget(pipeline);
     }
 
     /// What is remembered of a pipeline, if it is still the same object.
@@ -230,6 +235,7 @@ impl Memory {
     pub(super) fn share_house(&mut self, from: &Self) {
         self.fleet = Arc::clone(&from.fleet);
         self.pools = Arc::clone(&from.pools);
+        self.purses = Arc::clone(&from.purses);
     }
 
     /// What is remembered of all pipelines together.
@@ -250,6 +256,16 @@ impl Memory {
     /// Puts what is believed of all pools of nodes.
     pub(super) fn put_pools(&mut self, pools: Pools) {
         self.pools = Arc::new(pools);
+    }
+
+    /// What was asked of all budgets.
+    pub(super) fn purses(&self) -> Purses {
+        Purses::clone(&self.purses)
+    }
+
+    /// Puts what was asked of all budgets.
+    pub(super) fn put_purses(&mut self, purses: Purses) {
+        self.purses = Arc::new(purses);
     }
 
     /// How many pipelines there are.

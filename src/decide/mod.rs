@@ -59,14 +59,15 @@ mod jobs;
 mod fleet;
 mod flow;
 
-use capacity::Pools;
+use capacity::{Claimant, Pools, Purses};
 use flow::Above;
 use memory::PipelineMemory;
 use schedule::Bound;
 use stage::{Answer, Turn};
 
 pub use capacity::{
-    Class, LaneSeen, LaneVerdict, Nodes, Places, Pool, PoolSeen, PoolState, PoolVerdict, Sign,
+    Budget, BudgetVerdict, Class, LaneSeen, LaneVerdict, Nodes, PerReplica, Places, Pool, PoolSeen,
+    PoolState, PoolVerdict, Sign,
 };
 pub use field::{Field, Form, Limit};
 pub use formula::{Formula, Gives, Wrong};
@@ -111,12 +112,13 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
     let mut fleet = memory.fleet();
     let mut pools = memory.pools();
     step.plan.pools = pools.observe(&now.pools, now.at);
+    let mut purses = memory.purses();
     let mut turns = Vec::with_capacity(now.due.len());
     for situation in &now.due {
         let pipeline = &situation.pipeline;
         let before = memory.of(&pipeline.id, &pipeline.uid);
         let (answers, after) =
-            guarded(situation, &before, |memory| turn(now, situation, &pools, memory));
+            guarded(situation, &before, |memory| turn(now, situation, (&pools, &purses), memory));
         for (answer, index) in answers.iter().zip(0..) {
             let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
             fleet.settle(
@@ -126,6 +128,7 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
             );
         }
         fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
+        pay(&mut purses, situation, &answers);
         memory.put(pipeline.id.clone(), after);
         turns.push((&pipeline.id, answers));
     }
@@ -145,15 +148,33 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
     }
     memory.put_fleet(fleet);
     memory.put_pools(pools);
+    step.plan.budgets = purses.verdicts(&now.budgets);
+    memory.put_purses(purses);
     step.memory.share_house(memory);
     step
+}
+
+/// Takes in what a pipeline's stages ask of the budgets over it.
+fn pay(purses: &mut Purses, situation: &Situation, answers: &[Answer]) {
+    let pipeline = &situation.pipeline;
+    let claims = pipeline.stages.iter().zip(answers).enumerate().map(|(index, (stage, answer))| {
+        let claimant = Claimant {
+            pipeline: &pipeline.id,
+            stage: &stage.name,
+            priority: pipeline.priority,
+            running: answer.from.unwrap_or(0),
+            per: situation.per_replica.get(index).copied().unwrap_or_default(),
+        };
+        (claimant, answer.asked)
+    });
+    purses.note(&situation.budgets, &pipeline.id, &claims.collect::<Vec<_>>());
 }
 
 /// One pipeline's turn, stage by stage.
 fn turn(
     now: &Snapshot,
     situation: &Situation,
-    pools: &Pools,
+    (pools, purses): (&Pools, &Purses),
     memory: &mut PipelineMemory,
 ) -> Vec<Answer> {
     let mut taken = BTreeSet::new();
@@ -182,7 +203,7 @@ fn turn(
             outcomes: outcomes.map(|(_, outcome)| outcome).collect(),
             recalled: situation.recalled.get(index).and_then(Option::as_ref),
             full_below: below.map(|(stage, _)| &*stage.name),
-            ..Turn::new(now, situation, (index, &bound.stage), above, pools)
+            ..Turn::new(now, situation, (index, &bound.stage), above, (pools, purses))
         };
         let mut remembered = stages.take(&stage.name).unwrap_or_default();
         let mut answer = turn.take(&mut remembered);

@@ -60,6 +60,9 @@ pub struct Pipeline {
     pub generation: i64,
     /// What the annotations say.
     pub pause: Pause,
+    /// Who is served first when a budget is short: the higher.
+    #[serde(default)]
+    pub priority: i32,
     /// In flow order.
     pub stages: Vec<Stage>,
 }

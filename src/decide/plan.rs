@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{LaneVerdict, PoolVerdict};
+use super::capacity::{BudgetVerdict, LaneVerdict, PoolVerdict};
 use super::pipeline::{PipelineId, TargetId};
 use super::reason::Reason;
 use super::snapshot::{FinishedJob, Writing};
@@ -45,6 +45,9 @@ pub struct Plan {
     /// What is believed of each pool of nodes that is described.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<PoolVerdict>,
+    /// How each budget fares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetVerdict>,
 }
 
 /// A server that is doubted, since many of the pipelines that ask it fell silent within one poll. None of them goes down until then,

@@ -132,7 +132,8 @@ impl fmt::Display for Fate {
 pub fn prospects(now: &Snapshot, memory: &Memory, verdicts: &[Verdict]) -> Vec<Option<Outlook>> {
     let Some(situation) = now.due.first() else { return Vec::new() };
     let pipeline = &situation.pipeline;
-    let (remembered, pools) = (memory.of(&pipeline.id, &pipeline.uid), memory.pools());
+    let remembered = memory.of(&pipeline.id, &pipeline.uid);
+    let (pools, purses) = (memory.pools(), memory.purses());
     let mut passed = Vec::new();
     let mut outlooks = Vec::new();
     for ((index, stage), verdict) in pipeline.stages.iter().enumerate().zip(verdicts) {
@@ -147,7 +148,7 @@ pub fn prospects(now: &Snapshot, memory: &Memory, verdicts: &[Verdict]) -> Vec<O
             outlooks.push(None);
             continue;
         };
-        let turn = Turn::new(now, situation, (index, &bound.stage), above, &pools);
+        let turn = Turn::new(now, situation, (index, &bound.stage), above, (&pools, &purses));
         let mut turn = Turn { may_act: false, ..turn };
         let counted = jobs::counted(workload, &turn.evidence);
         let workload = counted.as_ref().unwrap_or(workload);

@@ -8,9 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{LaneSeen, PoolSeen};
+use super::capacity::{Budget, LaneSeen, PerReplica, PoolSeen};
 use super::field::Field;
-use super::pipeline::{Pipeline, QuestionId, TargetId};
+use super::pipeline::{Pipeline, QuestionId};
 use super::plan::Outcome;
 
 /// One instant. `at` comes from a clock that never jumps: wall time at start plus monotonic time since.
@@ -27,6 +27,9 @@ pub struct Snapshot {
     /// Every pool of nodes that is described, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pools: BTreeMap<Arc<str>, PoolSeen>,
+    /// Every budget, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub budgets: BTreeMap<Arc<str>, Arc<Budget>>,
 }
 
 /// One pipeline and its targets, at this instant.
@@ -40,6 +43,12 @@ pub struct Situation {
     pub outcomes: Vec<(usize, Outcome)>,
     /// What status remembers from before this process started, in stage order; empty when there is nothing.
     pub recalled: Vec<Option<Recalled>>,
+    /// Names of the budgets over its namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Arc<str>>,
+    /// What one replica of each stage uses, in stage order; empty where no budget asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub per_replica: Vec<PerReplica>,
 }
 
 /// What a stage learned in an earlier life, as its status kept it.
@@ -287,10 +296,30 @@ impl Partition {
     }
 }
 
-/// Which stage of a situation a target belongs to, spelled out for messages.
+impl Snapshot {
+    /// An instant at which nothing is due and nothing is known.
+    pub fn of(at: Timestamp, may_act: bool) -> Self {
+        Self {
+            at,
+            may_act,
+            due: Vec::new(),
+            observations: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            budgets: BTreeMap::new(),
+        }
+    }
+}
+
 impl Situation {
-    /// The target named by stage `index`.
-    pub fn target_of(&self, index: usize) -> Option<&TargetId> {
-        self.pipeline.stages.get(index).map(|stage| &stage.target)
+    /// A pipeline of whose targets nothing is known yet, that no budget is over.
+    pub fn of(pipeline: Arc<Pipeline>) -> Self {
+        Self {
+            pipeline,
+            targets: Vec::new(),
+            outcomes: Vec::new(),
+            recalled: Vec::new(),
+            budgets: Vec::new(),
+            per_replica: Vec::new(),
+        }
     }
 }

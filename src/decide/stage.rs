@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::batch;
 use super::blind;
-use super::capacity::{self, LanePlan, PoolSeen, Pools};
+use super::capacity::{self, Ask, Budget, LanePlan, PerReplica, PoolSeen, Pools, Purses};
 use super::combine;
 use super::demand::{self, Bid, Load};
 use super::doubt::Doubts;
@@ -50,6 +50,11 @@ pub(super) struct Turn<'a> {
     /// What is believed of pools of nodes, and what is seen of them.
     pub(super) pools: &'a Pools,
     pub(super) pools_seen: &'a BTreeMap<Arc<str>, PoolSeen>,
+    /// The budgets over it, what others have asked of them, and what one replica of it uses.
+    pub(super) budgets: &'a [Arc<str>],
+    pub(super) budgets_seen: &'a BTreeMap<Arc<str>, Arc<Budget>>,
+    pub(super) purses: &'a Purses,
+    pub(super) per_replica: PerReplica,
 }
 
 /// What a stage's turn comes to.
@@ -69,6 +74,8 @@ pub(super) struct Answer {
     pub(super) violations: u32,
     /// What it hands to the stages after it.
     pub(super) passed: Option<Passed>,
+    /// What it asked of the budgets over it, and what it was left with.
+    pub(super) asked: Option<(Ask, u32)>,
 }
 
 impl Answer {
@@ -83,6 +90,7 @@ impl Answer {
             is_told: false,
             violations: 0,
             passed: None,
+            asked: None,
         }
     }
 
@@ -112,7 +120,7 @@ impl<'a> Turn<'a> {
         situation: &'a Situation,
         (index, stage): (usize, &'a Stage),
         above: Above,
-        pools: &'a Pools,
+        (pools, purses): (&'a Pools, &'a Purses),
     ) -> Self {
         Self {
             at: now.at,
@@ -130,6 +138,10 @@ impl<'a> Turn<'a> {
             doubts: Doubts::default(),
             pools,
             pools_seen: &now.pools,
+            budgets: &situation.budgets,
+            budgets_seen: &now.budgets,
+            purses,
+            per_replica: situation.per_replica.get(index).copied().unwrap_or_default(),
         }
     }
 }
@@ -189,6 +201,8 @@ impl Turn<'_> {
         }
         let next = self.hold(&mut draft, &known, memory, frame);
         self.gates.hold(&mut draft.bid, frame.desired);
+        let is_sure = self.evidence.is_fresh() || draft.is_told;
+        let ask = self.afford(&mut draft.bid, frame, is_sure);
         self.respect(&mut draft, frame);
         let broken = self.broken(&draft, frame);
         if let Some(promise) = broken {
@@ -207,6 +221,7 @@ impl Turn<'_> {
         let mut answer = Answer { actions, plan, from, moves, is_told, violations, ..answer };
         memory.is_full = self.is_full(&known, &answer);
         answer.passed = known.passes(answer.verdict.replicas.unwrap_or(workload.desired));
+        answer.asked = ask.zip(answer.verdict.replicas);
         let sleep = memory.quiet.until(self.patience(&known));
         let more =
             [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];

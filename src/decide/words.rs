@@ -219,6 +219,13 @@ impl fmt::Display for Reason {
                 f,
                 "kept: {wished} would do, but stage {stage} after it is late with all the replicas it may have, and more would only wait there"
             ),
+            Self::OverBudget { wished, granted, budget, first } => {
+                write!(f, "budget {budget} leaves {granted} of {}: ", replicas(*wished))?;
+                match first {
+                    Some(first) => write!(f, "{first} is served first"),
+                    None => f.write_str("it is shared evenly"),
+                }
+            }
             Self::GateHolds { gate, value, hold_when, since: None } => {
                 write!(f, "held by gate {gate}: {hold_when}, and value is {}", number(*value))
             }

@@ -307,20 +307,26 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
     claim(KIND, Truth::True, "InTime", "every stage keeps its objective")
 }
 
-/// Do nodes of some pool lack? `None` where no stage has lanes: then nobody looks at nodes.
+/// Does a stage get less than it needs, for want of nodes or of money? `None` where no stage has lanes and no budget is over it: then
+/// nobody looks.
 fn capacity_short(picture: &Picture) -> Option<Claim> {
     const KIND: &str = "CapacityShort";
-    let mut stages = picture.situation.as_ref()?.pipeline.stages.iter();
-    stages.find(|stage| !stage.lanes.is_empty())?;
-    let is_short = |reason: &&Reason| matches!(reason, Reason::Nodes(Nodes::Short { .. }));
+    let situation = picture.situation.as_ref()?;
+    let has_lanes = situation.pipeline.stages.iter().any(|stage| !stage.lanes.is_empty());
+    if !has_lanes && situation.budgets.is_empty() {
+        return None;
+    }
+    let is_short = |reason: &&Reason| {
+        matches!(reason, Reason::Nodes(Nodes::Short { .. }) | Reason::OverBudget { .. })
+    };
     let mut verdicts = picture.verdicts.iter();
-    let short =
-        verdicts.find_map(|verdict| Some((verdict, verdict.anomalies.iter().find(is_short)?)));
+    let short = verdicts.find_map(|verdict| {
+        let mut said = verdict.anomalies.iter().chain(&verdict.why);
+        Some((verdict, said.find(is_short)?))
+    });
     Some(match short {
         Some((verdict, reason)) => told(KIND, Truth::True, verdict, reason),
-        None => {
-            claim(KIND, Truth::False, "RoomForAll", "every pool gives the nodes that are needed")
-        }
+        None => claim(KIND, Truth::False, "RoomForAll", "nothing lacks nodes or money"),
     })
 }
 

@@ -14,6 +14,7 @@ use tracing::Span;
 use crate::act::Licence;
 use crate::clock::Clock;
 use crate::crd::PipelineStatus;
+
 use crate::decide::{Missing, PipelineId, QuestionId, Snapshot, Step};
 
 mod standing;
@@ -30,12 +31,18 @@ pub mod metrics;
 mod requests;
 mod record;
 mod journal;
+mod desk;
 mod pools;
+mod budgets;
 mod timeline;
 
 pub use crate::crd::meaning::Fault;
+use budgets::BudgetPicture;
 pub use conditions::{REASONS, is_hiccup, late_beyond};
+use desk::Desk;
 pub use metrics::Metrics;
+
+pub use budgets::BudgetGlance;
 pub use pools::{PoolGlance, PoolPicture};
 pub use record::{Destination, FORMAT, Record, Recording, Unreadable};
 pub use requests::{Counted, Requests};
@@ -61,6 +68,8 @@ pub struct Tick {
     pub refusals: BTreeMap<QuestionId, Missing>,
     /// Every pool of nodes as it stands; what is believed of them is in the step.
     pub pools: BTreeMap<Arc<str>, PoolGlance>,
+    /// Every budget as it stands; how it fares is in the step.
+    pub budgets: BTreeMap<Arc<str>, BudgetGlance>,
 }
 
 /// How often a source was asked so far, and what came of it.
@@ -152,7 +161,8 @@ pub struct Teller {
     status: status::Desk,
     events: events::Desk,
     record: Arc<record::Desk>,
-    pools: pools::Desk,
+    pools: Desk<PoolPicture>,
+    budgets: Desk<BudgetPicture>,
 }
 
 impl Report {
@@ -166,7 +176,8 @@ impl Report {
     ) -> (Self, Teller) {
         let (sender, receiver) = unbounded_channel();
         let (standing, timelines) = (Standing::default(), Timelines::default());
-        let pools = pools::Desk::new(client.clone(), licence.clone(), clock);
+        let pools = Desk::new(client.clone(), licence.clone(), clock);
+        let budgets = Desk::new(client.clone(), licence.clone(), clock);
         let metrics =
             Metrics::new(standing.clone(), pools.clone(), options.requests.clone(), leads);
         let teller = Teller {
@@ -180,6 +191,7 @@ impl Report {
             events: events::Desk::new(client, licence, clock, &options.instance),
             record: record::Desk::new(options.record.clone(), metrics.clone()),
             pools,
+            budgets,
         };
         (Self { news: sender, standing, timelines, metrics }, teller)
     }
@@ -225,6 +237,7 @@ impl Teller {
             events,
             record,
             pools,
+            budgets,
         } = self;
         let (begun, first_turn) = oneshot::channel();
         let mut begun = Some(begun);
@@ -235,8 +248,13 @@ impl Teller {
                 match item {
                     News::Turn(mut tick, span) => {
                         let _turn = span.entered();
-                        let glances = std::mem::take(&mut tick.pools);
-                        pools.take(glances, &tick.step.plan.pools, tick.snapshot.at);
+                        let (plan, at) = (&tick.step.plan, tick.snapshot.at);
+                        pools.take(
+                            pools::pictures(std::mem::take(&mut tick.pools), &plan.pools),
+                            at,
+                        );
+                        let glances = std::mem::take(&mut tick.budgets);
+                        budgets.take(budgets::pictures(glances, &plan.budgets, at), at);
                         record.take(&tick);
                         alarm.take(&tick, &record);
                         journal::alarm(&tick);
@@ -271,6 +289,7 @@ impl Teller {
             events.close();
             record.close();
             pools.close();
+            budgets.close();
             // Where no turn was told, nobody waits for one any more.
             drop(begun);
         };
@@ -284,7 +303,9 @@ impl Teller {
             status.write(),
             events.write(),
             record.write(),
-            pools.write(),
+            // Boxed: all of these lie in the future of whoever runs a daemon.
+            Box::pin(pools.write()),
+            Box::pin(budgets.write()),
             remembering
         );
     }

@@ -92,10 +92,9 @@ impl Penstock {
         }
         let target = |eye: &Eye| Target::Seen(eye.target.clone());
         let situation = Situation {
-            pipeline: Arc::clone(&self.pipeline),
             targets: self.eyes.iter().map(target).collect(),
             outcomes: std::mem::take(&mut self.outcomes),
-            recalled: Vec::new(),
+            ..Situation::of(Arc::clone(&self.pipeline))
         };
         let observations: BTreeMap<_, _> = self
             .eyes
@@ -103,13 +102,8 @@ impl Penstock {
             .filter_map(|eye| Some((eye.question.clone(), eye.latest(at)?)))
             .collect();
         let now = time(at);
-        let snapshot = Snapshot {
-            at: now,
-            may_act: true,
-            due: vec![situation],
-            observations,
-            pools: BTreeMap::new(),
-        };
+        let due = vec![situation];
+        let snapshot = Snapshot { due, observations, ..Snapshot::of(now, true) };
         let step = advance(&snapshot, &mut self.memory);
         self.violations += step.plan.violations;
         self.act(now, &step, wants);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::crd::pool::CapacityPool;
-use crate::crd::{ClusterConnection, Connection, ScaledPipeline};
+use crate::crd::{CapacityBudget, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::TargetId;
 
 use super::nodes::{SIGNS, WireNode};
@@ -32,6 +32,7 @@ pub(super) fn keep_all(watch: &Watch) {
         &cluster_connections(),
     );
     watch.keep(&ApiResource::erase::<CapacityPool>(&()), Reach::Cluster, &pools());
+    watch.keep(&ApiResource::erase::<CapacityBudget>(&()), Reach::Cluster, &budgets());
     watch.keep(&ApiResource::erase::<Namespace>(&()), Reach::Cluster, &namespaces());
     watch.keep(&ApiResource::erase::<Pod>(&()), Reach::Namespaces, &pods());
     watch.keep(&ApiResource::erase::<HorizontalPodAutoscaler>(&()), Reach::Namespaces, &hpas());
@@ -67,6 +68,20 @@ fn pools() -> Keeper<DynamicObject> {
             }
         },
         gone: Stores::drop_pool,
+    }
+}
+
+fn budgets() -> Keeper<DynamicObject> {
+    Keeper {
+        store: "capacity budgets".to_owned(),
+        config: config(),
+        is_optional: true,
+        put: |stores, name, object| {
+            if let Some(budget) = parsed(name, object) {
+                stores.put_budget(name, budget);
+            }
+        },
+        gone: Stores::drop_budget,
     }
 }
 
@@ -138,9 +153,9 @@ fn namespaces() -> Keeper<PartialObjectMeta<DynamicObject>> {
         put: |stores, name, object| {
             let labels = object.metadata.labels.unwrap_or_default();
             let before = stores.namespaces.insert(Arc::clone(&name.name), labels.clone());
-            // Only a ClusterConnection looks at them.
-            if before != Some(labels) && !stores.cluster_connections.is_empty() {
-                stores.reread_all();
+            // Only a ClusterConnection and a budget look at them.
+            if before != Some(labels) {
+                stores.relabelled(&name.name);
             }
         },
         gone: |stores, name| {

@@ -24,6 +24,7 @@ mod scales;
 mod pods;
 mod selector;
 mod nodes;
+mod budgets;
 mod jobs;
 mod secrets;
 mod strimzi;
@@ -32,6 +33,7 @@ mod meter;
 mod usage;
 mod inside;
 
+pub use budgets::{BudgetPlace, BudgetSight};
 pub use levers::{Count, Lever};
 pub use nodes::{Place, PoolSight};
 pub use seen::{Seen, Sight};
@@ -210,9 +212,11 @@ impl Watch {
             self.stale.notify_one();
         }
         let gone = std::mem::take(&mut stores.gone).into_iter().collect();
-        let pools_moved = std::mem::take(&mut stores.nodes.has_moved);
+        let pools_moved = std::mem::take(&mut stores.nodes.has_moved)
+            | std::mem::take(&mut stores.budgets.have_moved);
         stores.nodes.pass(now);
         let sights = stores.sights(due, now);
+        let budgets = stores.budgets.sights();
         let mut pools = stores.nodes.sights(now);
         stores.pods.tells_places = !pools.is_empty();
         let needs = if pools.is_empty() { BTreeMap::new() } else { stores.needs(now) };
@@ -227,7 +231,7 @@ impl Watch {
         if starts_nodes {
             kinds::keep_nodes(self);
         }
-        Seen { sights, gone, questions, pools, pools_moved }
+        Seen { sights, gone, questions, pools, pools_moved, budgets }
     }
 
     /// Starts the watches of one store.

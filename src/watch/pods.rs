@@ -127,6 +127,15 @@ enum State {
     Succeeded,
 }
 
+/// What pods request together.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Demand {
+    pub(super) pods: u32,
+    pub(super) cores: f64,
+    /// How many of them stand on nodes of some pool.
+    pub(super) placed: u32,
+}
+
 /// How many of a target's pods are Ready.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Readiness {
@@ -135,6 +144,12 @@ pub(super) struct Readiness {
     pub(super) there: u32,
     /// When the youngest Ready pod became so.
     pub(super) since: Option<Timestamp>,
+}
+
+impl Pod {
+    fn has_ended(&self) -> bool {
+        matches!(self.state, State::Failed | State::Succeeded)
+    }
 }
 
 impl Pods {
@@ -254,8 +269,7 @@ impl Pods {
 
     /// Counts the pods of a namespace that a selector matches and that have not ended.
     pub(super) fn count(&self, namespace: &str, selector: &Selector) -> u32 {
-        let ended = |pod: &Pod| matches!(pod.state, State::Failed | State::Succeeded);
-        let all = self.matching(namespace, selector).filter(|(_, pod)| !ended(pod)).count();
+        let all = self.matching(namespace, selector).filter(|(_, pod)| !pod.has_ended()).count();
         u32::try_from(all).unwrap_or(u32::MAX)
     }
 
@@ -319,7 +333,7 @@ impl Pods {
     ) -> BTreeMap<Arc<str>, Option<f64>> {
         let mut costs = BTreeMap::new();
         for (_, pod) in self.matching(namespace, selector) {
-            if matches!(pod.state, State::Failed | State::Succeeded) {
+            if pod.has_ended() {
                 continue;
             }
             let Some(ground) = pod.node.as_ref().and_then(|node| nodes.ground(node, now)) else {
@@ -334,6 +348,24 @@ impl Pods {
             *sum = sum.zip(cost).map(|(sum, cost)| sum + cost);
         }
         costs
+    }
+
+    /// What the pods that a selector matches request, ended ones apart, and how many of them stand on nodes of some pool.
+    pub(super) fn demand(
+        &self,
+        namespace: &str,
+        selector: &Selector,
+        nodes: &Nodes,
+        now: Timestamp,
+    ) -> Demand {
+        let mut sum = Demand::default();
+        for (_, pod) in self.matching(namespace, selector).filter(|(_, pod)| !pod.has_ended()) {
+            sum.pods += 1;
+            sum.cores += requested(&pod.requests, Resource::Cpu, None).unwrap_or(0.0);
+            let ground = pod.node.as_ref().and_then(|node| nodes.ground(node, now));
+            sum.placed += u32::from(ground.is_some_and(|ground| ground.pool.is_some()));
+        }
+        sum
     }
 
     /// Counts the pods of a namespace that a selector matches.

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
-    LaneSeen, Missing, Observation, Pipeline, PipelineId, QuestionId, Recalled, Stage, Target,
-    TargetId, Unusable, Workload,
+    LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId, Recalled, Stage,
+    Target, TargetId, Unusable, Workload,
 };
 use crate::observe::{Credentials, Question};
 
+use super::budgets::BudgetSight;
 use super::nodes::PoolSight;
 use super::secrets::NoSecret;
 use super::stores::{Name, Stores};
@@ -33,6 +34,8 @@ pub struct Seen {
     pub pools: BTreeMap<Arc<str>, PoolSight>,
     /// Did a pool or a node move since the last turn?
     pub pools_moved: bool,
+    /// Every budget.
+    pub budgets: BTreeMap<Arc<str>, BudgetSight>,
 }
 
 /// One pipeline as the cluster shows it.
@@ -60,6 +63,10 @@ pub struct Sight {
     pub answered: Vec<(QuestionId, Observation)>,
     /// What its stages cost in an hour, in stage order, by pool; `None` where the price of a node is unknown.
     pub costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
+    /// Names of the budgets over its namespace.
+    pub budgets: Vec<Arc<str>>,
+    /// What one replica of each stage uses, in stage order; empty where no budget is over it.
+    pub per_replica: Vec<PerReplica>,
 }
 
 /// What all pipelines together need.
@@ -87,7 +94,14 @@ impl Stores {
         let pipeline = meant.map(|meant| Arc::clone(&meant.pipeline));
         let stages = || pipeline.as_deref().map_or(&[][..], |pipeline| &pipeline.stages).iter();
         let targets = stages().map(|stage| self.target_of(id, stage, now)).collect();
-        let costs = stages().map(|stage| self.costs_of(stage, now)).collect();
+        let costs: Vec<_> = stages().map(|stage| self.costs_of(stage, now)).collect();
+        let budgets = self.budgets_over(id);
+        let counted = if budgets.is_empty() { 0 } else { costs.len() };
+        let per_replica = stages()
+            .zip(&costs)
+            .take(counted)
+            .map(|(stage, costs)| self.per_replica(stage, costs, now))
+            .collect();
         let recalled = stages()
             .map(|stage| {
                 let status =
@@ -129,6 +143,8 @@ impl Stores {
             recalled,
             answered,
             costs,
+            budgets,
+            per_replica,
         })
     }
 

@@ -18,6 +18,7 @@ use crate::crd::{ClusterConnection, Connection};
 use crate::decide::{PipelineId, TargetId};
 use crate::observe::{Address, Credentials};
 
+use super::budgets::Budgets;
 use super::inside::Counted;
 use super::jobs::Jobs;
 use super::meter::Meter;
@@ -56,6 +57,7 @@ pub(super) struct Stores {
     pub(super) hpas: BTreeMap<Name, TargetId>,
     pub(super) pods: Pods,
     pub(super) nodes: Nodes,
+    pub(super) budgets: Budgets,
     /// Pipelines with lanes: whatever moves of nodes concerns them.
     pub(super) laned: BTreeSet<PipelineId>,
     pub(super) targets: Targets,
@@ -91,12 +93,24 @@ impl Stores {
             || !self.dirty.is_empty()
             || !self.gone.is_empty()
             || self.nodes.has_moved
+            || self.budgets.have_moved
     }
 
     /// Marks the pipelines that name a target.
     pub(super) fn touch_target(&mut self, target: &TargetId) {
         if let Some(owners) = self.targets.owners(target) {
             self.dirty.extend(owners.iter().cloned());
+        }
+    }
+
+    /// The labels of a namespace changed: what a `ClusterConnection` lends may have, and which budgets are over it.
+    pub(super) fn relabelled(&mut self, namespace: &str) {
+        if !self.cluster_connections.is_empty() {
+            self.reread_all();
+        } else if !self.budgets.is_empty() {
+            let here = self.pipelines.keys().filter(|id| *id.namespace == *namespace);
+            let here: Vec<_> = here.cloned().collect();
+            self.dirty.extend(here);
         }
     }
 

@@ -70,6 +70,7 @@ impl Scene {
             polls: BTreeMap::new(),
             refusals: BTreeMap::new(),
             pools: BTreeMap::new(),
+            budgets: BTreeMap::new(),
         });
         bench.wait(Duration::from_millis(100)).await;
         let answer = Answer::new(&bench.report, Pulse::default(), bench.clock);

@@ -50,6 +50,7 @@ fn tell(bench: &Bench, snapshot: penstock::decide::Snapshot, step: Step) {
         polls: BTreeMap::new(),
         refusals: BTreeMap::new(),
         pools: BTreeMap::new(),
+        budgets: BTreeMap::new(),
     });
 }
 

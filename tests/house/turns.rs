@@ -337,16 +337,16 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         stages.push(told.stage);
     }
     let situation = Situation {
-        pipeline: Arc::new(Pipeline {
+        targets: turn.stages.iter().map(|told| told.target.clone()).collect(),
+        outcomes: turn.outcomes.clone(),
+        ..Situation::of(Arc::new(Pipeline {
             id: glance.id.clone(),
             uid: Arc::clone(&glance.uid),
             generation: glance.generation,
             pause: turn.pause.clone(),
+            priority: 0,
             stages,
-        }),
-        targets: turn.stages.iter().map(|told| told.target.clone()).collect(),
-        outcomes: turn.outcomes.clone(),
-        recalled: Vec::new(),
+        }))
     };
     let due = if turn.faults.is_empty() { vec![situation] } else { Vec::new() };
     let (mut of_nodes, mut beliefs) = (BTreeMap::new(), Vec::new());
@@ -357,7 +357,7 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
     let violations = turn.violations;
     let plan = Plan { verdicts, violations, pools: beliefs, ..Plan::default() };
     Tick {
-        snapshot: Snapshot { at, may_act: turn.may_act, due, observations, pools: BTreeMap::new() },
+        snapshot: Snapshot { due, observations, ..Snapshot::of(at, turn.may_act) },
         step: Step { plan, memory: Memory::default() },
         glances: vec![glance],
         took: Duration::from_micros(300),
@@ -365,5 +365,6 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         polls,
         refusals,
         pools: of_nodes,
+        budgets: BTreeMap::new(),
     }
 }

@@ -206,6 +206,8 @@ fn obey(situation: &mut Situation, other: &Pipeline) {
     let recalled =
         |place: &Option<usize>| place.and_then(|at| situation.recalled.get(at).copied()).flatten();
     situation.recalled = places.iter().map(recalled).collect();
+    let per = |place: &Option<usize>| place.and_then(|at| situation.per_replica.get(at).copied());
+    situation.per_replica = places.iter().map(|place| per(place).unwrap_or_default()).collect();
     situation.outcomes.retain_mut(|(index, _)| {
         let now = places.iter().position(|place| *place == Some(*index));
         *index = now.unwrap_or_default();

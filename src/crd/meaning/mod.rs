@@ -21,6 +21,7 @@ use crate::observe::{Address, Ask, Credentials, Question};
 mod stage;
 mod workload;
 mod pool;
+mod budget;
 mod source;
 mod kafka;
 mod prometheus;
@@ -211,7 +212,6 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn pipeline(&mut self, written: &ScaledPipeline) -> Pipeline {
         let spec = &written.spec;
-        self.refuse_unless_absent("spec.priority", spec.priority.as_ref());
         let prefer = prefer(spec.objective.as_ref().and_then(|objective| objective.prefer));
         let poll = self.span("spec.pollInterval", spec.poll_interval.as_ref(), "1s", "10m");
         let whole = spec.objective.as_ref().and_then(|objective| objective.max_delay.as_ref());
@@ -250,6 +250,7 @@ impl Reader<'_> {
             uid: written.uid().unwrap_or_default().into(),
             generation: written.metadata.generation.unwrap_or_default(),
             pause,
+            priority: spec.priority.unwrap_or_default(),
             stages,
         }
     }

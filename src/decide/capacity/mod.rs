@@ -1,7 +1,8 @@
 //! Nodes: what is known of each pool of them, whether more can be had of it, and how a stage with lanes is spread over its pools. Penstock
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
-//! `pool` keeps what is believed of each pool, `split` shares replicas out (both pure arithmetic), `lanes` joins them to a stage's turn.
+//! `pool` keeps what is believed of each pool, `split` shares replicas out (both pure arithmetic), `lanes` joins them to a stage's turn;
+//! `budget` shares out what several pipelines may use together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +12,20 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::Workload;
 
+mod budget;
+mod ration;
 mod lanes;
 mod pool;
 mod split;
 mod words;
 
+pub use budget::{Budget, BudgetVerdict, PerReplica};
 pub use words::Nodes;
 
+pub(super) use budget::{Claimant, Purses};
 pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
+pub(super) use ration::Ask;
 
 /// A pool of nodes, as its owner describes it. Made by `crd::meaning`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use super::pools::{Desk, PoolPicture};
+use super::desk::Desk;
+use super::pools::PoolPicture;
 use super::status::Stand;
 use super::{Heard, Picture, Polls, Requests, Standing, Tick};
 use crate::decide::{Action, Ending, PipelineId, Reason, StartJobs, Verdict};
@@ -30,7 +31,7 @@ pub struct Metrics {
 #[derive(Debug, Clone)]
 struct Sheet {
     standing: Standing,
-    pools: Desk,
+    pools: Desk<PoolPicture>,
     requests: Requests,
     leads: watch::Receiver<bool>,
     counts: Arc<Mutex<Counts>>,
@@ -115,7 +116,7 @@ impl Histogram {
 impl Metrics {
     pub(super) fn new(
         standing: Standing,
-        pools: Desk,
+        pools: Desk<PoolPicture>,
         requests: Requests,
         leads: watch::Receiver<bool>,
     ) -> Self {
@@ -220,6 +221,7 @@ fn is_hold(code: &str) -> bool {
             | "WithinTolerance"
             | "HeldBySilence"
             | "DownstreamFull"
+            | "OverBudget"
             | "AwaitingPods"
             | "Stopped"
             | "SpikeUnconfirmed"

@@ -234,9 +234,14 @@ fn input_of(tick: &Tick, pipeline: &PipelineId) -> serde_json::Result<Vec<u8>> {
             Some((source.question.clone(), seen.clone()))
         })
         .collect();
-    let (at, may_act) = (tick.snapshot.at, tick.snapshot.may_act);
-    let pools = tick.snapshot.pools.clone();
-    let snapshot = Snapshot { at, may_act, due: due().cloned().collect(), observations, pools };
+    let Snapshot { at, may_act, pools, budgets, .. } = &tick.snapshot;
+    let snapshot = Snapshot {
+        due: due().cloned().collect(),
+        observations,
+        pools: pools.clone(),
+        budgets: budgets.clone(),
+        ..Snapshot::of(*at, *may_act)
+    };
     let verdicts = tick.step.plan.verdicts.iter();
     let plan = Plan {
         verdicts: verdicts.filter(|verdict| verdict.stage.pipeline == *pipeline).cloned().collect(),

@@ -96,7 +96,14 @@ fn pipeline(queues: u32, poll: i64, rate_hint: Option<f64>, min: u32) -> Pipelin
         behaviour: Behaviour::default(),
         fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
     };
-    Pipeline { id, uid: "u".into(), generation: 1, pause: Pause::default(), stages: vec![stage] }
+    Pipeline {
+        id,
+        uid: "u".into(),
+        generation: 1,
+        pause: Pause::default(),
+        priority: 0,
+        stages: vec![stage],
+    }
 }
 
 impl Tale {
@@ -185,16 +192,13 @@ impl Tale {
     fn turn(&mut self) {
         self.workload.read_at = time(self.at);
         let snapshot = Snapshot {
-            at: time(self.at),
-            may_act: true,
             due: vec![Situation {
-                pipeline: Arc::new(self.pipeline.clone()),
                 targets: vec![Target::Seen(self.workload.clone())],
                 outcomes: std::mem::take(&mut self.outcomes),
-                recalled: Vec::new(),
+                ..Situation::of(Arc::new(self.pipeline.clone()))
             }],
             observations: self.observations(),
-            pools: BTreeMap::new(),
+            ..Snapshot::of(time(self.at), true)
         };
         let step = decide(&snapshot, &self.memory);
         assert_eq!(step.plan.violations, 0);
@@ -277,16 +281,12 @@ impl Tale {
         let mut other = self.memory.clone();
         std::mem::swap(&mut other, &mut self.memory);
         let snapshot = Snapshot {
-            at: time(self.at),
-            may_act: false,
             due: vec![Situation {
-                pipeline: Arc::new(self.pipeline.clone()),
                 targets: vec![Target::Seen(self.workload.clone())],
-                outcomes: Vec::new(),
-                recalled: Vec::new(),
+                ..Situation::of(Arc::new(self.pipeline.clone()))
             }],
             observations: self.observations(),
-            pools: BTreeMap::new(),
+            ..Snapshot::of(time(self.at), false)
         };
         let step = decide(&snapshot, &other);
         self.memory = other;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Behaviour, Ending, Fallback, FallbackPolicy, Memory, Missing, Mode, Observation,
-    OnSilence, Outcome, Pause, Pipeline, PipelineId, Prefer, QuestionId, Queue, Reading, Reason,
-    Rules, Situation, Snapshot, Source, Stage, Step, Target, TargetId, Value, Verdict, Workload,
-    Writing, decide,
+    Action, Behaviour, Budget, Ending, Fallback, FallbackPolicy, Memory, Missing, Mode,
+    Observation, OnSilence, Outcome, Pause, PerReplica, Pipeline, PipelineId, Prefer, QuestionId,
+    Queue, Reading, Reason, Rules, Situation, Snapshot, Source, Stage, Step, Target, TargetId,
+    Value, Verdict, Workload, Writing, decide,
 };
 use proptest::prelude::*;
 
@@ -20,29 +20,40 @@ const WARM: i64 = 180;
 
 /// One pipeline of one stage, sized at ten items a replica and free to follow at once.
 #[derive(Debug, Clone)]
-struct One {
+pub(super) struct One {
     origin: &'static str,
     /// Items waiting; `None` when its source does not answer.
-    lag: Option<u64>,
-    replicas: u32,
+    pub(super) lag: Option<u64>,
+    pub(super) replicas: u32,
     max: u32,
-    pinned: Option<u32>,
+    pub(super) pinned: Option<u32>,
+    pub(super) priority: i32,
     is_refused: bool,
     outcomes: Vec<(usize, Outcome)>,
 }
 
 impl One {
     fn new(origin: &'static str) -> Self {
-        let (max, pinned, is_refused, outcomes) = (1000, None, false, Vec::new());
-        Self { origin, lag: Some(100), replicas: 10, max, pinned, is_refused, outcomes }
+        Self {
+            origin,
+            lag: Some(100),
+            replicas: 10,
+            max: 1000,
+            pinned: None,
+            priority: 0,
+            is_refused: false,
+            outcomes: Vec::new(),
+        }
     }
 }
 
-struct Fleet {
+pub(super) struct Fleet {
     at: i64,
     is_standby: bool,
-    all: Vec<One>,
-    memory: Memory,
+    pub(super) all: Vec<One>,
+    /// The budgets over all of them; a replica requests one CPU.
+    pub(super) budgets: BTreeMap<Arc<str>, Arc<Budget>>,
+    pub(super) memory: Memory,
     version: u64,
 }
 
@@ -50,16 +61,17 @@ fn time(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
-fn id(index: usize) -> PipelineId {
+pub(super) fn id(index: usize) -> PipelineId {
     PipelineId { namespace: "shop".into(), name: format!("p{index:03}").into() }
 }
 
 impl Fleet {
     /// So many pipelines of each origin, all at ten replicas for ten times ten items, for as long as it takes to trust them.
-    fn warm(origins: &[(&'static str, usize)]) -> Self {
+    pub(super) fn warm(origins: &[(&'static str, usize)]) -> Self {
         let all = origins.iter().flat_map(|&(origin, count)| vec![One::new(origin); count]);
         let (all, memory) = (all.collect(), Memory::default());
-        let mut fleet = Self { at: 0, is_standby: false, all, memory, version: 1 };
+        let budgets = BTreeMap::new();
+        let mut fleet = Self { at: 0, is_standby: false, all, budgets, memory, version: 1 };
         fleet.turns(WARM / POLL);
         fleet
     }
@@ -104,17 +116,20 @@ impl Fleet {
                 lanes: Vec::new(),
             };
             due.push(Situation {
-                pipeline: Arc::new(pipeline),
                 targets: vec![Target::Seen(workload)],
                 outcomes: std::mem::take(&mut one.outcomes),
                 recalled: vec![None],
+                budgets: self.budgets.keys().cloned().collect(),
+                per_replica: vec![PerReplica { cores: Some(1.0), cost_per_hour: None }],
+                ..Situation::of(Arc::new(pipeline))
             });
         }
-        Snapshot { at, may_act: !self.is_standby, due, observations, pools: BTreeMap::new() }
+        let budgets = self.budgets.clone();
+        Snapshot { due, observations, budgets, ..Snapshot::of(at, !self.is_standby) }
     }
 
     /// A turn whose writes are carried out at once.
-    fn turn(&mut self) -> Step {
+    pub(super) fn turn(&mut self) -> Step {
         let step = decide(&self.snapshot(), &self.memory);
         assert_eq!(step.plan.violations, 0);
         self.memory.merge(step.memory.clone());
@@ -136,7 +151,7 @@ impl Fleet {
         step
     }
 
-    fn turns(&mut self, count: i64) -> Vec<Step> {
+    pub(super) fn turns(&mut self, count: i64) -> Vec<Step> {
         (0..count).map(|_| self.turn()).collect()
     }
 
@@ -192,7 +207,14 @@ fn pipeline(index: usize, one: &One) -> Pipeline {
         fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
     };
     let (pause, stages) = (Pause::default(), vec![stage]);
-    Pipeline { id, uid: "pipeline-uid".into(), generation: 1, pause, stages }
+    Pipeline {
+        id,
+        uid: "pipeline-uid".into(),
+        generation: 1,
+        pause,
+        priority: one.priority,
+        stages,
+    }
 }
 
 fn code(verdict: &Verdict) -> &'static str {

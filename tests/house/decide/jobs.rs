@@ -103,7 +103,14 @@ impl Tale {
         let id = PipelineId { namespace: "shop".into(), name: "nightly".into() };
         let pause = Pause::default();
         Self {
-            pipeline: Pipeline { id, uid: "u".into(), generation: 1, pause, stages: vec![stage] },
+            pipeline: Pipeline {
+                id,
+                uid: "u".into(),
+                generation: 1,
+                pause,
+                priority: 0,
+                stages: vec![stage],
+            },
             at: 0,
             items: 0,
             poll: 15,
@@ -206,16 +213,14 @@ impl Tale {
             observations.insert(question, observation);
         }
         let snapshot = Snapshot {
-            at: time(self.at),
-            may_act: true,
             due: vec![Situation {
-                pipeline: Arc::new(self.pipeline.clone()),
                 targets: vec![Target::Seen(self.seen())],
                 outcomes: std::mem::take(&mut self.outcomes),
                 recalled: vec![None],
+                ..Situation::of(Arc::new(self.pipeline.clone()))
             }],
             observations,
-            pools: BTreeMap::new(),
+            ..Snapshot::of(time(self.at), true)
         };
         let step = decide(&snapshot, &self.memory);
         self.memory.merge(step.memory.clone());

@@ -79,7 +79,14 @@ fn pipeline() -> Pipeline {
         behaviour: Behaviour { up: at_once.clone(), down: at_once },
         fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
     };
-    Pipeline { id, uid: "u".into(), generation: 1, pause: Pause::default(), stages: vec![stage] }
+    Pipeline {
+        id,
+        uid: "u".into(),
+        generation: 1,
+        pause: Pause::default(),
+        priority: 0,
+        stages: vec![stage],
+    }
 }
 
 fn lane(name: &str, replicas: u32) -> LaneSeen {
@@ -182,16 +189,14 @@ impl World {
             }
         }
         let snapshot = Snapshot {
-            at: time(self.at),
-            may_act: self.may_act,
             due: vec![Situation {
-                pipeline: Arc::new(self.pipeline.clone()),
                 targets: vec![Target::Seen(Workload::of_lanes(self.lanes.to_vec()))],
                 outcomes: std::mem::take(&mut self.outcomes),
-                recalled: Vec::new(),
+                ..Situation::of(Arc::new(self.pipeline.clone()))
             }],
             observations: BTreeMap::from([(source.question.clone(), observation)]),
             pools: self.pools.clone(),
+            ..Snapshot::of(time(self.at), self.may_act)
         };
         let step = decide(&snapshot, &self.memory);
         assert_eq!(step.plan.violations, 0);

@@ -214,22 +214,20 @@ fn snapshot(
     let questions = ["a", "b"].map(|name| QuestionId::new(&pipeline_id(), "work", name));
     let observations = questions.into_iter().zip(observations);
     Snapshot {
-        at,
-        may_act: true,
         due: vec![Situation {
-            pipeline: Arc::new(Pipeline {
+            targets: vec![Target::Seen(workload)],
+            recalled: vec![recalled],
+            ..Situation::of(Arc::new(Pipeline {
                 id: pipeline_id(),
                 uid: "uid".into(),
                 generation: 1,
                 pause: Pause::default(),
+                priority: 0,
                 stages: vec![stage.clone()],
-            }),
-            targets: vec![Target::Seen(workload)],
-            outcomes: Vec::new(),
-            recalled: vec![recalled],
+            }))
         }],
         observations: observations.filter_map(|(id, seen)| Some((id, seen?))).collect(),
-        pools: std::collections::BTreeMap::new(),
+        ..Snapshot::of(at, true)
     }
 }
 

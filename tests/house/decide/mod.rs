@@ -20,6 +20,7 @@ mod words;
 mod size;
 mod tale;
 mod fleet;
+mod budgets;
 mod flow;
 mod laws;
 mod hpa;

@@ -623,6 +623,7 @@ impl World {
                 scale_out: given.paused_out,
                 force_activation: given.forced,
             },
+            priority: 0,
             stages: vec![stage],
         }
     }
@@ -641,16 +642,14 @@ impl World {
             held: held.map(|(replicas, ago)| (replicas, time(-ago))),
         });
         Snapshot {
-            at: time(self.at),
-            may_act: !self.given.standby,
             due: vec![Situation {
-                pipeline: Arc::new(self.pipeline()),
                 targets: vec![target],
                 outcomes: std::mem::take(&mut self.outcomes),
                 recalled: vec![recalled],
+                ..Situation::of(Arc::new(self.pipeline()))
             }],
             observations: self.observations(),
-            pools: BTreeMap::new(),
+            ..Snapshot::of(time(self.at), !self.given.standby)
         }
     }
 

@@ -57,6 +57,7 @@ fn every_reason() -> Vec<Reason> {
         Reason::WithinTolerance { wished: 21, tolerance: 0.1 },
         Reason::HeldBySilence { wished: 2, until },
         Reason::DownstreamFull { wished: 7, stage: "sink".to_owned() },
+        Reason::OverBudget { wished: 7, granted: 4, budget: "team".to_owned(), first: None },
         Reason::GateHolds {
             gate: "quality".into(),
             value: 3.0,
@@ -279,6 +280,9 @@ fn the_sentences_are_worth_reading_aloud() {
         DownstreamFull
             kept: 7 would do, but stage sink after it is late with all the replicas it may have, and more would only wait there
             to change this: raise replicas.max of the stage after it
+        OverBudget
+            budget team leaves 4 of 7 replicas: it is shared evenly
+            to change this: raise the limits of CapacityBudget team
         GateHolds
             held by gate quality: value > 0.0, and value is 3
             to change this: mend what gate quality looks at, or take the gate out

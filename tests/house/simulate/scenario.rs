@@ -121,9 +121,9 @@ fn a_fault_is_told_with_its_path_and_a_way_to_mend_it() {
         ),
         ("kind: ScaledPipeline", "kind: Deployment", "pipeline: is no ScaledPipeline; hint: "),
         (
-            "  spec:",
-            "  spec:\n    priority: 3",
-            "pipeline.spec.priority: does not work in this version; hint: ",
+            "      replicas: {min: 0, max: 60}",
+            "      replicas: {min: 0, max: 60}\n      actuate: HPA",
+            "pipeline.spec.stages[0].actuate: does not work in this version; hint: ",
         ),
     ] {
         let text = good.replacen(from, to, 1);

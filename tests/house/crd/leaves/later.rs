@@ -11,11 +11,6 @@ pub(super) fn refused() -> Vec<(String, String, Vec<Changes>)> {
         (schema, format!("spec.stages[0].{field}"), vec![vec![(pointer, value)]])
     };
     let mut all = vec![
-        (
-            "spec.priority".to_owned(),
-            "spec.priority".to_owned(),
-            vec![vec![("/spec/priority", json!(5))]],
-        ),
         stage("actuate", stage!("/actuate"), json!("HPA")),
         stage(
             "capacity",

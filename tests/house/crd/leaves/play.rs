@@ -9,9 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::crd::meaning::{Meaning, QuestionDraft};
 use penstock::decide::{
-    Class, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation, Outcome, Partition, Places,
-    Pool, PoolSeen, QuestionId, Queue, Reading, Sign, Situation, Snapshot, Stage, Target, TargetId,
-    Value, Workload, Writing, decide,
+    Budget, Class, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation, Outcome, Partition,
+    PerReplica, Pipeline, Places, Pool, PoolSeen, QuestionId, Queue, Reading, Sign, Situation,
+    Snapshot, Stage, StageId, Target, TargetId, Value, Workload, Writing, decide,
 };
 use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
 use penstock::observe::{Address, Ask};
@@ -93,6 +93,31 @@ fn time(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + seconds).unwrap()
 }
 
+/// For a while a budget is over the pipeline and another that asks for as much, with a priority a little above the lowest.
+fn shared_with_a_rival(mine: Situation, known: Snapshot) -> Snapshot {
+    let team: Arc<str> = "team".into();
+    let (cost_per_hour, cores) = (None, Some(12.0));
+    let budget = Budget { name: Arc::clone(&team), cost_per_hour, cores, is_enforced: true };
+    let mut rival = Pipeline::clone(&mine.pipeline);
+    rival.id.name = "rival".into();
+    rival.priority = 1;
+    for target in rival.stages.iter_mut().map(|stage| &mut stage.target) {
+        target.name = format!("rival-{}", target.name).into();
+    }
+    let core = PerReplica { cores: Some(1.0), cost_per_hour: None };
+    let under = |situation: Situation| Situation {
+        budgets: vec![Arc::clone(&team)],
+        per_replica: vec![core; situation.pipeline.stages.len()],
+        ..situation
+    };
+    let rival = Situation { pipeline: Arc::new(rival), outcomes: Vec::new(), ..mine.clone() };
+    Snapshot {
+        due: vec![under(mine), under(rival)],
+        budgets: BTreeMap::from([(team, Arc::new(budget))]),
+        ..known
+    }
+}
+
 impl Hour {
     fn new(meaning: &Meaning) -> Self {
         let workload = Workload {
@@ -150,27 +175,30 @@ impl Hour {
             let lane = |target| LaneSeen { workload: seen(target), places: Places::default() };
             Target::Seen(Workload::of_lanes(stage.targets().map(lane).collect()))
         });
-        let snapshot = Snapshot {
-            at: time(self.at),
-            may_act: true,
-            due: vec![Situation {
-                pipeline: Arc::new(meaning.pipeline.clone()),
-                targets: targets.collect(),
-                outcomes: std::mem::take(&mut self.outcomes),
-                recalled: Vec::new(),
-            }],
-            observations,
-            pools: self.pools(),
+        let mine = Situation {
+            targets: targets.collect(),
+            outcomes: std::mem::take(&mut self.outcomes),
+            ..Situation::of(Arc::new(meaning.pipeline.clone()))
+        };
+        let known =
+            Snapshot { observations, pools: self.pools(), ..Snapshot::of(time(self.at), true) };
+        let snapshot = match self.at {
+            1_000..1_060 => shared_with_a_rival(mine, known),
+            _ => Snapshot { due: vec![mine], ..known },
         };
         let step = decide(&snapshot, &self.memory);
         self.memory.merge(step.memory.clone());
         let mut line = String::new();
-        for verdict in &step.plan.verdicts {
+        let is_mine = |stage: &StageId| stage.pipeline == meaning.pipeline.id;
+        for verdict in step.plan.verdicts.iter().filter(|verdict| is_mine(&verdict.stage)) {
             let code = verdict.reason().map_or("", |reason| reason.code());
             write!(line, "{}: {:?} {code}; ", verdict.stage.name, verdict.replicas).unwrap();
         }
         for action in &step.plan.actions {
             let scale = action.scale();
+            if !is_mine(&scale.stage) {
+                continue;
+            }
             write!(line, "writes {} to {:?}: {}; ", scale.to, scale.target, scale.why).unwrap();
             let (workload, since) = self.workloads.get_mut(&scale.target).unwrap();
             let version = self.at.to_string();

@@ -23,6 +23,7 @@ fn plain(leaf: &'static str, pointer: &'static str, value: Value) -> Working {
 fn pipeline() -> Vec<Working> {
     vec![
         plain("spec.mode", "/spec/mode", json!("Observe")),
+        plain("spec.priority", "/spec/priority", json!(5)),
         plain("spec.pollInterval", "/spec/pollInterval", json!("7s")),
         plain("spec.objective.maxDelay", "/spec/objective/maxDelay", json!("90s")),
         plain("spec.objective.prefer", "/spec/objective/prefer", json!("Latency")),
