@@ -194,18 +194,6 @@ pub enum Error {
         /// Id that answers now.
         is: Arc<str>,
     },
-    /// A topic lost records that its group has committed: it was recreated or cut off.
-    #[error(
-        "topic {topic} of {at} ends before what group {group} committed: it was recreated or truncated; waiting for a second reading that agrees"
-    )]
-    OffsetWentBack {
-        /// Where.
-        at: Arc<str>,
-        /// Name of the topic.
-        topic: String,
-        /// Name of the group.
-        group: String,
-    },
     /// The server answered something else.
     #[error("{at} cannot answer {about}: {detail}")]
     SourceFailed {
@@ -247,7 +235,6 @@ impl Error {
             Self::Unheard { .. } => "Unheard",
             Self::Timeout { .. } => "Timeout",
             Self::ClusterChanged { .. } => "ClusterChanged",
-            Self::OffsetWentBack { .. } => "OffsetWentBack",
             Self::SourceFailed { .. } => "SourceFailed",
             Self::InternalError { .. } => "InternalError",
         }
@@ -275,7 +262,6 @@ impl Error {
             | Self::StaleSample { .. }
             | Self::Unheard { .. }
             | Self::Timeout { .. }
-            | Self::OffsetWentBack { .. }
             | Self::SourceFailed { .. }
             | Self::InternalError { .. } => false,
         }
