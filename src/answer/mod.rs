@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::decide::PipelineId;
-use crate::report::{Metrics, Report, Standing, Timelines};
+use crate::report::{Capacity, Metrics, Report, Standing, Timelines};
 
 pub mod view;
 mod outlook;
@@ -106,6 +106,7 @@ pub struct Answer {
     sheets: page::Sheets,
     recollection: Recollection,
     hosts: page::Hosts,
+    capacity: Capacity,
 }
 
 impl Answer {
@@ -115,7 +116,8 @@ impl Answer {
         let sheets = page::Sheets::new(standing.clone(), clock);
         let timelines = report.timelines().clone();
         let (recollection, hosts) = (Recollection::default(), page::Hosts::default());
-        Self { pulse, clock, standing, timelines, metrics, sheets, recollection, hosts }
+        let capacity = report.capacity().clone();
+        Self { pulse, clock, standing, timelines, metrics, sheets, recollection, hosts, capacity }
     }
 
     /// Tells of one pipeline what other counts would bring, too. Without it nothing is said of that.

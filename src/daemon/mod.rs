@@ -354,6 +354,7 @@ fn glance_of(sight: PoolSight) -> PoolGlance {
     PoolGlance {
         uid: place.uid,
         resource_version: place.resource_version,
+        class: seen.pool.class,
         generation: place.generation,
         status: place.status,
         unserved: place.unserved,

@@ -12,7 +12,7 @@ use super::conditions::{Claim, Truth, cut};
 use super::desk::Subject;
 use crate::crd::CapacityBudgetStatus;
 use crate::crd::budget::{GaveWay, Used};
-use crate::decide::{BudgetVerdict, PipelineId};
+use crate::decide::{Budget, BudgetVerdict, PipelineId};
 
 /// As many of those who gave way are named.
 const NAMED: usize = 32;
@@ -30,23 +30,30 @@ pub struct BudgetGlance {
     pub status: Arc<CapacityBudgetStatus>,
 }
 
-/// One budget at the latest turn.
+/// One budget at the latest turn: what metrics and pages show.
 #[derive(Debug, Clone)]
-pub(super) struct BudgetPicture {
-    glance: BudgetGlance,
-    verdict: BudgetVerdict,
-    at: Timestamp,
+pub struct BudgetPicture {
+    /// The object.
+    pub glance: BudgetGlance,
+    /// Its limits.
+    pub meant: Arc<Budget>,
+    /// How it fares.
+    pub verdict: BudgetVerdict,
+    /// When the turn was.
+    pub at: Timestamp,
 }
 
 /// What a turn showed of each budget, with what it made of it.
 pub(super) fn pictures(
     glances: BTreeMap<Arc<str>, BudgetGlance>,
+    meant: &BTreeMap<Arc<str>, Arc<Budget>>,
     verdicts: &[BudgetVerdict],
     at: Timestamp,
 ) -> BTreeMap<Arc<str>, BudgetPicture> {
     let picture = |(name, glance): (Arc<str>, BudgetGlance)| {
         let verdict = verdicts.iter().find(|verdict| verdict.budget == name)?.clone();
-        Some((name, BudgetPicture { glance, verdict, at }))
+        let meant = Arc::clone(meant.get(&name)?);
+        Some((name, BudgetPicture { glance, meant, verdict, at }))
     };
     glances.into_iter().filter_map(picture).collect()
 }

@@ -17,6 +17,8 @@ use crate::crd::PipelineStatus;
 
 use crate::decide::{Missing, PipelineId, QuestionId, Snapshot, Step};
 
+use desk::Desk;
+
 mod standing;
 mod conditions;
 mod readiness;
@@ -37,12 +39,9 @@ mod budgets;
 mod timeline;
 
 pub use crate::crd::meaning::Fault;
-use budgets::BudgetPicture;
+pub use budgets::{BudgetGlance, BudgetPicture};
 pub use conditions::{REASONS, is_hiccup, late_beyond};
-use desk::Desk;
 pub use metrics::Metrics;
-
-pub use budgets::BudgetGlance;
 pub use pools::{PoolGlance, PoolPicture};
 pub use record::{Destination, FORMAT, Record, Recording, Unreadable};
 pub use requests::{Counted, Requests};
@@ -147,6 +146,26 @@ pub struct Report {
     standing: Standing,
     timelines: Timelines,
     metrics: Metrics,
+    capacity: Capacity,
+}
+
+/// Pools of nodes and budgets at the latest turn. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Capacity {
+    pools: Desk<PoolPicture>,
+    budgets: Desk<BudgetPicture>,
+}
+
+impl Capacity {
+    /// Every pool, by name.
+    pub fn pools(&self) -> Vec<PoolPicture> {
+        self.pools.pictures()
+    }
+
+    /// Every budget, by name.
+    pub fn budgets(&self) -> Vec<BudgetPicture> {
+        self.budgets.pictures()
+    }
 }
 
 /// The tellers' task, not started yet.
@@ -178,6 +197,7 @@ impl Report {
         let (standing, timelines) = (Standing::default(), Timelines::default());
         let pools = Desk::new(client.clone(), licence.clone(), clock);
         let budgets = Desk::new(client.clone(), licence.clone(), clock);
+        let capacity = Capacity { pools: pools.clone(), budgets: budgets.clone() };
         let metrics =
             Metrics::new(standing.clone(), pools.clone(), options.requests.clone(), leads);
         let teller = Teller {
@@ -193,7 +213,7 @@ impl Report {
             pools,
             budgets,
         };
-        (Self { news: sender, standing, timelines, metrics }, teller)
+        (Self { news: sender, standing, timelines, metrics, capacity }, teller)
     }
 
     /// Takes a turn to be told. Never waits.
@@ -210,6 +230,11 @@ impl Report {
     /// The latest picture of every pipeline.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Pools of nodes and budgets.
+    pub fn capacity(&self) -> &Capacity {
+        &self.capacity
     }
 
     /// What happened to each stage in the last day.
@@ -254,7 +279,10 @@ impl Teller {
                             at,
                         );
                         let glances = std::mem::take(&mut tick.budgets);
-                        budgets.take(budgets::pictures(glances, &plan.budgets, at), at);
+                        budgets.take(
+                            budgets::pictures(glances, &tick.snapshot.budgets, &plan.budgets, at),
+                            at,
+                        );
                         record.take(&tick);
                         alarm.take(&tick, &record);
                         journal::alarm(&tick);

@@ -12,7 +12,7 @@ use super::conditions::{Claim, Truth};
 use super::desk::Subject;
 use crate::crd::duration;
 use crate::crd::pool_status::{CapacityPoolStatus, PoolEvidence, PoolEvidenceKind, PoolStartup};
-use crate::decide::{PoolState, PoolVerdict, Sign};
+use crate::decide::{Class, PoolState, PoolVerdict, Sign};
 
 /// What one sentence of evidence may fill.
 const SENTENCE: usize = 256;
@@ -24,6 +24,8 @@ pub struct PoolGlance {
     pub uid: Arc<str>,
     /// Its `resourceVersion`; a status write carries it.
     pub resource_version: Arc<str>,
+    /// How its nodes are paid for.
+    pub class: Class,
     /// Its generation.
     pub generation: i64,
     /// Its status as last seen.

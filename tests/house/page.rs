@@ -8,13 +8,15 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use penstock::answer::page::{Attention, Detail, Mood, Overview, Severity};
+use jiff::SignedDuration;
+use penstock::answer::page::{Attention, Capacity, Detail, GaveWay, Mood, Overview, Severity};
 use penstock::answer::{Answer, Pulse};
 use penstock::crd::meaning::Code;
 use penstock::decide::{
-    Missing, Observation, Partition, Queue, Reading, Reason, Unusable, Value as Read,
+    Budget, BudgetVerdict, Class, Missing, Observation, Partition, PipelineId, PoolState,
+    PoolVerdict, Queue, Reading, Reason, Sign, Unusable, Value as Read,
 };
-use penstock::report::Fault;
+use penstock::report::{BudgetGlance, BudgetPicture, Fault, PoolGlance, PoolPicture};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
@@ -281,6 +283,80 @@ async fn a_stage_is_shown_with_its_trend_and_how_its_work_lies() {
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert!(body.contains("hint: GET /api/v1/pipelines"), "{body}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_are_shown_with_their_evidence_and_budgets_with_who_gives_way() {
+    let bench = Bench::new().await;
+    let router = window(&bench).0.page();
+    let none: Capacity = json(&router, "/api/v1/capacity").await;
+    assert!(none.pools.is_empty() && none.budgets.is_empty());
+
+    let at = bench.clock.now();
+    let sign = |what: &str, is_hard| Sign { at, is_hard, what: what.into() };
+    let pool = PoolPicture {
+        glance: PoolGlance {
+            uid: "pool".into(),
+            resource_version: "1".into(),
+            class: Class::Spot,
+            generation: 1,
+            status: Arc::default(),
+            unserved: Arc::default(),
+            nodes: 3,
+            startup: Some((Duration::from_secs(52), Duration::from_secs(140))),
+            cost: None,
+        },
+        verdict: PoolVerdict {
+            pool: "spot".into(),
+            state: PoolState::Exhausted,
+            since: at,
+            evidence: vec![sign("pods wait", false), sign("no capacity", true)],
+            next_probe: Some(at + SignedDuration::from_mins(10)),
+        },
+    };
+    let name = Arc::<str>::from("team");
+    let (cost_per_hour, cores) = (Some(40.0), None);
+    let gave = PipelineId { namespace: "shop".into(), name: "bills".into() };
+    let budget = BudgetPicture {
+        glance: BudgetGlance {
+            uid: "budget".into(),
+            resource_version: "1".into(),
+            generation: 1,
+            status: Arc::default(),
+        },
+        meant: Arc::new(Budget {
+            name: Arc::clone(&name),
+            cost_per_hour,
+            cores,
+            is_enforced: true,
+        }),
+        verdict: BudgetVerdict {
+            budget: name,
+            cost_per_hour: Some(39.5),
+            cores: 80.0,
+            gave_way: vec![(gave, 6)],
+            is_exceeded: true,
+            unpriced: Vec::new(),
+        },
+        at,
+    };
+    let turn = Turn { pools: vec![pool], budgets: vec![budget], ..Turn::of(|_| {}) };
+    bench.tell(&turn).await;
+
+    let seen: Capacity = json(&router, "/api/v1/capacity").await;
+    let [pool] = &seen.pools[..] else { panic!("{seen:?}") };
+    assert_eq!((&*pool.name, &*pool.class, &*pool.state), ("spot", "Spot", "Exhausted"));
+    assert_eq!((pool.nodes, pool.cost_per_hour), (3, None), "an unknown price is no figure");
+    assert_eq!((pool.startup_seconds, pool.longest_startup_seconds), (Some(52.0), Some(140.0)));
+    let said: Vec<_> = pool.evidence.iter().map(|sign| (&*sign.what, sign.is_hard)).collect();
+    assert_eq!(said, [("no capacity", true), ("pods wait", false)], "the newest first");
+    let [budget] = &seen.budgets[..] else { panic!("{seen:?}") };
+    assert_eq!(
+        (budget.cost_per_hour, budget.cost_limit, budget.cpu_limit),
+        (Some(39.5), Some(40.0), None)
+    );
+    assert_eq!(budget.gave_way, [GaveWay { pipeline: "shop/bills".to_owned(), replicas: 6 }]);
+    assert!(budget.is_enforced && budget.is_exceeded);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use penstock::decide::{
 };
 use penstock::demo::cluster::{Cluster, Logged, Options};
 use penstock::report::{
-    self, Destination, Fault, Glance, Polls, PoolPicture, Report, Requests, Tick,
+    self, BudgetPicture, Destination, Fault, Glance, Polls, PoolPicture, Report, Requests, Tick,
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -48,6 +48,7 @@ pub(crate) struct Turn {
     pub(crate) refusal: Option<Missing>,
     /// Pools of nodes.
     pub(crate) pools: Vec<PoolPicture>,
+    pub(crate) budgets: Vec<BudgetPicture>,
     /// What each stage costs, by pool.
     pub(crate) costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
 }
@@ -156,6 +157,7 @@ pub(crate) fn turn(stages: Vec<Told>) -> Turn {
         polls: Polls::default(),
         refusal: None,
         pools: Vec::new(),
+        budgets: Vec::new(),
         costs: Vec::new(),
     }
 }
@@ -354,10 +356,18 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         of_nodes.insert(Arc::clone(&verdict.pool), glance);
         beliefs.push(verdict);
     }
+    let (mut over, mut meant, mut fares) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for picture in turn.budgets.clone() {
+        let name = Arc::clone(&picture.meant.name);
+        over.insert(Arc::clone(&name), picture.glance);
+        meant.insert(name, picture.meant);
+        fares.push(picture.verdict);
+    }
     let violations = turn.violations;
-    let plan = Plan { verdicts, violations, pools: beliefs, ..Plan::default() };
+    let (pools, budgets) = (beliefs, fares);
+    let plan = Plan { verdicts, violations, pools, budgets, ..Plan::default() };
     Tick {
-        snapshot: Snapshot { due, observations, ..Snapshot::of(at, turn.may_act) },
+        snapshot: Snapshot { due, observations, budgets: meant, ..Snapshot::of(at, turn.may_act) },
         step: Step { plan, memory: Memory::default() },
         glances: vec![glance],
         took: Duration::from_micros(300),
@@ -365,6 +375,6 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         polls,
         refusals,
         pools: of_nodes,
-        budgets: BTreeMap::new(),
+        budgets: over,
     }
 }

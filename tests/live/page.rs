@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use kube::Api;
 use kube::api::PostParams;
-use penstock::crd::ScaledPipeline;
+use penstock::crd::{CapacityBudget, CapacityPool, ScaledPipeline};
 use serde_json::{Value, json};
 
 use crate::rig::{Browser, Process, Program, fresh_folder, plain_client, until};
@@ -47,6 +47,22 @@ impl Demo {
         let (code, body) = crate::rig::http_get(port, path).await?;
         ensure!(code == 200, "{path}: {code} {body}");
         Ok(serde_json::from_str(&body)?)
+    }
+
+    /// A pool of nodes, of which there is none yet, and a budget over all.
+    async fn capacity(&self) -> Result<()> {
+        let client = plain_client(self.kubeconfig.as_ref()).await?;
+        let pool: CapacityPool = serde_json::from_value(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "spot"},
+            "spec": {"class": "Spot", "nodeSelector": {"pool": "spot"}},
+        }))?;
+        Api::all(client.clone()).create(&PostParams::default(), &pool).await?;
+        let budget: CapacityBudget = serde_json::from_value(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityBudget", "metadata": {"name": "everybody"},
+            "spec": {"namespaceSelector": {}, "limits": {"cpu": "600"}},
+        }))?;
+        Api::all(client).create(&PostParams::default(), &budget).await?;
+        Ok(())
     }
 
     /// A pipeline whose target is not there.
@@ -139,13 +155,32 @@ async fn the_page_shows_what_is_follows_it_takes_keys_and_asks_nobody_else() -> 
     browser.press("t").await?;
     browser.until("getComputedStyle(document.body).backgroundColor === 'rgb(16, 19, 22)'").await?;
 
+    // Nodes and budgets have a view of their own once there are some.
+    demo.capacity().await?;
+    until("the daemon to know both", Duration::from_secs(30), async || {
+        let said = demo.says("/api/v1/capacity").await?;
+        let count = |what: &str| said[what].as_array().map_or(0, Vec::len);
+        ensure!(count("pools") == 1 && count("budgets") == 1, "{said}");
+        Ok(Some(()))
+    })
+    .await?;
+    browser.go("about:blank").await?;
+    browser.go(&demo.page).await?;
+    browser.until("!document.querySelector('#to-capacity').hidden").await?;
+    browser.value("document.querySelector('#to-capacity').click()").await?;
+    browser.until("location.hash === '#/capacity'").await?;
+    browser.until("document.querySelector('#pools')?.innerText.includes('not seen yet')").await?;
+    browser.until("/ of 600/.test(document.querySelector('#budgets')?.innerText)").await?;
+    browser.press("Escape").await?;
+    browser.until("location.hash === '#/' && document.querySelector('#capacity').hidden").await?;
+
     // An address that was shared, in a narrow and dark window.
     browser.look(360, 740, true).await?;
     browser.go("about:blank").await?;
     browser.go(&format!("{}#/shop/orders/enrich", demo.page)).await?;
     browser.until("document.querySelector('#drawer h2')?.innerText === 'enrich'").await?;
     browser.until("document.querySelectorAll('.graph a.node.chosen').length === 1").await?;
-    for hash in ["#/shop/orders/enrich", "#/shop/orders", "#/"] {
+    for hash in ["#/shop/orders/enrich", "#/shop/orders", "#/capacity", "#/"] {
         browser.value(&format!("location.hash = '{hash}'")).await?;
         browser.until("document.querySelector('#live').dataset.state === 'live'").await?;
         let width = browser.value("document.documentElement.scrollWidth").await?;

@@ -28,6 +28,7 @@ pub(super) const ASSETS: &[Asset] = &[
     Asset { path: "/list.js", kind: SCRIPT, content: include_str!("list.js") },
     Asset { path: "/pipeline.js", kind: SCRIPT, content: include_str!("pipeline.js") },
     Asset { path: "/drawer.js", kind: SCRIPT, content: include_str!("drawer.js") },
+    Asset { path: "/capacity.js", kind: SCRIPT, content: include_str!("capacity.js") },
     Asset { path: "/plots.js", kind: SCRIPT, content: include_str!("plots.js") },
 ];
 

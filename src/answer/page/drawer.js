@@ -67,6 +67,8 @@ export class Drawer {
     const tab = (which, word) => el("button", { type: "button", "data-span": which, onclick: () => { this.#span = which; this.#plots(); } }, word);
     parts.tabs = el("div.tabs", { role: "group", "aria-label": "How far back" }, tab("near", "10 min"), tab("far", "24 h"));
     parts.oddSection = part("Unusual", parts.odd);
+    parts.lanes = el("ul.sources");
+    parts.laneSection = part("Lanes", parts.lanes);
     parts.spreadSection = part("How the work lies", parts.spreads);
     parts.sourceSection = part("Sources", parts.sources);
     parts.trend = el("section", {}, el("div.heading", {}, el("h3", {}, "How it fared"), parts.tabs), ...Object.values(parts.plots));
@@ -75,7 +77,7 @@ export class Drawer {
       this.#head(this.#path, `${stage.target} · ${stage.mode === "Observe" ? "observed only" : "enforced"}`),
       el("section", {}, parts.because, parts.hint, parts.chain),
       el("section", {}, parts.figures),
-      parts.oddSection, parts.trend, part("What happened", parts.moments, parts.quiet), parts.spreadSection, parts.sourceSection,
+      parts.oddSection, parts.laneSection, parts.trend, part("What happened", parts.moments, parts.quiet), parts.spreadSection, parts.sourceSection,
     );
     return parts;
   }
@@ -97,6 +99,8 @@ export class Drawer {
     keep(parts.odd, stage.anomalies ?? [], (it) => it.code, () => el("li", {}, el("span.tag.odd"), " ", el("span"), el("span.hint")), (li, it) => {
       write(li.children[0], it.code); write(li.children[1], it.sentence); write(li.children[2], it.hint ?? ""); li.children[2].hidden = !it.hint;
     });
+    parts.laneSection.hidden = !stage.lanes?.length;
+    keep(parts.lanes, stage.lanes ?? [], (it) => it.pool, laneLine, (li, it) => li.show(it));
     this.#figures(stage);
     this.#plots();
     parts.quiet.hidden = timeline.length > 0;
@@ -150,6 +154,24 @@ export class Drawer {
     replicas.show({ ...base, values: trend.replicas, current: stage.replicas.current });
     this.#parts.trend.hidden = !isKnown(near) && !isKnown(far);
   }
+}
+
+function laneLine({ pool, target }) {
+  const [count, text] = [el("span"), el("p.hint")];
+  const li = el("li", {}, el("div", {}, el("span", { title: target }, pool), count), text);
+  li.show = (it) => {
+    write(count, it.ready === it.desired ? plural(it.ready, "replica") : `${it.ready} of ${plural(it.desired, "replica")}`);
+    count.className = it.ready < it.desired ? "bad" : "soft";
+    const parts = [
+      it.desired === it.share ? "" : `its share is ${it.share}`,
+      it.going ? `${it.going} on nodes that are about to go` : "",
+      it.unplaced ? `${it.unplaced} without a node` : "",
+      it.costPerHour === undefined ? "" : `${it.costPerHour.toFixed(2)} an hour`,
+    ];
+    write(text, parts.filter(Boolean).join(", "));
+    text.hidden = !text.textContent;
+  };
+  return li;
 }
 
 function moved(it) {

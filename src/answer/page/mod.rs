@@ -20,10 +20,12 @@ mod row;
 mod sheet;
 mod stream;
 mod stage;
+mod capacity;
 mod assets;
 mod hosts;
 
 pub use attention::{Concern, Severity};
+pub use capacity::{BudgetRow, Capacity, GaveWay, PoolRow, SignSeen};
 pub use hosts::{Host, Hosts};
 pub use row::{Attention, Overview, Placed, Row, State as Mood};
 pub use stage::{Detail, Moment, Partition, Spread, Trend};
@@ -69,6 +71,7 @@ pub(super) fn routes() -> Router<Answer> {
         .route("/api/v1/overview", get(overview))
         .route("/api/v1/attention", get(attention))
         .route("/api/v1/stream", get(stream))
+        .route("/api/v1/capacity", get(capacity))
         .route("/api/v1/pipelines/{namespace}/{name}/graph.svg", get(graph))
         .route("/api/v1/pipelines/{namespace}/{name}/stages/{stage}", get(stage));
     for asset in ASSETS {
@@ -107,6 +110,10 @@ async fn attention(State(answer): State<Answer>) -> Json<Attention> {
     // Stable: by namespace and name within a severity.
     concerns.sort_by_key(|placed| placed.concern.severity);
     Json(Attention { at: answer.clock.now(), concerns })
+}
+
+async fn capacity(State(answer): State<Answer>) -> Json<Capacity> {
+    Json(Capacity::of(&answer.capacity, answer.clock.now()))
 }
 
 /// Where a stream goes on, and what it shows whole.

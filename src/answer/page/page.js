@@ -3,6 +3,7 @@ import { Live } from "./live.js";
 import { List } from "./list.js";
 import { Pipeline } from "./pipeline.js";
 import { Drawer } from "./drawer.js";
+import { Capacity } from "./capacity.js";
 import { address, el, write } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -10,8 +11,9 @@ const live = new Live();
 const list = new List(live, (id) => { location.hash = address(...id.split("/")); });
 const pipeline = new Pipeline(live);
 const drawer = new Drawer();
+const capacity = new Capacity();
 
-/** Where one is: nothing, a pipeline, or a stage of it. */
+/** Where one is: nothing, `capacity`, a pipeline, or a stage of it. */
 let path = [];
 let scrolled = 0;
 
@@ -21,16 +23,21 @@ function route() {
   path = location.hash.slice(2).split("/").filter(Boolean).map(decodeURIComponent);
   const [namespace, name, stage] = path;
   const isOne = path.length >= 2;
-  if (!before[1] && isOne) scrolled = scrollY;
-  $("fleet").hidden = isOne;
+  if (!before.length && path.length) scrolled = scrollY;
+  const isCapacity = path.length === 1 && namespace === "capacity";
+  $("fleet").hidden = isOne || isCapacity;
   $("one").hidden = !isOne;
-  document.title = isOne ? `${[stage, name].filter(Boolean).join(" · ")} · Penstock` : "Penstock";
-  $("crumbs").replaceChildren(...(isOne ? [el("a.wide", { href: "#/" }, namespace), el("a", { href: address(namespace, name) }, name)] : []));
+  capacity.show(isCapacity);
+  document.title = isCapacity ? "Nodes and budgets · Penstock" : isOne ? `${[stage, name].filter(Boolean).join(" · ")} · Penstock` : "Penstock";
+  $("crumbs").replaceChildren(...(isCapacity ? [el("a", { href: "#/capacity" }, "Nodes and budgets")] : isOne ? [el("a.wide", { href: "#/" }, namespace), el("a", { href: address(namespace, name) }, name)] : []));
   const focus = isOne ? `${namespace}/${name}` : null;
   if (!live.isOpen || focus !== live.focus) live.open(focus);
   if (isOne) {
     if (`${before[0]}/${before[1]}` !== focus) scrollTo({ top: 0 });
     pipeline.show(focus, stage);
+  } else if (isCapacity) {
+    document.body.classList.remove("beside");
+    scrollTo({ top: 0 });
   } else {
     document.body.classList.remove("beside");
     list.refresh();
@@ -72,7 +79,7 @@ function theme() {
 
 function back() {
   if (path.length >= 3) location.hash = address(path[0], path[1]);
-  else if (path.length === 2) location.hash = "#/";
+  else if (path.length) location.hash = "#/";
   else list.clear();
 }
 
@@ -87,7 +94,7 @@ addEventListener("keydown", (event) => {
     else if (event.key === "Enter" && event.target.id === "search") { event.target.blur(); list.step(0); }
     return;
   }
-  const view = path.length ? pipeline : list;
+  const view = path.length >= 2 ? pipeline : list;
   const isOnLink = event.target.closest?.("a, button");
   const act = {
     "/": () => { if (path.length) location.hash = "#/"; $("search").focus(); $("search").select(); },
@@ -102,3 +109,5 @@ addEventListener("keydown", (event) => {
 });
 
 route();
+// Is there anything to see of nodes and budgets?
+if (path[0] !== "capacity") capacity.refresh();

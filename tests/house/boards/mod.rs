@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    LaneSeen, LaneVerdict, Missing, Observation, Places, PoolState, PoolVerdict, Reason, Target,
+    Class, LaneSeen, LaneVerdict, Missing, Observation, Places, PoolState, PoolVerdict, Reason,
+    Target,
 };
 use penstock::report::metrics::table::{FAMILIES, Family, Kind};
 use penstock::report::{Polls, PoolGlance, PoolPicture};
@@ -184,6 +185,7 @@ fn pool() -> PoolPicture {
     let glance = PoolGlance {
         uid: "p".into(),
         resource_version: "1".into(),
+        class: Class::Spot,
         generation: 1,
         status: Arc::default(),
         unserved: Arc::default(),
