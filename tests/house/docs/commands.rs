@@ -12,7 +12,8 @@ use super::fences::{Block, blocks, pages, root, script};
 use super::{found, links, values};
 
 /// Programs that are not ours to check.
-const OTHERS: &[&str] = &["docker", "kind", "skopeo", "curl", "rabbitmqctl", "rabbitmq-plugins"];
+const OTHERS: &[&str] =
+    &["docker", "kind", "skopeo", "curl", "ln", "rabbitmqctl", "rabbitmq-plugins"];
 const HELM: &[&str] = &["install", "upgrade", "uninstall", "rollback", "test", "template"];
 const HELM_FLAGS: &[&str] = &[
     "-n",
@@ -121,6 +122,8 @@ impl Command {
         let (program, rest) = words.split_first()?;
         match program.as_str() {
             "penstock" => ours(words, false).or_else(|| self.missing_file(rest)),
+            // Our plugin of it.
+            "kubectl" if rest.first().is_some_and(|word| word == "penstock") => ours(rest, false),
             "kubectl" => kubectl(rest).or_else(|| self.missing(rest, &["-f", "-k"])),
             "helm" => helm(rest).or_else(|| {
                 let named = rest.iter().filter(|word| word.starts_with("charts/"));
