@@ -182,7 +182,8 @@ impl Writes {
     fn conflict(&mut self, writer: Option<&ForeignWriter>, theirs: u32, at: Timestamp) {
         self.reverts.retain(|&earlier| span(earlier, at) < LONGEST);
         // What stands since before our last write was counted then.
-        let is_new = self.reverts.last().is_none_or(|&last| self.last().is_some_and(|at| last <= at));
+        let is_new =
+            self.reverts.last().is_none_or(|&last| self.last().is_some_and(|at| last <= at));
         if is_new {
             self.reverts.push(at);
         }

@@ -137,7 +137,7 @@ fn what_waits_in_a_missing_partition_goes_on_counting() {
     let raised = |lag: i64, missing: usize| {
         let story = format!(
             "
-stage: {{objective: 60, rate: 50, startup: 5, desired: 4, max: 4}}
+stage: {{objective: 60, rate: 50, startup: 5, desired: 4, min: 4, max: 4}}
 then:
 - {{at: 88, lag: {lag}}}
 - {{at: 90, sight: Partial, missing: {missing}, max: 24}}
@@ -212,7 +212,8 @@ until: 20
 }
 
 #[test]
-fn without_commits_what_waits_from_the_earliest_offset_counts_as_work_and_from_the_latest_as_none() {
+fn without_commits_what_waits_from_the_earliest_offset_counts_as_work_and_from_the_latest_as_none()
+{
     let story = |earliest: bool| {
         format!(
             "
@@ -229,7 +230,10 @@ until: 30
         10 s  24 Threshold | writes 24 for 1
               24 replicas: orders stands at 2400, and each replica may have 100
         ");
-    assert_snapshot!(told(&story(false)), @"");
+    assert_snapshot!(told(&story(false)), @r"
+        0 s  1 Threshold
+             1 replica: orders stands at 0, and each replica may have 100
+        ");
 }
 
 // Offsets went back.
