@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live bench quality truth story crds api chart boards image image-test
+.PHONY: demo test check tools live laws mutants bench quality truth story crds api chart boards image image-test
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -22,6 +22,14 @@ tools:
 # Penstock against real Kubernetes and Kafka.
 live: tools
 	cargo test --locked --test live
+
+# The laws of decide on a million cases, optimised: minutes.
+laws:
+	tests/alone/laws
+
+# Does a test notice when decide is changed in one place? All of it takes most of a day; `make mutants OF='-f */demand.rs'` a part.
+mutants:
+	tests/alone/mutants $(OF)
 
 # What deciding takes, how soon the right count is asked for, and what watching 500 pipelines costs; `make bench PEER=keda` beside
 # KEDA in the same run. Exits 1 when a target is missed.

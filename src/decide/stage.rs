@@ -288,7 +288,9 @@ impl Turn<'_> {
         if frame.is_asleep
             && let Some(Work { source, items }) = work.cloned()
         {
-            bid.why.insert(0, Reason::Woken { source, items });
+            // Where no more is asked for than being awake takes, that there is work is all the reason there is.
+            let at = if bid.replicas <= frame.floor { bid.why.len() } else { 0 };
+            bid.why.insert(at, Reason::Woken { source, items });
         }
         if bid.replicas < frame.floor {
             let wished = bid.replicas;

@@ -18,8 +18,9 @@ const ANSWER: Duration = Duration::from_secs(8);
 const RETURNS: Duration = Duration::from_mins(1);
 /// Conflicts this far back count for the length of the back-off.
 const CONFLICTS: Duration = Duration::from_mins(30);
-/// Longest back-off.
+/// Longest back-off. Whoever changes our count for the third time within it is left alone for so long at once.
 const LONGEST: Duration = Duration::from_mins(10);
+const THIRD: usize = 3;
 /// The present count is not claimed more often than this.
 const CLAIMS: Duration = Duration::from_mins(1);
 /// Finished Jobs are removed no more often than this: until then the watch has shown that those before are gone.
@@ -54,6 +55,11 @@ pub(super) struct Writes {
     taken: Option<Timestamp>,
     /// Recent conflicts, newest last, at most four.
     conflicts: Vec<Timestamp>,
+    /// When others changed our count lately, newest last, at most three.
+    #[serde(default)]
+    reverts: Vec<Timestamp>,
+    /// When one was last left alone for the longest time: until that is long past, one write of ours is enough to be undone.
+    rival: Option<Timestamp>,
     /// Refusals in a row.
     refusals: u32,
     /// Nothing is written until then, and why.
@@ -140,12 +146,12 @@ impl Writes {
                 self.refusals = 0;
                 self.unread = None;
                 self.outdated = None;
-                if self.hand.take().is_some() || scale.force {
+                if self.hand.take().is_some() || scale.force || self.has_rival(outcome.at) {
                     self.taken = Some(outcome.at);
                 }
                 return Move::of(&outcome.action, outcome.at);
             }
-            Ending::Conflict { writer } => self.conflict(writer, scale.from, outcome.at),
+            Ending::Conflict { writer } => self.conflict(Some(writer), scale.from, outcome.at),
             Ending::Outdated => {
                 self.outdated = Some((Arc::clone(&scale.resource_version), outcome.at));
                 // A claim that met a newer object claimed nothing: the next look may.
@@ -173,13 +179,34 @@ impl Writes {
     }
 
     /// Someone else owns the count. A hand is taken over, once; whoever comes back, or applies again and again, is left alone.
-    fn conflict(&mut self, writer: &ForeignWriter, theirs: u32, at: Timestamp) {
-        let comes_back = self.taken.is_some_and(|taken| span(taken, at) < RETURNS);
-        if writer.applies || comes_back {
-            self.block(&writer.manager, at);
-        } else {
-            self.hand = Some(Hand { manager: Some(Arc::clone(&writer.manager)), theirs });
+    fn conflict(&mut self, writer: Option<&ForeignWriter>, theirs: u32, at: Timestamp) {
+        self.reverts.retain(|&earlier| span(earlier, at) < LONGEST);
+        // What stands since before our last write was counted then.
+        let is_new =
+            self.reverts.last().is_none_or(|&last| self.last().is_some_and(|at| last <= at));
+        if is_new {
+            self.reverts.push(at);
         }
+        let is_third = THIRD <= self.reverts.len();
+        if is_third {
+            self.reverts.remove(0);
+        }
+        let returns = if self.has_rival(at) { LONGEST } else { RETURNS };
+        let comes_back = self.taken.is_some_and(|taken| span(taken, at) < returns);
+        if is_third || comes_back && self.has_rival(at) {
+            self.rival = Some(at);
+        }
+        let manager = writer.map(|writer| Arc::clone(&writer.manager));
+        if is_third || comes_back || writer.is_some_and(|writer| writer.applies) {
+            self.block(&manager.unwrap_or_else(|| "another writer".into()), at);
+        } else {
+            self.hand = Some(Hand { manager, theirs });
+        }
+    }
+
+    /// Is there someone who fought us over the count of late?
+    fn has_rival(&self, at: Timestamp) -> bool {
+        self.rival.is_some_and(|since| span(since, at) < CONFLICTS)
     }
 
     fn block(&mut self, manager: &Arc<str>, at: Timestamp) {
@@ -190,7 +217,9 @@ impl Writes {
             self.conflicts.remove(0);
         }
         let times = u32::try_from(self.conflicts.len()).unwrap_or(u32::MAX);
-        let until = later(at, growing(Duration::from_mins(1), 3, times));
+        let pause =
+            if self.has_rival(at) { LONGEST } else { growing(Duration::from_mins(1), 3, times) };
+        let until = later(at, pause);
         let manager = manager.to_string();
         self.blocked = Some(Box::new((until, Reason::WriterConflict { manager, until })));
     }
@@ -210,18 +239,11 @@ impl Writes {
         if !may_act || workload.is_ours {
             return Some(Move { at, from: before, to: theirs });
         }
-        let comes_back = self.taken.is_some_and(|taken| span(taken, at) < RETURNS);
-        let writer = match &workload.writing {
+        match &workload.writing {
             // An apply that meets another owner says who it is: no need to guess.
-            Writing::Apply => return None,
-            Writing::Merge => None,
-            Writing::Field(field) => field.writer.as_ref(),
-        };
-        let manager = writer.map(|writer| Arc::clone(&writer.manager));
-        if comes_back || writer.is_some_and(|writer| writer.applies) {
-            self.block(&manager.unwrap_or_else(|| "another writer".into()), at);
-        } else {
-            self.hand = Some(Hand { manager, theirs });
+            Writing::Apply => {}
+            Writing::Merge => self.conflict(None, theirs, at),
+            Writing::Field(field) => self.conflict(field.writer.as_ref(), theirs, at),
         }
         None
     }
@@ -306,7 +328,8 @@ impl Writes {
     /// Bytes on the heap, text apart.
     pub(super) fn weight(&self) -> usize {
         let blocked = self.blocked.as_ref().map_or(0, |_| size_of::<(Timestamp, Reason)>());
-        self.conflicts.capacity() * size_of::<Timestamp>() + blocked
+        let times = self.conflicts.capacity() + self.reverts.capacity();
+        times * size_of::<Timestamp>() + blocked
     }
 
     /// Notes that an action is on its way.

@@ -366,7 +366,7 @@ fn a_few_that_are_done_and_trickles_are_no_reason_to_doubt() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(super::cases(60))]
 
     /// In any minute at most a tenth of all, or five, go below half of what they had in it; and who is kept is told why.
     #[test]
@@ -401,5 +401,35 @@ proptest! {
                 prop_assert!(code(verdict) != "SourceDoubted");
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(super::cases(40))]
+
+    /// S8: when three of ten of a server's pipelines, and at least five, fall silent within one poll, none of them goes down for two
+    /// minutes, and one alarm is given; fewer are believed at once, and who asks another server always is.
+    #[test]
+    fn those_who_fall_silent_together_are_doubted_and_nobody_else(
+        (many, others) in (1..24_usize, 0..8_usize),
+        silent in 0..24_usize,
+        answers in any::<bool>(),
+    ) {
+        let silent = silent.min(many);
+        let mut fleet = Fleet::warm(&[("kafka", many), ("rabbit", others)]);
+        // A little less work for all the others, and no answer or an empty one for these.
+        fleet.lag(silent..many + others, Some(60));
+        fleet.lag(0..silent, answers.then_some(0));
+        let is_odd = 5.max((many * 30).div_ceil(100)) <= silent;
+        let steps = fleet.turns(120 / POLL);
+        let alarms: usize = steps.iter().map(|step| step.plan.doubted.len()).sum();
+        prop_assert_eq!(alarms, usize::from(is_odd));
+        let has = |range: std::ops::Range<usize>, count| fleet.all[range].iter().all(|one| one.replicas == count);
+        prop_assert!(has(many..many + others, 6), "who asks another server follows");
+        prop_assert!(has(silent..many, if is_odd { 10 } else { 6 }), "{silent} of {many}");
+        // Unheard is not zero, doubted or not; of those who say zero, five may go far down in a minute.
+        let kept = fleet.all[..silent].iter().filter(|one| one.replicas == 10).count();
+        let least = if is_odd || !answers { silent } else { silent.saturating_sub(10) };
+        prop_assert_eq!(kept, least);
     }
 }

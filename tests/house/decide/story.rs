@@ -67,8 +67,9 @@ pub(crate) struct Given {
     pub recalled: Option<Remembered>,
     /// What runs when the story begins. Left out: 1.
     pub desired: Option<u32>,
-    /// Has the group committed? Left out: yes.
+    /// Has the group committed? Left out: yes. If not, only what waits from the earliest offset counts, where that is what is asked.
     pub uncommitted: bool,
+    pub earliest: bool,
     /// So many consumers hold the partitions by turns, and it is known who holds which.
     pub consumers: Option<u32>,
 }
@@ -416,7 +417,7 @@ impl World {
         for (at, end) in (0..).zip(self.ends.iter_mut()) {
             *end += items / count + i64::from(at < items % count);
         }
-        if !self.is_committed {
+        if !self.is_committed && !self.given.earliest {
             self.positions.clone_from(&self.ends);
         }
     }
