@@ -163,8 +163,9 @@ fn bench(options: &Options) -> Result<Vec<String>> {
     }
     if options.policy.is_none() && options.only.is_none() {
         matrix::print(options.seeds, &mut book)?;
+        println!("after {:.0?}\n", start.elapsed());
     }
     let missed = book.missed();
-    println!("{}\nin {:.0?}", book.verdict(missed.len()), start.elapsed());
+    println!("{}\nthe whole run took {:.0?}", book.verdict(missed.len()), start.elapsed());
     Ok(missed)
 }

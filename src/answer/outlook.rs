@@ -34,8 +34,17 @@ impl Recollection {
         let now = Snapshot { due, observations, ..Snapshot::of(picture.at, picture.may_act) };
         let memory = self.open().only(&situation.pipeline.id);
         let outlooks = prospects(&now, &memory, &picture.verdicts);
-        for (stage, outlook) in view.stages.iter_mut().zip(outlooks) {
+        for ((stage, outlook), verdict) in
+            view.stages.iter_mut().zip(outlooks).zip(&picture.verdicts)
+        {
             stage.outlook = outlook.as_ref().map(view::Outlook::of);
+            // Now it is known with which objective another count would do.
+            let bound = verdict.reason().filter(|reason| reason.hangs_on_objective());
+            if let (Some(hint), Some(said), Some(_)) =
+                (outlook.and_then(|it| it.hint()), stage.reasons.last_mut(), bound)
+            {
+                said.hint = Some(hint);
+            }
         }
     }
 }

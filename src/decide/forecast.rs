@@ -4,6 +4,9 @@
 //! The profile is a mean of logarithms for each quarter of an hour, of working days and of weekends (in UTC), in which each day counts
 //! three tenths of all before it; a forecast is the present level times the profile's ratio. Whether that beats the present level
 //! alone is judged by what came of both: mean absolute errors of logarithms, as experts are judged (Cesa-Bianchi and Lugosi 2006).
+//!
+//! For what is odd alone it is also remembered how each hour of the week usually differs from the profile of its kind of day: the night
+//! to a Friday is no other night, and no anomaly.
 
 use std::time::Duration;
 
@@ -41,6 +44,12 @@ const FAR: f64 = 5.0;
 const TENTH: f64 = 0.15;
 /// How slowly the usual distance follows: about four days.
 const SLOW: f64 = 0.0025;
+/// Hours of a week; how much one quarter says of its hour; steps of a logarithm in which an hour is remembered.
+const HOURS: usize = 168;
+const SAID: f64 = 0.1;
+const FINE: f64 = 20.0;
+/// An hour of the week that was not seen yet.
+const UNSEEN: i8 = i8::MIN;
 /// Quarters in a row before it is told.
 const LASTS: u8 = 2;
 
@@ -49,6 +58,9 @@ const LASTS: u8 = 2;
 pub(super) struct Forecast {
     /// Logarithm of the rate for each bin, working days first; 0: never seen. Empty before the first quarter.
     profile: Vec<u8>,
+    /// How each hour of the week differs from that, as a logarithm. Empty before the first quarter that has a profile.
+    #[serde(default)]
+    week: Vec<i8>,
     /// Quarters seen of each kind of day.
     seen: [u16; 2],
     /// The quarter under way: when it was first looked at, and what had arrived by then.
@@ -130,7 +142,7 @@ impl Forecast {
 
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
-        self.profile.capacity()
+        self.profile.capacity() + self.week.capacity()
     }
 
     fn told(&self, ahead: Duration, at: Timestamp) -> Option<f64> {
@@ -194,7 +206,17 @@ impl Forecast {
         let log = (came / passed).max(f64::MIN_POSITIVE).log2().clamp(LEAST, MOST_LOG);
         let quarter = quarter(began);
         let usual = self.own(index(quarter));
-        let is_odd = usual.is_some_and(|usual| self.is_odd(usual, log, passed, began));
+        let is_odd = usual.is_some_and(|usual| {
+            let differs = self.week.get(hour(quarter)).copied().filter(|&it| it != UNSEEN);
+            let differs = differs.map(|it| f64::from(it) / FINE);
+            // What is usual for the hour of the week or for the hour of the day is not odd, nor what lies between: of the one little has
+            // been seen, of the other not every day is the same.
+            let other = usual + differs.unwrap_or(0.0);
+            let near = log.clamp(usual.min(other), usual.max(other));
+            let is_odd = self.is_odd((usual, near), log, passed, began);
+            self.learn_hour(quarter, differs, log - usual, is_odd);
+            is_odd
+        });
         if self.profile.is_empty() {
             self.profile = vec![0; 2 * BINS];
         }
@@ -213,9 +235,23 @@ impl Forecast {
         *seen = seen.saturating_add(1);
     }
 
-    /// Is a quarter far from what is usual? Says so to whoever asks once two in a row are.
+    /// Takes in how much a quarter differs from the profile of its kind of day.
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to the range first")]
+    fn learn_hour(&mut self, quarter: i64, known: Option<f64>, off: f64, is_odd: bool) {
+        if self.week.is_empty() {
+            self.week = vec![UNSEEN; HOURS];
+        }
+        let share = if is_odd { SAID * UNUSUAL } else { SAID };
+        let mean = known.map_or(off, |known| known + share * (off - known));
+        if let Some(hour) = self.week.get_mut(hour(quarter)) {
+            *hour = (mean * FINE).round().clamp(f64::from(UNSEEN) + 1.0, 127.0) as i8;
+        }
+    }
+
+    /// Is a quarter far from what is usual? Says so to whoever asks once two in a row are. How far is far is learned from the profile of
+    /// the kind of day; what this quarter is held against is the second.
     #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
-    fn is_odd(&mut self, usual: f64, log: f64, passed: f64, began: i64) -> bool {
+    fn is_odd(&mut self, (kind_of, usual): (f64, f64), log: f64, passed: f64, began: i64) -> bool {
         let off = log - usual;
         let items = 2.0_f64.powf(usual) * passed;
         // Of few items, chance alone makes as much.
@@ -238,7 +274,7 @@ impl Forecast {
         } else {
             self.odd = Odd::default();
         }
-        let distance = off.abs().min(if is_known { band } else { f64::INFINITY });
+        let distance = (log - kind_of).abs().min(if is_known { band } else { f64::INFINITY });
         let share = SLOW.max(1.0 / f64::from(self.seen[0].saturating_add(self.seen[1]).max(1)));
         self.scale += (share * (distance - f64::from(self.scale))) as f32;
         is_far
@@ -254,6 +290,11 @@ fn quarter(second: i64) -> i64 {
 fn kind(quarter: i64) -> usize {
     let day = (quarter.div_euclid(96) + 3).rem_euclid(7);
     usize::from(5 <= day)
+}
+
+/// Hour of the week.
+fn hour(quarter: i64) -> usize {
+    usize::try_from(quarter.div_euclid(4).rem_euclid(168)).unwrap_or(0)
 }
 
 fn index(quarter: i64) -> usize {

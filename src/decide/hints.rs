@@ -8,6 +8,18 @@ use super::partitions::ceil;
 use super::reason::Reason;
 
 impl Reason {
+    /// Did the objective make the count, so that another one makes another? Then the outlook knows which.
+    pub fn hangs_on_objective(&self) -> bool {
+        matches!(
+            self,
+            Self::CatchUp { .. }
+                | Self::KeepUp { .. }
+                | Self::KeepAhead { .. }
+                | Self::KeepRoom { .. }
+                | Self::Steady { .. }
+        )
+    }
+
     /// What to change to get another answer, for `explain`, as exactly as it can be said; `None` where nothing need be changed.
     #[expect(
         clippy::too_many_lines,

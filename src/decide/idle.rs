@@ -1,5 +1,9 @@
 //! Sleep and waking: zero (or the idle count) is earned by complete readings of nothing for long enough, and left at the first sign
 //! of work. Called between `demand` and `steady`.
+//!
+//! How long is enough, where the owner does not say, is ski rental: staying awake is rent, waking is the price of the skis. Nothing known,
+//! one rents until the rent has come to the price, and never pays twice what was needed (Karlin, Manasse, Rudolph and Sleator 1988).
+//! Once enough gaps have been seen, one stays as long as would have been cheapest over those.
 
 use std::time::Duration;
 
@@ -8,10 +12,20 @@ use serde::{Deserialize, Serialize};
 
 use super::age::Trace;
 use super::evidence::{Evidence, Seen, Trust, float, whole};
-use super::writes::later;
+use super::writes::{later, span};
 
 /// Complete readings of nothing, in a row, before a stage may sleep.
 const READINGS: u8 = 3;
+/// Lengths of gaps, in half doublings: up to 4 s, up to 5.7 s, and so on to 512 s, and longer.
+const BINS: usize = 16;
+const FINE: f64 = 2.0;
+const SHORTEST: f64 = 4.0;
+/// Gaps before they are believed, and when half of all is forgotten: what was usual may change.
+const ENOUGH: u16 = 20;
+const MANY: u16 = 200;
+/// Bounds of staying awake while little is known, in seconds.
+const LEAST: f64 = 60.0;
+const MOST: f64 = 600.0;
 
 /// What is remembered of the quiet.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +36,51 @@ pub(super) struct Quiet {
     readings: u8,
     /// The latest of them.
     counted: Option<Timestamp>,
+    /// How long it was quiet before.
+    #[serde(default)]
+    gaps: Gaps,
+}
+
+/// How many gaps between work there were of each length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Gaps([u8; BINS]);
+
+impl Gaps {
+    /// Takes in a gap of so many seconds.
+    fn note(&mut self, seconds: f64) {
+        let longest = |bin: usize| Self::up_to(bin) < seconds;
+        let bin = (0..BINS - 1).take_while(|&bin| longest(bin)).count();
+        self.0[bin] = self.0[bin].saturating_add(1);
+        if MANY <= self.count() {
+            self.0.iter_mut().for_each(|count| *count /= 2);
+        }
+    }
+
+    fn count(&self) -> u16 {
+        self.0.iter().map(|&count| u16::from(count)).sum()
+    }
+
+    /// The longest gap of a bin, in seconds.
+    fn up_to(bin: usize) -> f64 {
+        SHORTEST * 2.0_f64.powf(float(bin as u64) / FINE)
+    }
+
+    /// How long staying awake would have been cheapest, when waking costs as much as staying so many seconds; `None` while few gaps
+    /// were seen.
+    fn best(&self, wake: f64) -> Option<f64> {
+        let is_known = ENOUGH <= self.count();
+        let cost = |stays: f64| -> f64 {
+            let each = self.0.iter().enumerate().map(|(bin, &count)| {
+                let gap = Self::up_to(bin);
+                // Of the longest nothing is known but that.
+                let is_slept = stays < gap || bin == BINS - 1;
+                f64::from(count) * if is_slept { stays + wake } else { gap }
+            });
+            each.sum()
+        };
+        let stays = (0..BINS).map(Self::up_to);
+        stays.min_by(|a, b| cost(*a).total_cmp(&cost(*b))).filter(|_| is_known)
+    }
 }
 
 /// The first sign of work, if there is one.
@@ -35,7 +94,12 @@ impl Quiet {
     /// Looks at the sources: is there work?
     pub(super) fn observe(&mut self, evidence: &Evidence<'_>, work: Option<&Work>, at: Timestamp) {
         if work.is_some() {
-            *self = Self::default();
+            let mut gaps = self.gaps;
+            // One reading of nothing between two of something is how items fall, and no gap.
+            if let Some(since) = self.since.filter(|_| 1 < self.readings) {
+                gaps.note(span(since, at).as_secs_f64());
+            }
+            *self = Self { gaps, ..Self::default() };
             return;
         }
         if evidence.sources.is_empty() || !evidence.is_fresh() {
@@ -49,6 +113,17 @@ impl Quiet {
             self.readings = self.readings.saturating_add(1);
             self.counted = evidence.sources.iter().filter_map(|seen| Some(seen.reading?.at)).max();
         }
+    }
+
+    /// How long it must be quiet before a stage sleeps, when waking costs as much as staying awake for so many seconds.
+    pub(super) fn patience(&self, wake: f64) -> Duration {
+        let stays = self.gaps.best(wake).unwrap_or_else(|| wake.clamp(LEAST, MOST));
+        Duration::try_from_secs_f64(stays).unwrap_or(Duration::from_mins(10))
+    }
+
+    /// Have enough gaps been seen to know what to make of one?
+    pub(super) fn is_known(&self) -> bool {
+        ENOUGH <= self.gaps.count()
     }
 
     /// Since when it has been quiet, if it is.
@@ -95,4 +170,52 @@ pub(super) fn work(
     let poll = seen.source.poll_interval.as_secs_f64().max(0.001);
     let expected = float(came) * (after.as_secs_f64() / poll).max(1.0);
     if 0 < came && activation < expected { work(float(came)) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(gaps: impl IntoIterator<Item = f64>) -> Quiet {
+        let mut quiet = Quiet::default();
+        gaps.into_iter().for_each(|gap| quiet.gaps.note(gap));
+        quiet
+    }
+
+    fn patience(quiet: &Quiet) -> f64 {
+        quiet.patience(100.0).as_secs_f64()
+    }
+
+    #[test]
+    fn few_gaps_say_nothing_and_the_rent_is_paid_up_to_the_price() {
+        for gaps in [0, usize::from(ENOUGH) - 1] {
+            assert!((patience(&learned(vec![3000.0; gaps])) - 100.0).abs() < 1e-9);
+        }
+        assert_eq!(Quiet::default().patience(1.0), Duration::from_mins(1));
+        assert_eq!(Quiet::default().patience(1e9), Duration::from_mins(10));
+    }
+
+    #[test]
+    fn where_gaps_are_long_it_sleeps_at_once() {
+        assert!(patience(&learned(vec![3000.0; 20])) <= SHORTEST);
+    }
+
+    #[test]
+    fn where_gaps_are_shorter_than_waking_costs_it_waits_them_out() {
+        let stays = patience(&learned(vec![50.0; 40]));
+        assert!((50.0..80.0).contains(&stays), "{stays}");
+    }
+
+    #[test]
+    fn of_short_and_long_gaps_it_waits_out_the_short_ones() {
+        let mixed = (0..40).map(|at| if at % 4 == 0 { 5000.0 } else { 20.0 });
+        let stays = patience(&learned(mixed));
+        assert!((20.0..35.0).contains(&stays), "{stays}");
+    }
+
+    #[test]
+    fn another_habit_is_learned_in_time() {
+        let stays = patience(&learned((0..1000).map(|at| if at < 500 { 20.0 } else { 5000.0 })));
+        assert!(stays <= SHORTEST, "{stays}");
+    }
 }

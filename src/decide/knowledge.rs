@@ -22,6 +22,7 @@ use super::reckon::is_depth_alone;
 use super::skew::Skew;
 use super::snapshot::{Recalled, Target, Workload};
 use super::stage::Turn;
+use super::surge::Room;
 use super::window::Window;
 use super::writes::{Move, later, span};
 
@@ -47,8 +48,8 @@ pub(super) struct Known {
     backlog: Option<f64>,
     skew: Skew,
     busiest: Option<f64>,
-    /// So many times what arrives may come before new pods are at work; is that so because of the time of day?
-    room: (f64, bool),
+    /// What may come before new pods are at work.
+    room: Room,
     /// What is about to arrive, as a multiple of what does, where a forecast is better than none.
     ahead: Option<f64>,
     /// What is asked of a batch.
@@ -150,14 +151,15 @@ impl Known {
     pub(super) fn load(&self) -> Option<Load<'_>> {
         let (level, is_jump) = self.arrivals.map_or((0.0, false), |it| self.level(it));
         let sent = self.expected.filter(|sent| SUDDEN * level < *sent);
+        let arrivals = sent.unwrap_or(level);
         Some(Load {
             lag: self.lag.unwrap_or(0),
             backlog: self.backlog?,
-            arrivals: sent.unwrap_or(level),
+            arrivals,
             is_sent: sent.is_some(),
             is_jump: is_jump && sent.is_none(),
-            surge: self.room.0,
-            is_forecast: self.room.1,
+            surge: self.room.over(arrivals, 0 < self.means.ready),
+            is_forecast: self.room.is_forecast(),
             delay: self.waited().unwrap_or(0.0),
             tail: self.tail.unwrap_or(0.0),
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),

@@ -7,17 +7,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
+use super::capacity::{Pools, Purses};
 use super::demand::{self, Lack, Load, Means};
+use super::figures::{number, replicas};
 use super::flow::Above;
 use super::jobs;
 use super::knowledge::Known;
-use super::memory::Memory;
+use super::memory::{Memory, StageMemory};
 use super::partitions::{breakpoints, capacity};
 use super::pipeline::Stage;
 use super::plan::Verdict;
 use super::schedule::Bound;
-use super::snapshot::{Snapshot, Target};
+use super::snapshot::{Situation, Snapshot, Target, Workload};
 use super::stage::Turn;
 
 /// Looked ahead: this long at least, else twice the start of a pod and four times the objective.
@@ -28,6 +31,10 @@ const ABOVE: usize = 4;
 /// The replay has about so many steps, none shorter than a second.
 const STEPS: f64 = 1000.0;
 
+/// The longest delay that is thought of, in seconds; and so many times its rate a replica may be thought to do.
+const LONGEST: f64 = 86_400.0;
+const FASTEST: f64 = 4.0;
+
 /// The counts that one stage could have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outlook {
@@ -35,6 +42,33 @@ pub struct Outlook {
     pub horizon: f64,
     /// By count, ascending.
     pub prospects: Vec<Prospect>,
+    /// The shortest objective, in seconds, for which fewer replicas would be wished, and how many; `None` where the present one wishes
+    /// for another count than the chosen, or none is long enough.
+    pub longer: Option<(f64, u32)>,
+    /// The longest objective for which more would be.
+    pub shorter: Option<(f64, u32)>,
+    /// The least rate of a replica, in items a second, at which fewer would be.
+    pub faster: Option<(f64, u32)>,
+}
+
+impl Outlook {
+    /// What to change to get another count, where the objective made this one.
+    pub fn hint(&self) -> Option<String> {
+        let promise =
+            |(objective, count): (f64, u32)| format!("{objective:.0}s for {}", replicas(count));
+        let promised: Vec<_> =
+            [self.longer, self.shorter].into_iter().flatten().map(promise).collect();
+        let promised = (!promised.is_empty())
+            .then(|| format!("state objective.maxDelay: {}", promised.join(", or ")));
+        let faster = self.faster.map(|(rate, count)| {
+            format!(
+                "make each replica get through {}/s, and {} would do",
+                number(rate),
+                replicas(count)
+            )
+        });
+        promised.into_iter().chain(faster).reduce(|a, b| format!("{a}; or {b}"))
+    }
 }
 
 /// One count, and what would come of it.
@@ -142,25 +176,114 @@ pub fn prospects(now: &Snapshot, memory: &Memory, verdicts: &[Verdict]) -> Vec<O
             above.push(*feed);
         }
         let bound = Bound::of(stage, now.at);
-        let mut memory = remembered.stages.get(&stage.name).cloned().unwrap_or_default();
         let Some(Target::Seen(workload)) = situation.targets.get(index) else {
             passed.push(None);
             outlooks.push(None);
             continue;
         };
-        let turn = Turn::new(now, situation, (index, &bound.stage), above, (&pools, &purses));
+        let memory = remembered.stages.get(&stage.name).cloned().unwrap_or_default();
+        let house = (&pools, &purses);
+        let eye = Eye { now, situation, index, above, house, memory, workload };
+        let (known, turn) = eye.look(&bound.stage);
+        passed.push(known.passes(verdict.replicas.unwrap_or(workload.desired)));
+        let load = known.load().map(|load| turn.doubts.amend(load));
+        let chosen = verdict.replicas;
+        let found = load.and_then(|load| outlook(&bound.stage, &load, &known.means, chosen?));
+        outlooks.push(found.map(|found| eye.others(&bound.stage, chosen, known.means.rate, found)));
+    }
+    outlooks
+}
+
+/// All that one stage's turn saw, to be looked at again with another promise.
+struct Eye<'a> {
+    now: &'a Snapshot,
+    situation: &'a Situation,
+    index: usize,
+    above: Above,
+    /// What is believed of pools of nodes, and what was asked of budgets.
+    house: (&'a Pools, &'a Purses),
+    memory: StageMemory,
+    workload: &'a Workload,
+}
+
+impl Eye<'_> {
+    fn look<'b>(&'b self, stage: &'b Stage) -> (Known, Turn<'b>) {
+        let Self { now, situation, index, house, workload, .. } = *self;
+        let mut memory = self.memory.clone();
+        let turn = Turn::new(now, situation, (index, stage), self.above.clone(), house);
         let mut turn = Turn { may_act: false, ..turn };
         let counted = jobs::counted(workload, &turn.evidence);
         let workload = counted.as_ref().unwrap_or(workload);
         let known = Known::of(&turn, &memory, Some(workload), memory.arrivals(&turn.evidence));
         memory.doubt(&mut turn, &known, &[]);
-        passed.push(known.passes(verdict.replicas.unwrap_or(workload.desired)));
-        let load = known.load().map(|load| turn.doubts.amend(load));
-        outlooks.push(
-            load.and_then(|load| outlook(&bound.stage, &load, &known.means, verdict.replicas?)),
-        );
+        (known, turn)
     }
-    outlooks
+
+    /// What would be wished with another objective, in seconds, and another rate of a replica.
+    fn wish(&self, stage: &Stage, objective: f64, rate: Option<f64>) -> Option<u32> {
+        let max_delay = Some(Duration::try_from_secs_f64(objective).ok()?);
+        let stage = Stage { max_delay, ..stage.clone() };
+        let (mut known, turn) = self.look(&stage);
+        known.means.rate = rate;
+        let load = known.load().map(|load| turn.doubts.amend(load));
+        let bid = demand::wish(&stage, &turn.evidence, load.as_ref(), &known.means)?;
+        Some(bid.replicas.max(stage.min).min(stage.max))
+    }
+
+    /// Adds what would make another count of the chosen one, if the wish alone made it.
+    fn others(
+        &self,
+        stage: &Stage,
+        chosen: Option<u32>,
+        rate: Option<f64>,
+        found: Outlook,
+    ) -> Outlook {
+        let (Some(promised), Some(chosen), Some(rate)) = (stage.max_delay, chosen, rate) else {
+            return found;
+        };
+        let promised = promised.as_secs_f64();
+        if self.wish(stage, promised, Some(rate)) != Some(chosen) {
+            return found;
+        }
+        let with = |objective: f64| self.wish(stage, objective, Some(rate));
+        let told = |objective: Option<f64>| objective.and_then(|it| Some((it, with(it)?)));
+        let longer = nearest(promised, LONGEST, 1.0, |it| with(it).is_some_and(|n| n < chosen));
+        let shorter = nearest(promised, 1.0, 1.0, |it| with(it).is_some_and(|n| chosen < n));
+        let quick = |rate: f64| self.wish(stage, promised, Some(rate));
+        let grain = 10.0_f64.powf(rate.log10().floor() - 1.0);
+        let faster =
+            nearest(rate, FASTEST * rate, grain, |it| quick(it).is_some_and(|n| n < chosen));
+        let faster = faster.and_then(|rate| Some((rate, quick(rate)?)));
+        Outlook { longer: told(longer), shorter: told(shorter), faster, ..found }
+    }
+}
+
+/// The value nearest to `from` that does, in steps of `grain`, on the way to `end`, if one is found by doubling the way.
+fn nearest(from: f64, end: f64, grain: f64, does: impl Fn(f64) -> bool) -> Option<f64> {
+    let sign = (end - from).signum();
+    // Rounded away from where it does not.
+    let round = |it: f64| {
+        if 0.0 < sign { (it / grain).ceil() * grain } else { (it / grain).floor() * grain }
+    };
+    let (mut not, mut step) = (from, grain);
+    let mut far = loop {
+        let next = round(from + sign * step);
+        if 0.0 < sign * (next - end) {
+            return None;
+        }
+        if does(next) {
+            break next;
+        }
+        (not, step) = (next, 2.0 * step);
+    };
+    while 1.5 * grain < (far - not).abs() {
+        let middle = round(f64::midpoint(far, not));
+        if (middle - far).abs() < 0.5 * grain {
+            break;
+        }
+        if does(middle) { far = middle } else { not = middle }
+    }
+    Some(far)
 }
 
 fn outlook(stage: &Stage, load: &Load<'_>, means: &Means, chosen: u32) -> Option<Outlook> {
@@ -186,7 +309,13 @@ fn outlook(stage: &Stage, load: &Load<'_>, means: &Means, chosen: u32) -> Option
         };
         ahead.play(replicas, fate)
     });
-    Some(Outlook { horizon, prospects: prospects.collect() })
+    Some(Outlook {
+        horizon,
+        prospects: prospects.collect(),
+        longer: None,
+        shorter: None,
+        faster: None,
+    })
 }
 
 /// The counts worth showing: those at which partitions fall otherwise, or where work splits at will those about the chosen one; the

@@ -181,7 +181,8 @@ impl Turn<'_> {
             self.doubts.note(jobs::odd(self, jobs));
         }
         let frame = Frame::new(self.stage, workload.desired, self.pipeline.pause.force_activation);
-        let work = memory.look(self, frame.is_asleep, known.window());
+        let patience = self.patience(&known, memory);
+        let work = memory.look(self, frame.is_asleep, patience);
         let mut draft = self.wish(&known, memory, frame, work.as_ref());
         self.doubts.hold(&mut draft.bid, memory, frame.current);
         let fallback = (frame.current, self.at);
@@ -222,7 +223,7 @@ impl Turn<'_> {
         memory.is_full = self.is_full(&known, &answer);
         answer.passed = known.passes(answer.verdict.replicas.unwrap_or(workload.desired));
         answer.asked = ask.zip(answer.verdict.replicas);
-        let sleep = memory.quiet.until(self.patience(&known));
+        let sleep = memory.quiet.until(patience);
         let more =
             [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];
         let more = more.into_iter().chain([memory.effect.until(), self.gates.next, retry]);
@@ -246,9 +247,10 @@ impl Turn<'_> {
         Answer::of(verdict)
     }
 
-    /// How long it must be quiet before the stage sleeps.
-    fn patience(&self, known: &Known) -> Duration {
-        self.stage.idle.map_or_else(|| known.window(), |idle| idle.after)
+    /// How long it must be quiet before the stage sleeps: as the owner says, else as waking costs and gaps of before advise.
+    fn patience(&self, known: &Known, memory: &StageMemory) -> Duration {
+        let learned = || memory.quiet.patience(known.means.startup + known.means.rebalance);
+        self.stage.idle.map_or_else(learned, |idle| idle.after)
     }
 
     /// What the sources ask for.
@@ -302,7 +304,7 @@ impl Turn<'_> {
     /// Sleep, if that is earned.
     fn sleep(&self, known: &Known, memory: &StageMemory, frame: Frame) -> Option<Draft> {
         let idle = frame.idle.filter(|&idle| idle < frame.desired && idle < frame.floor)?;
-        let since = memory.quiet.earned(self.patience(known), self.at)?;
+        let since = memory.quiet.earned(self.patience(known, memory), self.at)?;
         let wake = known.wake();
         let is_promised = self.stage.idle.is_none() && idle == 0;
         match (self.stage.max_delay, wake) {
@@ -314,8 +316,9 @@ impl Turn<'_> {
             }
             _ => {
                 let bid = Bid::new(idle, Reason::Idle { since, replicas: idle });
-                // Without a word of the owner's on idleness, silence is suspicious as for any other move down.
-                let silent = known.silent.is_some() && self.stage.idle.is_none();
+                // Without a word of the owner's on idleness, and while silence is not known, it is suspicious as for any other move down.
+                let is_told = self.stage.idle.is_some() || memory.quiet.is_known();
+                let silent = known.silent.is_some() && !is_told;
                 let haste = if silent { Haste::No } else { Haste::Sleep };
                 Some(Draft { bid, haste, is_told: false })
             }

@@ -6,6 +6,9 @@
 //! would have done, as a multiple of what arrived then, and the room kept is a quantile of these: the order-up-to level of a stock with a
 //! lead time (Arrow, Harris and Marschak 1951), in rates instead of goods. No model of the load is needed. Where pods come before
 //! anything is late nothing is kept.
+//!
+//! A multiple alone says too much where a load is on or off: out of next to nothing it grows a thousandfold, and is then at its height.
+//! So the most that was ever needed is remembered, too, in items a second, and room is kept for no more than that.
 
 use std::time::Duration;
 
@@ -27,6 +30,10 @@ const FINE: f64 = 8.0;
 const BINS: usize = 20;
 /// What was learned fades to a half in so many seconds.
 const FADES: f64 = 86_400.0;
+/// The most that was needed fades to a half in so many: a load that swings by the day or the week must find it again.
+const RECORD_FADES: f64 = 7.0 * 86_400.0;
+/// A record is broken now and then: so much more than it is kept room for.
+const BEYOND: f64 = 1.1;
 /// Nothing is said before so many leads were watched.
 const ENOUGH: f32 = 20.0;
 /// Fewer items than this in a lead are chance.
@@ -38,6 +45,35 @@ pub(super) struct Surge {
     watched: [Option<Mark>; WATCHED],
     /// How often each multiple would have been needed; the sum is in leads.
     bins: [f32; BINS],
+    /// The most that was needed, in items a second.
+    #[serde(default)]
+    record: f32,
+}
+
+/// The room to keep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Room {
+    /// So many times what arrives, at least 1.
+    factor: f64,
+    /// So many times what arrives is expected at this time of day.
+    expects: f64,
+    /// No more than this, in items a second.
+    most: f64,
+}
+
+impl Room {
+    const NONE: Self = Self { factor: 1.0, expects: 1.0, most: f64::INFINITY };
+
+    /// As a multiple of so many items a second, at least 1. What was needed of pods says nothing where none works: all that comes waits.
+    pub(super) fn over(&self, arrivals: f64, is_awake: bool) -> f64 {
+        let most = if is_awake && 0.0 < arrivals { self.most / arrivals } else { f64::INFINITY };
+        (self.factor * self.expects).min(most.max(self.expects)).max(1.0)
+    }
+
+    /// Is it the time of day that asks for it?
+    pub(super) fn is_forecast(&self) -> bool {
+        self.factor < self.expects
+    }
 }
 
 /// An instant that is watched for as long as what came after it is the present pods' to serve.
@@ -81,11 +117,13 @@ impl Surge {
             let needed = came / (passed + goal).max(1.0) / f64::from(mark.level);
             mark.needed = mark.needed.max(needed as f32);
             if exposed <= passed {
-                done.push(mark.needed);
+                done.push((mark.needed, mark.level));
                 *place = None;
             }
         }
-        for needed in done {
+        for (needed, level) in done {
+            self.record *= 0.5_f64.powf(step / RECORD_FADES) as f32;
+            self.record = self.record.max(needed * level);
             self.note(f64::from(needed), 1.0 / float(WATCHED as u64), step);
         }
         let is_flow = ITEMS <= level * (exposed + goal);
@@ -141,12 +179,12 @@ impl StageMemory {
         (goal < lead).then_some((lead - goal, goal))
     }
 
-    /// So many times what arrives may come before new pods are at work, at least 1; and is that so because of the time of day?
-    pub(super) fn room(&self, stage: &Stage, poll: Duration, at: Timestamp) -> (f64, bool) {
+    /// What may come before new pods are at work, for which room is kept.
+    pub(super) fn room(&self, stage: &Stage, poll: Duration, at: Timestamp) -> Room {
         let factor = self.exposed(stage, poll).map(|_| self.surge.factor(stage.prefer));
-        let Some(factor) = factor.filter(|factor| 1.0 < *factor) else { return (1.0, false) };
-        let expects = self.expects(stage, poll, at);
-        ((factor * expects).max(1.0), factor < expects)
+        let Some(factor) = factor.filter(|factor| 1.0 < *factor) else { return Room::NONE };
+        let most = BEYOND * f64::from(self.surge.record);
+        Room { factor, expects: self.expects(stage, poll, at), most }
     }
 
     /// Watches how much more comes while pods start than was to be expected: `expects` times what arrives.

@@ -1,4 +1,4 @@
-//! `penstock explain`, read aloud: five scenes, and for each the suggestion of its last line is tried. What it promises must come true.
+//! `penstock explain`, read aloud: some scenes, and for each the suggestion of its last line is tried. What it promises must come true.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -16,11 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::decide::story::{Given, Side, World, pipeline_id};
 use crate::turns::Bench;
 
-/// A stage, and how much waits from when on.
-#[derive(Clone)]
+/// A stage, how much waits from when on, and what comes and goes all the while, in items a second.
+#[derive(Clone, Default)]
 struct Scene {
     given: Given,
     lags: Vec<(i64, i64)>,
+    flows: i64,
+    /// All of it into this partition.
+    hot: Option<usize>,
     until: i64,
 }
 
@@ -28,6 +31,7 @@ impl Scene {
     /// The last turn.
     fn play(&self) -> (Snapshot, Step) {
         let mut world = World::new(self.given.clone());
+        (world.arrive, world.take, world.hot) = (self.flows, self.flows, self.hot);
         let mut lags = self.lags.iter().peekable();
         loop {
             while let Some((_, lag)) = lags.next_if(|(at, _)| *at <= world.at) {
@@ -122,7 +126,12 @@ fn threshold(partitions: usize, max: u32) -> Given {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_threshold_says_which_other_one_gives_which_count() {
-    let scene = Scene { given: threshold(48, 48), lags: vec![(120, 23_500)], until: 126 };
+    let scene = Scene {
+        given: threshold(48, 48),
+        lags: vec![(120, 23_500)],
+        until: 126,
+        ..Scene::default()
+    };
     let text = scene.explained().await;
     assert_snapshot!(text, @r"
         Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
@@ -146,7 +155,12 @@ async fn a_threshold_says_which_other_one_gives_which_count() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_partitions_bound_the_count_it_prints_the_patch_of_the_topic() {
-    let scene = Scene { given: threshold(24, 48), lags: vec![(120, 30_500)], until: 126 };
+    let scene = Scene {
+        given: threshold(24, 48),
+        lags: vec![(120, 30_500)],
+        until: 126,
+        ..Scene::default()
+    };
     let text = scene.explained().await;
     assert_snapshot!(text, @r#"
         Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
@@ -171,7 +185,12 @@ async fn where_partitions_bound_the_count_it_prints_the_patch_of_the_topic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_max_says_how_high_max_would_have_to_be() {
-    let scene = Scene { given: threshold(48, 20), lags: vec![(120, 30_500)], until: 126 };
+    let scene = Scene {
+        given: threshold(48, 20),
+        lags: vec![(120, 30_500)],
+        until: 126,
+        ..Scene::default()
+    };
     let text = scene.explained().await;
     assert_snapshot!(text, @r"
         Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
@@ -192,8 +211,12 @@ async fn at_max_says_how_high_max_would_have_to_be() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_down_window_says_what_it_keeps_it_from_and_how_to_be_without() {
-    let scene =
-        Scene { given: threshold(24, 48), lags: vec![(120, 11_500), (140, 2_500)], until: 150 };
+    let scene = Scene {
+        given: threshold(24, 48),
+        lags: vec![(120, 11_500), (140, 2_500)],
+        until: 150,
+        ..Scene::default()
+    };
     let text = scene.explained().await;
     assert_snapshot!(text, @r"
         Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
@@ -227,7 +250,7 @@ async fn a_stage_kept_awake_says_which_objective_would_let_it_sleep() {
         startup: Some(40),
         ..Given::default()
     };
-    let scene = Scene { given, lags: Vec::new(), until: 120 };
+    let scene = Scene { given, until: 120, ..Scene::default() };
     let text = scene.explained().await;
     assert_snapshot!(text, @r"
         Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
@@ -261,7 +284,7 @@ async fn an_objective_shows_what_other_counts_would_bring() {
         desired: Some(6),
         ..Given::default()
     };
-    let scene = Scene { given, lags: vec![(120, 4_000)], until: 126 };
+    let scene = Scene { given, lags: vec![(120, 4_000)], until: 126, ..Scene::default() };
     let text = scene.explained().await;
     assert_snapshot!(text, @r"
         Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
@@ -287,4 +310,86 @@ async fn an_objective_shows_what_other_counts_would_bring() {
            24        480/s   11520            8.0 s        -         this is it
           To change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 6 at once.
         ");
+}
+
+/// Ends with what is promised of other objectives, shorter and longer, and of faster replicas.
+const OTHERS: &str = "maxDelay: ([0-9]+)s for ([0-9]+) replicas?, or ([0-9]+)s for ([0-9]+) replicas; or make each replica get through ([0-9.]+)/s, and ([0-9]+) replicas? would do";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_the_objective_made_says_which_others_would_make_fewer_and_more() {
+    let given = Given {
+        objective: Some(60),
+        rate: Some(20.0),
+        startup: Some(30),
+        desired: Some(2),
+        ..Given::default()
+    };
+    let scene = Scene { given, lags: vec![(120, 4_000)], until: 122, ..Scene::default() };
+    let text = scene.explained().await;
+    assert_snapshot!(text, @"");
+    let others = suggested(&text, OTHERS);
+    let [longer, fewer, shorter, more, rate, faster] = others[..] else { panic!("{text}") };
+    let chosen = scene.replicas().unwrap();
+    assert!(count(fewer) < chosen && chosen < count(more) && count(faster) < chosen, "{text}");
+    for (objective, replicas) in [(longer, fewer), (shorter, more)] {
+        let given = Given { objective: Some(count(objective).into()), ..scene.given.clone() };
+        assert_eq!(
+            Scene { given, ..scene.clone() }.replicas(),
+            Some(count(replicas)),
+            "{objective}"
+        );
+    }
+    let given = Given { rate: Some(rate), ..scene.given.clone() };
+    assert_eq!(Scene { given, ..scene.clone() }.replicas(), Some(count(faster)));
+    // A second less than the longer one would not do.
+    let given = Given { objective: Some(u64::from(count(longer)) - 1), ..scene.given.clone() };
+    assert_eq!(Scene { given, ..scene }.replicas(), Some(chosen));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_objective_makes_fewer_it_says_how_fast_replicas_would_have_to_be() {
+    let given = Given {
+        objective: Some(60),
+        rate: Some(20.0),
+        startup: Some(30),
+        partitions: Some(24),
+        desired: Some(6),
+        ..Given::default()
+    };
+    let scene = Scene { given, flows: 110, until: 280, ..Scene::default() };
+    let text = scene.explained().await;
+    assert_snapshot!(text, @"");
+    let [rate, replicas] = suggested(
+        &text,
+        "this: make each replica get through ([0-9.]+)/s, and ([0-9]+) replicas would do",
+    )[..] else {
+        panic!("{text}")
+    };
+    let given = Given { rate: Some(rate), ..scene.given.clone() };
+    assert_eq!(Scene { given, ..scene }.replicas(), Some(count(replicas)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hot_partition_comes_with_the_patch_that_splits_it() {
+    let given = Given {
+        objective: Some(600),
+        rate: Some(50.0),
+        partitions: Some(8),
+        commits: Some(5),
+        desired: Some(8),
+        min: Some(8),
+        ..Given::default()
+    };
+    let scene = Scene { given, flows: 80, hot: Some(3), until: 400, ..Scene::default() };
+    let text = scene.explained().await;
+    let odd = text.lines().skip_while(|line| !line.contains("[HotPartition]"));
+    let odd: Vec<_> = odd.take(2).collect();
+    assert_snapshot!(odd.join("\n"), @"");
+    // The same keys in the partitions that the patch asks for: the half that stays in it is no more than a replica does.
+    let found = Regex::new(r#""partitions":([0-9]+)\}\}'"#).unwrap().captures(odd[1]);
+    let partitions: usize = found.expect("a patch")[1].parse().unwrap();
+    let given = Given { partitions: Some(partitions), ..scene.given.clone() };
+    let split = Scene { given, flows: 40, ..scene };
+    let odd = &split.play().1.plan.verdicts[0].anomalies;
+    assert!(odd.iter().all(|odd| odd.code() != "HotPartition"), "{odd:?}");
 }

@@ -4,7 +4,7 @@
 use penstock::decide::{Memory, Step};
 use proptest::prelude::*;
 
-use super::laws::{Life, any_life};
+use super::laws::any_life;
 use super::story::{Given, Side, World};
 
 /// A write that changed the count: when, from what, to what.

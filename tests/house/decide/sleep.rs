@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::story::told;
+use super::story::{told, turns};
 
 #[test]
 fn zero_is_earned_by_quiet_for_as_long_as_idle_says() {
@@ -41,17 +41,52 @@ until: 60
 }
 
 #[test]
-fn left_out_idleness_is_as_long_as_getting_pods_back_makes_it() {
+fn left_out_idleness_is_as_long_as_waking_takes() {
     let story = "
-stage: {min: 0, objective: 600, rate: 50, startup: 40}
-until: 120
+stage: {min: 0, objective: 600, rate: 50, startup: 110}
+until: 140
 ";
     assert_snapshot!(told(story), @r"
-         0 s  1 Steady
-              the present count fits: nothing waits, and 10 min are allowed
-        90 s  0 Idle | writes 0 for 1
-              0 replicas: nothing has waited or arrived since 00:00:00 UTC
+          0 s  1 Steady
+               the present count fits: nothing waits, and 10 min are allowed
+        116 s  0 Idle | writes 0 for 1
+               0 replicas: nothing has waited or arrived since 00:00:00 UTC
         ");
+}
+
+/// A burst every so often. Says how long after the last of them the stage slept.
+fn slept_after(bursts: i64, every: i64, idle: &str) -> i64 {
+    use std::fmt::Write as _;
+    let mut story = format!(
+        "stage: {{min: 0, objective: 600, rate: 50, startup: 110, commits: 2{idle}}}\nthen:\n"
+    );
+    for burst in 0..bursts {
+        let at = 200 + burst * every;
+        write!(story, "- {{at: {at}, lag: 100}}\n- {{at: {}, lag: 0}}\n", at + 10).unwrap();
+    }
+    let last = 200 + (bursts - 1) * every + 10;
+    write!(story, "until: {}\n", last + 700).unwrap();
+    let slept = turns(&story).into_iter().find(|it| last <= it.at && it.replicas == Some(0));
+    slept.unwrap().at - last
+}
+
+#[test]
+fn who_has_seen_only_long_gaps_sleeps_soon() {
+    let (untaught, taught) = (slept_after(3, 1000, ""), slept_after(24, 1000, ""));
+    assert!((110..=130).contains(&untaught), "{untaught}");
+    assert!(taught <= 20, "{taught}");
+}
+
+#[test]
+fn who_has_seen_gaps_shorter_than_waking_costs_waits_them_out() {
+    let taught = slept_after(40, 60, "");
+    assert!((50..=100).contains(&taught), "{taught}");
+}
+
+#[test]
+fn idleness_that_is_written_binds_whatever_was_learned() {
+    let taught = slept_after(24, 1000, ", idle: [0, 300]");
+    assert!((300..=304).contains(&taught), "{taught}");
 }
 
 #[test]
