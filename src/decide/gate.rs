@@ -98,6 +98,11 @@ impl Gates {
             bid.set(current, reason.clone());
         }
     }
+
+    /// Does one forbid to go down?
+    pub(super) fn keeps(&self) -> bool {
+        self.holds.is_some() || self.unread.is_some()
+    }
 }
 
 fn unread(gate: &Gate, seen: &Seen<'_>, wrong: Option<String>) -> Reason {

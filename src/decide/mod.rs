@@ -117,8 +117,9 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
     for situation in &now.due {
         let pipeline = &situation.pipeline;
         let before = memory.of(&pipeline.id, &pipeline.uid);
-        let (answers, after) =
-            guarded(situation, &before, |memory| turn(now, situation, (&pools, &purses), memory));
+        let (answers, after) = guarded(situation, &before, |memory| {
+            turn(now, situation, (&pools, &mut purses), memory)
+        });
         for (answer, index) in answers.iter().zip(0..) {
             let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
             fleet.settle(
@@ -128,7 +129,8 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
             );
         }
         fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
-        pay(&mut purses, situation, &answers);
+        let is_stage = |name: &str| pipeline.stages.iter().any(|stage| *stage.name == *name);
+        purses.forget_but(&pipeline.id, &situation.budgets, is_stage);
         memory.put(pipeline.id.clone(), after);
         turns.push((&pipeline.id, answers));
     }
@@ -138,6 +140,9 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
         for mut answer in answers {
             memory.change(id, |memory| {
                 fleet.admit(&mut answer, &memory.voices, all, now.at);
+                if let (Some(kept), true) = (answer.verdict.replicas, answer.is_withheld) {
+                    purses.keep(id, &answer.verdict.stage.name, kept);
+                }
                 memory.ask(&mut answer, now.at);
             });
             step.plan.verdicts.push(answer.verdict);
@@ -148,33 +153,17 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
     }
     memory.put_fleet(fleet);
     memory.put_pools(pools);
-    step.plan.budgets = purses.verdicts(&now.budgets);
+    step.plan.budgets = purses.verdicts(&now.budgets, now.at);
     memory.put_purses(purses);
     step.memory.share_house(memory);
     step
-}
-
-/// Takes in what a pipeline's stages ask of the budgets over it.
-fn pay(purses: &mut Purses, situation: &Situation, answers: &[Answer]) {
-    let pipeline = &situation.pipeline;
-    let claims = pipeline.stages.iter().zip(answers).enumerate().map(|(index, (stage, answer))| {
-        let claimant = Claimant {
-            pipeline: &pipeline.id,
-            stage: &stage.name,
-            priority: pipeline.priority,
-            running: answer.from.unwrap_or(0),
-            per: situation.per_replica.get(index).copied().unwrap_or_default(),
-        };
-        (claimant, answer.asked)
-    });
-    purses.note(&situation.budgets, &pipeline.id, &claims.collect::<Vec<_>>());
 }
 
 /// One pipeline's turn, stage by stage.
 fn turn(
     now: &Snapshot,
     situation: &Situation,
-    (pools, purses): (&Pools, &Purses),
+    (pools, purses): (&Pools, &mut Purses),
     memory: &mut PipelineMemory,
 ) -> Vec<Answer> {
     let mut taken = BTreeSet::new();
@@ -203,13 +192,21 @@ fn turn(
             outcomes: outcomes.map(|(_, outcome)| outcome).collect(),
             recalled: situation.recalled.get(index).and_then(Option::as_ref),
             full_below: below.map(|(stage, _)| &*stage.name),
-            ..Turn::new(now, situation, (index, &bound.stage), above, (pools, purses))
+            ..Turn::new(now, situation, (index, &bound.stage), above, (pools, &*purses))
         };
         let mut remembered = stages.take(&stage.name).unwrap_or_default();
         let mut answer = turn.take(&mut remembered);
         bound.tell(&mut answer, now.at);
-        answers.push(answer);
         fleet::listen(&mut memory.voices, &before, &turn.evidence, &remembered, now.at);
+        let per = situation.per_replica.get(index).copied().unwrap_or_default();
+        let running = answer.from.unwrap_or(0);
+        let claimant = Claimant::of(&situation.pipeline, stage, running, per);
+        match (&answer.asked, target) {
+            (Some(asked), _) => purses.note(&situation.budgets, &claimant, asked, now.at),
+            (None, Target::Unusable(_)) => purses.forget_stage(&claimant),
+            (None, _) => {}
+        }
+        answers.push(answer);
         memory.stages.put(&stage.name, remembered);
     }
     answers

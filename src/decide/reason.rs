@@ -80,8 +80,8 @@ pub enum Reason {
     HeldBySilence { wished: u32, until: Timestamp },
     /// Kept: a stage after it is late with all the replicas it may have.
     DownstreamFull { wished: u32, stage: String },
-    /// A budget leaves less than was wished; `first` are served before it, where others are.
-    OverBudget { wished: u32, granted: u32, budget: String, first: Option<PipelineId> },
+    /// A budget leaves less than was wished: one comes first, or it is shared with so many equals.
+    OverBudget { wished: u32, granted: u32, budget: String, first: Option<PipelineId>, equals: u32 },
     /// Kept: a gate says so; `since`: it has not been read since then, and what it said last still stands.
     GateHolds { gate: Box<str>, value: f64, hold_when: Box<str>, since: Option<Timestamp> },
     /// Not lowered: a gate cannot be read.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::batch;
 use super::blind;
-use super::capacity::{self, Ask, Budget, LanePlan, PerReplica, PoolSeen, Pools, Purses};
+use super::capacity::{self, Asked, Budget, LanePlan, PerReplica, PoolSeen, Pools, Purses};
 use super::combine;
 use super::demand::{self, Bid, Load};
 use super::doubt::Doubts;
@@ -74,8 +74,10 @@ pub(super) struct Answer {
     pub(super) violations: u32,
     /// What it hands to the stages after it.
     pub(super) passed: Option<Passed>,
-    /// What it asked of the budgets over it, and what it was left with.
-    pub(super) asked: Option<(Ask, u32)>,
+    /// What it asked of the budgets over it.
+    pub(super) asked: Option<Asked>,
+    /// Was a move down withheld, after all else was decided?
+    pub(super) is_withheld: bool,
 }
 
 impl Answer {
@@ -91,6 +93,7 @@ impl Answer {
             violations: 0,
             passed: None,
             asked: None,
+            is_withheld: false,
         }
     }
 
@@ -100,6 +103,7 @@ impl Answer {
         self.plan = None;
         self.verdict.replicas = Some(kept);
         self.verdict.why.push(reason);
+        self.is_withheld = true;
         self.verdict.next = self.verdict.next.into_iter().chain([until]).min();
     }
 }
@@ -202,8 +206,8 @@ impl Turn<'_> {
         }
         let next = self.hold(&mut draft, &known, memory, frame);
         self.gates.hold(&mut draft.bid, frame.desired);
-        let is_sure = self.evidence.is_fresh() || draft.is_told;
-        let ask = self.afford(&mut draft.bid, frame, is_sure);
+        let told = (frame, draft.is_told);
+        let asked = self.afford(&mut draft.bid, &known, memory, told);
         self.respect(&mut draft, frame);
         let broken = self.broken(&draft, frame);
         if let Some(promise) = broken {
@@ -222,7 +226,7 @@ impl Turn<'_> {
         let mut answer = Answer { actions, plan, from, moves, is_told, violations, ..answer };
         memory.is_full = self.is_full(&known, &answer);
         answer.passed = known.passes(answer.verdict.replicas.unwrap_or(workload.desired));
-        answer.asked = ask.zip(answer.verdict.replicas);
+        answer.asked = asked;
         let sleep = memory.quiet.until(patience);
         let more =
             [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];
@@ -380,8 +384,11 @@ impl Turn<'_> {
     /// Is it late with all the replicas it may have, so that more would only pile up before it?
     fn is_full(&self, known: &Known, answer: &Answer) -> bool {
         let late = self.stage.max_delay.is_some_and(|objective| known.is_late(objective));
-        late && answer.verdict.replicas == Some(self.stage.max)
-            && known.means.ready == self.stage.max
+        let is_cut = |reason: &Reason| matches!(reason, Reason::OverBudget { .. });
+        let most = answer.verdict.replicas.filter(|replicas| {
+            *replicas == self.stage.max || answer.verdict.why.iter().any(is_cut)
+        });
+        late && most == Some(known.means.ready)
     }
 
     /// What the owner says with bounds and annotations comes last.

@@ -219,11 +219,12 @@ impl fmt::Display for Reason {
                 f,
                 "kept: {wished} would do, but stage {stage} after it is late with all the replicas it may have, and more would only wait there"
             ),
-            Self::OverBudget { wished, granted, budget, first } => {
+            Self::OverBudget { wished, granted, budget, first, equals } => {
                 write!(f, "budget {budget} leaves {granted} of {}: ", replicas(*wished))?;
-                match first {
-                    Some(first) => write!(f, "{first} is served first"),
-                    None => f.write_str("it is shared evenly"),
+                match (first, equals) {
+                    (Some(first), _) => write!(f, "{first} is served first"),
+                    (None, 0) => f.write_str("it allows no more"),
+                    (None, equals) => write!(f, "it is shared evenly with {equals} more"),
                 }
             }
             Self::GateHolds { gate, value, hold_when, since: None } => {

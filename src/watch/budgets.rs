@@ -98,8 +98,7 @@ impl Stores {
 
     /// Names of the budgets over a pipeline. A namespace whose labels are not known has none.
     pub(super) fn budgets_over(&self, id: &PipelineId) -> Vec<Arc<str>> {
-        let none = BTreeMap::new();
-        let labels = self.namespaces.get(&id.namespace).unwrap_or(&none);
+        let Some(labels) = self.namespaces.get(&id.namespace) else { return Vec::new() };
         let over = self.budgets.each.iter();
         let over = over.filter(|(_, note)| note.spec.namespace_selector.matches(labels));
         over.map(|(name, _)| Arc::clone(name)).collect()

@@ -211,7 +211,9 @@ impl Watch {
             }
             self.stale.notify_one();
         }
-        let gone = std::mem::take(&mut stores.gone).into_iter().collect();
+        let gone: Vec<_> = std::mem::take(&mut stores.gone).into_iter().collect();
+        // What a budget says of a pipeline that is gone is to be told anew.
+        stores.budgets.have_moved |= !gone.is_empty() && !stores.budgets.is_empty();
         let pools_moved = std::mem::take(&mut stores.nodes.has_moved)
             | std::mem::take(&mut stores.budgets.have_moved);
         stores.nodes.pass(now);

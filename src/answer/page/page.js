@@ -94,7 +94,8 @@ addEventListener("keydown", (event) => {
     else if (event.key === "Enter" && event.target.id === "search") { event.target.blur(); list.step(0); }
     return;
   }
-  const view = path.length >= 2 ? pipeline : list;
+  const nothing = { step() {}, enter() {} };
+  const view = path.length >= 2 ? pipeline : path.length ? nothing : list;
   const isOnLink = event.target.closest?.("a, button");
   const act = {
     "/": () => { if (path.length) location.hash = "#/"; $("search").focus(); $("search").select(); },

@@ -2,7 +2,7 @@
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
 //! `pool` keeps what is believed of each pool, `split` shares replicas out (both pure arithmetic), `lanes` joins them to a stage's turn;
-//! `budget` shares out what several pipelines may use together.
+//! `purse` and `ration` share out what several pipelines may use together, and `afford` joins that to the turn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::Workload;
 
+mod afford;
 mod budget;
+mod purse;
 mod ration;
 mod lanes;
 mod pool;
@@ -22,10 +24,9 @@ mod words;
 pub use budget::{Budget, BudgetVerdict, PerReplica};
 pub use words::Nodes;
 
-pub(super) use budget::{Claimant, Purses};
 pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
-pub(super) use ration::Ask;
+pub(super) use purse::{Asked, Claimant, Purses};
 
 /// A pool of nodes, as its owner describes it. Made by `crd::meaning`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,8 +30,7 @@ pub(super) fn grants(limit: f64, shares: &[Share]) -> Vec<u32> {
         shares.iter().map(|share| share.ask.wished.min(share.ask.least)).collect();
     let taken: f64 =
         shares.iter().zip(&granted).map(|(share, &count)| share.unit * f64::from(count)).sum();
-    // A hair of a replica is forgiven: sums of prices are not exact.
-    let mut left = limit - taken + limit.abs() * 1e-9;
+    let mut left = limit - taken + slack(limit);
     let mut priorities: Vec<i32> = shares.iter().map(|share| share.priority).collect();
     priorities.sort_unstable_by(|a, b| b.cmp(a));
     priorities.dedup();
@@ -53,6 +52,11 @@ pub(super) fn grants(limit: f64, shares: &[Share]) -> Vec<u32> {
         break;
     }
     granted
+}
+
+/// What is forgiven beyond a limit: sums of prices are not exact.
+pub(super) fn slack(limit: f64) -> f64 {
+    limit.abs() * 1e-9
 }
 
 impl Share {

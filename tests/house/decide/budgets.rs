@@ -15,6 +15,8 @@ fn two(cores: f64, is_enforced: bool) -> Fleet {
     let cost_per_hour = None;
     let budget = Budget { name: Arc::clone(&name), cost_per_hour, cores: Some(cores), is_enforced };
     fleet.budgets = BTreeMap::from([(name, Arc::new(budget))]);
+    // Until all may have been heard nobody grows under it.
+    fleet.turns(8);
     fleet
 }
 
@@ -72,8 +74,8 @@ fn equals_have_equal_parts_of_what_they_wish() {
     assert_eq!(
         said,
         [
-            "budget team leaves 6 of 12 replicas: it is shared evenly",
-            "budget team leaves 12 of 24 replicas: it is shared evenly",
+            "budget team leaves 6 of 12 replicas: it is shared evenly with 1 more",
+            "budget team leaves 12 of 24 replicas: it is shared evenly with 1 more",
         ]
     );
     assert!(fleet.turns(5).iter().all(|step| step.plan.actions.is_empty()), "and it stays so");

@@ -57,7 +57,13 @@ fn every_reason() -> Vec<Reason> {
         Reason::WithinTolerance { wished: 21, tolerance: 0.1 },
         Reason::HeldBySilence { wished: 2, until },
         Reason::DownstreamFull { wished: 7, stage: "sink".to_owned() },
-        Reason::OverBudget { wished: 7, granted: 4, budget: "team".to_owned(), first: None },
+        Reason::OverBudget {
+            wished: 7,
+            granted: 4,
+            budget: "team".to_owned(),
+            first: None,
+            equals: 2,
+        },
         Reason::GateHolds {
             gate: "quality".into(),
             value: 3.0,
@@ -281,7 +287,7 @@ fn the_sentences_are_worth_reading_aloud() {
             kept: 7 would do, but stage sink after it is late with all the replicas it may have, and more would only wait there
             to change this: raise replicas.max of the stage after it
         OverBudget
-            budget team leaves 4 of 7 replicas: it is shared evenly
+            budget team leaves 4 of 7 replicas: it is shared evenly with 2 more
             to change this: raise the limits of CapacityBudget team
         GateHolds
             held by gate quality: value > 0.0, and value is 3

@@ -1,0 +1,70 @@
+//! A stage under budgets, at its turn: what it asks of them, and what they leave it.
+
+use std::sync::Arc;
+
+use super::super::demand::Bid;
+use super::super::frame::Frame;
+use super::super::knowledge::Known;
+use super::super::memory::StageMemory;
+use super::super::pipeline::{Mode, Select};
+use super::super::reason::Reason;
+use super::super::snapshot::Target;
+use super::super::stage::Turn;
+use super::purse::{Asked, Claimant, Cut};
+use super::ration::Ask;
+
+impl Turn<'_> {
+    /// Cuts a wish down to what the budgets over the stage leave it; `None` where there are none. `is_told` when the owner's own word made
+    /// the wish, whatever is known.
+    pub(in crate::decide) fn afford(
+        &self,
+        bid: &mut Bid,
+        known: &Known,
+        memory: &StageMemory,
+        (frame, is_told): (Frame, bool),
+    ) -> Option<Asked> {
+        let Target::Seen(workload) = self.target else { return None };
+        if self.budgets.is_empty() {
+            return None;
+        }
+        let is_sure = is_told || self.evidence.is_fresh();
+        let is_foreign = memory.writes.forbidden(workload).is_some();
+        let is_kept = !is_sure || is_foreign || self.gates.keeps();
+        let window = self.stage.behaviour.down.window.unwrap_or_else(|| known.window());
+        let ask = self.ask(bid.replicas, frame, is_kept);
+        let (pipeline, stage) = (self.pipeline, self.stage);
+        let claimant = Claimant::of(pipeline, stage, frame.desired, self.per_replica);
+        let budgets = self.budgets.iter().filter_map(|name| self.budgets_seen.get(name));
+        let cuts = self.purses.cuts(budgets, &claimant, ask, self.at);
+        let left = cuts.iter().map(|cut| (Arc::clone(&cut.budget), cut.granted)).collect();
+        if let Some(cut) = cuts.into_iter().min_by_key(|cut| cut.granted)
+            && cut.granted < bid.replicas
+        {
+            let Cut { budget, granted, first, equals } = cut;
+            let (wished, budget) = (ask.wished, budget.to_string());
+            bid.set(granted, Reason::OverBudget { wished, granted, budget, first, equals });
+        }
+        Some(Asked { ask, left, window })
+    }
+
+    /// Who is not written keeps what runs. So does who `is_kept` for now: without fresh data, behind a gate, or where others write.
+    fn ask(&self, wished: u32, frame: Frame, is_kept: bool) -> Ask {
+        let pause = &self.pipeline.pause;
+        if let Some(replicas) = self.stage.pinned {
+            return Ask { wished: replicas, least: replicas };
+        }
+        if self.stage.mode == Mode::Observe || pause.all {
+            return Ask { wished: frame.desired, least: frame.desired };
+        }
+        // Jobs that run are never ended, and one may say that its workload never goes down.
+        let never_falls = self.is_jobs() || self.stage.behaviour.down.select == Select::Disabled;
+        let wished = wished.min(self.stage.max);
+        let (wished, lowest) = match (pause.scale_out, pause.scale_in || is_kept || never_falls) {
+            (true, true) => (frame.desired, frame.desired),
+            (true, false) => (wished.min(frame.desired), frame.floor),
+            (false, true) => (wished.max(frame.current), frame.current),
+            (false, false) => (wished, frame.floor),
+        };
+        Ask { wished, least: lowest.min(wished) }
+    }
+}

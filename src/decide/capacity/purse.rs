@@ -1,0 +1,482 @@
+//! What is asked of budgets: every stage's last wish, and who gives way when there are more than a budget allows. Pure; a stage's own turn
+//! (`afford`) cuts its wish down to what `ration` grants it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::pipeline::{Pipeline, PipelineId, Stage};
+use super::super::writes::span;
+use super::budget::{Budget, BudgetVerdict, PerReplica};
+use super::ration::{Ask, Share, grants, slack};
+
+/// For so long after its first claim not everybody under a budget may have been heard, and nobody grows beyond what runs.
+const GETTING_READY: Duration = Duration::from_secs(15);
+
+/// What a stage asked, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::decide) struct Asked {
+    pub(super) ask: Ask,
+    /// What each of the budgets over it leaves, where that is less than it asks for.
+    pub(super) left: Vec<(Arc<str>, u32)>,
+    /// For so long its highest wish counts: others shall not waver with it.
+    pub(super) window: Duration,
+}
+
+/// Why a stage gets less than it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) budget: Arc<str>,
+    pub(super) granted: u32,
+    /// Who comes first, with the most above its least; `None` when nobody does.
+    pub(super) first: Option<PipelineId>,
+    /// Stages it shares with.
+    pub(super) equals: u32,
+}
+
+/// What is remembered of all budgets.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::decide) struct Purses {
+    each: BTreeMap<Arc<str>, Purse>,
+}
+
+/// What is remembered of one budget: who falls under it, by pipeline and stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Purse {
+    /// Its first claim in this process.
+    since: Timestamp,
+    claims: Vec<Claim>,
+}
+
+/// What a stage last asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Claim {
+    pipeline: PipelineId,
+    stage: Arc<str>,
+    priority: i32,
+    /// What it asked of this budget: no more than the others over it leave.
+    ask: Ask,
+    /// Its highest wish within its down window, and when that was.
+    peak: (u32, Timestamp),
+    /// What this budget left it.
+    granted: u32,
+    /// Replicas that run.
+    running: u32,
+    per: PerReplica,
+}
+
+/// A stage at its turn, as budgets see it.
+#[derive(Debug, Clone)]
+pub(in crate::decide) struct Claimant<'a> {
+    pub(in crate::decide) pipeline: &'a PipelineId,
+    pub(in crate::decide) stage: &'a Arc<str>,
+    pub(in crate::decide) priority: i32,
+    pub(in crate::decide) running: u32,
+    pub(in crate::decide) per: PerReplica,
+}
+
+impl<'a> Claimant<'a> {
+    pub(in crate::decide) fn of(
+        pipeline: &'a Pipeline,
+        stage: &'a Stage,
+        running: u32,
+        per: PerReplica,
+    ) -> Self {
+        let (id, stage, priority) = (&pipeline.id, &stage.name, pipeline.priority);
+        Self { pipeline: id, stage, priority, running, per }
+    }
+}
+
+impl Purses {
+    /// What each of these budgets leaves a stage, where that is less than it asks for. Others stand as they were at their last turn.
+    pub(super) fn cuts<'b>(
+        &self,
+        budgets: impl Iterator<Item = &'b Arc<Budget>>,
+        claimant: &Claimant<'_>,
+        ask: Ask,
+        at: Timestamp,
+    ) -> Vec<Cut> {
+        let enforced = budgets.filter(|budget| budget.is_enforced);
+        let nobody = Purse { since: at, claims: Vec::new() };
+        let cut = |budget: &'b Arc<Budget>| {
+            self.each.get(&budget.name).unwrap_or(&nobody).cut(budget, claimant, ask, at)
+        };
+        enforced.filter_map(cut).collect()
+    }
+
+    /// Takes in what a stage asked for at its turn.
+    pub(in crate::decide) fn note(
+        &mut self,
+        budgets: &[Arc<str>],
+        claimant: &Claimant<'_>,
+        asked: &Asked,
+        at: Timestamp,
+    ) {
+        for name in budgets {
+            let new = || Purse { since: at, claims: Vec::new() };
+            let purse = self.each.entry(Arc::clone(name)).or_insert_with(new);
+            let left = |of_it: bool| {
+                let those = asked.left.iter().filter(|(budget, _)| (budget == name) == of_it);
+                those.map(|(_, left)| *left).min()
+            };
+            // What another budget does not leave it is not asked of this one.
+            let wished = left(false).map_or(asked.ask.wished, |most| asked.ask.wished.min(most));
+            let ask = Ask { wished, least: asked.ask.least.min(wished) };
+            let place = purse.place(claimant.pipeline, claimant.stage);
+            let known = place.ok().and_then(|index| purse.claims.get(index));
+            let peak = known
+                .map(|claim| claim.peak)
+                .filter(|(peak, since)| wished < *peak && span(*since, at) < asked.window);
+            let claim = Claim {
+                pipeline: claimant.pipeline.clone(),
+                stage: Arc::clone(claimant.stage),
+                priority: claimant.priority,
+                ask,
+                peak: peak.unwrap_or((wished, at)),
+                granted: left(true).map_or(wished, |left| left.min(wished)),
+                running: claimant.running,
+                per: claimant.per.after(known.map(|claim| claim.per)),
+            };
+            match place {
+                Ok(index) => purse.claims[index] = claim,
+                Err(index) => purse.claims.insert(index, claim),
+            }
+        }
+    }
+
+    /// What a stage runs was kept after all.
+    pub(in crate::decide) fn keep(&mut self, pipeline: &PipelineId, stage: &str, kept: u32) {
+        for purse in self.each.values_mut() {
+            if let Ok(index) = purse.place(pipeline, stage) {
+                let claim = &mut purse.claims[index];
+                claim.ask.wished = claim.ask.wished.max(kept);
+                claim.ask.least = claim.ask.least.max(kept);
+                claim.granted = claim.granted.max(kept);
+            }
+        }
+    }
+
+    /// Forgets what a pipeline asked for, but of these budgets, and for these stages.
+    pub(in crate::decide) fn forget_but(
+        &mut self,
+        pipeline: &PipelineId,
+        budgets: &[Arc<str>],
+        is_kept: impl Fn(&str) -> bool,
+    ) {
+        for (name, purse) in &mut self.each {
+            let stays = budgets.contains(name);
+            let is_other = |claim: &Claim| claim.pipeline != *pipeline;
+            purse.claims.retain(|claim| is_other(claim) || stays && is_kept(&claim.stage));
+        }
+        self.each.retain(|_, purse| !purse.claims.is_empty());
+    }
+
+    /// Forgets what a stage asked for, whose workload is gone.
+    pub(in crate::decide) fn forget_stage(&mut self, claimant: &Claimant<'_>) {
+        for purse in self.each.values_mut() {
+            if let Ok(index) = purse.place(claimant.pipeline, claimant.stage) {
+                purse.claims.remove(index);
+            }
+        }
+    }
+
+    /// Forgets a deleted pipeline.
+    pub(in crate::decide) fn forget(&mut self, pipeline: &PipelineId) {
+        self.forget_but(pipeline, &[], |_| false);
+    }
+
+    /// How each of these budgets fares, but for those of which too little is known yet. One that is no more is forgotten.
+    pub(in crate::decide) fn verdicts(
+        &mut self,
+        budgets: &BTreeMap<Arc<str>, Arc<Budget>>,
+        at: Timestamp,
+    ) -> Vec<BudgetVerdict> {
+        self.each.retain(|name, _| budgets.contains_key(name));
+        let nobody = Purse { since: Timestamp::MIN, claims: Vec::new() };
+        let of = |budget: &Arc<Budget>| {
+            let purse = self.each.get(&budget.name).unwrap_or(&nobody);
+            (!purse.is_new(at)).then(|| purse.verdict(budget))
+        };
+        budgets.values().filter_map(of).collect()
+    }
+}
+
+impl Purse {
+    /// Where the claim of a stage is, or belongs.
+    fn place(&self, pipeline: &PipelineId, stage: &str) -> Result<usize, usize> {
+        self.claims
+            .binary_search_by(|claim| (&claim.pipeline, &*claim.stage).cmp(&(pipeline, stage)))
+    }
+
+    /// Has not everybody been heard yet?
+    fn is_new(&self, at: Timestamp) -> bool {
+        span(self.since, at) < GETTING_READY
+    }
+
+    /// What it leaves a stage; `None` when that is what it asks for.
+    fn cut(
+        &self,
+        budget: &Budget,
+        claimant: &Claimant<'_>,
+        ask: Ask,
+        at: Timestamp,
+    ) -> Option<Cut> {
+        let place = self.place(claimant.pipeline, claimant.stage);
+        let mine = place.ok().and_then(|index| self.claims.get(index));
+        let per = claimant.per.after(mine.map(|claim| claim.per));
+        let counted = |per: &PerReplica, unit: fn(&PerReplica) -> Option<f64>| {
+            unit(per).filter(|unit| 0.0 < *unit)
+        };
+        let mut granted = budget.limits().filter_map(|(limit, unit)| {
+            let peak = mine.map_or(0, |claim| claim.peak.0);
+            let high = Ask { wished: ask.wished.max(peak), ..ask };
+            let me = Share { unit: counted(&per, unit)?, priority: claimant.priority, ask: high };
+            let of = |claim: &Claim| {
+                let ask = Ask { wished: claim.ask.wished.max(claim.peak.0), ..claim.ask };
+                Some(Share { unit: counted(&claim.per, unit)?, priority: claim.priority, ask })
+            };
+            // In the order of names, so that all who share come to the same shares.
+            let (Ok(at) | Err(at)) = place;
+            let (before, rest) = self.claims.split_at(at);
+            let after = rest.iter().skip(usize::from(mine.is_some()));
+            let mut shares: Vec<Share> = before.iter().filter_map(of).collect();
+            let index = shares.len();
+            shares.push(me);
+            shares.extend(after.filter_map(of));
+            grants(limit, &shares).get(index).copied()
+        });
+        let mut granted = granted.by_ref().min().unwrap_or(u32::MAX).min(ask.wished);
+        if self.is_new(at) {
+            // Who has not been heard yet may come first.
+            granted = granted.min(claimant.running.max(ask.least));
+        }
+        if ask.wished <= granted {
+            return None;
+        }
+        let others = || {
+            let all = self.claims.iter().enumerate();
+            let others = all.filter(|(index, _)| Ok(*index) != place).map(|(_, claim)| claim);
+            others.filter(|claim| claim.ask.least < claim.ask.wished)
+        };
+        let ahead = others().filter(|claim| claimant.priority < claim.priority);
+        let first = ahead.max_by_key(|claim| claim.ask.wished - claim.ask.least);
+        let equals = others().filter(|claim| claim.priority == claimant.priority).count();
+        Some(Cut {
+            budget: Arc::clone(&budget.name),
+            granted,
+            first: first.map(|claim| claim.pipeline.clone()),
+            equals: u32::try_from(equals).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn verdict(&self, budget: &Budget) -> BudgetVerdict {
+        let mut gave_way: BTreeMap<&PipelineId, u32> = BTreeMap::new();
+        for claim in self
+            .claims
+            .iter()
+            .filter(|claim| budget.is_enforced && claim.granted < claim.ask.wished)
+        {
+            *gave_way.entry(&claim.pipeline).or_default() += claim.ask.wished - claim.granted;
+        }
+        let sum = |count: fn(&Claim) -> u32, unit: fn(&PerReplica) -> Option<f64>| {
+            let of = |claim: &Claim| Some(f64::from(count(claim)) * unit(&claim.per)?);
+            self.claims
+                .iter()
+                .filter(|claim| count(claim) != 0)
+                .map(of)
+                .collect::<Option<Vec<f64>>>()
+        };
+        let running: fn(&Claim) -> u32 = |claim| claim.running;
+        let cost = sum(running, |per| per.cost_per_hour).map(|costs| costs.iter().sum());
+        let known = |claim: &Claim| Some(f64::from(claim.running) * claim.per.cores?);
+        let cores = self.claims.iter().filter_map(known).sum();
+        let is_exceeded = budget.limits().any(|(limit, unit)| {
+            let of = |claim: &Claim| {
+                let most = claim.ask.wished.max(claim.running);
+                Some(f64::from(most) * unit(&claim.per)?)
+            };
+            limit + slack(limit) < self.claims.iter().filter_map(of).sum::<f64>()
+        });
+        let is_unpriced = |claim: &&Claim| claim.per.cost_per_hour.is_none() && claim.running != 0;
+        let mut unpriced: Vec<PipelineId> = match budget.cost_per_hour {
+            Some(_) => {
+                self.claims.iter().filter(is_unpriced).map(|claim| claim.pipeline.clone()).collect()
+            }
+            None => Vec::new(),
+        };
+        unpriced.dedup();
+        BudgetVerdict {
+            budget: Arc::clone(&budget.name),
+            cost_per_hour: cost,
+            cores,
+            gave_way: gave_way.into_iter().map(|(id, by)| (id.clone(), by)).collect(),
+            is_exceeded,
+            unpriced,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> PipelineId {
+        PipelineId { namespace: "shop".into(), name: name.into() }
+    }
+
+    fn time(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn budget(name: &str, cost: Option<f64>, cores: Option<f64>) -> Arc<Budget> {
+        let cost_per_hour = cost;
+        Arc::new(Budget { name: name.into(), cost_per_hour, cores, is_enforced: true })
+    }
+
+    /// Some stages under some budgets, each turned in its order.
+    struct Office {
+        budgets: Vec<Arc<Budget>>,
+        purses: Purses,
+        stage: Arc<str>,
+        at: i64,
+    }
+
+    impl Office {
+        fn over(budgets: Vec<Arc<Budget>>) -> Self {
+            Self { budgets, purses: Purses::default(), stage: "work".into(), at: 0 }
+        }
+
+        /// A turn: what it is left with.
+        fn ask(&mut self, name: &str, priority: i32, wished: u32, per: PerReplica) -> u32 {
+            let (pipeline, stage) = (id(name), Arc::clone(&self.stage));
+            let claimant =
+                Claimant { pipeline: &pipeline, stage: &stage, priority, running: 4, per };
+            let ask = Ask { wished, least: wished.min(1) };
+            let cuts = self.purses.cuts(self.budgets.iter(), &claimant, ask, time(self.at));
+            let left: Vec<_> =
+                cuts.iter().map(|cut| (Arc::clone(&cut.budget), cut.granted)).collect();
+            let granted = left.iter().map(|(_, left)| *left).min().unwrap_or(wished);
+            let asked = Asked { ask, left, window: Duration::from_secs(60) };
+            let names: Vec<_> = self.budgets.iter().map(|it| Arc::clone(&it.name)).collect();
+            self.purses.note(&names, &claimant, &asked, time(self.at));
+            granted
+        }
+
+        fn verdict(&mut self) -> BudgetVerdict {
+            let budgets = self.budgets.iter().map(|it| (Arc::clone(&it.name), Arc::clone(it)));
+            self.purses.verdicts(&budgets.collect(), time(self.at)).remove(0)
+        }
+    }
+
+    const CORE: PerReplica = PerReplica { cores: Some(1.0), cost_per_hour: None };
+
+    fn money(cost: f64) -> PerReplica {
+        PerReplica { cores: None, cost_per_hour: Some(cost) }
+    }
+
+    #[test]
+    fn equals_together_never_have_more_than_there_is() {
+        for (stages, wished, limit, sum) in
+            [(2, 12, 15.0, 15), (10, 10, 95.0, 95), (4, 20, 50.0, 50)]
+        {
+            let mut office = Office::over(vec![budget("team", None, Some(limit))]);
+            let mut all = Vec::new();
+            for turn in 0..12 {
+                office.at = turn * 2;
+                let ask = |stage| office.ask(&format!("p{stage}"), 0, wished, CORE);
+                all = (0..stages).map(ask).collect();
+            }
+            assert_eq!(all.iter().sum::<u32>(), sum, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_grows_before_all_have_been_heard() {
+        let mut office = Office::over(vec![budget("team", None, Some(10.0))]);
+        assert_eq!(office.ask("bills", 0, 9, CORE), 4, "four run");
+        assert_eq!(office.ask("orders", 5, 8, CORE), 4);
+        office.at = 15;
+        assert_eq!(office.ask("bills", 0, 9, CORE), 2);
+        assert_eq!(office.ask("orders", 5, 8, CORE), 8);
+        assert_eq!(office.verdict().gave_way, [(id("bills"), 7)]);
+    }
+
+    #[test]
+    fn a_wish_that_wavers_moves_nobody_else_within_its_window() {
+        let mut office = Office::over(vec![budget("team", None, Some(18.0))]);
+        let mut seen = std::collections::BTreeSet::new();
+        for turn in 0..100 {
+            office.at = turn * 2;
+            office.ask("bills", 0, 10 + u32::from(turn % 7 == 0) * 4, CORE);
+            let left = office.ask("orders", 0, 24, CORE);
+            if 20 < turn {
+                seen.insert(left);
+            }
+        }
+        assert_eq!(seen.len(), 1, "{seen:?}");
+    }
+
+    #[test]
+    fn a_budget_in_money_counts_by_price_and_says_whose_is_unknown() {
+        let mut office = Office::over(vec![budget("team", Some(1.0), None)]);
+        for at in [0, 15] {
+            office.at = at;
+            office.ask("orders", 5, 4, money(0.2));
+            office.ask("bills", 0, 8, money(0.1));
+        }
+        assert_eq!(office.ask("bills", 0, 8, money(0.1)), 2);
+        let verdict = office.verdict();
+        assert_eq!((verdict.unpriced.len(), verdict.is_exceeded), (0, true));
+        assert!((verdict.cost_per_hour.unwrap() - 1.2).abs() < 1e-9, "{verdict:?}");
+
+        // Whose price nobody knows, nothing is taken from; nor from who takes nothing.
+        assert_eq!(office.ask("blind", 0, 50, PerReplica::default()), 50);
+        assert_eq!(office.ask("free", 0, 50, money(0.0)), 50);
+        assert_eq!(office.verdict().unpriced, [id("blind")]);
+        assert_eq!(office.verdict().cost_per_hour, None);
+        // Asleep it has no pods, and what a replica takes is remembered; and a price that wavers is as it was.
+        assert_eq!(office.ask("bills", 0, 8, PerReplica::default()), 2);
+        assert_eq!(office.ask("bills", 0, 8, money(0.104)), 2);
+        assert_eq!(office.ask("bills", 0, 8, money(0.2)), 1);
+    }
+
+    #[test]
+    fn what_one_budget_does_not_leave_is_not_asked_of_another() {
+        let (team, all) = (budget("team", None, Some(10.0)), budget("all", None, Some(20.0)));
+        let mut office = Office::over(vec![Arc::clone(&team), Arc::clone(&all)]);
+        for at in [0, 15, 17] {
+            office.at = at;
+            office.budgets = vec![Arc::clone(&team), Arc::clone(&all)];
+            office.ask("orders", 0, 100, CORE);
+            office.budgets = vec![Arc::clone(&all)];
+            office.ask("other", 0, 10, CORE);
+        }
+        assert_eq!(office.ask("other", 0, 10, CORE), 10, "the team has its ten");
+    }
+
+    #[test]
+    fn a_claim_ends_with_its_pipeline_its_stage_or_its_namespace() {
+        let mut office = Office::over(vec![budget("team", None, Some(10.0))]);
+        let fill = |office: &mut Office| {
+            for at in [0, 15] {
+                office.at = at;
+                office.ask("orders", 5, 8, CORE);
+            }
+            office.ask("bills", 0, 6, CORE)
+        };
+        assert_eq!(fill(&mut office), 2);
+        office.purses.forget(&id("orders"));
+        assert_eq!(office.ask("bills", 0, 6, CORE), 6);
+        fill(&mut office);
+        let team = [Arc::clone(&office.budgets[0].name)];
+        office.purses.forget_but(&id("orders"), &team, |stage| stage != "work");
+        assert_eq!(office.ask("bills", 0, 6, CORE), 6);
+        // What was kept after all, others do not have.
+        fill(&mut office);
+        office.purses.keep(&id("orders"), "work", 9);
+        assert_eq!(office.ask("bills", 0, 6, CORE), 1);
+    }
+}
