@@ -48,8 +48,6 @@ const SLOW: f64 = 0.0025;
 const HOURS: usize = 168;
 const SAID: f64 = 0.1;
 const FINE: f64 = 20.0;
-/// An hour of the week that was not seen yet.
-const UNSEEN: i8 = i8::MIN;
 /// Quarters in a row before it is told.
 const LASTS: u8 = 2;
 
@@ -207,14 +205,13 @@ impl Forecast {
         let quarter = quarter(began);
         let usual = self.own(index(quarter));
         let is_odd = usual.is_some_and(|usual| {
-            let differs = self.week.get(hour(quarter)).copied().filter(|&it| it != UNSEEN);
-            let differs = differs.map(|it| f64::from(it) / FINE);
+            let differs = self.week.get(hour(quarter)).map_or(0.0, |&it| f64::from(it) / FINE);
             // What is usual for the hour of the week or for the hour of the day is not odd, nor what lies between: of the one little has
             // been seen, of the other not every day is the same.
-            let other = usual + differs.unwrap_or(0.0);
+            let other = usual + differs;
             let near = log.clamp(usual.min(other), usual.max(other));
             let is_odd = self.is_odd((usual, near), log, passed, began);
-            self.learn_hour(quarter, differs, log - usual, is_odd);
+            self.learn_hour(quarter, differs, log - usual);
             is_odd
         });
         if self.profile.is_empty() {
@@ -235,16 +232,15 @@ impl Forecast {
         *seen = seen.saturating_add(1);
     }
 
-    /// Takes in how much a quarter differs from the profile of its kind of day.
+    /// Takes in how much a quarter differs from the profile of its kind of day: what is odd, too, or what comes every week would stay so.
     #[expect(clippy::cast_possible_truncation, reason = "clamped to the range first")]
-    fn learn_hour(&mut self, quarter: i64, known: Option<f64>, off: f64, is_odd: bool) {
+    fn learn_hour(&mut self, quarter: i64, known: f64, off: f64) {
         if self.week.is_empty() {
-            self.week = vec![UNSEEN; HOURS];
+            self.week = vec![0; HOURS];
         }
-        let share = if is_odd { SAID * UNUSUAL } else { SAID };
-        let mean = known.map_or(off, |known| known + share * (off - known));
+        let mean = (known + SAID * (off - known)) * FINE;
         if let Some(hour) = self.week.get_mut(hour(quarter)) {
-            *hour = (mean * FINE).round().clamp(f64::from(UNSEEN) + 1.0, 127.0) as i8;
+            *hour = mean.round().clamp(-127.0, 127.0) as i8;
         }
     }
 

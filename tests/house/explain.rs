@@ -324,9 +324,16 @@ async fn a_count_that_the_objective_made_says_which_others_would_make_fewer_and_
         desired: Some(2),
         ..Given::default()
     };
-    let scene = Scene { given, lags: vec![(120, 4_000)], until: 122, ..Scene::default() };
+    let scene = Scene { given, lags: vec![(120, 2_500)], until: 120, ..Scene::default() };
     let text = scene.explained().await;
-    assert_snapshot!(text, @"");
+    let told = ["First:", "Because:", "To change this:"];
+    let lines =
+        text.lines().map(str::trim).filter(|it| told.iter().any(|told| it.starts_with(told)));
+    assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
+    First: 2 of 24 partitions fall to the busiest replica at this count; 9 would be enough only if they could be split [Breakpoint]
+    Because: 12 replicas: 2500 messages wait, the oldest for 2 s; at 20/s each, 12 work it off within 60 s [CatchUp]
+    To change this: state objective.maxDelay: 63s for 8 replicas, or 43s for 24 replicas; or make each replica get through 21/s, and 8 replicas would do.
+    ");
     let others = suggested(&text, OTHERS);
     let [longer, fewer, shorter, more, rate, faster] = others[..] else { panic!("{text}") };
     let chosen = scene.replicas().unwrap();
@@ -358,7 +365,28 @@ async fn where_no_objective_makes_fewer_it_says_how_fast_replicas_would_have_to_
     };
     let scene = Scene { given, flows: 110, until: 280, ..Scene::default() };
     let text = scene.explained().await;
-    assert_snapshot!(text, @"");
+    assert_snapshot!(text, @r"
+        Pipeline shop/orders, generation 1, decided just now. Told by its daemon, the leader.
+
+         STAGE  WANTED  CURRENT  READY  MIN-MAX  LAG  DELAY  OBJECTIVE  ARRIVING  RATE/REPLICA
+         work   6       6        6      1-48     0    0.0 s  60 s       110/s     20.0/s
+
+        work should have 6 replicas.
+          Because: the present count fits: nothing waits, and 60 s are allowed [Steady]
+          Source orders: fresh, read just now.
+          If what arrives now goes on, the next 8 min would bring with:
+           REPLICAS  SERVE   REPLICA-SECONDS  OLDEST ITEM    LATE FOR
+           1         20.0/s  2645             7 min, rising  7 min     falls behind what arrives
+           2         40.0/s  2650             5 min, rising  6 min     falls behind what arrives
+           3         60.0/s  2655             4 min, rising  6 min     falls behind what arrives
+           4         80.0/s  2660             2 min, rising  5 min     falls behind what arrives
+           5         96.0/s  2761             66 s, rising   44 s      falls behind what arrives
+           6         120/s   2880             0.0 s          -         this is it
+           8         160/s   3840             5.0 s          -         would do, and costs more
+           12        240/s   5760             5.0 s          -         would do, and costs more
+           24        479/s   11520            5.0 s          -         would do, and costs more
+          To change this: make each replica get through 25/s, and 5 replicas would do.
+        ");
     let [rate, replicas] = suggested(
         &text,
         "this: make each replica get through ([0-9.]+)/s, and ([0-9]+) replicas would do",
@@ -382,9 +410,12 @@ async fn a_hot_partition_comes_with_the_patch_that_splits_it() {
     };
     let scene = Scene { given, flows: 80, hot: Some(3), until: 400, ..Scene::default() };
     let text = scene.explained().await;
-    let odd = text.lines().skip_while(|line| !line.contains("[HotPartition]"));
+    let odd = text.lines().map(str::trim).skip_while(|line| !line.contains("[HotPartition]"));
     let odd: Vec<_> = odd.take(2).collect();
-    assert_snapshot!(odd.join("\n"), @"");
+    assert_snapshot!(odd.join("\n"), @r#"
+    Odd: partition 3 of orders is hot: 80/s arrive in it alone, one replica gets through 50/s, and only one can read it [HotPartition]
+    spread the keys better, or make each replica faster; where many keys share that partition, kubectl patch kafkatopic orders --type merge -p '{"spec":{"partitions":16}}' splits them.
+    "#);
     // The same keys in the partitions that the patch asks for: the half that stays in it is no more than a replica does.
     let found = Regex::new(r#""partitions":([0-9]+)\}\}'"#).unwrap().captures(odd[1]);
     let partitions: usize = found.expect("a patch")[1].parse().unwrap();

@@ -73,7 +73,8 @@ fn slept_after(bursts: i64, every: i64, idle: &str) -> i64 {
 #[test]
 fn who_has_seen_only_long_gaps_sleeps_soon() {
     let (untaught, taught) = (slept_after(3, 1000, ""), slept_after(24, 1000, ""));
-    assert!((110..=130).contains(&untaught), "{untaught}");
+    // Pods of a story are Ready at once, so that waking costs little and the least there is holds.
+    assert!((60..=64).contains(&untaught), "{untaught}");
     assert!(taught <= 20, "{taught}");
 }
 
@@ -98,7 +99,7 @@ until: 120
     assert_snapshot!(told(story), @r"
          0 s  1 Steady
               the present count fits: nothing waits, and 30 s are allowed
-        90 s  1 KeptAwake
+        60 s  1 KeptAwake
               1 replica kept awake: waking from zero takes 47 s, and 30 s are promised
         ");
 }
