@@ -30,7 +30,8 @@ const APART: Duration = Duration::from_secs(10);
 const BOOT: Duration = Duration::from_mins(1);
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
 const MARGIN: f64 = 1.2;
-/// How long nodes may take where none has been seen, when pods are to be taken back for it.
+/// How long nodes may take at the least, when pods are to be taken back for it: the slowest of a few nodes says little of the next one, and to shut a pool
+/// that was only slow costs more than to wait.
 const SLOWEST: Duration = Duration::from_mins(5);
 /// Replicas that may try at last before the pool is trusted again.
 const TRUSTED: u32 = 4;
@@ -154,7 +155,7 @@ fn patience(seen: &PoolSeen) -> Duration {
 
 /// How long nodes may take before it is certain that none comes.
 fn lasts(seen: &PoolSeen) -> Duration {
-    seen.boot.unwrap_or(SLOWEST).mul_f64(MARGIN).max(PATIENCE.0)
+    seen.boot.unwrap_or_default().max(SLOWEST).mul_f64(MARGIN)
 }
 
 /// How long a pod may be without a node before the pool is shut.
@@ -409,7 +410,11 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_take_long_are_not_given_up_while_none_has_been_seen() {
+    fn nodes_that_take_long_are_not_given_up_though_few_or_none_have_been_seen() {
+        let mut life = Life::default();
+        life.turn(seen(&[]), Some(0), None, 60);
+        assert_eq!(life.turn(seen(&[]), Some(0), None, 1079), PoolState::Constrained);
+        assert_eq!(life.turn(seen(&[]), Some(0), None, 1080), PoolState::Exhausted);
         let mut life = Life::default();
         let slow = || PoolSeen { nodes: 0, boot: None, ..seen(&[]) };
         assert_eq!(life.turn(slow(), Some(0), None, 60), PoolState::Constrained, "another carries");
@@ -425,20 +430,20 @@ mod tests {
     fn a_pod_that_fits_nowhere_keeps_nobody_else_from_the_pool() {
         let mut life = Life::default();
         life.turn(seen(&[]), Some(0), None, 60);
-        life.turn(seen(&[]), Some(0), None, 180);
+        life.turn(seen(&[]), Some(0), None, 1080);
         assert_eq!(life.room(), Room::BeyondPlaced(0));
-        life.turn(seen(&[]), Some(0), None, 780);
+        life.turn(seen(&[]), Some(0), None, 1680);
         assert_eq!(life.room(), Room::BeyondPlaced(1));
-        life.turn(seen(&[]), Some(0), None, 1000);
+        life.turn(seen(&[]), Some(0), None, 2200);
         assert_eq!(
             life.room(),
             Room::BeyondPlaced(1),
             "it waited before: it says nothing of this try"
         );
-        for (ready, at) in [(1010, 1011), (1020, 1021), (1030, 1031)] {
+        for (ready, at) in [(2210, 2211), (2220, 2221), (2230, 2231)] {
             life.turn(seen(&[]), Some(0), Some(ready), at);
         }
-        assert_eq!(life.turn(seen(&[]), Some(0), Some(1030), 1200), PoolState::Available);
+        assert_eq!(life.turn(seen(&[]), Some(0), Some(2230), 2400), PoolState::Available);
     }
 
     #[test]
@@ -449,8 +454,10 @@ mod tests {
         for pause in [1200, 2400, 3600, 3600] {
             life.turn(seen(&[]), None, None, at);
             assert_eq!(life.room(), Room::BeyondPlaced(1), "at {at}");
-            at += 100;
-            life.turn(seen(&[]), Some(at - 60), None, at);
+            at += 400;
+            life.turn(seen(&[]), Some(at - 359), None, at);
+            assert_eq!(life.room(), Room::BeyondPlaced(1), "a node may take so long");
+            life.turn(seen(&[]), Some(at - 360), None, at);
             assert_eq!(life.room(), Room::BeyondPlaced(0));
             life.turn(seen(&[]), None, None, at + pause - 1);
             assert_eq!(life.room(), Room::BeyondPlaced(0));
