@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use penstock::simulate::nodes::{
     AllOnDemand, AllSpot, FixedShare, Ground, OnLanes, Placer, Play, Ruled, Run, SkyServe, Terms,
-    bound, play, work,
+    bound, play,
 };
 
 use book::{Bar, Book};
@@ -25,7 +25,9 @@ use patterns::{DELAY, DURATION, PATTERNS, Pattern, SPLIT, WARMUP};
 
 const SEEDS: u64 = 3;
 /// Most nodes of a pool that the bound may use: more than any policy does.
-const MOST: u32 = 16;
+const MOST: u32 = 12;
+/// Seconds that the bound may be later with what is needed.
+const WITHIN: f64 = 60.0;
 
 /// Ways to split. All on demand comes first: the others are held against it.
 const WAYS: [Way; 5] = [Way::OnDemand, Way::Spot, Way::Share, Way::SkyServe, Way::Penstock];
@@ -242,22 +244,13 @@ impl Game {
         let pattern: &Pattern = PATTERNS.get(self.pattern).context("no such pattern")?;
         let weather = pattern.weather(self.seed);
         let plain = patterns::daily()?;
-        let Some(way) = self.way else {
-            let ground = Ground {
-                deadline: f64::from(DELAY),
-                fit: terms.fit,
-                most: MOST,
-                per_start: terms.boot.least() + terms.start.least(),
-                prices: terms.prices,
-            };
-            let work = work(&plain, self.seed);
-            let scored = work.get(WARMUP as usize..).unwrap_or_default();
-            let cost = bound(scored, &weather.from(WARMUP), &ground);
-            let cost = cost.context("no plan reads everything in time")?;
-            return Ok(Score { cost, ..Score::default() });
-        };
         let laned = SPLIT.of(&plain);
         let pools = patterns::pools(terms)?;
+        let Some(way) = self.way else {
+            let stage = Play { scenario: &plain, terms, weather: &weather, pools: &pools };
+            let cost = least(stage, self.seed).context("no plan has what is needed")?;
+            return Ok(Score { cost, ..Score::default() });
+        };
         let scenario = if way == Way::Penstock { &laned } else { &plain };
         let stage = Play { scenario, terms, weather: &weather, pools: &pools };
         let mut placer: Box<dyn Placer> = match way {
@@ -275,6 +268,23 @@ impl Game {
         };
         Ok(Score::of(&play(stage, &mut *placer, self.seed)))
     }
+}
+
+/// The least that has what the stage needs, which is what it is given all on demand: within a minute, on nodes that come in no time worth paying for,
+/// with the same base.
+fn least(stage: Play<'_>, seed: u64) -> Option<f64> {
+    let run = play(stage, &mut Ruled::new(AllOnDemand, stage.scenario), seed);
+    let needs = run.ticks.iter().skip(WARMUP as usize).map(|tick| f64::from(tick.need));
+    let terms = stage.terms;
+    let ground = Ground {
+        deadline: WITHIN,
+        fit: terms.fit,
+        most: MOST,
+        base: SPLIT.base.div_ceil(terms.fit),
+        per_start: terms.boot.least() + terms.start.least(),
+        prices: terms.prices,
+    };
+    bound(&needs.collect::<Vec<_>>(), &stage.weather.from(WARMUP), &ground)
 }
 
 impl Score {

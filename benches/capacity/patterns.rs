@@ -34,31 +34,31 @@ pub(crate) struct Pattern {
 /// After what was measured on public spot traces (skypilot-org/spot-traces, 45 days, nine zones): a zone has room 17 to 90 % of the time, any of four zones of
 /// us-east-1 71 %, any of three of us-west-2 96 %, any of nine 99 %; zones of one region are correlated by 0.25 to 0.59.
 pub(crate) const PATTERNS: [Pattern; 6] = [
-    Pattern { name: "one zone, 90 %", regions: &[&[90]], correlation: 0, lasts: (480, 240) },
-    Pattern { name: "one zone, 54 %", regions: &[&[54]], correlation: 0, lasts: (480, 240) },
+    Pattern { name: "one zone, 90 %", regions: &[&[90]], correlation: 0, lasts: (240, 120) },
+    Pattern { name: "one zone, 54 %", regions: &[&[54]], correlation: 0, lasts: (240, 120) },
     Pattern {
         name: "three zones of a region",
         regions: &[&[90, 75, 60]],
         correlation: 25,
-        lasts: (480, 240),
+        lasts: (240, 120),
     },
     Pattern {
         name: "four zones of a region",
         regions: &[&[17, 30, 42, 55]],
         correlation: 59,
-        lasts: (480, 240),
+        lasts: (240, 120),
     },
     Pattern {
         name: "nine zones, three regions",
         regions: &[&[90, 75, 60], &[17, 30, 42], &[55, 48, 36]],
         correlation: 40,
-        lasts: (480, 240),
+        lasts: (240, 120),
     },
     Pattern {
         name: "three zones, restless",
         regions: &[&[80, 65, 50]],
         correlation: 25,
-        lasts: (80, 40),
+        lasts: (60, 30),
     },
 ];
 
@@ -114,7 +114,7 @@ pipeline:
       replicas: {replicas}
       sources: [{{name: queue, kafka: {{bootstrapServers: "kafka:9092", topics: [todo], group: sink}}}}]
 workload: {workload}
-world: {{rate: 100, partitions: 48}}
+world: {{rate: 100, partitions: 144}}
 duration: {duration}s
 warmup: {warmup}s
 "#

@@ -202,7 +202,10 @@ impl Belief {
                 Phase::Waiting { since: at }
             }
             Phase::Waiting { .. } if seen.full.is_some() => self.phase,
-            Phase::Waiting { since } if is_served(since) => Phase::Free,
+            // Some that came say nothing while others wait on: a zone may have had room for a few.
+            Phase::Waiting { since } if is_served(since) && waited(seen, self.freed).is_none() => {
+                Phase::Free
+            }
             Phase::Waiting { .. } if waits(self.freed, given_up(seen)).is_some() => {
                 self.shut(seen, at)
             }
@@ -358,6 +361,14 @@ mod tests {
         assert_eq!(life.turn(seen(&[]), Some(100), None, 160), PoolState::Constrained);
         assert_eq!(life.room(), Room::AsAsked);
         assert_eq!(life.turn(seen(&[]), None, Some(170), 171), PoolState::Available);
+    }
+
+    #[test]
+    fn a_pool_that_serves_some_and_keeps_others_waiting_is_not_trusted_yet() {
+        let mut life = Life::default();
+        life.turn(seen(&[100]), Some(97), None, 101);
+        assert_eq!(life.turn(seen(&[100]), Some(97), Some(110), 111), PoolState::Constrained);
+        assert_eq!(life.turn(seen(&[100]), None, Some(120), 121), PoolState::Available);
     }
 
     #[test]

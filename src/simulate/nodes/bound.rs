@@ -1,5 +1,5 @@
-//! The clairvoyant on nodes: the least that any plan pays which knows the whole load and all weather beforehand and reads every item within the deadline.
-//! Called by the bench, which divides the cost of every policy by it.
+//! The clairvoyant on nodes: the least that any plan pays which knows all work and all weather beforehand and does every piece of work within the
+//! deadline. Called by the bench, which divides the cost of every policy by it.
 //!
 //! The plan is exact on the grid of `simulate::bound`, rounded so that no plan is cheaper: slots of at most 15 s, work down, deadlines late. State:
 //! nodes of each pool and the backlog; a node serves as many replicas as fit on it, of spot there are never more than the weather gives at the best
@@ -21,6 +21,8 @@ pub struct Ground {
     pub fit: u32,
     /// Most nodes of a pool.
     pub most: u32,
+    /// Nodes on demand that are kept in any case.
+    pub base: u32,
     /// Seconds for which every node is paid before a pod on it works.
     pub per_start: f64,
     /// What a node of each pool costs an hour: on demand, spot.
@@ -57,6 +59,8 @@ pub fn bound(work: &[f64], weather: &Weather, ground: &Ground) -> Option<f64> {
 struct Table {
     /// Counts of a pool: 0 to the most.
     counts: usize,
+    /// On demand, never fewer than this.
+    kept: usize,
     /// Room for one count's backlogs.
     width: usize,
     /// Units that a node does in a slot.
@@ -79,6 +83,7 @@ impl Table {
         let start = (ground.per_start - 2.0 * grid.slot).max(0.0);
         Self {
             counts,
+            kept: index(f64::from(ground.base)),
             width,
             grain: grid.grain,
             paid: ground.prices.map(|price| single(price * grid.slot)),
@@ -107,7 +112,7 @@ impl Table {
                 let row = &mut self.value[at..at + self.width];
                 self.row[..=before].copy_from_slice(&row[..=before]);
                 row.fill(f32::INFINITY);
-                if spot < taken {
+                if spot < taken || kept < self.kept {
                     continue;
                 }
                 let served = (kept + taken) * self.grain;
@@ -175,7 +180,7 @@ mod tests {
 
     /// On a grid of one minute: deadline of four slots of 15 s, two replicas on a node, no start to pay.
     const GROUND: Ground =
-        Ground { deadline: 60.0, fit: 2, most: 3, per_start: 0.0, prices: [1.0, 0.25] };
+        Ground { deadline: 60.0, fit: 2, most: 3, base: 0, per_start: 0.0, prices: [1.0, 0.25] };
 
     fn always(nodes: u32) -> Weather {
         Weather::of(vec![vec![(0, nodes)]])
@@ -202,6 +207,14 @@ mod tests {
         let kept = bound(&work, &late, &GROUND).unwrap();
         assert!((spot - 0.25 * 30.0 / 3600.0).abs() < 1e-6, "{spot}");
         assert!((kept - 30.0 / 3600.0).abs() < 1e-6, "{kept}");
+    }
+
+    #[test]
+    fn what_is_kept_is_paid_though_nobody_works_on_it() {
+        let ground = Ground { base: 1, ..GROUND };
+        let least = bound(&vec![4.0; 3600], &always(3), &ground).unwrap();
+        // An hour, and the minute in which the last item may still be read.
+        assert!((least - 1.25 - 1.0 / 60.0).abs() < 0.01, "{least}");
     }
 
     #[test]

@@ -61,8 +61,7 @@ impl Lane {
             kind,
             pods: Vec::new(),
             desired,
-            // Two lanes of one stage number their pods apart.
-            next: if kind == Kind::Spot { 1 << 24 } else { 0 },
+            next: u32::from(kind == Kind::Spot),
             seed,
         };
         lane.make(0);
@@ -92,6 +91,9 @@ impl Lane {
             }
         }
         change.is_ready |= self.shrink();
+        if terms.repack != 0 && now.is_multiple_of(terms.repack) {
+            change.is_ready |= self.repack(now, terms);
+        }
         change.is_other |= self.make(now);
         change.is_other |= self.place(now, terms);
         let lacking = self.lacking(now, terms);
@@ -116,7 +118,8 @@ impl Lane {
         let before = self.pods.len();
         while self.pods.len() < self.desired as usize {
             let id = self.next;
-            self.next += 1;
+            // Two lanes of one stage number their pods apart, and in small numbers, as `observe` numbers consumers.
+            self.next += 2;
             let (node, ready_at, is_ready) = (None, u32::MAX, false);
             self.pods.push(Pod { id, made: now, node, ready_at, is_ready });
         }
@@ -138,6 +141,30 @@ impl Lane {
             is_ready |= self.pods.remove(at).is_ready;
         }
         is_ready
+    }
+
+    /// Who makes nodes moves the pods of one to others that have room, and lets it go: one node at a time, and none while pods wait or start. Says
+    /// whether it did.
+    fn repack(&mut self, now: u32, terms: &Terms) -> bool {
+        if self.pods.iter().any(|pod| !pod.is_ready) || self.current() != self.desired {
+            return false;
+        }
+        let on =
+            |node: &Node| count(self.pods.iter().filter(|it| it.node == Some(node.id)).count());
+        let open = || self.pool.nodes().iter().filter(|node| node.is_open(now));
+        let used = open().filter(|node| 0 < on(node));
+        let Some(least) = used.min_by_key(|node| (on(node), std::cmp::Reverse(node.id))) else {
+            return false;
+        };
+        let (id, moved) = (least.id, on(least));
+        let others = open().filter(|node| node.id != id);
+        let free: u32 = others.map(|node| terms.fit.saturating_sub(on(node))).sum();
+        if free < moved + self.spare(terms) {
+            return false;
+        }
+        self.pods.retain(|pod| pod.node != Some(id));
+        self.pool.release(id);
+        true
     }
 
     /// The scheduler gives pods a node: the one with the fewest, as it does by default.

@@ -234,17 +234,14 @@ impl Pool {
         }
     }
 
-    /// The zone with the most room left, as a request for the offering with the deepest pool is met.
+    /// Of the zones with room, the one with the fewest nodes: a spread over zones, as far as there is room.
     fn zone(&self, now: u32, weather: &Weather) -> Option<usize> {
         if self.kind == Kind::OnDemand {
             return Some(0);
         }
-        let left = |zone: usize| {
-            let stand = self.nodes.iter().filter(|node| node.zone == zone).count();
-            weather.room(zone, now).saturating_sub(count(stand))
-        };
-        let zones = (0..weather.zones()).filter(|zone| 0 < left(*zone));
-        zones.max_by_key(|zone| (left(*zone), std::cmp::Reverse(*zone)))
+        let stand = |zone: usize| count(self.nodes.iter().filter(|it| it.zone == zone).count());
+        let zones = (0..weather.zones()).filter(|zone| stand(*zone) < weather.room(*zone, now));
+        zones.min_by_key(|zone| (stand(*zone), *zone))
     }
 
     /// How long a node takes: by its number and the time, so that it does not depend on what others did.
@@ -253,6 +250,11 @@ impl Pool {
         let tag = self.seed ^ (self.kind as u64) << 56;
         let mut chance = Chance::new(tag, Tag::Boots, which);
         terms.boot.draw(chance.normal()).max(1)
+    }
+
+    /// A node that is let go at once, since its pods fit on others.
+    pub(super) fn release(&mut self, id: u32) {
+        self.nodes.retain(|node| node.id != id);
     }
 
     /// Empty nodes go after a while, but so many free places are kept. `pods` says how many pods stand on a node.

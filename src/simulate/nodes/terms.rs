@@ -70,6 +70,8 @@ pub struct Terms {
     pub is_told: bool,
     /// Seconds for which a node may be empty.
     pub empty_after: u32,
+    /// Seconds from one time that nodes are repacked to the next, 0 for never: the pods of a node whose pods fit on others are moved, and it goes.
+    pub repack: u32,
     /// Spare nodes that are kept in the spot pool while it gives any: headroom, made by whoever makes nodes.
     pub spare: u32,
     /// What a node of each pool costs an hour: on demand, spot.
@@ -88,6 +90,7 @@ impl Default for Terms {
             retry: 180,
             is_told: true,
             empty_after: 60,
+            repack: 300,
             spare: 0,
             prices: [1.0, 0.35],
         }
@@ -100,7 +103,7 @@ impl fmt::Display for Terms {
             f,
             "{} pods fit on a node; a node comes in {} s (p50) to {} s (p95), a pod on it in {} to {} s; spot costs {} of on demand; \
              a zone that is lost tells its nodes within {} s, each {} s before its end, and pods stay until then; no capacity is said {} s \
-             after the request, which is made again after {} s; empty nodes go after {} s",
+             after the request, which is made again after {} s; empty nodes go after {} s, and every {} s one whose pods fit on others; spot is spread over the zones with room",
             self.fit,
             self.boot.p50,
             self.boot.p95,
@@ -112,6 +115,7 @@ impl fmt::Display for Terms {
             self.answer,
             self.retry,
             self.empty_after,
+            self.repack,
         )
     }
 }

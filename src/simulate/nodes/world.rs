@@ -19,7 +19,7 @@ use super::lane::{Change, Lane};
 use super::terms::{Kind, Terms};
 use super::weather::Weather;
 use super::{Event, LANES, Placer, Run, Seen, Tick};
-use crate::decide::{Class, Pool, PoolSeen, Sign};
+use crate::decide::{Pool, PoolSeen, Sign};
 
 /// What is played: a scenario of one stage, and the nodes under it.
 #[derive(Debug, Clone, Copy)]

@@ -132,6 +132,7 @@ fn the_bound_is_below_everyone_who_is_in_time_and_above_the_work() {
             deadline: DELAY,
             fit: terms.fit,
             most: 8,
+            base: 0,
             per_start: terms.boot.least() + terms.start.least(),
             prices: terms.prices,
         };
