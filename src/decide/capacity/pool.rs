@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::writes::{later, span};
+use super::patience::{given_up, lasts, patience, waited};
 use super::split::Room;
 use super::{PoolSeen, PoolState, PoolVerdict, Sign};
 
@@ -26,13 +27,6 @@ const KEPT: usize = 10;
 const HARD: usize = 3;
 const SOON: Duration = Duration::from_mins(5);
 const APART: Duration = Duration::from_secs(10);
-/// How long a pod may be without a node before that is a sign: somewhat longer than nodes take, within these bounds.
-const BOOT: Duration = Duration::from_mins(1);
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
-const MARGIN: f64 = 1.2;
-/// How long nodes may take at the least, when pods are to be taken back for it: the slowest of a few nodes says little of the next one, and to shut a pool
-/// that was only slow costs more than to wait.
-const SLOWEST: Duration = Duration::from_mins(5);
 /// Replicas that may try at last before the pool is trusted again.
 const TRUSTED: u32 = 4;
 
@@ -140,27 +134,6 @@ impl Pools {
             }),
         }
     }
-}
-
-/// Since when a pod has waited that began to after `mark`.
-fn waited(seen: &PoolSeen, mark: Timestamp) -> Option<Timestamp> {
-    seen.waiting.iter().copied().filter(|since| mark <= *since).min()
-}
-
-/// How long a pod may be without a node before that is a sign.
-fn patience(seen: &PoolSeen) -> Duration {
-    let boot = seen.boot.map_or(BOOT, |boot| boot.mul_f64(MARGIN));
-    boot.clamp(PATIENCE.0, PATIENCE.1)
-}
-
-/// How long nodes may take before it is certain that none comes.
-fn lasts(seen: &PoolSeen) -> Duration {
-    seen.boot.unwrap_or_default().max(SLOWEST).mul_f64(MARGIN)
-}
-
-/// How long a pod may be without a node before the pool is shut.
-fn given_up(seen: &PoolSeen) -> Duration {
-    3 * lasts(seen)
 }
 
 impl Belief {
