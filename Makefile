@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live laws mutants bench quality truth story crds api chart boards image image-test
+.PHONY: demo test check tools live laws mutants bench quality truth story bench-capacity crds api chart boards image image-test
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -49,6 +49,10 @@ truth: tools
 # One pipeline sized four ways over many simulated days with faults. Exits 1 when Penstock's promise is missed.
 story:
 	cargo bench --locked --bench story
+
+# A stage on nodes that come, are refused and are taken away: lanes beside other ways to split, and the bound. Exits 1 when a target is missed.
+bench-capacity:
+	cargo bench --locked --bench capacity
 
 # The definitions kept in deploy/crds and in the chart, from src/crd.
 crds:

@@ -21,9 +21,9 @@ pub const PRICE_LABEL: &str = "eks-node-viewer/instance-price";
 /// What an interruption leaves when nothing is written: that of AWS.
 const NOTICE: time::Duration = time::Duration::from_mins(2);
 /// How often a pool that gave no node is tried again at first.
-const PROBE: time::Duration = time::Duration::from_mins(10);
+const PROBE: time::Duration = time::Duration::from_mins(5);
 /// How seldom it is tried in the end.
-const PROBE_MAX: time::Duration = time::Duration::from_hours(1);
+const PROBE_MAX: time::Duration = time::Duration::from_mins(5);
 
 /// The nodes of one kind, what they cost and how they may be taken away.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -166,11 +166,11 @@ pub enum PriceConnectionKind {
     ),
 ]))]
 pub struct Probe {
-    /// The first interval, 1s to 24h. Default 10m.
+    /// The first interval, 1s to 24h. Default 5m.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = within("1s", "24h")))]
     pub interval: Option<Duration>,
-    /// The longest interval, 1s to 24h. Default 1h.
+    /// The longest interval, 1s to 24h. Default 5m.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = within("1s", "24h")))]
     pub max_interval: Option<Duration>,
@@ -232,7 +232,7 @@ impl CapacityPoolSpec {
         self.notice.as_ref().and_then(Duration::read).unwrap_or(NOTICE)
     }
 
-    /// The first and the longest interval between two probes, as they are in force: 10 min and 1 h, each moved by the other when
+    /// The first and the longest interval between two probes, as they are in force: 5 min both, each moved by the other when
     /// only that one is written and crosses it.
     pub fn probe(&self) -> (time::Duration, time::Duration) {
         let read = |written: fn(&Probe) -> &Option<Duration>| {
@@ -282,7 +282,7 @@ mod tests {
     fn what_is_left_out_is_in_force_as_the_manual_says() {
         let pool = pool("");
         assert_eq!(pool.notice(), secs(120));
-        assert_eq!(pool.probe(), (secs(600), secs(3600)));
+        assert_eq!(pool.probe(), (secs(300), secs(300)));
         assert_eq!(pool.pricing(), Some(Pricing::Label("eks-node-viewer/instance-price")));
     }
 

@@ -60,19 +60,19 @@ pub fn bound(work: &[f64], ground: &Ground, rounding: Rounding) -> Option<f64> {
 
 /// Slots and units.
 #[derive(Debug, Clone, Copy)]
-struct Grid {
-    slot: f64,
+pub(super) struct Grid {
+    pub(super) slot: f64,
     /// Slots in a deadline.
     deadline: usize,
     /// Units of one replica in one slot.
-    grain: usize,
+    pub(super) grain: usize,
     /// Replica-seconds of one unit.
-    unit: f64,
+    pub(super) unit: f64,
     sharing: Sharing,
 }
 
 impl Grid {
-    fn new(ground: &Ground) -> Self {
+    pub(super) fn new(ground: &Ground) -> Self {
         let slots = (ground.deadline / SLOT).ceil().max(SLOTS);
         let slot = ground.deadline / slots;
         // ⌈P/n⌉ gives fractions of a replica, which must not vanish in rounding.
@@ -91,7 +91,7 @@ impl Grid {
 
     /// For each slot: units that have arrived by its end, and units that must have been read by then. The deadline's slots after the
     /// last item are part of it.
-    fn cumulate(&self, work: &[f64], rounding: Rounding) -> (Vec<usize>, Vec<usize>) {
+    pub(super) fn cumulate(&self, work: &[f64], rounding: Rounding) -> (Vec<usize>, Vec<usize>) {
         let mut sums = vec![0.0];
         sums.extend(work.iter().scan(0.0, |sum, arriving| {
             *sum += arriving / self.unit;
@@ -239,7 +239,7 @@ impl Table {
 }
 
 /// Moves costs from backlog b to max(0, b + arriving − served), as far as that is within `after`.
-fn shift(from: &[f32], to: &mut [f32], arriving: usize, served: usize, after: usize) {
+pub(super) fn shift(from: &[f32], to: &mut [f32], arriving: usize, served: usize, after: usize) {
     if served <= arriving {
         let by = arriving - served;
         if by <= after {
@@ -257,7 +257,7 @@ fn shift(from: &[f32], to: &mut [f32], arriving: usize, served: usize, after: us
 
 /// Compiles to one instruction for many numbers, unlike `f32::min`, which minds NaN.
 #[inline]
-fn lesser(a: f32, b: f32) -> f32 {
+pub(super) fn lesser(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }
 
@@ -265,12 +265,12 @@ fn lesser(a: f32, b: f32) -> f32 {
     clippy::cast_possible_truncation,
     reason = "costs between two rebasings are small whole numbers"
 )]
-fn single(x: f64) -> f32 {
+pub(super) fn single(x: f64) -> f32 {
     x as f32
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
-fn real(count: usize) -> f64 {
+pub(super) fn real(count: usize) -> f64 {
     count as f64
 }
 
@@ -279,7 +279,7 @@ fn real(count: usize) -> f64 {
     clippy::cast_sign_loss,
     reason = "a float to int cast saturates"
 )]
-fn index(x: f64) -> usize {
+pub(super) fn index(x: f64) -> usize {
     x.max(0.0) as usize
 }
 

@@ -20,6 +20,9 @@ pub(super) enum Tag {
     Outages,
     Crashes,
     Interruptions,
+    Weather,
+    Boots,
+    Starts,
 }
 
 /// A stream of random numbers.

@@ -17,6 +17,7 @@ mod queue;
 mod group;
 mod pods;
 mod sight;
+mod pace;
 mod tally;
 mod record;
 mod score;
@@ -28,6 +29,7 @@ pub mod peers;
 mod roster;
 mod contest;
 pub mod bound;
+pub mod nodes;
 
 pub use contest::{Contest, Entry, Summary, contest};
 pub use fixed::Fixed;

@@ -11,8 +11,9 @@ use super::pilot::{Pilot, Why};
 use super::policy::{Policy, QueueView, View};
 use super::scenario::Scenario;
 use crate::decide::{
-    Action, Ending, Memory, Missing, Observation, Outcome, Partition, Pipeline, QuestionId, Queue,
-    Reading, Situation, Snapshot, Step, Target, Value, Workload, Writing, advance,
+    Action, Ending, LaneSeen, Memory, Missing, Observation, Outcome, Partition, Pipeline, Places,
+    PoolSeen, QuestionId, Queue, Reading, Situation, Snapshot, Step, Target, Value, Workload,
+    Writing, advance,
 };
 
 /// 2026-01-01T00:00:00Z, when all scenarios begin.
@@ -52,9 +53,26 @@ struct Eye {
     whole: Option<Arc<Reading>>,
     has_failed: bool,
     commits: Commits,
-    target: Workload,
+    /// Its workload, or one for each lane.
+    targets: Vec<LaneSeen>,
+    is_laned: bool,
     believed: Option<f64>,
     why: Option<Why>,
+}
+
+/// One lane of a stage, as its world shows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct LaneView {
+    /// `spec.replicas`.
+    pub(super) desired: u32,
+    /// Pods that exist.
+    pub(super) current: u32,
+    /// Of those, Ready.
+    pub(super) ready: u32,
+    /// When the youngest Ready pod became so, in seconds.
+    pub(super) ready_since: Option<f64>,
+    /// Where its pods stand.
+    pub(super) places: Places,
 }
 
 /// How often commits are read: at every poll until their interval is known, then once in it, as `observe` does.
@@ -72,7 +90,7 @@ impl Penstock {
         let eyes = scenario.pipeline.stages.iter().zip(&scenario.stages);
         let eyes = eyes.filter_map(|(stage, world)| {
             let source = stage.sources.first()?;
-            Some(Eye::new(source, world.ground.metric_delay.seconds()))
+            Some(Eye::new(source, stage.lanes.len(), world.ground.metric_delay.seconds()))
         });
         Self {
             eyes: eyes.collect(),
@@ -85,12 +103,40 @@ impl Penstock {
         }
     }
 
-    /// A turn: what is seen, what is decided, what is done.
+    /// A turn of a pipeline without lanes.
     fn turn(&mut self, at: f64, views: &[View<'_>], wants: &mut [u32]) {
         for (eye, view) in self.eyes.iter_mut().zip(views) {
-            eye.look(at, view, &mut self.version);
+            let (desired, current, ready) = (view.desired, view.current, view.ready);
+            let (ready_since, places) = (view.ready_since, Places::default());
+            let whole = LaneView { desired, current, ready, ready_since, places };
+            eye.look(at, view, &[whole], &mut self.version);
         }
-        let target = |eye: &Eye| Target::Seen(eye.target.clone());
+        let mut each: Vec<&mut [u32]> = wants.chunks_mut(1).collect();
+        self.think(at, BTreeMap::new(), &mut each);
+    }
+
+    /// A turn of a pipeline whose only stage has lanes: what is seen of each and of the pools, what is to be written to each.
+    pub(super) fn turn_on_nodes(
+        &mut self,
+        view: &View<'_>,
+        lanes: &[LaneView],
+        pools: BTreeMap<Arc<str>, PoolSeen>,
+        wants: &mut [u32],
+    ) -> Step {
+        if let Some(eye) = self.eyes.first_mut() {
+            eye.look(view.at, view, lanes, &mut self.version);
+        }
+        self.think(view.at, pools, &mut [wants])
+    }
+
+    /// What was seen is thought about, and what comes of it is done.
+    fn think(
+        &mut self,
+        at: f64,
+        pools: BTreeMap<Arc<str>, PoolSeen>,
+        wants: &mut [&mut [u32]],
+    ) -> Step {
+        let target = |eye: &Eye| Target::Seen(eye.workload());
         let situation = Situation {
             targets: self.eyes.iter().map(target).collect(),
             outcomes: std::mem::take(&mut self.outcomes),
@@ -103,7 +149,7 @@ impl Penstock {
             .collect();
         let now = time(at);
         let due = vec![situation];
-        let snapshot = Snapshot { due, observations, ..Snapshot::of(now, true) };
+        let snapshot = Snapshot { due, observations, pools, ..Snapshot::of(now, true) };
         let step = advance(&snapshot, &mut self.memory);
         self.violations += step.plan.violations;
         self.act(now, &step, wants);
@@ -113,10 +159,11 @@ impl Penstock {
         if !self.outcomes.is_empty() {
             self.next = at + 1.0;
         }
+        step
     }
 
     /// Carries the plan out. The API server of this world takes every write at once.
-    fn act(&mut self, now: Timestamp, step: &Step, wants: &mut [u32]) {
+    fn act(&mut self, now: Timestamp, step: &Step, wants: &mut [&mut [u32]]) {
         for verdict in &step.plan.verdicts {
             let Some(eye) = self.eyes.get_mut(verdict.stage.index) else { continue };
             eye.believed = verdict.signals.rate_per_replica;
@@ -124,9 +171,12 @@ impl Penstock {
         for action in &step.plan.actions {
             let scale = action.scale();
             let index = scale.stage.index;
-            let (Some(eye), Some(want)) = (self.eyes.get_mut(index), wants.get_mut(index)) else {
-                continue;
-            };
+            let lanes = self.pipeline.stages.get(index).map(|stage| &stage.lanes);
+            let lane = |pool: &str| lanes?.iter().position(|lane| *lane.pool == *pool);
+            let at = scale.lane.as_deref().and_then(lane).unwrap_or(0);
+            let want = wants.get_mut(index).and_then(|wants| wants.get_mut(at));
+            let (Some(eye), Some(want)) = (self.eyes.get_mut(index), want) else { continue };
+            let Some(LaneSeen { workload: target, .. }) = eye.targets.get_mut(at) else { continue };
             match action {
                 Action::Scale(scale) => {
                     *want = scale.to;
@@ -137,18 +187,31 @@ impl Penstock {
                 Action::Claim(_) | Action::StartJobs(_) => {}
             }
             self.version += 1;
-            eye.target.is_ours = true;
-            eye.target.desired = scale.to;
-            eye.target.resource_version = self.version.to_string().into();
-            let result =
-                Ending::Done { resource_version: Arc::clone(&eye.target.resource_version) };
+            target.is_ours = true;
+            target.desired = scale.to;
+            target.resource_version = self.version.to_string().into();
+            let result = Ending::Done { resource_version: Arc::clone(&target.resource_version) };
             self.outcomes.push((index, Outcome { action: action.clone(), at: now, result }));
         }
     }
 }
 
 impl Eye {
-    fn new(source: &crate::decide::Source, delay: f64) -> Self {
+    fn new(source: &crate::decide::Source, lanes: usize, delay: f64) -> Self {
+        let target = Workload {
+            uid: "simulated".into(),
+            resource_version: "1".into(),
+            desired: 0,
+            current: 0,
+            ready: 0,
+            ready_since: None,
+            writing: Writing::Apply,
+            read_at: time(0.0),
+            is_ours: false,
+            hpa: None,
+            jobs: None,
+            lanes: Vec::new(),
+        };
         Self {
             question: source.question.clone(),
             poll: source.poll_interval.as_secs_f64(),
@@ -158,40 +221,38 @@ impl Eye {
             whole: None,
             has_failed: false,
             commits: Commits::default(),
-            target: Workload {
-                uid: "simulated".into(),
-                resource_version: "1".into(),
-                desired: 0,
-                current: 0,
-                ready: 0,
-                ready_since: None,
-                writing: Writing::Apply,
-                read_at: time(0.0),
-                is_ours: false,
-                hpa: None,
-                jobs: None,
-                lanes: Vec::new(),
-            },
+            targets: vec![LaneSeen { workload: target, places: Places::default() }; lanes.max(1)],
+            is_laned: 0 < lanes,
             believed: None,
             why: None,
         }
     }
 
-    /// Looks at the pods always, at the queue when its poll is due.
-    fn look(&mut self, at: f64, view: &View<'_>, version: &mut u64) {
-        let target = &mut self.target;
-        let is_same = target.desired == view.desired
-            && target.current == view.current
-            && target.ready == view.ready;
-        if !is_same {
-            *version += 1;
-            target.resource_version = version.to_string().into();
+    /// Its workload, as `watch` puts the lanes of a stage together.
+    fn workload(&self) -> Workload {
+        match self.targets.as_slice() {
+            [only] if !self.is_laned => only.workload.clone(),
+            lanes => Workload::of_lanes(lanes.to_vec()),
         }
-        target.desired = view.desired;
-        target.current = view.current;
-        target.ready = view.ready;
-        target.ready_since = view.ready_since.map(time);
-        target.read_at = time(at);
+    }
+
+    /// Looks at the pods always, at the queue when its poll is due.
+    fn look(&mut self, at: f64, view: &View<'_>, lanes: &[LaneView], version: &mut u64) {
+        for (LaneSeen { workload: target, places }, lane) in self.targets.iter_mut().zip(lanes) {
+            let is_same = target.desired == lane.desired
+                && target.current == lane.current
+                && target.ready == lane.ready;
+            if !is_same {
+                *version += 1;
+                target.resource_version = version.to_string().into();
+            }
+            target.desired = lane.desired;
+            target.current = lane.current;
+            target.ready = lane.ready;
+            target.ready_since = lane.ready_since.map(time);
+            target.read_at = time(at);
+            *places = lane.places;
+        }
         if at < self.next_poll {
             return;
         }
@@ -325,7 +386,7 @@ impl Policy for Penstock {
 
 /// The wall time of a second.
 #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a hundred years fit")]
-fn time(at: f64) -> Timestamp {
+pub(super) fn time(at: f64) -> Timestamp {
     Timestamp::from_millisecond(DAWN * 1000 + (at * 1000.0).round() as i64).unwrap_or_default()
 }
 

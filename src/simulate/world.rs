@@ -1,11 +1,9 @@
 //! The world: every second pods come and go, items arrive, members read and commit, and whoever sizes the stages may look. Played by
 //! `run`; what it came to is summed up by `score` and `record`.
 
-use std::f64::consts::TAU;
-
-use super::chance::{Chance, Tag};
 use super::ground::Ground;
 use super::group::{Group, Worked};
+use super::pace::Pace;
 use super::pilot::Pilot;
 use super::pods::Pods;
 use super::policy::{QueueView, View};
@@ -39,14 +37,6 @@ pub(super) struct Scene<'a> {
     pub(super) tally: Tally,
     pub(super) sums: Sums,
     pub(super) recorder: Recorder,
-}
-
-/// The slow changes of a stage's rate.
-#[derive(Debug, Clone, Copy)]
-struct Pace<'a> {
-    ground: &'a Ground,
-    /// Of the two waves.
-    phases: [f64; 2],
 }
 
 /// The world of one run.
@@ -148,18 +138,6 @@ impl<'a> World<'a> {
     }
 }
 
-impl Pace<'_> {
-    /// Items a second that one replica, alone and warm, gets through now.
-    fn rate(&self, now: u32) -> f64 {
-        let ground = self.ground;
-        let turn = TAU * f64::from(now) / ground.drift.period.seconds();
-        let wave = 0.7 * (turn + TAU * self.phases[0]).sin()
-            + 0.3 * (turn * 2.7 + TAU * self.phases[1]).sin();
-        let factor = ground.steps.iter().rev().find(|step| step.at.seconds() <= f64::from(now));
-        ground.rate * (1.0 + ground.drift.by * wave) * factor.map_or(1.0, |step| step.factor)
-    }
-}
-
 impl<'a> Scene<'a> {
     /// A stage before the first second; `fed` items a second are expected from the stages above it.
     fn new(
@@ -179,7 +157,6 @@ impl<'a> Scene<'a> {
         let is_fed = !stage.feeds.is_empty();
         let bounds = &scenario.pipeline.stages[at];
         let count = ground.replicas.unwrap_or_else(|| needed.max(bounds.min));
-        let mut chance = Chance::new(seed, Tag::Drift, which);
         let mut scene = Self {
             ground,
             queue: Queue::new(ground.partitions, &ground.skew, seconds, is_fed, (seed, which)),
@@ -188,7 +165,7 @@ impl<'a> Scene<'a> {
             sight: Sight::new(ground, seconds, seed, which),
             outside,
             feeds: &stage.feeds,
-            pace: Pace { ground, phases: [chance.unit(), chance.unit()] },
+            pace: Pace::new(ground, seed, which),
             limit: super::scenario::objective_of(bounds),
             departed: (0.0, 0.0),
             is_fed,

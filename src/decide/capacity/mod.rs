@@ -1,8 +1,9 @@
 //! Nodes: what is known of each pool of them, whether more can be had of it, and how a stage with lanes is spread over its pools. Penstock
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
-//! `pool` keeps what is believed of each pool, `split` shares replicas out (both pure arithmetic), `lanes` joins them to a stage's turn;
-//! `purse` and `ration` share out what several pipelines may use together, and `afford` joins that to the turn.
+//! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
+//! `lanes` joins them to a stage's turn; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
+//! to the turn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ mod budget;
 mod purse;
 mod ration;
 mod lanes;
+mod patience;
 mod pool;
 mod split;
 mod words;

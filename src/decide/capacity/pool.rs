@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::writes::{later, span};
+use super::patience::{given_up, lasts, patience, waited};
 use super::split::Room;
 use super::{PoolSeen, PoolState, PoolVerdict, Sign};
 
@@ -26,12 +27,6 @@ const KEPT: usize = 10;
 const HARD: usize = 3;
 const SOON: Duration = Duration::from_mins(5);
 const APART: Duration = Duration::from_secs(10);
-/// How long a pod may be without a node before that is a sign: somewhat longer than nodes take, within these bounds.
-const BOOT: Duration = Duration::from_mins(1);
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
-const MARGIN: f64 = 1.2;
-/// How long nodes may take where none has been seen, when pods are to be taken back for it.
-const SLOWEST: Duration = Duration::from_mins(5);
 /// Replicas that may try at last before the pool is trusted again.
 const TRUSTED: u32 = 4;
 
@@ -141,27 +136,6 @@ impl Pools {
     }
 }
 
-/// Since when a pod has waited that began to after `mark`.
-fn waited(seen: &PoolSeen, mark: Timestamp) -> Option<Timestamp> {
-    seen.waiting.iter().copied().filter(|since| mark <= *since).min()
-}
-
-/// How long a pod may be without a node before that is a sign.
-fn patience(seen: &PoolSeen) -> Duration {
-    let boot = seen.boot.map_or(BOOT, |boot| boot.mul_f64(MARGIN));
-    boot.clamp(PATIENCE.0, PATIENCE.1)
-}
-
-/// How long nodes may take before it is certain that none comes.
-fn lasts(seen: &PoolSeen) -> Duration {
-    seen.boot.unwrap_or(SLOWEST).mul_f64(MARGIN).max(PATIENCE.0)
-}
-
-/// How long a pod may be without a node before the pool is shut.
-fn given_up(seen: &PoolSeen) -> Duration {
-    3 * lasts(seen)
-}
-
 impl Belief {
     /// What an earlier life left in status, or a fresh trust.
     fn recalled(seen: &PoolSeen, at: Timestamp) -> Self {
@@ -201,7 +175,10 @@ impl Belief {
                 Phase::Waiting { since: at }
             }
             Phase::Waiting { .. } if seen.full.is_some() => self.phase,
-            Phase::Waiting { since } if is_served(since) => Phase::Free,
+            // Some that came say nothing while others wait on: a zone may have had room for a few.
+            Phase::Waiting { since } if is_served(since) && waited(seen, self.freed).is_none() => {
+                Phase::Free
+            }
             Phase::Waiting { .. } if waits(self.freed, given_up(seen)).is_some() => {
                 self.shut(seen, at)
             }
@@ -360,6 +337,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_that_serves_some_and_keeps_others_waiting_is_not_trusted_yet() {
+        let mut life = Life::default();
+        life.turn(seen(&[100]), Some(97), None, 101);
+        assert_eq!(life.turn(seen(&[100]), Some(97), Some(110), 111), PoolState::Constrained);
+        assert_eq!(life.turn(seen(&[100]), None, Some(120), 121), PoolState::Available);
+    }
+
+    #[test]
     fn one_hard_sign_is_believed_at_once_and_three_shut_the_pool() {
         let mut life = Life::default();
         assert_eq!(life.turn(seen(&[100]), Some(99), None, 101), PoolState::Constrained);
@@ -409,7 +394,11 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_take_long_are_not_given_up_while_none_has_been_seen() {
+    fn nodes_that_take_long_are_not_given_up_though_few_or_none_have_been_seen() {
+        let mut life = Life::default();
+        life.turn(seen(&[]), Some(0), None, 60);
+        assert_eq!(life.turn(seen(&[]), Some(0), None, 1079), PoolState::Constrained);
+        assert_eq!(life.turn(seen(&[]), Some(0), None, 1080), PoolState::Exhausted);
         let mut life = Life::default();
         let slow = || PoolSeen { nodes: 0, boot: None, ..seen(&[]) };
         assert_eq!(life.turn(slow(), Some(0), None, 60), PoolState::Constrained, "another carries");
@@ -425,20 +414,20 @@ mod tests {
     fn a_pod_that_fits_nowhere_keeps_nobody_else_from_the_pool() {
         let mut life = Life::default();
         life.turn(seen(&[]), Some(0), None, 60);
-        life.turn(seen(&[]), Some(0), None, 180);
+        life.turn(seen(&[]), Some(0), None, 1080);
         assert_eq!(life.room(), Room::BeyondPlaced(0));
-        life.turn(seen(&[]), Some(0), None, 780);
+        life.turn(seen(&[]), Some(0), None, 1680);
         assert_eq!(life.room(), Room::BeyondPlaced(1));
-        life.turn(seen(&[]), Some(0), None, 1000);
+        life.turn(seen(&[]), Some(0), None, 2200);
         assert_eq!(
             life.room(),
             Room::BeyondPlaced(1),
             "it waited before: it says nothing of this try"
         );
-        for (ready, at) in [(1010, 1011), (1020, 1021), (1030, 1031)] {
+        for (ready, at) in [(2210, 2211), (2220, 2221), (2230, 2231)] {
             life.turn(seen(&[]), Some(0), Some(ready), at);
         }
-        assert_eq!(life.turn(seen(&[]), Some(0), Some(1030), 1200), PoolState::Available);
+        assert_eq!(life.turn(seen(&[]), Some(0), Some(2230), 2400), PoolState::Available);
     }
 
     #[test]
@@ -449,8 +438,10 @@ mod tests {
         for pause in [1200, 2400, 3600, 3600] {
             life.turn(seen(&[]), None, None, at);
             assert_eq!(life.room(), Room::BeyondPlaced(1), "at {at}");
-            at += 100;
-            life.turn(seen(&[]), Some(at - 60), None, at);
+            at += 400;
+            life.turn(seen(&[]), Some(at - 359), None, at);
+            assert_eq!(life.room(), Room::BeyondPlaced(1), "a node may take so long");
+            life.turn(seen(&[]), Some(at - 360), None, at);
             assert_eq!(life.room(), Room::BeyondPlaced(0));
             life.turn(seen(&[]), None, None, at + pause - 1);
             assert_eq!(life.room(), Room::BeyondPlaced(0));

@@ -79,7 +79,12 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
                 let carried =
                     carried.map_or(0, |(part, it)| it.desired.saturating_sub(part.counted));
                 match stand.room {
-                    Room::Free => (wanted + surge(stand, wanted), lacking.min(carried)),
+                    Room::Free => {
+                        let surge = surge(stand, wanted);
+                        // What goes and is not replaced here at once is carried until it is.
+                        let bare = stand.doomed.min(wanted) - surge;
+                        (wanted + surge, lacking.min(carried.max(bare)))
+                    }
                     Room::AsAsked => (wanted.min(stand.desired.max(wanted - lacking)), lacking),
                     Room::BeyondPlaced(more) => {
                         (wanted.min(stand.placed.saturating_add(more)), lacking)
@@ -265,7 +270,11 @@ mod tests {
         let parts = split(&mixed(), &stands, 12);
         assert_eq!((replicas(&parts), parts[1].extra()), (vec![5, 10], 3));
         let all = [stand(5), Stand { doomed: 7, ..stand(7) }];
-        assert_eq!(replicas(&split(&mixed(), &all, 12)), [5, 11], "no more than half, or four");
+        assert_eq!(
+            replicas(&split(&mixed(), &all, 12)),
+            [8, 11],
+            "no more than half, or four here"
+        );
         let dry = [stand(5), Stand { doomed: 3, room: Room::BeyondPlaced(0), ..stand(7) }];
         assert_eq!(replicas(&split(&mixed(), &dry, 12)), [8, 7], "elsewhere, where it has none");
     }

@@ -10,6 +10,7 @@ mod scenario;
 mod load;
 mod taste;
 mod command;
+mod nodes;
 
 /// A pipeline of one stage of up to 60 replicas; the rest of the scenario follows.
 const PLAIN: &str = r#"

@@ -1,0 +1,307 @@
+//! The right kind of node: what lanes on demand and spot cost, how late data comes, and how interruptions and droughts of spot are got over, beside other
+//! ways to split and beside the least that any plan could pay. Run by `make bench-capacity`. Prints its parameters above the tables; exits 1 when
+//! a target is missed, and says by how much. Everything here is played in `simulate::nodes`.
+//!
+//! `-- --seeds N` (3) worlds of each pattern, `--trials` the trials alone.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod book;
+mod patterns;
+mod trials;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use penstock::simulate::nodes::{
+    AllOnDemand, AllSpot, FixedShare, Ground, OnLanes, Placer, Play, Ruled, Run, SkyServe, Terms,
+    bound, play,
+};
+
+use book::{Bar, Book};
+use patterns::{DELAY, DURATION, PATTERNS, Pattern, SPLIT, WARMUP};
+
+const SEEDS: u64 = 3;
+/// Most nodes of a pool that the bound may use: more than any policy does.
+const MOST: u32 = 12;
+/// Seconds that the bound may be later with what is needed.
+const WITHIN: f64 = 60.0;
+
+/// Ways to split. All on demand comes first: the others are held against it.
+const WAYS: [Way; 5] = [Way::OnDemand, Way::Spot, Way::Share, Way::SkyServe, Way::Penstock];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    OnDemand,
+    Spot,
+    Share,
+    SkyServe,
+    Penstock,
+}
+
+/// A world and one way in it, or its bound.
+#[derive(Debug, Clone, Copy)]
+struct Game {
+    pattern: usize,
+    seed: u64,
+    /// `None` for the bound.
+    way: Option<Way>,
+}
+
+/// What a game came to.
+#[derive(Debug, Clone, Default)]
+struct Score {
+    name: String,
+    cost: f64,
+    late: f64,
+    delay_p99: f64,
+    /// Times an hour that spot was no longer trusted.
+    flaps: f64,
+    /// Fewest Ready on demand, in seconds that are scored.
+    least_kept: u32,
+}
+
+fn main() -> ExitCode {
+    match bench() {
+        Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
+        Ok(missed) => {
+            println!();
+            for miss in missed {
+                println!("MISSED  {miss}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("the benchmark could not run: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What was asked for.
+struct Options {
+    seeds: u64,
+    only_trials: bool,
+}
+
+impl Options {
+    fn read() -> Result<Self> {
+        let mut options = Self { seeds: SEEDS, only_trials: false };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--seeds" => {
+                    let value = arguments.next().context("--seeds takes a value")?;
+                    options.seeds = value.parse().context("--seeds takes a number")?;
+                }
+                "--trials" => options.only_trials = true,
+                // What cargo adds.
+                "--bench" => {}
+                other => bail!("{other} is unknown; hint: --seeds N, --trials"),
+            }
+        }
+        if options.seeds == 0 {
+            bail!("--seeds must be 1 or more");
+        }
+        Ok(options)
+    }
+}
+
+fn bench() -> Result<Vec<String>> {
+    let options = Options::read()?;
+    let mut book = Book::default();
+    let terms = Terms::default();
+    println!("simulated: {terms}.");
+    println!(
+        "one stage on Kafka, promised within {DELAY} s, {} h a world of which {} h are not scored, seeds 1 to {}; a day's load from 7 to 24 replicas; base {} on \
+         demand, {} % of the rest on spot; how many replicas there shall be is Penstock's word for every way.",
+        DURATION / 3600,
+        WARMUP / 3600,
+        options.seeds,
+        SPLIT.base,
+        SPLIT.share,
+    );
+    if !options.only_trials {
+        worlds(&options, &terms, &mut book)?;
+    }
+    println!("\n{TRIALS}");
+    for line in trials::trials(&mut book)? {
+        println!("  {line}");
+    }
+    let (all, missed) = book.close();
+    println!("\n{ELSEWHERE}\n");
+    all.iter().for_each(|line| println!("{line}"));
+    Ok(missed)
+}
+
+const TRIALS: &str = "\
+single events at 12 replicas, 10 of them on spot; N+1 is one spare node of spot, which whoever makes nodes keeps:";
+
+const ELSEWHERE: &str = "\
+left to the live tests, which run real schedulers and Karpenter: counts of each lane on the API server (tests/live/lanes.rs), a daemon that is killed, what
+nodes cost by Karpenter's own metric. Not built yet, so not shown: scale-in that empties nodes and its annotations, forecast headroom, arbitration.";
+
+/// Every way in every world.
+fn worlds(options: &Options, terms: &Terms, book: &mut Book) -> Result<()> {
+    let mut games = Vec::new();
+    for pattern in 0..PATTERNS.len() {
+        for seed in 1..=options.seeds {
+            games.push(Game { pattern, seed, way: None });
+            games.extend(WAYS.map(|way| Game { pattern, seed, way: Some(way) }));
+        }
+    }
+    let scores = all(&games, terms)?;
+    let of = |pattern: usize, way: Option<Way>| {
+        let each = games.iter().zip(&scores);
+        each.filter(move |(game, _)| game.pattern == pattern && game.way == way)
+            .map(|(_, score)| score)
+            .collect::<Vec<_>>()
+    };
+    let mut savings = Vec::new();
+    let mut kept = u32::MAX;
+    println!(
+        "\n{:<34}{:>9}{:>11}{:>13}{:>9}{:>10}{:>9}",
+        "", "saved %", "on time %", "p99 delay s", "x bound", "flaps/h", "cost"
+    );
+    for (at, pattern) in PATTERNS.iter().enumerate() {
+        let up = (1..=options.seeds).map(|seed| pattern.weather(seed).up(DURATION));
+        println!("{} (any zone has room {:.0} % of the time)", pattern.name, 100.0 * mean(up));
+        let least = mean(of(at, None).iter().map(|score| score.cost));
+        let base = mean(of(at, Some(Way::OnDemand)).iter().map(|score| score.cost));
+        for way in WAYS {
+            let scores = of(at, Some(way));
+            let over = |field: fn(&Score) -> f64| mean(scores.iter().map(|score| field(score)));
+            let cost = over(|score| score.cost);
+            let (saved, late) = (100.0 * (1.0 - cost / base), over(|score| score.late));
+            let name = scores.first().map(|score| score.name.clone()).unwrap_or_default();
+            println!(
+                "  {name:<32}{saved:>9.1}{:>11.2}{:>13.0}{:>9.2}{:>10.2}{cost:>9.1}",
+                100.0 * (1.0 - late),
+                over(|score| score.delay_p99),
+                cost / least,
+                over(|score| score.flaps),
+            );
+            if way == Way::Penstock {
+                let what = |what: &str| format!("{}: {what}", pattern.name);
+                book.note(what("on time"), 100.0 * (1.0 - late), (Bar::AtLeast, 99.0), " %");
+                book.note(what("cost beside the bound"), cost / least, (Bar::AtMost, 1.15), " x");
+                book.note(what("flaps"), over(|score| score.flaps), (Bar::AtMost, 1.0), " /h");
+                savings.push(saved);
+                kept = scores.iter().map(|score| score.least_kept).fold(kept, u32::min);
+            }
+        }
+        println!(
+            "  {:<32}{:>9.1}{:>11.2}{:>13}{:>9.2}{:>10}{least:>9.1}",
+            "bound: knows all beforehand",
+            100.0 * (1.0 - least / base),
+            100.0,
+            "",
+            1.0,
+            ""
+        );
+    }
+    let saved = mean(savings.iter().copied());
+    book.note(
+        "saved beside all on demand, mean of the patterns",
+        saved,
+        (Bar::AtLeast, 43.0),
+        " %",
+    );
+    let base = f64::from(SPLIT.base);
+    book.note("Ready on demand at the least", f64::from(kept), (Bar::AtLeast, base), "");
+    println!(
+        "\npenstock saves {saved:.1} % beside all on demand, in the mean of {} patterns",
+        PATTERNS.len()
+    );
+    Ok(())
+}
+
+/// All games, on all cores.
+fn all(games: &[Game], terms: &Terms) -> Result<Vec<Score>> {
+    let next = AtomicUsize::new(0);
+    let scores: Mutex<Vec<(usize, Result<Score>)>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(game) = games.get(at) else { return };
+                    let score = game.play(terms);
+                    scores.lock().unwrap_or_else(PoisonError::into_inner).push((at, score));
+                }
+            });
+        }
+    });
+    let mut scores = scores.into_inner().unwrap_or_else(PoisonError::into_inner);
+    scores.sort_by_key(|(at, _)| *at);
+    scores.into_iter().map(|(_, score)| score).collect()
+}
+
+impl Game {
+    fn play(self, terms: &Terms) -> Result<Score> {
+        let pattern: &Pattern = PATTERNS.get(self.pattern).context("no such pattern")?;
+        let weather = pattern.weather(self.seed);
+        let plain = patterns::daily()?;
+        let laned = SPLIT.of(&plain);
+        let pools = patterns::pools(terms)?;
+        let Some(way) = self.way else {
+            let stage = Play { scenario: &plain, terms, weather: &weather, pools: &pools };
+            let cost = least(stage, self.seed).context("no plan has what is needed")?;
+            return Ok(Score { cost, ..Score::default() });
+        };
+        let scenario = if way == Way::Penstock { &laned } else { &plain };
+        let stage = Play { scenario, terms, weather: &weather, pools: &pools };
+        let mut placer: Box<dyn Placer> = match way {
+            Way::OnDemand => Box::new(Ruled::new(AllOnDemand, &plain)),
+            Way::Spot => Box::new(Ruled::new(AllSpot, &plain)),
+            Way::Share => {
+                let rule = FixedShare { base: SPLIT.base, share: 70 };
+                Box::new(Ruled::new(rule, &plain))
+            }
+            Way::SkyServe => {
+                let rule = SkyServe { base: SPLIT.base, extra: 2 };
+                Box::new(Ruled::new(rule, &plain))
+            }
+            Way::Penstock => Box::new(OnLanes::new(&laned)),
+        };
+        Ok(Score::of(&play(stage, &mut *placer, self.seed)))
+    }
+}
+
+/// The least that has what the stage needs, which is what it is given all on demand: within a minute, on nodes that come in no time worth paying for,
+/// with the same base.
+fn least(stage: Play<'_>, seed: u64) -> Option<f64> {
+    let run = play(stage, &mut Ruled::new(AllOnDemand, stage.scenario), seed);
+    let needs = run.ticks.iter().skip(WARMUP as usize).map(|tick| f64::from(tick.need));
+    let terms = stage.terms;
+    let ground = Ground {
+        deadline: WITHIN,
+        fit: terms.fit,
+        most: MOST,
+        base: SPLIT.base.div_ceil(terms.fit),
+        per_start: terms.boot.least() + terms.start.least(),
+        prices: terms.prices,
+    };
+    bound(&needs.collect::<Vec<_>>(), &stage.weather.from(WARMUP), &ground)
+}
+
+impl Score {
+    fn of(run: &Run) -> Self {
+        let scored = run.ticks.iter().skip(WARMUP as usize);
+        Self {
+            name: run.policy.clone(),
+            cost: run.cost,
+            late: run.late,
+            delay_p99: run.delay_p99,
+            flaps: f64::from(trials::left(run)) * 3600.0 / f64::from(DURATION),
+            least_kept: scored.map(|tick| tick.ready[0]).min().unwrap_or(0),
+        }
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+    sum / f64::max(count, 1.0)
+}

@@ -1,0 +1,273 @@
+//! One lane of a stage: a workload whose pods run on the nodes of one pool. What a `ReplicaSet`, the scheduler and the kubelet do to it,
+//! second by second. Used by `world`.
+
+use jiff::Timestamp;
+
+use super::super::chance::{Chance, Tag};
+use super::super::penstock::{LaneView, time};
+use super::pool::{Node, Pool, count};
+use super::terms::{Kind, Terms};
+use super::weather::Weather;
+use crate::decide::Places;
+
+/// A pod.
+#[derive(Debug, Clone, Copy)]
+struct Pod {
+    id: u32,
+    made: u32,
+    node: Option<u32>,
+    /// Second in which it becomes Ready, once it has a node.
+    ready_at: u32,
+    is_ready: bool,
+}
+
+/// A workload and its pool.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) pool: Pool,
+    kind: Kind,
+    pods: Vec<Pod>,
+    pub(super) desired: u32,
+    next: u32,
+    seed: u64,
+}
+
+/// What a second brought.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Change {
+    /// Did any pod become Ready, or leave that was?
+    pub(super) is_ready: bool,
+    /// Did anything else move that can be seen from outside?
+    pub(super) is_other: bool,
+    /// Nodes that were told that they will go.
+    pub(super) told: u32,
+    /// Ready pods that went with their node.
+    pub(super) lost: u32,
+}
+
+impl Lane {
+    /// A lane with so many pods, all Ready, as far as its pool gives nodes for them.
+    pub(super) fn new(
+        kind: Kind,
+        desired: u32,
+        weather: &Weather,
+        terms: &Terms,
+        seed: u64,
+    ) -> Self {
+        let keep = if kind == Kind::Spot { terms.spare } else { 0 };
+        let nodes = desired.div_ceil(terms.fit) + keep;
+        let mut lane = Self {
+            pool: Pool::new(kind, nodes, weather, seed),
+            kind,
+            pods: Vec::new(),
+            desired,
+            next: u32::from(kind == Kind::Spot),
+            seed,
+        };
+        lane.make(0);
+        lane.place(0, terms);
+        for pod in lane.pods.iter_mut().filter(|pod| pod.node.is_some()) {
+            (pod.ready_at, pod.is_ready) = (0, true);
+        }
+        lane
+    }
+
+    /// What the second `now` brings.
+    pub(super) fn pass(&mut self, now: u32, weather: &Weather, terms: &Terms) -> Change {
+        let mut change = Change::default();
+        let nodes = self.pool.pass(now, weather, terms);
+        (change.is_other, change.told) = (nodes.is_other, nodes.told);
+        if !nodes.gone.is_empty() {
+            let is_gone = |pod: &Pod| pod.node.is_some_and(|node| nodes.gone.contains(&node));
+            let lost = self.pods.iter().filter(|pod| is_gone(pod) && pod.is_ready).count();
+            change.lost = count(lost);
+            change.is_ready |= 0 < lost;
+            self.pods.retain(|pod| !is_gone(pod));
+        }
+        for pod in &mut self.pods {
+            if !pod.is_ready && pod.ready_at <= now {
+                pod.is_ready = true;
+                change.is_ready = true;
+            }
+        }
+        change.is_ready |= self.shrink();
+        if terms.repack != 0 && now.is_multiple_of(terms.repack) {
+            change.is_ready |= self.repack(now, terms);
+        }
+        change.is_other |= self.make(now);
+        change.is_other |= self.place(now, terms);
+        let lacking = self.lacking(now, terms);
+        let said = self.pool.refusals().len();
+        self.pool.ask(lacking, now, weather, terms);
+        change.is_other |= said != self.pool.refusals().len();
+        let keep = self.spare(terms);
+        let pods = &self.pods;
+        self.pool.tidy(now, keep, terms, |node| {
+            count(pods.iter().filter(|pod| pod.node == Some(node)).count())
+        });
+        change
+    }
+
+    /// Free places that are kept.
+    fn spare(&self, terms: &Terms) -> u32 {
+        if self.kind == Kind::Spot { terms.spare * terms.fit } else { 0 }
+    }
+
+    /// The `ReplicaSet` makes what is lacking.
+    fn make(&mut self, now: u32) -> bool {
+        let before = self.pods.len();
+        while self.pods.len() < self.desired as usize {
+            let id = self.next;
+            // Two lanes of one stage number their pods apart, and in small numbers, as `observe` numbers consumers.
+            self.next += 2;
+            let (node, ready_at, is_ready) = (None, u32::MAX, false);
+            self.pods.push(Pod { id, made: now, node, ready_at, is_ready });
+        }
+        before != self.pods.len()
+    }
+
+    /// And removes what is too many, in the order of the real one: without a node, not Ready, with the most pods of its own on the same
+    /// node, the youngest. Says whether a Ready one left.
+    fn shrink(&mut self) -> bool {
+        let mut is_ready = false;
+        while (self.desired as usize) < self.pods.len() {
+            let company = |pod: &Pod| self.pods.iter().filter(|it| it.node == pod.node).count();
+            let rank = |pod: &Pod| {
+                let youth = if pod.is_ready { pod.ready_at } else { pod.made };
+                (pod.node.is_none(), !pod.is_ready, company(pod), youth, pod.id)
+            };
+            let first = self.pods.iter().enumerate().max_by_key(|(_, pod)| rank(pod));
+            let Some(at) = first.map(|(at, _)| at) else { break };
+            is_ready |= self.pods.remove(at).is_ready;
+        }
+        is_ready
+    }
+
+    /// Who makes nodes moves the pods of one to others that have room, and lets it go: one node at a time, and none while pods wait or start. Says
+    /// whether it did.
+    fn repack(&mut self, now: u32, terms: &Terms) -> bool {
+        if self.pods.iter().any(|pod| !pod.is_ready) || self.current() != self.desired {
+            return false;
+        }
+        let on =
+            |node: &Node| count(self.pods.iter().filter(|it| it.node == Some(node.id)).count());
+        let open = || self.pool.nodes().iter().filter(|node| node.is_open(now));
+        let used = open().filter(|node| 0 < on(node));
+        let Some(least) = used.min_by_key(|node| (on(node), std::cmp::Reverse(node.id))) else {
+            return false;
+        };
+        let (id, moved) = (least.id, on(least));
+        let others = open().filter(|node| node.id != id);
+        let free: u32 = others.map(|node| terms.fit.saturating_sub(on(node))).sum();
+        if free < moved + self.spare(terms) {
+            return false;
+        }
+        self.pods.retain(|pod| pod.node != Some(id));
+        self.pool.release(id);
+        true
+    }
+
+    /// The scheduler gives pods a node: the one with the fewest, as it does by default.
+    fn place(&mut self, now: u32, terms: &Terms) -> bool {
+        if self.pods.iter().all(|pod| pod.node.is_some()) {
+            return false;
+        }
+        let open = |node: &&Node| node.is_open(now);
+        let mut free: Vec<(u32, u32)> =
+            self.pool.nodes().iter().filter(open).map(|node| (0, node.id)).collect();
+        for pod in &self.pods {
+            if let Some((on, _)) = free.iter_mut().find(|(_, id)| pod.node == Some(*id)) {
+                *on += 1;
+            }
+        }
+        let seed = self.seed;
+        let mut has_placed = false;
+        for pod in self.pods.iter_mut().filter(|pod| pod.node.is_none()) {
+            let Some((on, node)) = free.iter_mut().min() else { break };
+            if terms.fit <= *on {
+                break;
+            }
+            *on += 1;
+            pod.node = Some(*node);
+            let which = (u64::from(pod.id) << 32) | u64::from(now);
+            let start = terms.start.draw(Chance::new(seed, Tag::Starts, which).normal());
+            pod.ready_at = now + start.max(1);
+            has_placed = true;
+        }
+        has_placed
+    }
+
+    /// Places for which no node is on its way.
+    fn lacking(&self, now: u32, terms: &Terms) -> u32 {
+        let waiting = count(self.pods.iter().filter(|pod| pod.node.is_none()).count());
+        let (mut free, mut coming) = (0, 0);
+        for node in self.pool.nodes().iter().filter(|node| !node.is_doomed(now)) {
+            if node.is_open(now) {
+                let on = self.pods.iter().filter(|pod| pod.node == Some(node.id)).count();
+                free += terms.fit.saturating_sub(count(on));
+            } else {
+                coming += terms.fit;
+            }
+        }
+        (waiting + self.spare(terms)).saturating_sub(free + coming)
+    }
+
+    /// Those that are Ready, and since when.
+    pub(super) fn working(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.pods.iter().filter(|pod| pod.is_ready).map(|pod| (pod.id, pod.ready_at))
+    }
+
+    /// Every pod, with its node.
+    pub(super) fn stands(&self) -> impl Iterator<Item = Option<u32>> {
+        self.pods.iter().map(|pod| pod.node)
+    }
+
+    /// Pods that exist.
+    pub(super) fn current(&self) -> u32 {
+        count(self.pods.len())
+    }
+
+    pub(super) fn ready(&self) -> u32 {
+        count(self.working().count())
+    }
+
+    pub(super) fn ready_since(&self) -> Option<u32> {
+        self.working().map(|(_, since)| since).max()
+    }
+
+    /// The end of the node of each Ready pod that stands on one that is about to go.
+    fn ends(&self, now: u32) -> impl Iterator<Item = u32> {
+        self.pods.iter().filter(|pod| pod.is_ready).filter_map(move |pod| {
+            let node = self.pool.node(pod.node?)?;
+            node.is_doomed(now).then(|| node.goes_at())
+        })
+    }
+
+    /// Ready pods on nodes that are about to go.
+    pub(super) fn doomed(&self, now: u32) -> u32 {
+        count(self.ends(now).count())
+    }
+
+    /// Since when the oldest pod without a node has waited for one.
+    pub(super) fn waits_since(&self) -> Option<u32> {
+        self.pods.iter().filter(|pod| pod.node.is_none()).map(|pod| pod.made).min()
+    }
+
+    /// What everyone can see of it.
+    pub(super) fn view(&self, now: u32) -> LaneView {
+        let waiting = self.pods.iter().filter(|pod| pod.node.is_none());
+        let wall = |second: u32| -> Timestamp { time(second.into()) };
+        LaneView {
+            desired: self.desired,
+            current: self.current(),
+            ready: self.ready(),
+            ready_since: self.ready_since().map(f64::from),
+            places: Places {
+                doomed: self.doomed(now),
+                deadline: self.ends(now).min().map(wall),
+                unplaced: count(waiting.count()),
+                unplaced_since: self.waits_since().map(wall),
+            },
+        }
+    }
+}
