@@ -158,7 +158,7 @@ impl Known {
             arrivals,
             is_sent: sent.is_some(),
             is_jump: is_jump && sent.is_none(),
-            surge: self.room.over(arrivals, 0 < self.means.ready),
+            surge: self.room.over(arrivals, self.carries(arrivals)),
             is_forecast: self.room.is_forecast(),
             delay: self.waited().unwrap_or(0.0),
             tail: self.tail.unwrap_or(0.0),
@@ -168,6 +168,12 @@ impl Known {
             busiest: self.busiest,
             due: self.due,
         })
+    }
+
+    /// Do the pods that work get through so many items a second, if none of them gets more than another?
+    fn carries(&self, arrivals: f64) -> bool {
+        let Means { ready, rate, .. } = self.means;
+        rate.is_some_and(|rate| arrivals <= rate * f64::from(ready))
     }
 
     /// The minute's mean, unless a new level has held for two polls and is no chance. Says whether the latest poll may be the start

@@ -64,9 +64,10 @@ pub(super) struct Room {
 impl Room {
     const NONE: Self = Self { factor: 1.0, expects: 1.0, most: f64::INFINITY };
 
-    /// As a multiple of so many items a second, at least 1. What was needed of pods says nothing where none works: all that comes waits.
-    pub(super) fn over(&self, arrivals: f64, is_awake: bool) -> f64 {
-        let most = if is_awake && 0.0 < arrivals { self.most / arrivals } else { f64::INFINITY };
+    /// As a multiple of so many items a second, at least 1. What was needed of pods that kept up says nothing where they do not: then all
+    /// that comes waits for new ones, and how high the level is shows only later.
+    pub(super) fn over(&self, arrivals: f64, is_carried: bool) -> f64 {
+        let most = if is_carried && 0.0 < arrivals { self.most / arrivals } else { f64::INFINITY };
         (self.factor * self.expects).min(most.max(self.expects)).max(1.0)
     }
 
