@@ -35,6 +35,8 @@ pub(super) struct Seen<'a> {
     pub(super) blind_since: Option<Timestamp>,
     /// Items that wait where the consumers stand still: no reason for more replicas.
     pub(super) stuck: u64,
+    /// Partitions that are there and did not answer: consumers serve them all the same.
+    unseen: u32,
 }
 
 /// How far a reading may be trusted.
@@ -80,10 +82,12 @@ impl<'a> Evidence<'a> {
         self.sources.iter().filter_map(|seen| Some((seen, seen.queue()?)))
     }
 
-    /// Partitions of all queues: the same pods serve them all.
+    /// Partitions of all queues, seen or not: the same pods serve them all.
     pub(super) fn partitions(&self) -> u32 {
-        let all = self.queues().map(|(_, queue)| queue.partitions.len()).sum::<usize>();
-        u32::try_from(all).unwrap_or(u32::MAX)
+        self.queues().fold(0, |all, (seen, queue)| {
+            let answered = u32::try_from(queue.partitions.len()).unwrap_or(u32::MAX);
+            all.saturating_add(answered).saturating_add(seen.unseen)
+        })
     }
 
     /// Does every queue have partitions, so that their number bounds the useful replicas?
@@ -131,6 +135,7 @@ impl<'a> Seen<'a> {
             complaint: None,
             blind_since: None,
             stuck: 0,
+            unseen: 0,
         };
         let name = || source.name.to_string();
         match observation {
@@ -142,6 +147,7 @@ impl<'a> Seen<'a> {
             Some(Observation::Partial(reading, lost)) => {
                 seen.trust = Trust::AtLeast;
                 seen.reading = Some(reading);
+                seen.unseen = lost.partitions;
                 let message =
                     format!("{} of {} partitions: {}", lost.partitions, lost.of, lost.error);
                 seen.complain("Partial", message);

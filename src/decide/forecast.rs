@@ -55,10 +55,12 @@ const LASTS: u8 = 2;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Forecast {
     /// Logarithm of the rate for each bin, working days first; 0: never seen. Empty before the first quarter.
-    profile: Vec<u8>,
+    profile: Box<[u8]>,
     /// How each hour of the week differs from that, as a logarithm. Empty before the first quarter that has a profile.
     #[serde(default)]
-    week: Vec<i8>,
+    week: Box<[i8]>,
+    #[serde(default)]
+    hour: Hour,
     /// Quarters seen of each kind of day.
     seen: [u16; 2],
     /// The quarter under way: when it was first looked at, and what had arrived by then.
@@ -73,11 +75,21 @@ pub(super) struct Forecast {
     odd: Odd,
 }
 
+/// An hour of the week that is not over yet: how its quarters differed from the profile. They count when it is, so that what is odd in one
+/// of them is not half usual in the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Hour {
+    /// Hours since the epoch.
+    at: i32,
+    sum: f32,
+    quarters: u8,
+}
+
 /// A forecast, and the present level when it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Made {
     /// Seconds since the epoch.
-    due: i64,
+    due: u32,
     level: f32,
     ratio: f32,
 }
@@ -89,7 +101,7 @@ struct Odd {
     quarters: u8,
     is_above: bool,
     /// Seconds since the epoch; 0 while nothing is odd.
-    since: i64,
+    since: u32,
     rate: f32,
     usual: f32,
 }
@@ -134,13 +146,13 @@ impl Forecast {
     /// What is far from usual, and has been for two quarters.
     pub(super) fn unusual(&self) -> Option<Unusual> {
         let Odd { rate, usual, since, quarters, .. } = self.odd;
-        let since = Timestamp::from_second(since).ok().filter(|_| LASTS <= quarters)?;
+        let since = Timestamp::from_second(since.into()).ok().filter(|_| LASTS <= quarters)?;
         Some(Unusual { rate: rate.into(), usual: usual.into(), since })
     }
 
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
-        self.profile.capacity() + self.week.capacity()
+        self.profile.len() + self.week.len()
     }
 
     fn told(&self, ahead: Duration, at: Timestamp) -> Option<f64> {
@@ -174,7 +186,7 @@ impl Forecast {
     fn judge(&mut self, level: f64, lead: Duration, at: Timestamp) {
         let now = at.as_second();
         if let Some(made) = self.made {
-            if now < made.due {
+            if now < i64::from(made.due) {
                 return;
             }
             let came = (level.max(0.001) / f64::from(made.level)).log2();
@@ -188,7 +200,7 @@ impl Forecast {
         let seconds = i64::try_from(lead.as_secs()).unwrap_or(i64::MAX);
         let ratio = self.told(lead, at).filter(|_| 0.01 < level);
         self.made = ratio.map(|ratio| Made {
-            due: now.saturating_add(seconds),
+            due: u32::try_from(now.saturating_add(seconds)).unwrap_or(u32::MAX),
             level: level as f32,
             ratio: ratio as f32,
         });
@@ -211,11 +223,11 @@ impl Forecast {
             let other = usual + differs;
             let near = log.clamp(usual.min(other), usual.max(other));
             let is_odd = self.is_odd((usual, near), log, passed, began);
-            self.learn_hour(quarter, differs, log - usual);
+            self.learn_hour(quarter, log - usual);
             is_odd
         });
         if self.profile.is_empty() {
-            self.profile = vec![0; 2 * BINS];
+            self.profile = vec![0; 2 * BINS].into();
         }
         let share = if is_odd { UNUSUAL } else { NEW };
         let step = 1.0 / STEPS;
@@ -233,15 +245,26 @@ impl Forecast {
     }
 
     /// Takes in how much a quarter differs from the profile of its kind of day: what is odd, too, or what comes every week would stay so.
-    #[expect(clippy::cast_possible_truncation, reason = "clamped to the range first")]
-    fn learn_hour(&mut self, quarter: i64, known: f64, off: f64) {
+    #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
+    fn learn_hour(&mut self, quarter: i64, off: f64) {
         if self.week.is_empty() {
-            self.week = vec![0; HOURS];
+            self.week = vec![0; HOURS].into();
         }
-        let mean = (known + SAID * (off - known)) * FINE;
-        if let Some(hour) = self.week.get_mut(hour(quarter)) {
-            *hour = mean.round().clamp(-127.0, 127.0) as i8;
+        let at = i32::try_from(quarter.div_euclid(4)).unwrap_or(i32::MAX);
+        if self.hour.at != at {
+            let Hour { at: over, sum, quarters } = std::mem::take(&mut self.hour);
+            if let Some(hour) =
+                self.week.get_mut(hour(i64::from(over) * 4)).filter(|_| 0 < quarters)
+            {
+                let off = f64::from(sum) / f64::from(quarters);
+                let known = f64::from(*hour) / FINE;
+                let mean = off + (known - off) * (1.0 - SAID).powi(i32::from(quarters));
+                *hour = (mean * FINE).round().clamp(-127.0, 127.0) as i8;
+            }
+            self.hour.at = at;
         }
+        self.hour.sum += off as f32;
+        self.hour.quarters = self.hour.quarters.saturating_add(1);
     }
 
     /// Is a quarter far from what is usual? Says so to whoever asks once two in a row are. How far is far is learned from the profile of
@@ -263,7 +286,7 @@ impl Forecast {
             self.odd = Odd {
                 quarters: if goes_on { quarters.saturating_add(1) } else { 1 },
                 is_above: 0.0 < off,
-                since: if goes_on { since } else { began },
+                since: if goes_on { since } else { u32::try_from(began).unwrap_or_default() },
                 rate: 2.0_f64.powf(log) as f32,
                 usual: 2.0_f64.powf(usual) as f32,
             };

@@ -153,9 +153,9 @@ impl Penstock {
         let step = advance(&snapshot, &mut self.memory);
         self.violations += step.plan.violations;
         self.act(now, &step, wants);
-        let polls = self.eyes.iter().map(|eye| eye.next_poll);
+        let visits = self.eyes.iter().map(|eye| eye.next_poll);
         let timers = step.plan.verdicts.iter().filter_map(|verdict| verdict.next).map(seconds);
-        self.next = polls.chain(timers).fold(f64::INFINITY, f64::min);
+        self.next = visits.chain(timers).fold(f64::INFINITY, f64::min);
         if !self.outcomes.is_empty() {
             self.next = at + 1.0;
         }

@@ -364,8 +364,7 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         fares.push(picture.verdict);
     }
     let violations = turn.violations;
-    let (pools, budgets) = (beliefs, fares);
-    let plan = Plan { verdicts, violations, pools, budgets, ..Plan::default() };
+    let plan = Plan { verdicts, violations, pools: beliefs, budgets: fares, ..Plan::default() };
     Tick {
         snapshot: Snapshot { due, observations, budgets: meant, ..Snapshot::of(at, turn.may_act) },
         step: Step { plan, memory: Memory::default() },

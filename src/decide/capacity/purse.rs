@@ -359,7 +359,7 @@ mod tests {
             let left: Vec<_> =
                 cuts.iter().map(|cut| (Arc::clone(&cut.budget), cut.granted)).collect();
             let granted = left.iter().map(|(_, left)| *left).min().unwrap_or(wished);
-            let asked = Asked { ask, left, window: Duration::from_secs(60) };
+            let asked = Asked { ask, left, window: Duration::from_mins(1) };
             let names: Vec<_> = self.budgets.iter().map(|it| Arc::clone(&it.name)).collect();
             self.purses.note(&names, &claimant, &asked, time(self.at));
             granted

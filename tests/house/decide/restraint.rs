@@ -186,7 +186,7 @@ proptest! {
     ) {
         let down = window.map(|window| Side { window: Some(window), ..Side::default() });
         let min = life.given.min.map(|min| min.max(1));
-        let mut world = World::new(Given { down, min, ..life.given });
+        let mut world = World::new(Given { min, down, ..life.given });
         // Penstock's own is never shorter than this, however little holding has paid.
         let window = i64::try_from(window.unwrap_or(20)).unwrap();
         let mut rose = None;

@@ -65,7 +65,7 @@ fn slept_after(bursts: i64, every: i64, idle: &str) -> i64 {
         write!(story, "- {{at: {at}, lag: 100}}\n- {{at: {}, lag: 0}}\n", at + 10).unwrap();
     }
     let last = 200 + (bursts - 1) * every + 10;
-    write!(story, "until: {}\n", last + 700).unwrap();
+    writeln!(story, "until: {}", last + 700).unwrap();
     let slept = turns(&story).into_iter().find(|it| last <= it.at && it.replicas == Some(0));
     slept.unwrap().at - last
 }
