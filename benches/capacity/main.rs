@@ -132,7 +132,9 @@ fn bench() -> Result<Vec<String>> {
     }
     let (all, missed) = book.close();
     println!("\n{ELSEWHERE}\n");
-    all.iter().for_each(|line| println!("{line}"));
+    for line in all {
+        println!("{line}");
+    }
     Ok(missed)
 }
 

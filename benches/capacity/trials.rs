@@ -38,16 +38,16 @@ fn interruptions(notice: u32, spare: u32, book: &mut Book) -> Result<String> {
     let run = run(&terms, &weather, duration, 1)?;
     let struck: Vec<Struck> = strikes.iter().filter_map(|&at| Struck::of(&run, at)).collect();
     let survived = struck.iter().filter(|it| it.dip == 0).count();
-    let share = 100.0 * number(survived) / number(struck.len());
+    let unhurt = 100.0 * number(survived) / number(struck.len());
     let dips = sorted(struck.iter().map(|it| it.dip));
     let lasts = sorted(struck.iter().map(|it| it.lasts));
     let replaced = sorted(struck.iter().map(|it| it.replaced));
     let (worst, longest) = (at(&dips, 100), at(&lasts, 100));
-    let (start, boot) = (terms.start.p95, terms.boot.p95);
+    let (start, ready) = (terms.start.p95, terms.boot.p95);
     let kind = format!("{notice} s notice, {}", if spare == 0 { "no headroom" } else { "N+1" });
     match (notice, spare) {
         (120, 1) => {
-            book.note(format!("{kind}: survived"), share, (Bar::AtLeast, 100.0), " %");
+            book.note(format!("{kind}: survived"), unhurt, (Bar::AtLeast, 100.0), " %");
         }
         (120, _) => {
             book.note(format!("{kind}: longest dip"), longest, (Bar::AtMost, start), " s");
@@ -67,12 +67,12 @@ fn interruptions(notice: u32, spare: u32, book: &mut Book) -> Result<String> {
     }
     // All pods of a node are replaced when the slowest of them is Ready.
     let slowest = terms.start.slowest(terms.fit);
-    let bar = if spare == 0 { boot + 5.0 } else { slowest + 2.0 };
+    let bar = if spare == 0 { ready + 5.0 } else { slowest + 2.0 };
     if notice == 120 {
         book.note(format!("{kind}: replaced, p95"), at(&replaced, 95), (Bar::AtMost, bar), " s");
     }
     Ok(format!(
-        "{kind}: {} interruptions, {share:.1} % survived with all N Ready; dip worst {worst}, lasting p95 {} s, longest {longest} s; replaced p50 {} s, p95 {} s",
+        "{kind}: {} interruptions, {unhurt:.1} % survived with all N Ready; dip worst {worst}, lasting p95 {} s, longest {longest} s; replaced p50 {} s, p95 {} s",
         struck.len(),
         at(&lasts, 95),
         at(&replaced, 50),

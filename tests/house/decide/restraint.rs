@@ -313,14 +313,14 @@ proptest! {
         prop_assert!(moves.len() <= 1, "{moves:?}");
     }
 
-    /// S15: the same of objectives, for which input is what flows. The first poll sees a backlog and the second how fast it comes,
-    /// so a start may take two; what was found running is kept for a window and then let go. After that nothing moves.
+    /// S15: the same of objectives, for which input is what flows. A start climbs in a few steps while pods become Ready and what they get
+    /// done is seen; what was found running is kept for a window and then let go. After that nothing moves.
     #[test]
     fn constant_input_settles_and_then_moves_no_more(life in any_life()) {
         let mut world = World::new(Given { rate: Some(50.0), ..life.given });
         world.bring(1000);
         let moves = hour(&mut world);
-        prop_assert!(moves.len() <= 3, "{moves:?}");
+        prop_assert!(moves.len() <= 8, "{moves:?}");
         prop_assert!(moves.iter().all(|moved| moved.0 < 1300), "{moves:?}");
     }
 }

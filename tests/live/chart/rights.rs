@@ -84,6 +84,11 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
         "spec": {"class": "OnDemand", "nodeSelector": {"kubernetes.io/os": "linux"}},
     });
     cluster.apply(namespace, &pool.to_string()).await?;
+    let budget = json!({
+        "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityBudget", "metadata": {"name": "all"},
+        "spec": {"namespaceSelector": {}, "limits": {"cpu": "600"}},
+    });
+    cluster.apply(namespace, &budget.to_string()).await?;
     let broker = shared::broker().await?;
     scene
         .pipeline_unread("lost", json!({
@@ -116,10 +121,12 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
 
     let is_everywhere = sets.iter().all(|set| !set.contains("rbac.namespaced"));
     let state = ["get", "capacitypool", "all", "-o", "jsonpath={.status.state}"];
+    let used = ["get", "capacitybudget", "all", "-o", "jsonpath={.status.used.cpu}"];
     scene
-        .until("the pool to be told of", SOON, async || {
-            let state = cluster.kubectl(&state).await?;
-            Ok((!is_everywhere || !state.is_empty()).then_some(()))
+        .until("the pool and the budget to be told of", SOON, async || {
+            let (state, used) = (cluster.kubectl(&state).await?, cluster.kubectl(&used).await?);
+            let are_told = !state.is_empty() && !used.is_empty();
+            Ok((!is_everywhere || are_told).then_some(()))
         })
         .await?;
 
