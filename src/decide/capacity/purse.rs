@@ -13,8 +13,10 @@ use super::super::writes::span;
 use super::budget::{Budget, BudgetVerdict, PerReplica};
 use super::ration::{Ask, Share, grants, slack};
 
-/// For so long after its first claim not everybody under a budget may have been heard, and nobody grows beyond what runs.
+/// For so long after its first claim not everybody under a budget may have been heard. Meanwhile nobody grows once this part of it is
+/// asked for.
 const GETTING_READY: Duration = Duration::from_secs(15);
+const UNHEARD: f64 = 0.5;
 
 /// What a stage asked, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,7 +232,7 @@ impl Purse {
         let counted = |per: &PerReplica, unit: fn(&PerReplica) -> Option<f64>| {
             unit(per).filter(|unit| 0.0 < *unit)
         };
-        let mut granted = budget.limits().filter_map(|(limit, unit)| {
+        let granted = budget.limits().filter_map(|(limit, unit)| {
             let peak = mine.map_or(0, |claim| claim.peak.0);
             let high = Ask { wished: ask.wished.max(peak), ..ask };
             let me = Share { unit: counted(&per, unit)?, priority: claimant.priority, ask: high };
@@ -239,20 +241,20 @@ impl Purse {
                 Some(Share { unit: counted(&claim.per, unit)?, priority: claim.priority, ask })
             };
             // In the order of names, so that all who share come to the same shares.
-            let (Ok(at) | Err(at)) = place;
-            let (before, rest) = self.claims.split_at(at);
+            let (Ok(here) | Err(here)) = place;
+            let (before, rest) = self.claims.split_at(here);
             let after = rest.iter().skip(usize::from(mine.is_some()));
             let mut shares: Vec<Share> = before.iter().filter_map(of).collect();
             let index = shares.len();
             shares.push(me);
             shares.extend(after.filter_map(of));
-            grants(limit, &shares).get(index).copied()
-        });
-        let mut granted = granted.by_ref().min().unwrap_or(u32::MAX).min(ask.wished);
-        if self.is_new(at) {
+            let most: f64 = shares.iter().map(|it| it.unit * f64::from(it.ask.wished)).sum();
+            let granted = grants(limit, &shares).get(index).copied()?;
             // Who has not been heard yet may come first.
-            granted = granted.min(claimant.running.max(ask.least));
-        }
+            let waits = self.is_new(at) && UNHEARD * limit < most;
+            Some(if waits { granted.min(claimant.running.max(ask.least)) } else { granted })
+        });
+        let granted = granted.min()?;
         if ask.wished <= granted {
             return None;
         }
