@@ -8,7 +8,7 @@ use penstock::decide::Pool;
 use penstock::simulate::Scenario;
 use penstock::simulate::nodes::{
     AllOnDemand, AllSpot, Event, FixedShare, Ground, LANES, OnLanes, Placer, Play, Region, Ruled,
-    Run, SkyServe, Split, Terms, Weather, bound, play, work,
+    Run, SkyServe, Split, Terms, Tick, Weather, bound, play, work,
 };
 use serde_json::json;
 
@@ -158,6 +158,11 @@ fn penstock_keeps_its_base_and_saves() {
     let kept = run(&mut Ruled::new(AllOnDemand, &scenario()), &terms, &weather(1), 1);
     let own = penstock(&terms, &weather(1), 1);
     assert!(own.cost < 0.9 * kept.cost, "{} beside {}", own.cost, kept.cost);
-    assert!(own.ticks.iter().all(|tick| SPLIT.base <= tick.ready[0]));
+    assert!(own.ticks.iter().all(|tick| SPLIT.base <= tick.desired[0]));
+    // A pod of the base may crash, as any pod may: it is back once it has started anew, on the node it was on.
+    let lacks = |tick: &Tick| tick.ready[0] < SPLIT.base;
+    let longest = own.ticks.chunk_by(|one, other| lacks(one) == lacks(other));
+    let longest = longest.filter(|chunk| lacks(&chunk[0])).map(<[Tick]>::len).max();
+    assert!(longest.is_none_or(|seconds| seconds <= 60), "{longest:?} s without the base");
     assert!(own.late < 0.01, "{}", own.late);
 }
