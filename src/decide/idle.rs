@@ -18,7 +18,6 @@ use super::writes::{later, span};
 const READINGS: u8 = 3;
 /// Lengths of gaps, in half doublings: up to 4 s, up to 5.7 s, and so on to 512 s, and longer.
 const BINS: usize = 16;
-const FINE: f64 = 2.0;
 const SHORTEST: f64 = 4.0;
 /// Gaps before they are believed, and when half of all is forgotten: what was usual may change.
 const ENOUGH: u16 = 20;
@@ -62,13 +61,16 @@ impl Gaps {
 
     /// The longest gap of a bin, in seconds.
     fn up_to(bin: usize) -> f64 {
-        SHORTEST * 2.0_f64.powf(float(bin as u64) / FINE)
+        let half = if bin.is_multiple_of(2) { 1.0 } else { std::f64::consts::SQRT_2 };
+        SHORTEST * half * float(1 << (bin / 2))
     }
 
     /// How long staying awake would have been cheapest, when waking costs as much as staying so many seconds; `None` while few gaps
     /// were seen.
     fn best(&self, wake: f64) -> Option<f64> {
-        let is_known = ENOUGH <= self.count();
+        if self.count() < ENOUGH {
+            return None;
+        }
         let cost = |stays: f64| -> f64 {
             let each = self.0.iter().enumerate().map(|(bin, &count)| {
                 let gap = Self::up_to(bin);
@@ -79,7 +81,7 @@ impl Gaps {
             each.sum()
         };
         let stays = (0..BINS).map(Self::up_to);
-        stays.min_by(|a, b| cost(*a).total_cmp(&cost(*b))).filter(|_| is_known)
+        stays.min_by(|a, b| cost(*a).total_cmp(&cost(*b)))
     }
 }
 

@@ -366,7 +366,7 @@ fn a_few_that_are_done_and_trickles_are_no_reason_to_doubt() {
 }
 
 proptest! {
-    #![proptest_config(super::cases(60))]
+    #![proptest_config(super::cases(24))]
 
     /// In any minute at most a tenth of all, or five, go below half of what they had in it; and who is kept is told why.
     #[test]

@@ -12,7 +12,7 @@ use penstock::simulate::nodes::{
 };
 use serde_json::json;
 
-const HOURS: u32 = 6;
+const HOURS: u32 = 4;
 const SPLIT: Split = Split { base: 2, share: 100 };
 const DELAY: f64 = 180.0;
 
@@ -126,7 +126,7 @@ fn without_room_there_is_no_spot_and_it_is_said() {
 fn the_bound_is_below_everyone_who_is_in_time_and_above_the_work() {
     let terms = Terms::default();
     let plain = scenario();
-    for seed in 1..=2 {
+    for seed in [1] {
         let work = work(&plain, seed);
         let ground = Ground {
             deadline: DELAY,

@@ -29,16 +29,28 @@ const OPEN: i64 = 200;
 
 /// What was decided: a line for each turn that decides otherwise than the one before.
 pub(super) fn decided(meaning: &Meaning) -> Vec<String> {
+    lines(meaning).collect()
+}
+
+/// Does this meaning decide otherwise than `known`? Plays no further than the first turn that tells.
+pub(super) fn decides_otherwise(meaning: &Meaning, known: &[String]) -> bool {
+    !lines(meaning).eq(known.iter().cloned())
+}
+
+fn lines(meaning: &Meaning) -> impl Iterator<Item = String> {
     let mut hour = Hour::new(meaning);
-    let mut lines: Vec<String> = Vec::new();
-    while hour.at < 3_500 {
-        let line = hour.turn(meaning);
-        if !lines.last().is_some_and(|last| last.ends_with(&line)) {
-            lines.push(format!("{:>4} s {line}", hour.at));
+    let mut last = String::new();
+    std::iter::from_fn(move || {
+        while hour.at < 3_500 {
+            let (at, line) = (hour.at, hour.turn(meaning));
+            hour.pass();
+            if line != last {
+                last.clone_from(&line);
+                return Some(format!("{at:>4} s {line}"));
+            }
         }
-        hour.pass();
-    }
-    lines
+        None
+    })
 }
 
 /// Items a second that arrive, and items that arrive at once.
