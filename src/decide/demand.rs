@@ -125,7 +125,10 @@ pub(super) fn wish(
     means: &Means,
 ) -> Option<Bid> {
     let mut wishes = thresholds(evidence);
-    let is_alone = wishes.is_empty();
+    // A threshold of a queue says what to do with what waits in it while no rate is known. One of another source says nothing of that.
+    let is_alone = !evidence.sources.iter().any(|seen| {
+        seen.trust != Trust::Old && seen.source.per_replica.is_some() && seen.queue().is_some()
+    });
     let batch = |load: &Load<'_>| Some(batch::bid((stage.min, stage.max), load, means, &load.due?));
     let promised =
         load.and_then(|load| batch(load).or_else(|| objective(stage, load, means, is_alone)));
@@ -246,9 +249,10 @@ fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64
         );
     }
     let Load { lag, delay, arrivals, .. } = *load;
+    let lacks = if means.desired < wished { need.lack(means.desired, partitions) } else { None };
     let mut bid = if wished == means.desired {
         Bid::new(wished, Reason::Steady { delay, objective })
-    } else if need.is_backlog(wished) {
+    } else if lacks == Some(Lack::Backlog) || need.is_backlog(wished) {
         Bid::new(wished, Reason::CatchUp { lag, delay, objective, rate, wished })
     } else if need.without_surge().smallest(partitions, most) < wished {
         let Load { surge, is_forecast, .. } = *load;

@@ -4,10 +4,17 @@
 //! Servers' own counters are not fit for that: they start again with the server, and things also leave a queue that nobody took
 //! (they expire, or are thrown away) or come to it uncounted (another queue hands them on).
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::decide::Queue;
 
-/// Readings over which counters must disagree with the depth in one direction before that is believed.
+/// Readings over which counters must disagree with the depth in one direction before that is believed, and for how long: a server of
+/// RabbitMQ gathers each figure every 5 s, and each at its own time.
 const READINGS: usize = 3;
+const APART: Duration = Duration::from_secs(12);
 
 /// What a server says of one queue at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +33,21 @@ pub(super) struct Ledger {
     arrived: u64,
     served: u64,
     last: Option<Counts>,
-    /// Of the latest readings: by how much more the counters say than waits, and by how much they moved.
-    gaps: Vec<(i64, u64)>,
+    /// The latest readings, as many as it takes.
+    gaps: VecDeque<Gap>,
+}
+
+/// A reading: by how much more the counters say than waits, and by how much they moved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Gap {
+    at: Instant,
+    items: i64,
+    moved: u64,
 }
 
 impl Ledger {
-    /// Takes in a reading, and writes the counters beside its backlog.
-    pub(super) fn enter(&mut self, now: Counts, queue: &mut Queue) {
+    /// Takes in a reading of this instant, and writes the counters beside its backlog.
+    pub(super) fn enter(&mut self, now: Counts, at: Instant, queue: &mut Queue) {
         let Some(last) = self.last.replace(now) else {
             self.served = now.done;
             self.arrived = now.done.saturating_add(now.waiting);
@@ -45,7 +60,7 @@ impl Ledger {
         if let Some((to, from)) = now.came.zip(last.came) {
             let came = to.checked_sub(from).unwrap_or(to);
             self.arrived = self.arrived.saturating_add(came);
-            self.settle(came.max(done), now.waiting);
+            self.settle(came.max(done), now.waiting, at);
         } else {
             self.level(now.waiting);
         }
@@ -65,18 +80,20 @@ impl Ledger {
 
     /// The counters and the depth were noted some seconds apart, so they may differ by what moves in that time. What they differ by
     /// beyond that, reading after reading in one direction, came or left uncounted.
-    fn settle(&mut self, moved: u64, waiting: u64) {
-        let gap = signed(self.arrived) - signed(self.served) - signed(waiting);
-        if self.gaps.len() == READINGS {
-            self.gaps.remove(0);
+    fn settle(&mut self, moved: u64, waiting: u64, at: Instant) {
+        let items = signed(self.arrived) - signed(self.served) - signed(waiting);
+        self.gaps.push_back(Gap { at, items, moved });
+        // The second is old enough to stand for the first.
+        while READINGS < self.gaps.len() && self.gaps.get(1).is_some_and(|it| APART <= at - it.at) {
+            self.gaps.pop_front();
         }
-        self.gaps.push((gap, moved));
-        if self.gaps.len() < READINGS {
+        let is_long = self.gaps.front().is_some_and(|first| APART <= at - first.at);
+        if self.gaps.len() < READINGS || !is_long {
             return;
         }
-        let apart = self.gaps.iter().map(|(_, moved)| signed(*moved)).max().unwrap_or(0);
-        let least = self.gaps.iter().map(|(gap, _)| *gap).min().unwrap_or(0) - apart;
-        let most = self.gaps.iter().map(|(gap, _)| *gap).max().unwrap_or(0) + apart;
+        let apart = self.gaps.iter().map(|gap| signed(gap.moved)).max().unwrap_or(0);
+        let least = self.gaps.iter().map(|gap| gap.items).min().unwrap_or(0) - apart;
+        let most = self.gaps.iter().map(|gap| gap.items).max().unwrap_or(0) + apart;
         let uncounted = if 0 < least { least } else { most.min(0) };
         let items = uncounted.unsigned_abs();
         if 0 < uncounted {
@@ -84,7 +101,7 @@ impl Ledger {
         } else {
             self.arrived = self.arrived.saturating_add(items);
         }
-        self.gaps.iter_mut().for_each(|(gap, _)| *gap -= uncounted);
+        self.gaps.iter_mut().for_each(|gap| gap.items -= uncounted);
     }
 }
 
@@ -97,15 +114,29 @@ fn signed(count: u64) -> i64 {
 mod tests {
     use super::*;
 
-    /// What the counters say after each reading: came, done, waiting.
+    /// What the counters say after each reading, one every 6 s: came, done, waiting.
     fn entered(readings: &[(u64, u64, u64)]) -> Vec<(u64, u64)> {
+        entered_every(6, readings)
+    }
+
+    fn entered_every(seconds: u64, readings: &[(u64, u64, u64)]) -> Vec<(u64, u64)> {
         let mut ledger = Ledger::default();
+        let mut at = Instant::now();
         let enter = |&(came, done, waiting): &(u64, u64, u64)| {
             let mut queue = Queue::default();
-            ledger.enter(Counts { came: Some(came), done, waiting }, &mut queue);
+            ledger.enter(Counts { came: Some(came), done, waiting }, at, &mut queue);
+            at += Duration::from_secs(seconds);
             (queue.arrived.unwrap(), queue.served.unwrap())
         };
         readings.iter().map(enter).collect()
+    }
+
+    #[test]
+    fn a_depth_that_is_told_seconds_before_its_counters_counts_nothing_twice() {
+        let mut readings = vec![(10, 1, 9)];
+        readings.extend([(10, 1, 27); 10]);
+        readings.extend([(30, 3, 27); 20]);
+        assert_eq!(entered_every(1, &readings).last(), Some(&(30, 3)));
     }
 
     #[test]
@@ -148,9 +179,10 @@ mod tests {
     fn counters_of_one_instant_always_differ_by_what_waits() {
         let mut ledger = Ledger::default();
         let mut before = (0, 0);
+        let at = Instant::now();
         for (done, waiting) in [(10, 5), (12, 9), (12, 1), (40, 3), (0, 4), (6, 0)] {
             let mut queue = Queue { backlog: waiting, ..Queue::default() };
-            ledger.enter(Counts { came: None, done, waiting }, &mut queue);
+            ledger.enter(Counts { came: None, done, waiting }, at, &mut queue);
             let now = (queue.arrived.unwrap(), queue.served.unwrap());
             assert_eq!(now.0 - now.1, waiting);
             assert!(before.0 <= now.0 && before.1 <= now.1, "{before:?} {now:?}");

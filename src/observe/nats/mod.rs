@@ -147,7 +147,11 @@ impl Source for Nats {
         for (ask, found) in found {
             let value = found.map(|counts| {
                 let mut queue = Queue { backlog: counts.waiting, ..Queue::default() };
-                self.ledgers.entry(ask.clone()).or_default().enter(counts, &mut queue);
+                self.ledgers.entry(ask.clone()).or_default().enter(
+                    counts,
+                    Instant::now(),
+                    &mut queue,
+                );
                 (Value::Queue(queue), None)
             });
             values.insert(ask, value);

@@ -183,7 +183,7 @@ impl Management {
         // A server without statistics counts nothing; nor does a queue into which nothing was published yet.
         if let Some(counts) = counts(&item.message_stats, waiting) {
             let key = (ask.vhost.clone(), ask.queue.clone());
-            self.ledgers.entry(key).or_default().enter(counts, &mut queue);
+            self.ledgers.entry(key).or_default().enter(counts, Instant::now(), &mut queue);
         }
         Ok(queue)
     }

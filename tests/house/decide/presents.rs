@@ -44,6 +44,17 @@ proptest! {
         prop_assert!(few <= many, "{few}, and {many} with the higher max");
     }
 
+    /// S16.
+    #[test]
+    fn one_more_trigger_never_means_fewer_replicas(life in any_life(), says in 0.0..500.0_f64) {
+        let world = windowed(&life).past();
+        let mut other = world.clone();
+        other.given.gauge = Some(10.0);
+        other.gauge = says;
+        let (few, many) = (next(world), next(other));
+        prop_assert!(few <= many, "{few}, and {many} with the trigger");
+    }
+
     /// S16: the longer nothing new is seen, the more is kept, and never less. Of `fallback` only what may not lower.
     #[test]
     fn the_longer_nothing_is_seen_the_more_is_kept(

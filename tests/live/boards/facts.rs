@@ -218,6 +218,8 @@ pub(super) fn may_be_empty(panel: &Shown, pipeline: &str) -> bool {
     match (panel.board.as_str(), panel.panel.as_str()) {
         // Seen only where a group stands still for longer than its polls, which this one does not.
         ("pipeline", "Rebalance") => true,
+        // Whether the one at work is held back at all is a matter of chance; the one without an answer surely is.
+        ("pipeline", "Holds") => pipeline != "blind",
         // What is not moved, read or learned has no numbers; for `orders` all of them are shown.
         ("pipeline", _) => pipeline != "orders",
         _ => false,
