@@ -1,7 +1,7 @@
 //! A budget over two pipelines on a real control plane: who is served first, who gives way, and what is said of it; and a ceiling that is
 //! raised again. Judged by what the API server recorded of who wrote what.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::rig::shared;
@@ -32,6 +32,50 @@ fn budget(namespace: &str, cpu: &str) -> Value {
             "limits": {"cpu": cpu},
         },
     })
+}
+
+#[tokio::test]
+async fn the_example_of_priorities_reaches_its_counts() -> Result<()> {
+    let (cluster, broker) = (shared::cluster().await?, shared::broker().await?);
+    let scene = Scene::open("example-priorities").await?;
+    let namespace = scene.namespace.as_str();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/priorities/pipeline.yaml");
+    let mut text = std::fs::read_to_string(path)?;
+    let topic = |name: &str| format!("{namespace}-{name}");
+    let group = topic("all");
+    for (old, new) in [
+        ("{name: shop}", format!("{{name: {namespace}}}")),
+        ("metadata.name: shop", format!("metadata.name: {namespace}")),
+        ("kafka.shop:9092", broker.bootstrap()),
+        ("topics: [orders], group: book", format!("topics: [{}], group: {group}", topic("orders"))),
+        ("topics: [bills], group: print", format!("topics: [{}], group: {group}", topic("bills"))),
+    ] {
+        ensure!(text.contains(old), "the example does not say {old}");
+        text = text.replace(old, &new);
+    }
+    for name in ["orders", "bills"] {
+        broker.topic(&topic(name), 12).await?;
+        broker.commit(&topic(name), &group, 0).await?;
+    }
+    for name in ["book", "print"] {
+        scene.create(deployment(name, 1)).await?;
+    }
+    for mut object in serde_saphyr::from_multiple::<Value>(&text)? {
+        if object["kind"] == "CapacityBudget" {
+            cluster.apply("default", &object.to_string()).await?;
+        } else {
+            object["metadata"]["namespace"] = json!(namespace);
+            scene.create(object).await?;
+        }
+    }
+    broker.send(&topic("bills"), None, 80).await?;
+    scene.until_moved(("print", 1, 8), SOON).await?;
+    broker.send(&topic("orders"), None, 60).await?;
+    scene.until_moved(("book", 1, 6), SOON).await?;
+    scene.until_condition("bills", ("CapacityShort", "True", "OverBudget"), SOON).await?;
+    // Down only after its window.
+    scene.until_moved(("print", 1, 4), 3 * SOON).await?;
+    Ok(())
 }
 
 #[tokio::test]
@@ -76,7 +120,7 @@ async fn who_comes_first_is_served_and_the_other_gives_way_within_the_budget() -
         .until("the budget to tell of it", SOON, async || {
             let status = status().await?;
             let gave = json!([{"pipeline": format!("{namespace}/bills"), "replicas": 4}]);
-            anyhow::ensure!(status["gaveWay"] == gave && status["used"]["cpu"] == "10", "{status}");
+            ensure!(status["gaveWay"] == gave && status["used"]["cpu"] == "10", "{status}");
             Ok(Some(status))
         })
         .await?;
@@ -97,7 +141,7 @@ async fn who_comes_first_is_served_and_the_other_gives_way_within_the_budget() -
     scene
         .until("the budget to hold", SOON, async || {
             let status = status().await?;
-            anyhow::ensure!(status["gaveWay"].as_array().is_none_or(Vec::is_empty), "{status}");
+            ensure!(status["gaveWay"].as_array().is_none_or(Vec::is_empty), "{status}");
             Ok(Some(()))
         })
         .await
