@@ -144,6 +144,16 @@ impl ExternalScaler for Service {
         Ok(Response::new(GetMetricSpecResponse { metric_specs }))
     }
 
+    type StreamMetricSpecStream =
+        Pin<Box<dyn Stream<Item = Result<GetMetricSpecResponse, Status>> + Send>>;
+
+    async fn stream_metric_spec(
+        &self,
+        _: Request<ScaledObjectRef>,
+    ) -> Result<Response<Self::StreamMetricSpecStream>, Status> {
+        Err(Status::unimplemented("as most scalers"))
+    }
+
     async fn get_metrics(
         &self,
         request: Request<GetMetricsRequest>,
