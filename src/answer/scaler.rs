@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::future::ready;
+use futures::{Stream, StreamExt, stream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +96,7 @@ struct Scaler {
     stop: CancellationToken,
 }
 
-type Streamed = Pin<Box<dyn Stream<Item = Result<IsActiveResponse, Status>> + Send>>;
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl ExternalScaler for Scaler {
@@ -107,32 +108,31 @@ impl ExternalScaler for Scaler {
         Ok(Response::new(IsActiveResponse { result: 0 < replicas }))
     }
 
-    type StreamIsActiveStream = Streamed;
+    type StreamIsActiveStream = Streamed<IsActiveResponse>;
 
     /// What holds now, then every change. While nothing is known nothing is said.
     async fn stream_is_active(
         &self,
         request: Request<ScaledObjectRef>,
-    ) -> Result<Response<Streamed>, Status> {
+    ) -> Result<Response<Streamed<IsActiveResponse>>, Status> {
         let object = request.into_inner();
         name_of(&object)?;
         let answer = self.answer.clone();
         let moved = answer.standing.moved();
         let state = (answer, object, moved, None);
-        let words =
-            futures::stream::unfold(state, |(answer, object, mut moved, told)| async move {
-                loop {
-                    moved.mark_unchanged();
-                    let now = answer.decided(&object).ok().map(|replicas| 0 < replicas);
-                    if let Some(result) = now
-                        && told != now
-                    {
-                        let said = Ok(IsActiveResponse { result });
-                        return Some((said, (answer, object, moved, now)));
-                    }
-                    moved.changed().await.ok()?;
+        let words = stream::unfold(state, |(answer, object, mut moved, told)| async move {
+            loop {
+                moved.mark_unchanged();
+                let now = answer.decided(&object).ok().map(|replicas| 0 < replicas);
+                if let Some(result) = now
+                    && told != now
+                {
+                    let said = Ok(IsActiveResponse { result });
+                    return Some((said, (answer, object, moved, now)));
                 }
-            });
+                moved.changed().await.ok()?;
+            }
+        });
         let stop = self.stop.clone();
         Ok(Response::new(Box::pin(words.take_until(stop.cancelled_owned()))))
     }
@@ -143,9 +143,32 @@ impl ExternalScaler for Scaler {
     ) -> Result<Response<GetMetricSpecResponse>, Status> {
         // An HPA is made of this: not before the stage is known to be decided on.
         self.answer.decided(request.get_ref())?;
-        let spec =
-            MetricSpec { metric_name: METRIC.to_owned(), target_size: 1, target_size_float: 1.0 };
-        Ok(Response::new(GetMetricSpecResponse { metric_specs: vec![spec] }))
+        Ok(Response::new(spec()))
+    }
+
+    type StreamMetricSpecStream = Streamed<GetMetricSpecResponse>;
+
+    /// What `get_metric_spec` answers, as soon as the stage is decided on. It never changes, so nothing follows; the stream stays open.
+    async fn stream_metric_spec(
+        &self,
+        request: Request<ScaledObjectRef>,
+    ) -> Result<Response<Streamed<GetMetricSpecResponse>>, Status> {
+        let object = request.into_inner();
+        name_of(&object)?;
+        let answer = self.answer.clone();
+        let mut moved = answer.standing.moved();
+        let first = async move {
+            loop {
+                moved.mark_unchanged();
+                if answer.decided(&object).is_ok() {
+                    return Some(Ok(spec()));
+                }
+                moved.changed().await.ok()?;
+            }
+        };
+        let words = stream::once(first).filter_map(ready).chain(stream::pending());
+        let stop = self.stop.clone();
+        Ok(Response::new(Box::pin(words.take_until(stop.cancelled_owned()))))
     }
 
     async fn get_metrics(
@@ -167,6 +190,13 @@ impl ExternalScaler for Scaler {
         };
         Ok(Response::new(GetMetricsResponse { metric_values: vec![value] }))
     }
+}
+
+/// The one metric that there is.
+fn spec() -> GetMetricSpecResponse {
+    let spec =
+        MetricSpec { metric_name: METRIC.to_owned(), target_size: 1, target_size_float: 1.0 };
+    GetMetricSpecResponse { metric_specs: vec![spec] }
 }
 
 /// The pipeline that is meant: metadata `pipeline`, in the object's own namespace.

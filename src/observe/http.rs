@@ -52,7 +52,7 @@ impl Source for Http {
     /// Any answer but a refusal will do: the address itself need not be a document.
     async fn greet(&mut self, deadline: Instant) -> Result<(), Error> {
         self.web.log_in(deadline).await?;
-        self.web.answer(deadline, self.web.get(&self.url).send()).await.map(drop)
+        self.web.get(&self.url, deadline).await.map(drop)
     }
 
     async fn read(&mut self, asks: &[Asked<'_, Ask>], deadline: Instant) -> Vec<Answer> {
@@ -91,7 +91,7 @@ impl Source for Http {
 impl Http {
     async fn document(&self, path: &str, deadline: Instant) -> Result<Json, Error> {
         let url = below(&self.url, path);
-        let (status, body) = self.web.answer(deadline, self.web.get(&url).send()).await?;
+        let (status, body) = self.web.get(&url, deadline).await?;
         if !status.is_success() {
             return Err(refused(self.web.at(), &title(path), status, &body));
         }

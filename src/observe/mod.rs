@@ -21,6 +21,7 @@ mod ledger;
 mod fault;
 mod tls;
 mod dial;
+mod lines;
 mod purse;
 pub mod web;
 pub mod kafka;

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use form_urlencoded::Serializer;
 use futures::StreamExt;
-use prometheus_http_query::Client;
 use prometheus_http_query::response::{Data, PromqlResult, Sample};
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -52,7 +51,8 @@ pub enum OnEmpty {
 /// A Prometheus, visited.
 pub(crate) struct Prometheus {
     web: Web,
-    client: Client,
+    /// Of the query API.
+    url: String,
     /// Queries that were too slow last time: they are asked last, so that they delay no other.
     slow: BTreeSet<String>,
 }
@@ -91,11 +91,8 @@ impl Source for Prometheus {
     }
 
     fn connect(to: &Address, keys: &Credentials, _: Clock) -> Result<Self, Error> {
-        let web = Web::new(to, keys)?;
-        let client = Client::from(web.client().clone(), &to.url).map_err(|error| {
-            Error::Unreachable { at: Arc::clone(web.at()), detail: line(&error.to_string()) }
-        })?;
-        Ok(Self { web, client, slow: BTreeSet::new() })
+        let url = format!("{}/api/v1/query", to.url.trim_end_matches('/'));
+        Ok(Self { web: Web::new(to, keys)?, url, slow: BTreeSet::new() })
     }
 
     async fn greet(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -157,9 +154,10 @@ impl Prometheus {
             return self.ask(text, deadline).await.and_then(|said| self.value(text, said));
         }
         // A selector says when its sample was made. An expression does not: its time is the time it was asked.
+        let said = self.ask(text, deadline).await?;
+        let found = self.value(text, said)?;
         let ages = format!("timestamp({text})");
-        let (value, made) = futures::join!(self.ask(text, deadline), self.ask(&ages, deadline));
-        let found = self.value(text, value?)?;
+        let made = self.ask(&ages, deadline).await;
         let made = made.ok().and_then(|said| only(said.data?.data())?.ok());
         match made.map(|made| made.timestamp() - made.value()) {
             Some(age) if query.stale.as_secs_f64() < age => {
@@ -177,14 +175,13 @@ impl Prometheus {
     /// Puts one query.
     async fn ask(&self, text: &str, deadline: Instant) -> Result<Envelope, Error> {
         let left = deadline.saturating_duration_since(Instant::now()).as_millis();
-        let mut query = self.client.query(text).timeout(i64::try_from(left).unwrap_or(0).max(1));
-        if let Some(token) = self.web.token() {
-            query = query.header::<_, HeaderValue>(AUTHORIZATION, token);
-        }
-        let sent = async {
-            if LONG < text.len() { query.post_raw().await } else { query.get_raw().await }
+        let patience = format!("{}ms", left.max(1));
+        let form = form(&[("query", text), ("timeout", &patience)]);
+        let (status, body) = if LONG < text.len() {
+            self.web.post(&self.url, form, deadline).await?
+        } else {
+            self.web.get(&format!("{}?{form}", self.url), deadline).await?
         };
-        let (status, body) = self.web.answer(deadline, sent).await?;
         let said = serde_json::from_slice::<Envelope>(&body);
         match said {
             Ok(said) if status.is_success() && said.status == "success" => Ok(said),
@@ -241,6 +238,11 @@ impl Prometheus {
             Found::Nothing => Err(Error::EmptyAnswer { at: self.at(), about }),
         }
     }
+}
+
+/// Names and values as a form has them.
+fn form(pairs: &[(&str, &str)]) -> String {
+    Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 /// The one sample of an answer; `None` when it is empty, else how many there are; none for a range.

@@ -1,5 +1,5 @@
-//! One HTTP server as a client sees it: a login, a deadline, a bounded answer. Used by the sources that speak HTTP; what an answer means
-//! is theirs to say. Follows no redirect, so that a login goes where it was meant to; takes no compressed answer, so that none grows.
+//! One HTTP server as a client sees it: a login, a deadline, a bounded answer, over the few connections of `lines.rs`. Used by the sources that
+//! speak HTTP; what an answer means is theirs to say. Follows no redirect, so that a login goes where it was meant to; takes no compressed answer, so that none grows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,21 +7,31 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Request;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http_body_util::Full;
+use hyper::body::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::figure::line;
+use super::lines::Lines;
 use super::purse::Purse;
 use super::{Credentials, Error, fault, tls};
 
-/// Requests of one client on their way at once, and so the most connections it opens.
+/// Requests of one client on their way at once, and the most connections it has.
 pub(super) const AT_ONCE: usize = 4;
 /// An answer longer than this is not read.
-const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 1 << 20;
 /// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT: Duration = Duration::from_secs(2);
+/// Who we say we are.
+const AGENT: &str = concat!("penstock/", env!("CARGO_PKG_VERSION"));
+/// What a form is sent as.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// An HTTP server and how to log in. Secrets are not part of it: they come as `Credentials`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,8 +75,10 @@ pub enum Login {
 #[derive(Debug)]
 pub(super) struct Web {
     at: Arc<str>,
-    client: Client,
-    purse: Option<Purse>,
+    lines: Lines,
+    headers: HeaderMap,
+    /// What buys tokens, and what carries it to those who sell them.
+    purse: Option<(Purse, Client)>,
 }
 
 impl Web {
@@ -96,11 +108,26 @@ impl Web {
                 headers.insert(AUTHORIZATION, secret(&at, "token", &value)?);
             }
             Login::OAuth2 { token_url, scopes } => {
-                purse = Some(Purse::new(&at, token_url, scopes, keys)?);
+                let buyer = client(&at, tls::config(&at, keys)?, headers.clone())?;
+                purse = Some((Purse::new(&at, token_url, scopes, keys)?, buyer));
             }
         }
-        let client = client(&at, tls::config(&at, keys)?, headers)?;
-        Ok(Self { at, client, purse })
+        let url = Url::parse(&to.url).map_err(|error| unfit(&at, &error.to_string()))?;
+        let (host, port) = (url.host_str(), url.port_or_known_default());
+        let (Some(host), Some(port)) = (host, port) else {
+            return Err(unfit(&at, "it names no host"));
+        };
+        // Read even where no TLS is spoken, so that what cannot be used is told.
+        let tls = tls::config(&at, keys)?;
+        let tls = (url.scheme() == "https").then(|| TlsConnector::from(Arc::new(tls)));
+        let lines = Lines::to(&at, format!("{host}:{port}"), tls);
+        let named = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let named =
+            HeaderValue::from_str(&named).map_err(|error| unfit(&at, &error.to_string()))?;
+        headers.entry(HOST).or_insert(named);
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        Ok(Self { at, lines, headers, purse })
     }
 
     /// Its name in errors.
@@ -108,57 +135,77 @@ impl Web {
         &self.at
     }
 
-    /// The client inside, for libraries that want one.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// Buys a token when one is needed and the last is about to end.
     pub(super) async fn log_in(&mut self, deadline: Instant) -> Result<(), Error> {
         match &mut self.purse {
-            Some(purse) => purse.fill(&self.client, deadline).await,
+            Some((purse, client)) => purse.fill(client, deadline).await,
             None => Ok(()),
         }
     }
 
-    /// What to send as `authorization` besides what the client sends anyhow.
-    pub(super) fn token(&self) -> Option<HeaderValue> {
-        self.purse.as_ref()?.header()
-    }
-
     /// The server did not take the token: the next visit buys another.
     pub(super) fn discard_token(&mut self) {
-        if let Some(purse) = &mut self.purse {
+        if let Some((purse, _)) = &mut self.purse {
             purse.discard();
         }
     }
 
-    /// A request for a document, logged in.
-    pub(super) fn get(&self, url: &str) -> reqwest::RequestBuilder {
-        let request = self.client.get(url);
-        match self.token() {
-            Some(token) => request.header(AUTHORIZATION, token),
-            None => request,
-        }
+    /// The status and the body of a document of the server, logged in.
+    pub(super) async fn get(
+        &self,
+        url: &str,
+        deadline: Instant,
+    ) -> Result<(StatusCode, Vec<u8>), Error> {
+        self.ask(Request::get(self.path(url)?), Bytes::new(), deadline).await
     }
 
-    /// The status and the body of an answer.
-    pub(super) async fn answer<E: std::error::Error + 'static>(
+    /// What a form that only asks is answered with.
+    pub(super) async fn post(
         &self,
+        url: &str,
+        form: String,
         deadline: Instant,
-        request: impl Future<Output = Result<Response, E>>,
     ) -> Result<(StatusCode, Vec<u8>), Error> {
-        let response = within(&self.at, deadline, request).await?;
-        let status = response.status();
+        let request = Request::post(self.path(url)?).header(CONTENT_TYPE, FORM);
+        self.ask(request, form.into(), deadline).await
+    }
+
+    /// The part of a URL that is sent.
+    fn path(&self, url: &str) -> Result<String, Error> {
+        let url = Url::parse(url).map_err(|error| unfit(&self.at, &error.to_string()))?;
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Ok(format!("{}{query}", url.path()))
+    }
+
+    async fn ask(
+        &self,
+        request: http::request::Builder,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<(StatusCode, Vec<u8>), Error> {
+        let request = request.body(Full::new(body));
+        let mut request = request.map_err(|error| unfit(&self.at, &error.to_string()))?;
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        if let Some(token) = self.purse.as_ref().and_then(|(purse, _)| purse.header()) {
+            request.headers_mut().insert(AUTHORIZATION, token);
+        }
+        let (status, said) = self.lines.ask(request, deadline).await?;
         if status == StatusCode::UNAUTHORIZED {
             let detail = "status 401".to_owned();
             return Err(Error::AuthenticationFailed { at: Arc::clone(&self.at), detail });
         }
-        Ok((status, body(&self.at, deadline, response).await?))
+        Ok((status, said))
     }
 }
 
-/// An HTTP client as all of ours are.
+/// What is no address.
+fn unfit(at: &Arc<str>, detail: &str) -> Error {
+    Error::Unreachable { at: Arc::clone(at), detail: line(detail) }
+}
+
+/// An HTTP client for servers whose addresses are not known before, as those that sell tokens.
 pub(super) fn client(
     at: &Arc<str>,
     tls: ClientConfig,
@@ -167,7 +214,7 @@ pub(super) fn client(
     let client = Client::builder()
         .tls_backend_preconfigured(tls)
         .default_headers(headers)
-        .user_agent(concat!("penstock/", env!("CARGO_PKG_VERSION")))
+        .user_agent(AGENT)
         .redirect(redirect::Policy::none())
         .no_proxy()
         .http1_only()
@@ -216,8 +263,18 @@ pub(super) async fn within<E: std::error::Error + 'static>(
     }
 }
 
-fn late(at: &Arc<str>) -> Error {
+/// No answer came in time.
+pub(super) fn late(at: &Arc<str>) -> Error {
     Error::Timeout { at: Arc::clone(at), detail: "waited for its answer".to_owned() }
+}
+
+/// The answer is not read to its end.
+pub(super) fn too_long(at: &Arc<str>) -> Error {
+    Error::SourceFailed {
+        at: Arc::clone(at),
+        about: "the question".to_owned(),
+        detail: "its answer is longer than 1 MiB".to_owned(),
+    }
 }
 
 /// Reads a body, at most so long and until the deadline.
@@ -226,24 +283,15 @@ pub(super) async fn body(
     deadline: Instant,
     mut response: Response,
 ) -> Result<Vec<u8>, Error> {
-    let too_long = || Error::SourceFailed {
-        at: Arc::clone(at),
-        about: "the question".to_owned(),
-        detail: "its answer is longer than 1 MiB".to_owned(),
-    };
     if response.content_length().is_some_and(|length| LONGEST as u64 <= length) {
-        return Err(too_long());
+        return Err(too_long(at));
     }
     let mut whole = Vec::new();
     loop {
         match tokio::time::timeout_at(deadline, response.chunk()).await {
             Ok(Ok(Some(chunk))) if whole.len() + chunk.len() < LONGEST => whole.extend(&chunk),
-            Ok(Ok(Some(_))) => return Err(too_long()),
-            Ok(Ok(None)) => {
-                // Lets its connection come back to the pool before the next question looks for one.
-                tokio::task::yield_now().await;
-                return Ok(whole);
-            }
+            Ok(Ok(Some(_))) => return Err(too_long(at)),
+            Ok(Ok(None)) => return Ok(whole),
             Ok(Err(error)) => return Err(fault::transport(at, &error)),
             Err(_) => return Err(late(at)),
         }

@@ -167,6 +167,28 @@ async fn a_stream_says_what_holds_and_every_change_and_ends_with_the_daemon() {
 }
 
 #[tokio::test]
+async fn a_stream_of_specs_says_what_is_asked_for_once_it_is_known_and_stays_open() {
+    let mut window = Window::open().await;
+    window.pulse.beat();
+    let mut client = window.client().await;
+    let mut stream = client.stream_metric_spec(orders()).await.unwrap().into_inner();
+    let silence = Duration::from_millis(300);
+    assert!(tokio::time::timeout(silence, stream.message()).await.is_err(), "nothing is decided");
+    window.tell(Some(7)).await;
+    let said = stream.message().await.unwrap().unwrap();
+    assert_eq!(said, client.get_metric_spec(orders()).await.unwrap().into_inner());
+    // Another count is no other spec.
+    window.tell(Some(9)).await;
+    assert!(tokio::time::timeout(silence, stream.message()).await.is_err());
+    let unnamed = client.stream_metric_spec(object(&[])).await.unwrap_err();
+    assert_eq!(unnamed.code(), Code::InvalidArgument);
+    window.stop.cancel();
+    assert_eq!(stream.message().await.unwrap(), None);
+    drop((stream, client));
+    assert!(window.tasks.join_next().await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn our_own_source_reads_our_own_server() {
     let window = Window::open().await;
     window.pulse.beat();

@@ -15,7 +15,9 @@ use penstock::observe::{Address, Ask, Credentials, Observe, Question, Unit, prom
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::rig::{Authority, Prometheus, Redis, free_port, fresh_folder, until};
+use crate::rig::{
+    Authority, Prometheus, Redis, connections_to, free_port, fresh_folder, http_get, until,
+};
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
@@ -161,6 +163,66 @@ async fn prometheus_is_read_and_what_it_does_not_know_is_no_zero() -> Result<()>
     server.process().start_again()?;
     server.ready().await?;
     watched.is("zero", 0.0).await?;
+    watched.observe.shutdown().await;
+    Ok(())
+}
+
+/// How many connections a Prometheus has ever taken, by its own count; this question is one of them.
+async fn accepted(server: &Prometheus) -> Result<u64> {
+    let (_, said) = http_get(server.port(), "/metrics").await?;
+    let name = "net_conntrack_listener_conn_accepted_total{listener_name=\"http\"} ";
+    let count = said.lines().find_map(|line| line.strip_prefix(name)).context("it counts none")?;
+    Ok(count.trim().parse()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_queries_of_one_prometheus_are_answered_in_one_poll_over_four_connections_at_most()
+-> Result<()> {
+    let text: String =
+        (0..1000).map(|number| format!("jobs_waiting{{queue=\"q{number}\"}} {number}\n")).collect();
+    let (port, _exporter) = exporter(Arc::new(Mutex::new(text))).await?;
+    let server = Prometheus::start(port).await?;
+    server.scraped("jobs_waiting").await?;
+    let names: Vec<String> = (0..1000).map(|number| format!("q{number}")).collect();
+    // Every other one is a plain metric, of which the sample's age is asked, too.
+    let query = |(number, name): (usize, &String)| match number % 2 {
+        0 => format!("sum(jobs_waiting{{queue=\"{name}\"}})"),
+        _ => format!("jobs_waiting{{queue=\"{name}\"}}"),
+    };
+    let asks = names.iter().enumerate().map(|(number, name)| {
+        let query = query((number, name));
+        let ask = prometheus::Ask { query, on_empty: OnEmpty::Error, unit: Unit::Gauge };
+        let address = Address::Prometheus(web::Address {
+            connection: "shop/prom".to_owned(),
+            url: server.url(),
+            headers: Vec::new(),
+            login: Login::Nobody,
+        });
+        (name.as_str(), address, Ask::Prometheus(ask), Arc::default())
+    });
+    let before = accepted(&server).await?;
+    let mut watched = Watched::asking(asks.collect());
+    ensure!(watched.visited().await?.len() == 1000);
+    // On a machine that is busy elsewhere the first visit may end before all were asked.
+    until("all to be answered in one poll", SOON, async || {
+        for (number, name) in names.iter().enumerate() {
+            let seen = watched.observe.latest(&id(name)).context("nobody has answered")?;
+            let Observation::Fresh(reading) = &seen else { anyhow::bail!("{name}: {seen:?}") };
+            let expected = Value::Gauge(f64::from(u32::try_from(number)?));
+            ensure!(reading.value == expected, "{name}: {seen:?}");
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    let took = watched.observe.polls(&id("q0")).context("no polls")?.took;
+    // Three visits more open none.
+    for _ in 0..3 {
+        watched.visited().await?;
+    }
+    let open = connections_to(server.port(), std::process::id())?;
+    let ever = accepted(&server).await? - before - 1;
+    eprintln!("1,000 queries: {took:?}; {open} connections open, {ever} ever made");
+    ensure!((1..=4).contains(&ever), "{ever} connections were made, {open} are open");
     watched.observe.shutdown().await;
     Ok(())
 }

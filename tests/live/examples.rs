@@ -8,10 +8,13 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::beside::exporter;
+use crate::gates;
 use crate::jobs::jobs;
 use crate::lineage::{minutes_ago, post, token};
 use crate::presets::filled;
-use crate::rig::{ElasticMq, Listener, Postgres, Prometheus, Redis, shared};
+use crate::rig::{
+    Authority, Documents, ElasticMq, Listener, Postgres, Prometheus, Redis, Scaler, shared,
+};
 use crate::scene::{SOON, Scene};
 use crate::strimzi;
 
@@ -221,5 +224,76 @@ async fn the_example_of_openlineage_reaches_its_count() -> Result<()> {
     apply(&scene, "openlineage", &[]).await?;
     assert_eq!(post(port, "COMPLETE", minutes_ago(25)).await?, 201);
     assert_eq!(scene.until_moved(("load", 1, 3), SOON).await?, [3]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_http_reaches_its_count() -> Result<()> {
+    let server = Documents::start().await?;
+    // penstock:s3cret
+    server.ask_for("Basic cGVuc3RvY2s6czNjcmV0");
+    let open = json!({"count": 45, "oldest": minutes_ago(32).to_string()});
+    server.put("/api/returns", json!({"open": open}));
+    let scene = Scene::open("example-http").await?;
+    let login = json!({"username": "penstock", "password": "s3cret"});
+    secret(&scene, "penstock-desk", login).await?;
+    scene.deployment("inspect", 1).await?;
+    apply(&scene, "http", &[("http://desk.shop:8080", server.url())]).await?;
+    assert_eq!(scene.until_moved(("inspect", 1, 7), SOON).await?, [7]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_external_reaches_its_count() -> Result<()> {
+    let authority = Authority::new("tickets")?;
+    let scaler = Scaler::start_with_tls(&authority)?;
+    scaler.fill(75.0);
+    let scene = Scene::open("example-external").await?;
+    let pair = authority.client("penstock", None)?;
+    let data = json!({"ca.crt": authority.certificate(), "tls.crt": pair.certificate, "tls.key": pair.key});
+    secret(&scene, "penstock-tickets", data).await?;
+    scene.deployment("answer", 0).await?;
+    apply(&scene, "external", &[("tickets-scaler.shop:6000", scaler.address())]).await?;
+    assert_eq!(scene.until_moved(("answer", 0, 8), SOON).await?, [8]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_gates_reaches_its_counts_and_says_why_it_holds() -> Result<()> {
+    let (server, checks) = (Redis::start(&[]).await?, Documents::start().await?);
+    checks.put("/orders", json!({"failed": 0}));
+    let scene = Scene::open("example-gates").await?;
+    scene.deployment("publish", 0).await?;
+    // Trading hours that hold now, whatever the hour is: they begin each midnight and end once a year.
+    let replaced = [
+        ("redis.shop:6379", server.address()),
+        ("http://checks.shop:8080", checks.url()),
+        ("0 8 * * 1-5", "0 0 * * *".to_owned()),
+        ("0 20 * * 1-5", "0 0 1 1 *".to_owned()),
+    ];
+    apply(&scene, "gates", &replaced).await?;
+    assert_eq!(scene.until_moved(("publish", 0, 4), SOON).await?, [4]);
+    for number in 0..70 {
+        server.tell(&format!("LPUSH orders {number}")).await?;
+    }
+    // A push at a time may be seen half way.
+    scene.until_moved(("publish", 0, 7), SOON).await?;
+    checks.put("/orders", json!({"failed": 3}));
+    let said = gates::until_reason(&scene, "orders", "GateHolds").await?;
+    assert_eq!(said, "held by gate quality: value > 0.0, and value is 3");
+    for number in 0..50 {
+        server.tell(&format!("LPUSH orders {number}")).await?;
+    }
+    scene
+        .until("120 to wait", SOON, async || {
+            Ok((scene.stage("orders").await?.lag == Some(120)).then_some(()))
+        })
+        .await?;
+    let before = scene.until_moved(("publish", 0, 7), SOON).await?;
+    scene.until_read("orders", 2).await?;
+    assert_eq!(scene.moves("publish", 0)?, before, "a gate holds it");
+    checks.put("/orders", json!({"failed": 0}));
+    let after = scene.until_moved(("publish", 0, 12), SOON).await?;
+    assert_eq!(after, [&before[..], &[12]].concat());
     Ok(())
 }

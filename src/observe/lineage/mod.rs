@@ -6,14 +6,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use reqwest::Client;
+use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 
 mod inbox;
 
 pub use inbox::{Dataset, Event, Heard, Inbox, Peers};
 
-use super::web::{self, AT_ONCE, Web, body, within};
-use super::{Answer, Asked, Credentials, Error, Source, figure};
+use super::web::{self, AT_ONCE, body, within};
+use super::{Answer, Asked, Credentials, Error, Source, figure, tls};
 use crate::clock::Clock;
 use crate::decide::Value;
 
@@ -69,7 +71,7 @@ impl Eq for Place {}
 #[derive(Debug)]
 pub(crate) struct Lineage {
     inbox: Inbox,
-    web: Web,
+    client: Client,
     clock: Clock,
     /// Peers that did not answer lately: told once.
     away: Vec<String>,
@@ -85,14 +87,10 @@ impl Source for Lineage {
     }
 
     fn connect(to: &Place, _: &Credentials, clock: Clock) -> Result<Self, Error> {
-        let address = web::Address {
-            connection: String::new(),
-            url: "lineage".to_owned(),
-            headers: Vec::new(),
-            login: web::Login::Nobody,
-        };
-        let web = Web::new(&address, &Credentials::default())?;
-        Ok(Self { inbox: to.0.clone(), web, clock, away: Vec::new() })
+        let at: Arc<str> = Address.to_string().into();
+        let tls = tls::config(&at, &Credentials::default())?;
+        let client = web::client(&at, tls, HeaderMap::new())?;
+        Ok(Self { inbox: to.0.clone(), client, clock, away: Vec::new() })
     }
 
     /// Nobody logs in here.
@@ -139,9 +137,9 @@ impl Lineage {
         addresses.dedup();
         // One that hangs costs the others half of the visit at most.
         let until = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-        let (web, token) = (&self.web, &token);
+        let (client, token) = (&self.client, &token);
         let told = addresses.into_iter().map(|address| async move {
-            (address, ask(web, &format!("http://{address}/api/v1/lineage"), token, until).await)
+            (address, ask(client, &format!("http://{address}/api/v1/lineage"), token, until).await)
         });
         let told: Vec<_> = futures::stream::iter(told.collect::<Vec<_>>())
             .buffer_unordered(AT_ONCE)
@@ -177,9 +175,9 @@ impl Lineage {
 }
 
 /// What one replica has heard.
-async fn ask(web: &Web, url: &str, token: &str, until: Instant) -> Result<Heard, Error> {
+async fn ask(client: &Client, url: &str, token: &str, until: Instant) -> Result<Heard, Error> {
     let at: Arc<str> = url.into();
-    let response = within(&at, until, web.client().get(url).bearer_auth(token).send()).await?;
+    let response = within(&at, until, client.get(url).bearer_auth(token).send()).await?;
     let status = response.status();
     let said = body(&at, until, response).await?;
     if !status.is_success() {

@@ -80,7 +80,7 @@ impl Management {
 
     pub(super) async fn greet(&self, deadline: Instant) -> Result<(), Error> {
         let url = format!("{}/api/whoami", self.url);
-        let (status, body) = self.web.answer(deadline, self.web.get(&url).send()).await?;
+        let (status, body) = self.web.get(&url, deadline).await?;
         if status.is_success() {
             Ok(())
         } else {
@@ -133,7 +133,7 @@ impl Management {
                  &columns={COLUMNS}&enable_queue_totals=true",
                 self.url
             );
-            let (status, body) = self.web.answer(deadline, self.web.get(&url).send()).await?;
+            let (status, body) = self.web.get(&url, deadline).await?;
             if !status.is_success() {
                 let what = format!("virtual host {}", batch.vhost);
                 return Err(refused(self.web.at(), &what, status, &body));

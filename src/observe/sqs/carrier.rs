@@ -16,11 +16,12 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Request};
 use tokio::time::Instant;
 
-use super::super::web::{self, Web, body, within};
-use super::super::{Credentials, Error};
+use super::super::web::{self, body, within};
+use super::super::{Credentials, Error, tls};
 
 /// How long one exchange may take; the visit gives up sooner.
 const EXCHANGE: Duration = Duration::from_secs(5);
@@ -33,13 +34,8 @@ struct Carrier {
 
 /// A client for the AWS library; does not wait for any server.
 pub(super) fn client(at: &Arc<str>) -> Result<SharedHttpClient, Error> {
-    let address = web::Address {
-        connection: String::new(),
-        url: at.to_string(),
-        headers: Vec::new(),
-        login: web::Login::Nobody,
-    };
-    let carrier = Carrier { client: Web::new(&address, &Credentials::default())?.client().clone() };
+    let tls = tls::config(at, &Credentials::default())?;
+    let carrier = Carrier { client: web::client(at, tls, HeaderMap::new())? };
     Ok(http_client_fn(move |_, _| SharedHttpConnector::new(carrier.clone())))
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod api;
 mod yaml;
 mod values;
 mod commands;
+mod faults;
 
 use fences::{Block, blocks, pages, root};
 

@@ -18,6 +18,8 @@ pub(super) struct State {
     /// By how much every partition grows before each of the next answers to `ListOffsets`.
     pub(super) bursts: VecDeque<i64>,
     pub(super) commits: BTreeMap<(String, String, i32), i64>,
+    /// Topics that nobody may describe.
+    pub(super) denied: BTreeSet<String>,
     /// Partitions left out of the answer to `ListOffsets`.
     pub(super) unsaid: BTreeSet<(String, i32)>,
     /// The password of user `penstock`; none for no login.
@@ -216,8 +218,13 @@ fn metadata(state: &State, said: &mut In<'_>, out: &mut Out, port: i32) {
     out.i32(1);
     let topics: Vec<String> = (0..said.i32()).map(|_| said.string()).collect();
     out.array(&topics, |out, name| {
-        let partitions = state.topics.get(name);
-        out.i16(if partitions.is_some() { 0 } else { 3 });
+        let is_denied = state.denied.contains(name);
+        let partitions = state.topics.get(name).filter(|_| !is_denied);
+        out.i16(match partitions {
+            _ if is_denied => 29,
+            Some(_) => 0,
+            None => 3,
+        });
         out.string(name);
         out.0.push(0);
         let numbers: Vec<i32> = (0..).take(partitions.map_or(0, Vec::len)).collect();

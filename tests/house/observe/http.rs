@@ -54,3 +54,35 @@ async fn a_time_counts_as_its_age() {
     assert!((600.0..620.0).contains(&age), "{age}");
     watcher.observe.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_was_cut_between_two_visits_costs_no_reading() {
+    let server = Behind::start().await;
+    server.web.desk().queues.insert("jobs".to_owned(), 7);
+    let mut watcher = Watcher::asking(vec![question(&server, "a", "jobs", "$.queue.depth")]);
+    watcher.until_amount("a", 7.0).await;
+    server.line.cut();
+    server.line.mend();
+    server.web.desk().queues.insert("jobs".to_owned(), 8);
+    watcher.until_amount("a", 8.0).await;
+    assert_eq!(watcher.observe.polls(&id("a")).unwrap().failed, 0);
+    assert_eq!(server.line.calls(), 2, "one line at a time");
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_documents_are_fetched_on_four_lines_at_most_visit_after_visit() {
+    let server = Behind::start().await;
+    let names: Vec<String> = (0..100).map(|number| format!("q{number}")).collect();
+    for name in &names {
+        server.web.desk().queues.insert(name.clone(), 7);
+    }
+    let questions = names.iter().map(|name| question(&server, name, name, "$.queue.depth"));
+    let mut watcher = Watcher::asking(questions.collect());
+    for _ in 0..5 {
+        watcher.visited().await;
+    }
+    assert!(names.iter().all(|name| amount(&watcher.latest(name).unwrap()) == Some(7.0)));
+    assert!(server.line.calls() <= 4, "{} lines", server.line.calls());
+    watcher.observe.shutdown().await;
+}

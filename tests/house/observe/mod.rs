@@ -24,5 +24,6 @@ mod sql;
 mod rabbitmq;
 mod nats;
 mod sqs;
+mod words;
 mod lineage;
 mod hangs;

@@ -214,3 +214,32 @@ async fn credentials_that_are_none_are_told_before_anybody_is_called() {
     }
     assert_eq!(server.traffic(), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_about_a_consumer_has_its_word() {
+    let server = JetStream::start().await;
+    let mut watcher = Watcher::asking(vec![question("one", &server, ask("orders", "one"))]);
+    let info = |stream: &str, name: &str, pending: serde_json::Value| {
+        json!({
+            "stream_name": stream, "name": name, "num_pending": pending, "num_ack_pending": 0,
+            "delivered": {"consumer_seq": 0},
+        })
+        .to_string()
+    };
+    for (said, word) in [
+        (info("orders", "two", json!(0)), "SourceFailed"),
+        (info("two", "one", json!(0)), "SourceFailed"),
+        ("no JSON".to_owned(), "SourceFailed"),
+        (info("orders", "one", json!(-1)), "BadValue"),
+        (info("orders", "one", json!(0.5)), "BadValue"),
+        (info("orders", "one", json!(null)), "BadValue"),
+    ] {
+        server.put("one", (1, 7, 0));
+        watcher.until_amount("one", 7.0).await;
+        server.desk().nonsense = Some(said.clone().into_bytes());
+        let seen = watcher.until("one", |seen| !seen.is_fresh()).await;
+        assert_eq!(label(&seen), word, "{said}: {seen:?}");
+        server.desk().nonsense = None;
+    }
+    watcher.observe.shutdown().await;
+}

@@ -25,6 +25,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::contract::{Server, tale};
 use super::line::Line;
+use super::logins::{mutual, signed};
 use super::rig::*;
 
 /// What the scaler knows and does.
@@ -142,6 +143,16 @@ impl ExternalScaler for Service {
             _ => vec![spec("depth", 0.0, 1), spec("half", 0.5, 0)],
         };
         Ok(Response::new(GetMetricSpecResponse { metric_specs }))
+    }
+
+    type StreamMetricSpecStream =
+        Pin<Box<dyn Stream<Item = Result<GetMetricSpecResponse, Status>> + Send>>;
+
+    async fn stream_metric_spec(
+        &self,
+        _: Request<ScaledObjectRef>,
+    ) -> Result<Response<Self::StreamMetricSpecStream>, Status> {
+        Err(Status::unimplemented("as most scalers"))
     }
 
     async fn get_metrics(
@@ -336,4 +347,68 @@ async fn a_scaler_without_metrics_is_an_empty_answer_and_not_zero() {
     let seen = watcher.until("a", |_| true).await;
     assert_eq!(label(&seen), "EmptyAnswer");
     watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_has_its_word() {
+    let scaler = Scaler::start().await;
+    let mut watcher = Watcher::asking(vec![scaler.question("a", ask("a", None, true), POLL)]);
+    for (raving, word) in [
+        (Raving::Refuses(Code::Unauthenticated), "AuthenticationFailed"),
+        (Raving::Refuses(Code::PermissionDenied), "AccessDenied"),
+        (Raving::Refuses(Code::NotFound), "NotFound"),
+        (Raving::Refuses(Code::InvalidArgument), "QueryRefused"),
+        (Raving::Refuses(Code::Unimplemented), "QueryRefused"),
+        (Raving::Refuses(Code::DeadlineExceeded), "Timeout"),
+        (Raving::Refuses(Code::Unavailable), "SourceFailed"),
+        (Raving::Refuses(Code::Internal), "SourceFailed"),
+        (Raving::NoValues, "EmptyAnswer"),
+        (Raving::Others, "ManyValues"),
+        (Raving::Is(f64::NAN, 0), "BadValue"),
+        (Raving::Is(-1.0, 0), "BadValue"),
+    ] {
+        scaler.fill("a", 3);
+        watcher.until_amount("a", 3.0).await;
+        scaler.desk().raving = Some(raving);
+        let seen = watcher.until("a", |seen| !seen.is_fresh()).await;
+        assert_eq!(label(&seen), word, "{seen:?}");
+        assert!(matches!(seen, Observation::Stale(..)), "{seen:?}");
+    }
+    // Nobody is there.
+    scaler.fill("a", 3);
+    watcher.until_amount("a", 3.0).await;
+    scaler.cut();
+    watcher.until("a", |seen| label(seen) == "Unreachable").await;
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_mutual_and_a_strangers_authority_is_not_trusted() {
+    let scaler = Scaler::start().await;
+    scaler.fill("a", 3);
+    let (ca, cert, key) = signed();
+    let line = Line::to(scaler.line.address, Some(mutual(&ca, &cert, &key))).await;
+    let (other, ..) = signed();
+    let key = key.serialize_pem();
+    for (authority, word) in [(&*ca, ""), (&*other, "TlsFailed"), ("no PEM", "CredentialsInvalid")]
+    {
+        let mut question = scaler.question("a", ask("a", None, true), POLL);
+        let Address::External(mut address) = question.address else { panic!("no scaler") };
+        address.host = format!("localhost:{}", line.address.port());
+        address.tls = true;
+        question.address = Address::External(address);
+        let mut keys = Credentials::default();
+        keys.put("ca", authority.as_bytes().to_vec());
+        keys.put("cert", cert.as_bytes().to_vec());
+        keys.put("key", key.as_bytes().to_vec());
+        question.credentials = Arc::new(keys);
+        let mut watcher = Watcher::asking(vec![question]);
+        if word.is_empty() {
+            watcher.until_amount("a", 3.0).await;
+        } else {
+            let seen = watcher.until("a", |_| true).await;
+            assert_eq!(label(&seen), word, "{seen:?}");
+        }
+        watcher.observe.shutdown().await;
+    }
 }

@@ -10,6 +10,8 @@ use penstock::observe::{Address, Credentials, Question};
 use tokio::time::Instant;
 
 use super::broker::{Broker, LIST_OFFSETS, OFFSET_FETCH};
+use super::line::Line;
+use super::logins::{mutual, signed};
 use super::rig::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,4 +233,48 @@ async fn two_pipelines_share_one_connection() {
     assert!(watcher.visits_within(POLL * 4).await >= 3);
     assert_eq!(broker.state().connections, 1);
     watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_topic_says_what_is_missing_and_harms_no_other() {
+    let broker = Broker::start().await;
+    broker.topic("orders", &[(0, 4)]);
+    broker.topic("secret", &[(0, 4)]);
+    broker.state().denied.insert("secret".to_owned());
+    let asks = [("open", "orders"), ("closed", "secret")];
+    let questions =
+        asks.map(|(name, topic)| question(name, &broker.address, ask(&[topic], "enrich")));
+    let mut watcher = Watcher::asking(questions.to_vec());
+    watcher.until_backlog("open", 4).await;
+    let seen = watcher.until("closed", |_| true).await;
+    let Observation::Failed(missing) = &seen else { panic!("{seen:?}") };
+    assert_eq!((&*missing.label, missing.is_lasting), ("TopicDenied", true));
+    assert!(
+        missing.message.contains("secret") && missing.message.contains("Describe"),
+        "{}",
+        missing.message
+    );
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_behind_tls_is_trusted_by_its_authority_alone() {
+    let broker = Broker::start().await;
+    let (ca, cert, key) = signed();
+    let secured = Line::to(broker.address.parse().unwrap(), Some(mutual(&ca, &cert, &key))).await;
+    let secured = format!("localhost:{}", secured.address.port());
+    let (other, ..) = signed();
+    for (authority, word) in [(&*other, "TlsFailed"), ("no PEM", "CredentialsInvalid")] {
+        let mut question = question("p", &secured, ask(&["orders"], "enrich"));
+        let Address::Kafka(mut address) = question.address else { panic!("no Kafka") };
+        address.tls = true;
+        question.address = Address::Kafka(address);
+        let mut keys = Credentials::default();
+        keys.put("ca", authority.as_bytes().to_vec());
+        question.credentials = Arc::new(keys);
+        let mut watcher = Watcher::asking(vec![question]);
+        let seen = watcher.until("p", |_| true).await;
+        assert_eq!(label(&seen), word, "{seen:?}");
+        watcher.observe.shutdown().await;
+    }
 }

@@ -8,7 +8,7 @@ use penstock::observe::{Address, Ask, Credentials, Question};
 use super::contract::Behind;
 use super::rig::*;
 
-fn keys(secret: &str) -> Arc<Credentials> {
+pub(super) fn keys(secret: &str) -> Arc<Credentials> {
     let mut keys = Credentials::default();
     keys.put("access-key", b"AKID\n".to_vec());
     keys.put("secret-key", secret.as_bytes().to_vec());

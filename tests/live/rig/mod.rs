@@ -28,11 +28,13 @@ mod daemon;
 mod debian;
 mod browser;
 mod databases;
+mod documents;
 mod external;
 pub(crate) mod rabbitmq;
 pub(crate) mod nats;
 mod elasticmq;
 mod karpenter;
+mod scaler;
 pub(crate) mod shared;
 
 use std::path::{Path, PathBuf};
@@ -45,6 +47,7 @@ pub(crate) use self::{
     daemon::Penstock,
     databases::{Mariadb, Postgres},
     debian::{Prometheus, Redis, promtool},
+    documents::Documents,
     elasticmq::ElasticMq,
     external::{Answer, External, Reply},
     folder::fresh as fresh_folder,
@@ -55,6 +58,7 @@ pub(crate) use self::{
     process::{Process, Program, Usage, connections_to},
     recorder::{Proxy, Recorder, Shape},
     requests::{Request, RequestLog},
+    scaler::Scaler,
 };
 
 /// A file of `target/tools`, or an error that says how to get it.
