@@ -264,9 +264,12 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                 known.remove(&name);
             }
             Err(error) => {
-                warn!(store = keeper.store, error = %chain(&error), "watch failed; it is tried again");
+                let (store, why) = (&keeper.store, chain(&error));
                 if keeper.is_optional && is_denied(&error) {
-                    shelf.synced(&keeper.store);
+                    warn!(store, error = %why, "done without, and tried again; hint: penstock check");
+                    shelf.synced(store);
+                } else {
+                    warn!(store, error = %why, "watch failed; it is tried again");
                 }
             }
         }
