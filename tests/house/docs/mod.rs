@@ -112,7 +112,11 @@ fn every_command_is_followed_or_passed_over_for_a_reason() {
         !is_followed(command.page()) && passed(command.page(), command.text()).is_none()
     });
     none(neither.map(|command| {
-        format!("{}: `{}` is followed by no test; see tests/pages/followed.rs", command.page(), command.text())
+        format!(
+            "{}: `{}` is followed by no test; see tests/pages/followed.rs",
+            command.page(),
+            command.text()
+        )
     }));
     // What is said of pages and commands is true.
     let tests = std::fs::read_to_string(root().join("tests/live/chart/followed/pages.rs")).unwrap();
@@ -120,10 +124,17 @@ fn every_command_is_followed_or_passed_over_for_a_reason() {
     let unread = single.filter(|page| !tests.contains(&format!("\"{page}\"")));
     none(unread.map(|page| format!("no test follows {page}")));
     for (pages, start, why) in PASSED {
-        let is_used = commands.iter().any(|it| is_of(it.page(), pages) && it.text().starts_with(start));
+        let is_used =
+            commands.iter().any(|it| is_of(it.page(), pages) && it.text().starts_with(start));
         assert!(is_used, "there is no `{start}` on {pages}");
         let files = why.split([' ', ';', ',']).filter(|word| word.starts_with("tests/"));
-        none(files.filter(|file| !root().join(file).exists() && !root().join(format!("{file}.rs")).exists()).map(|file| format!("{start}: there is no {file}")));
+        none(
+            files
+                .filter(|file| {
+                    !root().join(file).exists() && !root().join(format!("{file}.rs")).exists()
+                })
+                .map(|file| format!("{start}: there is no {file}")),
+        );
     }
 }
 

@@ -65,7 +65,9 @@ impl Page {
                     let commands = commands.filter(|command| passed(path, command).is_none());
                     steps.extend(commands.map(|command| Step::Run(place.clone(), command)));
                 }
-                "yaml" if block.heading().is_some_and(is_name) => steps.push_back(Step::Save(block)),
+                "yaml" if block.heading().is_some_and(is_name) => {
+                    steps.push_back(Step::Save(block))
+                }
                 "yaml" | "text" => {}
                 other => bail!("{place}: nobody can follow {other:?}"),
             }
@@ -330,8 +332,7 @@ impl Reader {
         let daemon = self.daemons.get(HOME).context("nothing runs")?;
         let now = Timestamp::now();
         let lines = daemon.process.log()?;
-        let lines: String =
-            lines.lines().map(|line| format!("{now} stderr F {line}\n")).collect();
+        let lines: String = lines.lines().map(|line| format!("{now} stderr F {line}\n")).collect();
         Ok(std::fs::write(self.folder.join("pods.log"), lines)?)
     }
 
@@ -370,7 +371,8 @@ impl Reader {
 async fn own(text: &str) -> Result<String> {
     let broker = shared::broker().await?.bootstrap();
     let mut text = text.to_owned();
-    for (theirs, own) in [("kafka:9092", broker.as_str()), ("topics: [orders]", "topics: [followed]")]
+    for (theirs, own) in
+        [("kafka:9092", broker.as_str()), ("topics: [orders]", "topics: [followed]")]
     {
         ensure!(text.contains(theirs), "it does not say {theirs}: {text}");
         text = text.replace(theirs, own);
@@ -400,4 +402,3 @@ async fn seen(port: u16, place: &str) -> Result<String> {
         ensure!(count > 0, "cut off: {text}");
     }
 }
-
