@@ -47,7 +47,14 @@ async fn what_takes_long_says_on_a_terminal_how_far_it_is_and_nowhere_else() {
     let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
     let kubeconfig = Kubeconfig::of(&cluster).await;
     let check = ["check", "--kubeconfig", kubeconfig.file()].map(str::to_owned);
-    let simulate = ["simulate", "deploy/examples/scenarios/first.yaml", "--policy", "static"];
+    let text = std::fs::read_to_string("deploy/examples/shortest.yaml").unwrap();
+    let lines: String = text.lines().map(|line| format!("  {line}\n")).collect();
+    let scenario = format!(
+        "pipeline:\n{lines}workload: {{diurnal: {{}}, peakReplicas: 5}}\nworld: {{rate: 100}}\nduration: 1h\n"
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), scenario).unwrap();
+    let simulate = ["simulate", file.path().to_str().unwrap(), "--policy", "static"];
     let simulate = simulate.map(str::to_owned);
     for (arguments, line) in [(&check[..], "asking the API server"), (&simulate, "0/1 runs")] {
         let arguments = arguments.to_vec();

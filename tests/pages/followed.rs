@@ -25,6 +25,11 @@ pub(crate) const PASSED: &[(&str, &str, &str)] = &[
         "cargo run --release -- demo",
         "ten minutes of release build; tests/live/page.rs runs the demo",
     ),
+    (
+        "README.md",
+        "penstock simulate",
+        "three days take minutes where nothing is optimised; tests/house/simulate runs the command",
+    ),
     ("README.md", "make test", "these are the tests"),
     ("charts/penstock/README.md", "skopeo ", "wants a registry; deploy/image/test tries the image"),
     ("docs/getting-started.md", "cargo install", "the tests run the binary that cargo built"),
@@ -72,7 +77,7 @@ pub(crate) const PASSED: &[(&str, &str, &str)] = &[
     (
         "docs/simulate.md",
         "penstock simulate",
-        "days of ten seeds; README.md has the first scenario followed, and tests/house/docs reads the other",
+        "days of ten seeds; tests/house/simulate runs the command, and reads the scenarios",
     ),
     (
         "docs/telemetry.md",

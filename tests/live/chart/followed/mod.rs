@@ -33,8 +33,6 @@ const PROBES: u16 = 8080;
 const PEOPLE: u16 = 8082;
 /// Where the pages install it.
 const HOME: &str = "penstock";
-/// The queue of the pages, which becomes the reader's own.
-const TOPIC: &str = "followed";
 
 /// How the next command of the page begins, and words of what it says. One that begins with `+ ` is no command of the page: its reader gives
 /// it besides, to have what the page takes to be there, or to see that what it promises came.
@@ -146,9 +144,9 @@ impl Reader {
         }
         let shortest = "deploy/examples/shortest.yaml";
         std::fs::remove_file(folder.join(shortest))?;
-        std::fs::write(folder.join(shortest), own(&file(shortest)?).await?)?;
-        let reader =
-            Self { cluster, folder, probes, people, daemons: BTreeMap::new(), begun: Vec::new() };
+        let daemons = BTreeMap::new();
+        let reader = Self { cluster, folder, probes, people, daemons, begun: Vec::new() };
+        std::fs::write(reader.folder.join(shortest), reader.own(&file(shortest)?).await?)?;
         reader.before().await?;
         Ok(reader)
     }
@@ -166,7 +164,7 @@ impl Reader {
         }
         self.cluster.apply("shop", &workload.to_string()).await?;
         self.cluster.kubectl(&["-n", "argocd", "create", "configmap", "argocd-cm"]).await?;
-        shared::broker().await?.topic(TOPIC, 4).await?;
+        shared::broker().await?.topic(&self.topic(), 4).await?;
         for (kind, plural) in
             [("ServiceMonitor", "servicemonitors"), ("PrometheusRule", "prometheusrules")]
         {
@@ -209,7 +207,7 @@ impl Reader {
                 Step::Run(place, command) => return Ok((place, command)),
                 Step::Save(block) => {
                     let name = block.heading().context("a manifest without a name")?;
-                    std::fs::write(self.folder.join(name), own(&block.text).await?)?;
+                    std::fs::write(self.folder.join(name), self.own(&block.text).await?)?;
                 }
             }
         }
@@ -352,6 +350,22 @@ impl Reader {
         Ok(said)
     }
 
+    /// The queue of the pages, which becomes the reader's own; others read on the same broker.
+    fn topic(&self) -> String {
+        format!("followed-{}", self.probes)
+    }
+
+    /// A manifest with the address and the topic of the reader's own broker.
+    async fn own(&self, text: &str) -> Result<String> {
+        let broker = shared::broker().await?.bootstrap();
+        let (mut text, topics) = (text.to_owned(), format!("topics: [{}]", self.topic()));
+        for (theirs, own) in [("kafka:9092", &broker), ("topics: [orders]", &topics)] {
+            ensure!(text.contains(theirs), "it does not say {theirs}: {text}");
+            text = text.replace(theirs, own);
+        }
+        Ok(text)
+    }
+
     /// Fails where anything is left of Penstock, or of the first example.
     async fn nothing_left(&self) -> Result<()> {
         for what in ["crd", "clusterroles", "validatingadmissionpolicies", "namespaces"] {
@@ -365,19 +379,6 @@ impl Reader {
         }
         Ok(())
     }
-}
-
-/// A manifest with the address and the topic of the reader's own broker.
-async fn own(text: &str) -> Result<String> {
-    let broker = shared::broker().await?.bootstrap();
-    let mut text = text.to_owned();
-    for (theirs, own) in
-        [("kafka:9092", broker.as_str()), ("topics: [orders]", "topics: [followed]")]
-    {
-        ensure!(text.contains(theirs), "it does not say {theirs}: {text}");
-        text = text.replace(theirs, own);
-    }
-    Ok(text)
 }
 
 /// What a browser sees: it asks by the name and the port that it was given, and reads as much as the answer says it holds, since the end of a

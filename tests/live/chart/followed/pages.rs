@@ -81,8 +81,6 @@ const OUTSIDE: &[Line] = &[
         &["condition met"],
     ),
     ("penstock explain -n shop orders", &["enrich"]),
-    ("penstock simulate", &["penstock", "keda"]),
-    ("+ head -c 200 report.html", &["<html"]),
 ];
 
 const OF_THE_CHART: &[Line] = &[
@@ -201,7 +199,10 @@ const DEPLOY: &[Line] = &[
         "kubectl apply --server-side -k deploy/crds",
         &["scaledpipelines.penstock.dev serverside-applied"],
     ),
-    ("kubectl apply -f deploy/base/penstock.yaml", &["deployment.apps/penstock created"]),
+    (
+        "kubectl apply --server-side -f deploy/base/penstock.yaml",
+        &["deployment.apps/penstock serverside-applied"],
+    ),
     ("kubectl -n penstock set image", &["image updated"]),
     ("+ kubectl -n penstock rollout status deployment/penstock", &["successfully rolled out"]),
     ("+ kubectl apply -f deploy/examples/first.yaml", &["created"]),
