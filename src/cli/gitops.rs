@@ -8,10 +8,12 @@ use anyhow::{Context, anyhow, bail};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Failure;
+use super::out::{self, Format, Output};
 use super::reach::{self, Plurals};
-use super::{Failure, out};
 use crate::crd::ScaledPipeline;
 use crate::crd::pipeline::Stage;
 use crate::crd::workload::Target;
@@ -34,6 +36,8 @@ pub(super) struct Gitops {
     /// Cluster to ask. Default: the one kubectl would
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -45,7 +49,8 @@ enum Tool {
 }
 
 /// A workload whose count Git shall leave alone.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Workload {
     group: String,
     kind: String,
@@ -57,6 +62,37 @@ struct Workload {
     is_ownable: bool,
 }
 
+/// All that is said, for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    workloads: Vec<Workload>,
+    /// Into an Application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    argocd: Option<Value>,
+    /// Into a Kustomization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flux: Option<Value>,
+}
+
+impl Told {
+    /// For people: the snippets, each under a line that says where it belongs.
+    fn snippets(&self) -> anyhow::Result<String> {
+        let mut snippets = Vec::new();
+        if let Some(body) = &self.argocd {
+            snippets.push(snippet(
+                "Argo CD: into the Application. Without RespectIgnoreDifferences a sync still writes Git's count.",
+                body,
+            )?);
+        }
+        if let Some(body) = &self.flux {
+            let head = "Flux: into the Kustomization (kustomize-controller 1.9 and later).";
+            snippets.push(snippet(head, body)?);
+        }
+        Ok(format!("{}{}", advice(&self.workloads), snippets.join("---\n")))
+    }
+}
+
 impl Gitops {
     pub(super) fn run(self) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -64,14 +100,15 @@ impl Gitops {
             .build()
             .context("cannot start the runtime")?;
         let workloads = runtime.block_on(self.workloads())?;
-        let mut snippets = Vec::new();
-        if self.tool != Some(Tool::Flux) {
-            snippets.push(argocd(&workloads)?);
+        let argocd = (self.tool != Some(Tool::Flux)).then(|| argocd(&workloads));
+        let flux = (self.tool != Some(Tool::Argocd)).then(|| flux(&workloads));
+        let told = Told { workloads, argocd, flux };
+        match self.output.format {
+            Format::Table => out::text(&told.snippets()?)?,
+            Format::Json => out::json(&told)?,
+            Format::Yaml => out::yaml(&told)?,
         }
-        if self.tool != Some(Tool::Argocd) {
-            snippets.push(flux(&workloads)?);
-        }
-        Ok(out::text(&format!("{}{}", advice(&workloads), snippets.join("---\n")))?)
+        Ok(())
     }
 
     async fn workloads(&self) -> anyhow::Result<Vec<Workload>> {
@@ -183,7 +220,7 @@ fn advice(workloads: &[Workload]) -> String {
     )
 }
 
-fn argocd(workloads: &[Workload]) -> anyhow::Result<String> {
+fn argocd(workloads: &[Workload]) -> Value {
     let ignored: Vec<Value> = workloads
         .iter()
         .map(|Workload { group, kind, namespace, name, count, .. }| {
@@ -193,16 +230,13 @@ fn argocd(workloads: &[Workload]) -> anyhow::Result<String> {
             })
         })
         .collect();
-    snippet(
-        "Argo CD: into the Application. Without RespectIgnoreDifferences a sync still writes Git's count.",
-        &json!({"spec": {
-            "ignoreDifferences": ignored,
-            "syncPolicy": {"syncOptions": ["RespectIgnoreDifferences=true"]},
-        }}),
-    )
+    json!({"spec": {
+        "ignoreDifferences": ignored,
+        "syncPolicy": {"syncOptions": ["RespectIgnoreDifferences=true"]},
+    }})
 }
 
-fn flux(workloads: &[Workload]) -> anyhow::Result<String> {
+fn flux(workloads: &[Workload]) -> Value {
     let ignored: Vec<Value> = workloads
         .iter()
         .map(|Workload { group, kind, namespace, name, count, .. }| {
@@ -211,10 +245,7 @@ fn flux(workloads: &[Workload]) -> anyhow::Result<String> {
             json!({"paths": [count], "target": target})
         })
         .collect();
-    snippet(
-        "Flux: into the Kustomization (kustomize-controller 1.9 and later).",
-        &json!({"spec": {"ignore": ignored}}),
-    )
+    json!({"spec": {"ignore": ignored}})
 }
 
 fn snippet(head: &str, body: &Value) -> anyhow::Result<String> {

@@ -18,6 +18,7 @@ mod gitops;
 mod check;
 mod pools;
 mod figures;
+mod progress;
 mod reach;
 mod validate;
 mod crds;

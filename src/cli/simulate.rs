@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
 use super::figures::{self, short};
 use super::out::{self, Format, Output};
+use super::progress::Progress;
 use crate::clock::Clock;
 use crate::simulate::{self, Contest, Interval, Scenario};
 
@@ -86,14 +86,9 @@ impl Simulate {
 
     fn play(&self, scenario: &Scenario, seeds: u32) -> Result<Contest, Failure> {
         let runs = u64::from(seeds) * self.policy.len() as u64;
-        // Nothing is drawn where standard error is no terminal.
-        let bar = ProgressBar::new(runs);
-        if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len} runs, {eta} left") {
-            bar.set_style(style);
-        }
-        bar.tick();
-        let contest = simulate::contest(scenario, &self.policy, seeds, &|| bar.inc(1));
-        bar.finish_and_clear();
+        let progress = Progress::of(runs, "{bar:32} {pos}/{len} runs, {eta} left");
+        let contest = simulate::contest(scenario, &self.policy, seeds, &|| progress.one_more());
+        drop(progress);
         contest.map_err(|error| Failure::Misuse(error.to_string()))
     }
 }

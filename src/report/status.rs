@@ -88,6 +88,14 @@ struct Own {
     status: Arc<PipelineStatus>,
 }
 
+impl Own {
+    /// Is it this write that the cache shows, and less of it than was written?
+    fn is_cut(&self, glance: &Glance) -> bool {
+        self.now == glance.resource_version
+            && Gist::of_status(&self.status) != Gist::of_status(&glance.status)
+    }
+}
+
 /// What we would write now.
 #[derive(Debug, Clone)]
 struct Wish {
@@ -296,9 +304,12 @@ impl File {
         }
     }
 
-    /// What stands written: our own last write until the cache shows a newer version, be it ours, another leader's or a hand's.
+    /// What stands written: our own last write until the cache shows a newer version, be it ours, another leader's or a hand's. Where the
+    /// definition is another version's, the API server drops what it does not know: then what we wrote stands as long as nobody else
+    /// writes, since to write it again would change nothing, for ever.
     fn standing(&mut self, glance: &Glance) -> Arc<PipelineStatus> {
-        self.own.take_if(|own| own.over != glance.resource_version);
+        let shown = &glance.resource_version;
+        self.own.take_if(|own| own.over != *shown && !own.is_cut(glance));
         Arc::clone(self.own.as_ref().map_or(&glance.status, |own| &own.status))
     }
 

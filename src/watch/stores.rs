@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::ApiResource;
@@ -218,6 +219,10 @@ const WATCH_SECONDS: u32 = 55;
 /// the system.
 const PAGE: u32 = 100;
 
+/// What one may not read, or what is not served, is asked for again after this: it lasts until someone changes the cluster, and the watch
+/// by itself would ask each second.
+const DENIED: Duration = Duration::from_secs(30);
+
 /// The watch settings of every store.
 pub(super) fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
@@ -228,6 +233,7 @@ pub(super) fn config() -> watcher::Config {
 pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper<T>) {
     let mut known = BTreeSet::new();
     let mut listed = BTreeSet::new();
+    let mut is_without = false;
     let stream = watcher(api, keeper.config.clone()).default_backoff();
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
@@ -250,6 +256,7 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                     (keeper.gone)(&mut shelf.open(), &name);
                 }
                 known = std::mem::take(&mut listed);
+                is_without = false;
                 shelf.synced(&keeper.store);
                 shelf.ring();
             }
@@ -264,9 +271,15 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                 known.remove(&name);
             }
             Err(error) => {
-                warn!(store = keeper.store, error = %chain(&error), "watch failed; it is tried again");
+                let (store, why) = (&keeper.store, chain(&error));
                 if keeper.is_optional && is_denied(&error) {
-                    shelf.synced(&keeper.store);
+                    if !std::mem::replace(&mut is_without, true) {
+                        warn!(store, error = %why, "done without until it can be read; hint: penstock check");
+                    }
+                    shelf.synced(store);
+                    tokio::time::sleep(DENIED).await;
+                } else {
+                    warn!(store, error = %why, "watch failed; it is tried again");
                 }
             }
         }

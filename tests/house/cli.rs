@@ -3,6 +3,10 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use penstock::demo::cluster::{Cluster, Options};
+
+use crate::served::Kubeconfig;
+
 /// Runs penstock with these arguments and this standard input.
 fn penstock(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_penstock"))
@@ -22,6 +26,46 @@ fn told(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     let output = penstock(arguments, input);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// What a terminal shows, of both streams.
+pub(crate) fn shown(arguments: &[&str]) -> String {
+    let words = [&[env!("CARGO_BIN_EXE_penstock")], arguments].concat();
+    let command = shlex::try_join(words).unwrap();
+    let output = Command::new("script")
+        .args(["--quiet", "--command", &command, "/dev/null"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn what_takes_long_says_on_a_terminal_how_far_it_is_and_nowhere_else() {
+    let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
+    let kubeconfig = Kubeconfig::of(&cluster).await;
+    let check = ["check", "--kubeconfig", kubeconfig.file()].map(str::to_owned);
+    let text = std::fs::read_to_string("deploy/examples/shortest.yaml").unwrap();
+    let lines: String = text.lines().map(|line| format!("  {line}\n")).collect();
+    let scenario = format!(
+        "pipeline:\n{lines}workload: {{diurnal: {{}}, peakReplicas: 5}}\nworld: {{rate: 100}}\nduration: 1h\n"
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), scenario).unwrap();
+    let simulate = ["simulate", file.path().to_str().unwrap(), "--policy", "static"];
+    let simulate = simulate.map(str::to_owned);
+    for (arguments, line) in [(&check[..], "asking the API server"), (&simulate, "0/1 runs")] {
+        let arguments = arguments.to_vec();
+        let run = tokio::task::spawn_blocking(move || {
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            (shown(&arguments), told(&arguments, ""))
+        });
+        let (shown, (_, stdout, stderr)) = run.await.unwrap();
+        assert!(shown.contains(line), "{shown}");
+        assert!(!stdout.contains(line) && stderr.is_empty(), "{stdout}{stderr}");
+    }
 }
 
 #[test]

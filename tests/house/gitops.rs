@@ -110,6 +110,27 @@ async fn gitops_prints_what_leaves_the_replicas_alone() {
 }
 
 #[tokio::test]
+async fn gitops_tells_programs_the_same() {
+    let ground = Ground::new().await;
+    ground.pipeline("orders", &[json!({"target": {"name": "enrich"}})]);
+    let (code, out, err) = ground.gitops(&["orders", "-o", "json"]).await;
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let told: Value = serde_json::from_str(&out).unwrap();
+    let enrich = json!({
+        "group": "apps", "kind": "Deployment", "namespace": "shop", "name": "enrich",
+        "count": "/spec/replicas", "isOwnable": true,
+    });
+    assert_eq!(told["workloads"], json!([enrich]));
+    // What is told to people is this, with a line above each.
+    let (_, text, _) = ground.gitops(&["orders"]).await;
+    let said: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    assert_eq!(said, [told["argocd"].clone(), told["flux"].clone()]);
+    let (_, out, _) = ground.gitops(&["orders", "-o", "json", "--tool", "flux"]).await;
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert!(told["argocd"].is_null() && told["flux"]["spec"].is_object(), "{told}");
+}
+
+#[tokio::test]
 async fn gitops_finds_where_a_custom_kind_keeps_its_count() {
     let ground = Ground::new().await;
     let connector =

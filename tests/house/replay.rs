@@ -82,6 +82,15 @@ spec:
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_terminal_shows_how_much_of_a_recording_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    record(sized(), folder.path()).await;
+    let shown = crate::cli::shown(&["replay", folder.path().to_str().unwrap()]);
+    assert!(shown.contains("0 % of the recording"), "{shown}");
+    assert!(shown.contains("The same plan at every turn."), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_recorded_is_decided_the_same_again() {
     let folder = tempfile::tempdir().unwrap();
     record(sized(), folder.path()).await;

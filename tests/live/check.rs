@@ -11,12 +11,12 @@ use crate::rig::{Cluster, ClusterOptions, Kubernetes, shared};
 use crate::scene::{Scene, kafka};
 
 /// What `penstock check` says, and the code it ends with.
-struct Said {
+pub(crate) struct Said {
     code: Option<i32>,
     text: String,
 }
 
-async fn check(kubeconfig: &Path, arguments: &[&str]) -> Result<Said> {
+pub(crate) async fn check(kubeconfig: &Path, arguments: &[&str]) -> Result<Said> {
     let program = tokio::process::Command::new(env!("CARGO_BIN_EXE_penstock"))
         .arg("check")
         .arg("--kubeconfig")
@@ -36,7 +36,7 @@ impl Said {
     }
 
     /// What is said of a subject.
-    fn of(&self, subject: &str) -> Result<(String, String)> {
+    pub(crate) fn of(&self, subject: &str) -> Result<(String, String)> {
         let all = self.findings()?;
         let found = all.iter().find(|finding| finding["subject"] == subject);
         let found = found.with_context(|| format!("{subject} is not in {}", self.text))?;

@@ -90,6 +90,7 @@ mod jobs;
 mod levers;
 mod operated;
 mod versions;
+mod skew;
 mod writers;
 mod failover;
 mod crowd;

@@ -3,6 +3,8 @@
 // Two crates use it, and neither all of it.
 #![allow(dead_code, clippy::allow_attributes, reason = "neither tier uses all of it")]
 
+pub(crate) mod followed;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::{Api, Client, ResourceExt};
 
 use super::super::reach;
-use super::finding::{Area, Finding};
+use super::finding::{Area, Finding, Grade};
 use crate::crd::{self, VERSION};
 
 /// The oldest and the newest minor version of Kubernetes 1 that Penstock is tested on.
@@ -36,20 +36,24 @@ pub(super) async fn version(client: &Client) -> anyhow::Result<Finding> {
     })
 }
 
-/// Each of our definitions: is it there, and does it say what this binary says?
+/// Each of our definitions: is it there, and does it say what this binary says? And are there enough of them: the daemon goes on without
+/// the kinds that lie in no namespace.
 ///
 /// # Errors
 /// They may not be read.
-pub(super) async fn definitions(client: &Client) -> anyhow::Result<Vec<Finding>> {
+pub(super) async fn definitions(client: &Client) -> anyhow::Result<(Vec<Finding>, bool)> {
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     let mut found = Vec::new();
+    let mut are_enough = true;
     for ours in crd::all() {
         let name = ours.name_any();
         let there = definitions.get_opt(&name).await.map_err(|error| reach::plain(&error));
         let there = there.context("cannot read the definitions")?;
-        found.push(compare(&ours, there.as_ref()));
+        let finding = compare(&ours, there.as_ref());
+        are_enough &= finding.grade != Grade::Bad || ours.spec.scope == "Cluster";
+        found.push(finding);
     }
-    Ok(found)
+    Ok((found, are_enough))
 }
 
 fn compare(ours: &CustomResourceDefinition, theirs: Option<&CustomResourceDefinition>) -> Finding {

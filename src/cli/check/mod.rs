@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::out::{Format, Output};
+use super::progress::Progress;
 use super::{Failure, figures, out, reach};
 use crate::answer::view::{Pipeline, Pipelines};
 use crate::clock::Clock;
@@ -93,8 +94,10 @@ impl Check {
     }
 
     async fn policy(&self) -> anyhow::Result<Value> {
+        let progress = Progress::waiting("asking the API server");
         let (clients, account) = self.reach().await?;
         let client = clients.reader.clone();
+        progress.now(self.patience());
         let Rehearsal { pictures, unread } = self.rehearse(clients, &account).await;
         if !unread.is_empty() {
             bail!("{} could not be listed; hint: penstock check says why", unread.join(" and "));
@@ -117,6 +120,10 @@ impl Check {
         Ok((clients, account))
     }
 
+    fn patience(&self) -> String {
+        format!("asking the sources, for {} s at most", self.timeout)
+    }
+
     async fn rehearse(&self, clients: Clients, account: &Account) -> Rehearsal {
         let options = watch::Options {
             namespaces: account.watches.clone(),
@@ -127,21 +134,23 @@ impl Check {
     }
 
     async fn look(&self) -> anyhow::Result<Report> {
+        let progress = Progress::waiting("asking the API server");
         let (clients, account) = self.reach().await?;
         let client = clients.reader.clone();
         let mut report = Report::default();
         report.findings.push(cluster::version(&client).await?);
-        let definitions = cluster::definitions(&client).await?;
-        let is_there = definitions.iter().all(|finding| finding.grade != Grade::Bad);
+        let (definitions, are_enough) = cluster::definitions(&client).await?;
         report.findings.extend(definitions);
         report.account = account.text();
-        if !is_there {
+        if !are_enough {
             report.told_by.push_str("nobody: without the definitions there are no pipelines");
             return Ok(report);
         }
         let written = Written::read(&client, &account.watches).await?;
         report.findings.extend(cluster::metrics(&client, written.is_metered).await?);
+        progress.now("asking for the daemon's rights");
         report.look_at_rights(&client, &account, &written).await?;
+        progress.now(self.patience());
         let pipelines = self.pipelines(clients, &account, &mut report).await;
         report.findings.extend(pipelines::findings(&pipelines));
         if written.pipelines == 0 {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::out::{self, Format, Output};
+use super::progress::Progress;
 use crate::crd::manifest::pipelines;
 use crate::decide::{Memory, Pipeline, PipelineId, Situation, Snapshot, Target, decide};
 use crate::report::{Record, Recording};
@@ -73,9 +74,14 @@ impl Replay {
         };
         let mut recording = Recording::open(&self.path).map_err(|error| misuse(&error))?;
         let mut run = Run { others, carries: self.carry, ..Run::default() };
+        let length = |path: &PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
+        let length = recording.paths.iter().map(length).sum();
+        let progress = Progress::of(length, "{bar:32} {percent} % of the recording, {eta} left");
         while let Some(record) = recording.read().map_err(|error| misuse(&error))? {
             run.take(record);
+            progress.at(recording.done);
         }
+        drop(progress);
         if let Some(unknown) = run.others.keys().find(|id| !run.met.contains(*id)) {
             return Err(Failure::Misuse(format!(
                 "the recording has no pipeline {unknown}; hint: it has {}",

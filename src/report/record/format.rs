@@ -105,6 +105,8 @@ pub struct Recording {
     pub torn: Vec<PathBuf>,
     /// Who wrote what was read so far: version of Penstock, of the latest file.
     pub version: String,
+    /// Bytes that were read so far.
+    pub done: u64,
 }
 
 #[derive(Debug)]
@@ -131,7 +133,7 @@ impl Recording {
             return Err(Unreadable::Empty { path: path.to_owned() });
         }
         let files = paths.clone().into_iter();
-        Ok(Self { files, open: None, paths, torn: Vec::new(), version: String::new() })
+        Ok(Self { files, open: None, paths, torn: Vec::new(), version: String::new(), done: 0 })
     }
 
     /// The next record; none at the end. The torn last line of a file is left out, and noted in `torn`.
@@ -148,6 +150,7 @@ impl Recording {
                 },
             };
             let Some(text) = open.next()? else { continue };
+            self.done += text.len() as u64;
             if open.line == 1 {
                 self.version = open.version(&text)?;
             }

@@ -109,6 +109,15 @@ fn split(words: Vec<String>) -> impl Iterator<Item = Vec<String>> {
 }
 
 impl Command {
+    pub(super) fn page(&self) -> &str {
+        &self.page
+    }
+
+    /// As it is written, all of its line.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What is wrong with it.
     pub(super) fn fault(&self) -> Option<String> {
         let fault = match &self.words {

@@ -1,5 +1,5 @@
 //! The documentation, held against the program: what is generated is fresh, links lead somewhere, every manifest is accepted, every command
-//! can be given. The live tier runs the commands of getting-started.md.
+//! can be given, and is followed by the live tier or passed over for a reason.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ mod values;
 mod commands;
 mod faults;
 
+use fences::followed::{FOLLOWED, PASSED, is_followed, is_of, passed};
 use fences::{Block, blocks, pages, root};
 
 /// A path as a page names it: from its own folder, or from the root.
@@ -103,6 +104,39 @@ fn every_command_can_be_given() {
     let commands = commands::all();
     assert!(150 < commands.len(), "only {} commands were found", commands.len());
     none(commands.iter().filter_map(commands::Command::fault));
+}
+
+#[test]
+fn every_command_is_followed_or_passed_over_for_a_reason() {
+    let commands = commands::all();
+    let neither = commands.iter().filter(|command| {
+        !is_followed(command.page()) && passed(command.page(), command.text()).is_none()
+    });
+    none(neither.map(|command| {
+        format!(
+            "{}: `{}` is followed by no test; see tests/pages/followed.rs",
+            command.page(),
+            command.text()
+        )
+    }));
+    // What is said of pages and commands is true.
+    let tests = std::fs::read_to_string(root().join("tests/live/chart/followed/pages.rs")).unwrap();
+    let single = FOLLOWED.iter().filter(|page| !page.ends_with('/'));
+    let unread = single.filter(|page| !tests.contains(&format!("\"{page}\"")));
+    none(unread.map(|page| format!("no test follows {page}")));
+    for (pages, start, why) in PASSED {
+        let is_used =
+            commands.iter().any(|it| is_of(it.page(), pages) && it.text().starts_with(start));
+        assert!(is_used, "there is no `{start}` on {pages}");
+        let files = why.split([' ', ';', ',']).filter(|word| word.starts_with("tests/"));
+        none(
+            files
+                .filter(|file| {
+                    !root().join(file).exists() && !root().join(format!("{file}.rs")).exists()
+                })
+                .map(|file| format!("{start}: there is no {file}")),
+        );
+    }
 }
 
 #[test]

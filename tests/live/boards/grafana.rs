@@ -16,24 +16,24 @@ const RATE_INTERVAL: &str = "20s";
 const RANGE: &str = "10m";
 
 /// A board of the chart.
-pub(super) struct Board {
-    pub(super) name: String,
+pub(crate) struct Board {
+    pub(crate) name: String,
     json: Value,
 }
 
 /// What one panel shows: the last value of each series, by its labels.
 #[derive(Debug)]
-pub(super) struct Shown {
-    pub(super) board: String,
-    pub(super) panel: String,
+pub(crate) struct Shown {
+    pub(crate) board: String,
+    pub(crate) panel: String,
     /// Of each query, in their order.
-    pub(super) queries: Vec<Vec<(BTreeMap<String, String>, f64)>>,
+    pub(crate) queries: Vec<Vec<(BTreeMap<String, String>, f64)>>,
 }
 
 /// The choices in a board's variables.
-pub(super) type Chosen<'a> = BTreeMap<&'static str, &'a str>;
+pub(crate) type Chosen<'a> = BTreeMap<&'static str, &'a str>;
 
-pub(super) fn boards() -> Result<Vec<Board>> {
+pub(crate) fn boards() -> Result<Vec<Board>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/penstock/dashboards");
     let mut boards = Vec::new();
     for entry in fs::read_dir(&folder)? {
@@ -47,7 +47,7 @@ pub(super) fn boards() -> Result<Vec<Board>> {
 
 impl Board {
     /// Shows every panel, with these variables.
-    pub(super) async fn show(
+    pub(crate) async fn show(
         &self,
         server: &Prometheus,
         chosen: &Chosen<'_>,
@@ -103,7 +103,7 @@ impl Board {
 
 impl Shown {
     /// The only value of a query.
-    pub(super) fn only(&self, query: usize) -> Option<f64> {
+    pub(crate) fn only(&self, query: usize) -> Option<f64> {
         match self.queries.get(query)?.as_slice() {
             [(_, value)] => Some(*value),
             _ => None,
@@ -111,7 +111,7 @@ impl Shown {
     }
 
     /// The values of all its queries whose series have these labels.
-    pub(super) fn with(&self, labels: &[(&str, &str)]) -> Vec<f64> {
+    pub(crate) fn with(&self, labels: &[(&str, &str)]) -> Vec<f64> {
         let is = |series: &BTreeMap<String, String>| {
             labels.iter().all(|(name, value)| series.get(*name).is_some_and(|it| it == value))
         };

@@ -14,7 +14,7 @@ use crate::rig::{
 use crate::scene::{Crew, SOON, Scene, kafka};
 
 mod facts;
-mod grafana;
+pub(crate) mod grafana;
 
 use facts::Facts;
 use grafana::{Chosen, Shown, ask, boards};

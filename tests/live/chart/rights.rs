@@ -58,7 +58,7 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
     let mut log = cluster.requests()?;
     let arguments = arguments(&rendered)?;
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let kubeconfig = kubeconfig(cluster).await?;
+    let kubeconfig = kubeconfig(cluster, "penstock", "penstock").await?;
     let daemon = Penstock::run(&kubeconfig, &arguments).await?;
     let scene = Scene::with(cluster, namespace.to_owned(), daemon).await?;
 
@@ -223,16 +223,19 @@ pub(super) fn arguments(rendered: &[Value]) -> Result<Vec<String>> {
     Ok(words.into_iter().skip(1).filter(|word| !word.starts_with("--listen")).collect())
 }
 
-/// The kubeconfig that the pod's files make: the account's token, and its namespace.
-pub(super) async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
-    let token = cluster
-        .kubectl(&["-n", "penstock", "create", "token", "penstock", "--duration=1h"])
-        .await?;
+/// The kubeconfig that a pod's files make: the account's token, and its namespace.
+pub(super) async fn kubeconfig(
+    cluster: &Cluster,
+    namespace: &str,
+    account: &str,
+) -> Result<PathBuf> {
+    let token =
+        cluster.kubectl(&["-n", namespace, "create", "token", account, "--duration=1h"]).await?;
     let admin: Value = serde_json::from_str(&std::fs::read_to_string(cluster.kubeconfig())?)?;
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "pod", "clusters": admin["clusters"],
         "users": [{"name": "pod", "user": {"token": token.trim()}}],
-        "contexts": [{"name": "pod", "context": {"cluster": admin["clusters"][0]["name"], "user": "pod", "namespace": "penstock"}}],
+        "contexts": [{"name": "pod", "context": {"cluster": admin["clusters"][0]["name"], "user": "pod", "namespace": namespace}}],
     });
     let file = fresh_folder("token")?.join("kubeconfig");
     std::fs::write(&file, config.to_string())?;

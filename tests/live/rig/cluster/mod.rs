@@ -37,6 +37,8 @@ pub(crate) struct ClusterOptions {
     pub(crate) startup: Duration,
     /// Where a port-forward to a port of any pod leads: ports of this machine.
     pub(crate) forwards: Vec<(u16, u16)>,
+    /// With forwards: what `kubectl logs` shows of any pod, a file as a container runtime writes it.
+    pub(crate) logs: Option<PathBuf>,
     /// Every request is written down, see [`Cluster::requests`].
     pub(crate) audit: bool,
     /// Of reads of `/scale` the answer is written down, too: what their reader saw.

@@ -40,7 +40,7 @@ impl Cluster {
         let kwok = at(Program::new(tool("kwok/kwok")?))
             .args(["--manage-all-nodes=true", "--node-lease-duration-seconds=40"])
             .arg(format!("--config={}", stages(&self.folder, options.startup)?.display()))
-            .args(self.kubelet(&options.forwards)?);
+            .args(self.kubelet(&options.forwards, options.logs.as_deref())?);
         Ok(Controllers {
             controller_manager: Process::start("kube-controller-manager", manager, &self.folder)?,
             scheduler: Process::start("kube-scheduler", scheduler, &self.folder)?,
@@ -50,8 +50,8 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// What makes a kubelet of KWOK that answers port-forwards; nothing where there are none.
-    fn kubelet(&self, forwards: &[(u16, u16)]) -> Result<Vec<String>> {
+    /// What makes a kubelet of KWOK that answers port-forwards, and shows logs; nothing where there are no port-forwards.
+    fn kubelet(&self, forwards: &[(u16, u16)], logs: Option<&Path>) -> Result<Vec<String>> {
         if forwards.is_empty() {
             return Ok(Vec::new());
         }
@@ -63,7 +63,15 @@ impl Cluster {
             "apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "ClusterPortForward",
             "metadata": {"name": "here"}, "spec": {"forwards": forwards},
         });
-        let config = write(&self.folder, "forward.yaml", &config.to_string())?;
+        let logs = logs.map(|file| {
+            let logs = json!({
+                "apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "ClusterLogs",
+                "metadata": {"name": "here"}, "spec": {"logs": [{"logsFile": file}]},
+            });
+            format!("\n---\n{logs}")
+        });
+        let config = format!("{config}{}", logs.unwrap_or_default());
+        let config = write(&self.folder, "forward.yaml", &config)?;
         let (certificate, key) =
             self.authority.server("kubelet")?.write(&self.folder, "kubelet")?;
         let port = ports::free()?;
