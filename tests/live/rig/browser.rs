@@ -27,8 +27,6 @@ pub(crate) struct Browser {
     pub(crate) requests: Vec<String>,
     /// What went wrong in it: exceptions, errors on the console, refused requests.
     pub(crate) errors: Vec<String>,
-    /// How many bytes of bodies came.
-    pub(crate) received: u64,
     _process: Process,
 }
 
@@ -67,14 +65,8 @@ impl Browser {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let url = format!("ws://127.0.0.1:{port}{path}");
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await?;
-        let mut browser = Self {
-            socket,
-            number: 0,
-            requests: Vec::new(),
-            errors: Vec::new(),
-            received: 0,
-            _process: process,
-        };
+        let mut browser =
+            Self { socket, number: 0, requests: Vec::new(), errors: Vec::new(), _process: process };
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.command(&format!("{domain}.enable"), json!({})).await?;
         }
@@ -96,12 +88,6 @@ impl Browser {
         let scheme = if is_dark { "dark" } else { "light" };
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.command("Emulation.setEmulatedMedia", features).await?;
-        Ok(())
-    }
-
-    /// Whether what was loaded before may be taken from the cache.
-    pub(crate) async fn cache(&mut self, is_used: bool) -> Result<()> {
-        self.command("Network.setCacheDisabled", json!({"cacheDisabled": !is_used})).await?;
         Ok(())
     }
 
@@ -171,9 +157,6 @@ impl Browser {
             "Network.requestWillBeSent" => {
                 let url = said["request"]["url"].as_str().unwrap_or_default();
                 self.requests.push(url.to_owned());
-            }
-            "Network.dataReceived" => {
-                self.received += said["dataLength"].as_u64().unwrap_or_default();
             }
             "Runtime.exceptionThrown" => self.errors.push(said.to_string()),
             "Log.entryAdded" if said["entry"]["level"] == "error" => {
