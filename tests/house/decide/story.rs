@@ -591,6 +591,7 @@ impl World {
             prefer: Prefer::default(),
             is_default_objective: false,
             is_forecast: !given.forecast_off,
+            packs: false,
             rate_hint: given.rate,
             startup_hint: given.startup.map(seconds),
             on_silence: if given.follow { OnSilence::Follow } else { OnSilence::Hold },

@@ -129,6 +129,10 @@ fn every_reason() -> Vec<Reason> {
         Reason::Nodes(Nodes::Going { pool: text("spot"), doomed: 3, until: Some(until) }),
         Reason::Nodes(Nodes::Shared { pool: text("on-demand"), share: 5, carried: 3 }),
         Reason::Nodes(Nodes::Undescribed { pool: text("spot") }),
+        Reason::Nodes(Nodes::Emptying { wished: 7, pods: 5, nodes: 2 }),
+        Reason::Nodes(Nodes::CostsOfAnother { writer: text("karpenter"), pods: 12 }),
+        Reason::Nodes(Nodes::CostsRefused { message: text("pods is forbidden") }),
+        Reason::Nodes(Nodes::OthersWent { left: 1, of: 5 }),
         Reason::NoFreshData {
             source: text("orders"),
             label: text("BrokerDown"),
