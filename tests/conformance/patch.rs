@@ -53,10 +53,9 @@ pub(crate) async fn a_merge_patch_holds_to_its_revision(g: Ground) {
     assert!(!is_ours(&taken.body), "{:#}", taken.body);
     let none = g.merge(&ours, &cost(&taken.revision(), &json!(null))).await.expect(200);
     assert!(none.body["metadata"]["annotations"].get(COST).is_none(), "{:#}", none.body);
-    let gone = g.path("v1", "pods", "gone");
-    let gone =
-        g.merge(&format!("{gone}?fieldManager=penstock-scalein"), &cost("1", &json!("-1000")));
-    gone.await.refused(404, "NotFound", "pods \"gone\" not found");
+    let gone = g.path("v1", "pods", "gone?fieldManager=penstock-scalein");
+    let gone = g.merge(&gone, &cost("1", &json!("-1000"))).await;
+    gone.refused(404, "NotFound", "pods \"gone\" not found");
 }
 
 pub(crate) async fn json_patches_test_before_they_write(g: Ground) {

@@ -231,7 +231,8 @@ async fn killed(yard: &mut Yard) -> Result<()> {
     yard.scene.daemon.process().kill9();
     ensure!(yard.replicas().await? == 9, "it was killed too late to show anything");
     yard.want(9).await?;
-    let here = ["--namespace", &yard.scene.namespace, "--lease-namespace", &yard.scene.namespace];
+    let namespace = yard.scene.namespace.clone();
+    let here = ["--namespace", &namespace, "--lease-namespace", &namespace];
     let next = Penstock::run(yard.cluster.kubeconfig(), &here).await?;
     until("costs to be taken away", SOON, async || {
         Ok(yard.costs().await?.is_empty().then_some(()))

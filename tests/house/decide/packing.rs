@@ -216,9 +216,9 @@ impl World {
             let node = self.standing.nodes.values_mut().min_by_key(|node| node.pods.len()).unwrap();
             node.pods.push(pod(format!("new-{}-{number}", self.at)));
         }
-        let Workload { desired, current, ready, .. } = &mut self.workload;
-        (*desired, *current) = (scale.to, scale.to);
-        *ready = u32::try_from(self.pods().filter(|pod| pod.is_ready).count()).unwrap();
+        let ready = u32::try_from(self.pods().filter(|pod| pod.is_ready).count()).unwrap();
+        self.workload =
+            Workload { desired: scale.to, current: scale.to, ready, ..self.workload.clone() };
     }
 
     /// So many turns of a second each: what was written, in a word each.

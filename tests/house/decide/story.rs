@@ -261,7 +261,9 @@ fn line(step: &Step) -> (String, String) {
     for action in &step.plan.actions {
         let scale = action.scale();
         match action {
-            Action::StartJobs(_) => panic!("no stage of these stories runs Jobs"),
+            Action::StartJobs(_) | Action::GiveUpFirst(_) => {
+                panic!("no stage of these stories runs Jobs, or empties nodes")
+            }
             Action::Claim(_) => write!(line, " | claims {}", scale.to).unwrap(),
             Action::Scale(_) => {
                 let force = if scale.force { " by force" } else { "" };
