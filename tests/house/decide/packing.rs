@@ -184,7 +184,7 @@ impl World {
                 result = Ending::Done { resource_version: version };
                 self.step(scale);
             }
-            other => panic!("{other:?}"),
+            Action::Claim(_) | Action::StartJobs(_) => panic!("{action:?}"),
         }
         self.outcomes.push((0, Outcome { action: action.clone(), at: time(self.at), result }));
     }
@@ -229,7 +229,7 @@ impl World {
                 let pods = told.costs.iter().filter(|cost| cost.cost.is_some()).count();
                 format!("+{pods}-{}", told.costs.len() - pods)
             }
-            other => format!("{other:?}"),
+            Action::Claim(_) | Action::StartJobs(_) => panic!("{action:?}"),
         };
         (0..turns).flat_map(|_| self.turn(1).1).map(word).collect()
     }
