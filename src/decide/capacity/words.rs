@@ -67,7 +67,7 @@ impl Nodes {
                 "write the CapacityPool; penstock pools --propose prints what fits this cluster",
             ),
             Self::CostsOfAnother { .. } => Some(
-                "to have nodes emptied, let Penstock alone write controller.kubernetes.io/pod-deletion-cost",
+                "to have nodes emptied, let nobody but Penstock write deletion costs on these pods",
             ),
             Self::CostsRefused { .. } => {
                 Some("the chart gives the right to patch pods with --set packing.enabled=true")

@@ -356,7 +356,7 @@ fn the_sentences_are_worth_reading_aloud() {
             7 replicas would do; the 5 pods to go are told first, so that 2 nodes become empty
         DeletionCostTaken
             karpenter writes the deletion cost of 12 pods: which pods go first is left to it
-            to change this: to have nodes emptied, let Penstock alone write controller.kubernetes.io/pod-deletion-cost
+            to change this: to have nodes emptied, let nobody but Penstock write deletion costs on these pods
         DeletionCostRefused
             which pods go first could not be told, so no node is emptied: pods is forbidden
             to change this: the chart gives the right to patch pods with --set packing.enabled=true
