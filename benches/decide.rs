@@ -55,6 +55,7 @@ impl Scene {
             prefer: Prefer::default(),
             is_default_objective: false,
             is_forecast: true,
+            packs: false,
             rate_hint: Some(50.0),
             startup_hint: None,
             on_silence: OnSilence::Hold,

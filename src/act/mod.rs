@@ -22,6 +22,7 @@ mod field;
 mod kinds;
 mod licence;
 mod scale;
+mod costs;
 mod jobs;
 
 pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
@@ -51,6 +52,7 @@ pub fn writer(mut config: kube::Config) -> Result<ClientBuilder<Stack>, kube::Er
 pub struct Act {
     hand: scale::Hand,
     maker: jobs::Maker,
+    crier: costs::Crier,
     clock: Clock,
     outcomes: UnboundedSender<Outcome>,
     flights: Arc<Mutex<BTreeSet<TargetId>>>,
@@ -68,6 +70,7 @@ impl Act {
     pub fn new(client: kube::Client, clock: Clock, outcomes: UnboundedSender<Outcome>) -> Self {
         Self {
             hand: scale::Hand::new(client.clone()),
+            crier: costs::Crier::new(client.clone(), clock),
             maker: jobs::Maker::new(client, clock),
             clock,
             outcomes,
@@ -119,6 +122,7 @@ impl Act {
                 within_deadline(self.hand.write(scale, scale.from, false, licence)).await
             }
             Action::StartJobs(jobs) => within_deadline(self.maker.carry_out(jobs, licence)).await,
+            Action::GiveUpFirst(told) => within_deadline(self.crier.carry_out(told, licence)).await,
         }
     }
 

@@ -122,16 +122,16 @@ pub struct Capacity {
 pub enum Role {
     /// one of many; another takes over when it goes.
     Worker,
-    /// the one that leads: Spark drivers, job managers. Never on nodes that may be taken away.
+    /// the one that leads: Spark drivers, job managers. None of its pods is told to go so that a node becomes empty.
     Driver,
-    /// holds state that is dear to rebuild.
+    /// holds state that is dear to rebuild. None of its pods is told to go so that a node becomes empty.
     Stateful,
 }
 
 /// Which pods go first when a stage is scaled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ScaleIn {
-    /// those whose going empties a node.
+    /// those whose going empties a node, told by their deletion cost. For Deployments and what has ReplicaSets like them; see docs/lanes.md.
     Pack,
     /// as Kubernetes chooses.
     Spread,

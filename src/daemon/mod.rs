@@ -301,6 +301,7 @@ impl Daemon {
                 recalled: sight.recalled,
                 budgets: sight.budgets,
                 per_replica: sight.per_replica,
+                standing: sight.standing,
             });
         }
         let may_act = self.licence.check().is_ok();

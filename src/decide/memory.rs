@@ -308,8 +308,8 @@ impl StageMemory {
     }
 
     /// When to look again for what became of writes.
-    pub(super) fn next_write(&self) -> Option<Timestamp> {
-        self.lanes.as_ref().map_or_else(|| self.writes.next(), |lanes| lanes.next())
+    pub(super) fn next_write(&self, at: Timestamp) -> Option<Timestamp> {
+        self.lanes.as_ref().map_or_else(|| self.writes.next(at), |lanes| lanes.next(at))
     }
 }
 
@@ -329,7 +329,7 @@ impl PipelineMemory {
                 _ => stage.writes.ask(action, at),
             }
         }
-        let next = answer.verdict.next.into_iter().chain(stage.next_write());
+        let next = answer.verdict.next.into_iter().chain(stage.next_write(at));
         answer.verdict.next = next.filter(|&next| at < next).min();
     }
 

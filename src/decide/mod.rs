@@ -66,8 +66,8 @@ use schedule::Bound;
 use stage::{Answer, Turn};
 
 pub use capacity::{
-    Budget, BudgetVerdict, Class, LaneSeen, LaneVerdict, Nodes, PerReplica, Places, Pool, PoolSeen,
-    PoolState, PoolVerdict, Sign,
+    Budget, BudgetVerdict, Class, Cost, LaneSeen, LaneVerdict, NodeStanding, Nodes, PerReplica,
+    Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, Sign, Standing,
 };
 pub use field::{Field, Form, Limit};
 pub use formula::{Formula, Gives, Wrong};
@@ -78,8 +78,8 @@ pub use pipeline::{
     Pipeline, PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
 };
 pub use plan::{
-    Action, Doubted, Ending, ForeignWriter, Outcome, Plan, Scale, Signals, StageId, StartJobs,
-    Verdict,
+    Action, Doubted, Ending, ForeignWriter, GiveUpFirst, Outcome, Plan, PodCost, Scale, Signals,
+    StageId, StartJobs, Verdict,
 };
 pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::capacity::Before;
 use super::demand::Bid;
 use super::field::Limit;
 use super::jobs;
@@ -29,7 +30,7 @@ impl Turn<'_> {
         &self,
         bid: &mut Bid,
         workload: &Workload,
-        memory: &StageMemory,
+        memory: &mut StageMemory,
     ) -> Option<Action> {
         let would_be = bid.replicas;
         if self.is_jobs() {
@@ -60,7 +61,24 @@ impl Turn<'_> {
             return None;
         }
         let order = Order { target: &self.stage.target, lane: None, why: bid.why.last().cloned() };
-        self.order(bid, &order, workload, &memory.writes, would_be).filter(|_| self.may_act)
+        let to = match self.before(&order, workload, &mut memory.writes.costs, would_be) {
+            Before::Step(to) => to,
+            Before::Part(to, nodes) => {
+                bid.set(to, Reason::Nodes(nodes));
+                to
+            }
+            Before::Wait(nodes) => {
+                bid.set(workload.desired, Reason::Nodes(nodes));
+                return None;
+            }
+            Before::Tell(told, nodes) => {
+                if let Some(nodes) = nodes {
+                    bid.set(workload.desired, Reason::Nodes(nodes));
+                }
+                return self.may_act.then_some(Action::GiveUpFirst(told));
+            }
+        };
+        self.order(bid, &order, workload, &memory.writes, to).filter(|_| self.may_act)
     }
 
     /// Does the owner forbid every write? Says so, if there were one.

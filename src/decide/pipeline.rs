@@ -95,6 +95,9 @@ pub struct Stage {
     /// Several workloads on one queue, each on its own kind of node; empty where there is one workload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<Lane>,
+    /// Do the pods go first whose going empties a node?
+    #[serde(default)]
+    pub packs: bool,
     /// Never fewer than this, `idle` and pause apart.
     pub min: u32,
     /// Never more than this.
@@ -235,6 +238,14 @@ impl TargetId {
     /// Is it the CronJob whose template Jobs are made from? Then replicas are running Jobs.
     pub fn is_jobs(&self) -> bool {
         (&*self.api_version, &*self.kind) == CRON_JOB
+    }
+
+    /// Does its controller take away first what costs least by `controller.kubernetes.io/pod-deletion-cost`? That of ReplicaSets does.
+    pub fn chooses_by_cost(&self) -> bool {
+        matches!(
+            (&*self.api_version, &*self.kind),
+            ("apps/v1", "Deployment" | "ReplicaSet") | ("v1", "ReplicationController")
+        )
     }
 }
 

@@ -151,6 +151,9 @@ pub enum Action {
     /// Idempotent: the names follow from what was seen, so a second one of the same sight makes none. A crash leaves some of them
     /// made; the next turn counts those.
     StartJobs(StartJobs),
+    /// Say which pods a step down shall take, by their deletion costs. Inverse: the same without costs. Idempotent: it states what each
+    /// pod costs. A crash leaves some of them told; the next turn tells the others, or takes away what no step needs.
+    GiveUpFirst(GiveUpFirst),
 }
 
 impl Action {
@@ -159,6 +162,7 @@ impl Action {
         match self {
             Self::Scale(scale) | Self::Claim(scale) => scale,
             Self::StartJobs(jobs) => &mut jobs.scale,
+            Self::GiveUpFirst(told) => &mut told.scale,
         }
     }
 
@@ -167,6 +171,7 @@ impl Action {
         match self {
             Self::Scale(scale) | Self::Claim(scale) => scale,
             Self::StartJobs(jobs) => &jobs.scale,
+            Self::GiveUpFirst(told) => &told.scale,
         }
     }
 }
@@ -180,6 +185,26 @@ pub struct StartJobs {
     pub first: u64,
     /// Finished Jobs to be removed.
     pub remove: Vec<FinishedJob>,
+}
+
+/// Pods that a step down shall take before others, or that it shall not any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GiveUpFirst {
+    /// For whom, of what; the count stays as it is.
+    pub scale: Scale,
+    /// What is to be written.
+    pub costs: Vec<PodCost>,
+}
+
+/// What a pod shall cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodCost {
+    /// Its name.
+    pub pod: Arc<str>,
+    /// The `resourceVersion` that was seen: another hand's cost that came since is left alone.
+    pub version: u64,
+    /// The lower, the sooner it goes; `None` takes the cost away.
+    pub cost: Option<i32>,
 }
 
 /// A write to `/scale`, with all that it was decided on.

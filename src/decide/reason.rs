@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::capacity::Nodes;
-use super::pipeline::PipelineId;
+use super::pipeline::{PipelineId, Stage};
+use super::snapshot::Unusable;
 
 /// A cause. Its [`code`](Reason::code) is the CamelCase word of conditions, events and metrics; its `Display` the sentence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -238,6 +239,10 @@ impl Reason {
         Nodes::CODES[1],
         Nodes::CODES[2],
         Nodes::CODES[3],
+        Nodes::CODES[4],
+        Nodes::CODES[5],
+        Nodes::CODES[6],
+        Nodes::CODES[7],
         "NoFreshData",
         "AwaitingData",
         "OffsetsReset",
@@ -263,6 +268,30 @@ impl Reason {
         "PromiseBroken",
         "InternalError",
     ];
+
+    /// Why nothing is written to a target that cannot be scaled.
+    pub(super) fn unusable(why: &Unusable, stage: &Stage) -> Self {
+        let target = &stage.target;
+        let (code, message) = match why {
+            Unusable::UnknownKind => (
+                "UnknownKind",
+                format!("the API server knows no {} {}", target.api_version, target.kind),
+            ),
+            Unusable::NotScalable => ("NotScalable", format!("{} has no /scale", target.kind)),
+            Unusable::NotFound if target.is_jobs() => {
+                ("NotFound", format!("there is no {target}, from whose template its Jobs are made"))
+            }
+            Unusable::NotFound => ("NotFound", format!("there is no {target}")),
+            Unusable::NoLever(what) => ("NoLever", format!("{target}: {what}")),
+            Unusable::Forbidden(what) => ("Forbidden", format!("Penstock may not {what}")),
+            Unusable::TakenBy(other) => {
+                let (namespace, name) = other.split_once('/').unwrap_or((&target.namespace, other));
+                let by = PipelineId { namespace: namespace.into(), name: name.into() };
+                return Self::TargetTaken { by };
+            }
+        };
+        Self::TargetUnusable { code: code.to_owned(), message }
+    }
 
     /// The CamelCase word of conditions, events and metrics.
     pub fn code(&self) -> &'static str {

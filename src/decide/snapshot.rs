@@ -8,9 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{Budget, LaneSeen, PerReplica, PoolSeen};
+use super::capacity::{Budget, LaneSeen, PerReplica, PoolSeen, Standing};
 use super::field::Field;
-use super::pipeline::{Pipeline, QuestionId};
+use super::pipeline::{Pipeline, QuestionId, TargetId};
 use super::plan::Outcome;
 
 /// One instant. `at` comes from a clock that never jumps: wall time at start plus monotonic time since.
@@ -49,6 +49,9 @@ pub struct Situation {
     /// What one replica of each stage uses, in stage order; empty where no budget asks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_replica: Vec<PerReplica>,
+    /// Where the pods stand of those workloads whose going empties nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standing: Vec<(TargetId, Standing)>,
 }
 
 /// What a stage learned in an earlier life, as its status kept it.
@@ -320,6 +323,7 @@ impl Situation {
             recalled: Vec::new(),
             budgets: Vec::new(),
             per_replica: Vec::new(),
+            standing: Vec::new(),
         }
     }
 }

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 
 use super::batch;
 use super::blind;
-use super::capacity::{self, Asked, Budget, LanePlan, PerReplica, PoolSeen, Pools, Purses};
+use super::capacity::{
+    self, Asked, Budget, LanePlan, PerReplica, PoolSeen, Pools, Purses, Standing,
+};
 use super::combine;
 use super::demand::{self, Bid, Load};
 use super::doubt::Doubts;
@@ -22,10 +24,10 @@ use super::jobs;
 use super::knowledge::Known;
 use super::memory::StageMemory;
 use super::order;
-use super::pipeline::{Pipeline, PipelineId, Stage};
+use super::pipeline::{Pipeline, Stage, TargetId};
 use super::plan::{Action, Outcome, StageId, Verdict};
 use super::reason::Reason;
-use super::snapshot::{Recalled, Situation, Snapshot, Target, Unusable, Workload};
+use super::snapshot::{Recalled, Situation, Snapshot, Target, Workload};
 use super::steady::{Brake, Haste, Moment};
 use super::writes::{Move, later};
 
@@ -55,6 +57,8 @@ pub(super) struct Turn<'a> {
     pub(super) budgets_seen: &'a BTreeMap<Arc<str>, Arc<Budget>>,
     pub(super) purses: &'a Purses,
     pub(super) per_replica: PerReplica,
+    /// Where the pods of its workloads stand, if it empties nodes.
+    pub(super) standing: &'a [(TargetId, Standing)],
 }
 
 /// What a stage's turn comes to.
@@ -146,6 +150,7 @@ impl<'a> Turn<'a> {
             budgets_seen: &now.budgets,
             purses,
             per_replica: situation.per_replica.get(index).copied().unwrap_or_default(),
+            standing: &situation.standing,
         }
     }
 }
@@ -166,7 +171,7 @@ impl Turn<'_> {
         let workload = match self.target {
             Target::Unseen => return self.without_target(memory, Reason::TargetUnseen),
             Target::Unusable(why) => {
-                return self.without_target(memory, unusable(why, self.stage));
+                return self.without_target(memory, Reason::unusable(why, self.stage));
             }
             Target::Seen(workload) => workload,
         };
@@ -214,7 +219,7 @@ impl Turn<'_> {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
         order::keep_within(&mut draft.bid, workload);
-        let (actions, plan) = match &memory.lanes {
+        let (actions, plan) = match &mut memory.lanes {
             Some(lanes) => self.write_lanes(&mut draft.bid, workload, lanes),
             None => (self.write(&mut draft.bid, workload, memory).into_iter().collect(), None),
         };
@@ -455,10 +460,10 @@ impl Turn<'_> {
             let patience = evidence::patience(seen.source.poll_interval);
             Some(later(later(seen.reading?.at, patience), Duration::from_millis(1)))
         });
-        let next = late.chain(memory.next_write()).chain(self.lanes_next());
+        let next = late.chain(memory.next_write(self.at)).chain(self.lanes_next());
         let next = next.filter(|&next| self.at < next).min();
         let mut anomalies = self.doubts.odd(&bid);
-        let (lanes, nodes) = self.shared_out(workload, memory.lanes.as_deref(), bid.replicas);
+        let (lanes, nodes) = self.shared_out(workload, memory, bid.replicas);
         anomalies.extend(nodes);
         let verdict = Verdict {
             stage: self.id(),
@@ -472,27 +477,4 @@ impl Turn<'_> {
         };
         Answer::of(verdict)
     }
-}
-
-fn unusable(why: &Unusable, stage: &Stage) -> Reason {
-    let target = &stage.target;
-    let (code, message) = match why {
-        Unusable::UnknownKind => (
-            "UnknownKind",
-            format!("the API server knows no {} {}", target.api_version, target.kind),
-        ),
-        Unusable::NotScalable => ("NotScalable", format!("{} has no /scale", target.kind)),
-        Unusable::NotFound if target.is_jobs() => {
-            ("NotFound", format!("there is no {target}, from whose template its Jobs are made"))
-        }
-        Unusable::NotFound => ("NotFound", format!("there is no {target}")),
-        Unusable::NoLever(what) => ("NoLever", format!("{target}: {what}")),
-        Unusable::Forbidden(what) => ("Forbidden", format!("Penstock may not {what}")),
-        Unusable::TakenBy(other) => {
-            let (namespace, name) = other.split_once('/').unwrap_or((&target.namespace, other));
-            let by = PipelineId { namespace: namespace.into(), name: name.into() };
-            return Reason::TargetTaken { by };
-        }
-    };
-    Reason::TargetUnusable { code: code.to_owned(), message }
 }

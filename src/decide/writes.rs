@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::capacity::Costs;
 use super::demand::Bid;
 use super::plan::{Action, Ending, ForeignWriter, Outcome};
 use super::reason::Reason;
@@ -64,6 +65,9 @@ pub(super) struct Writes {
     refusals: u32,
     /// Nothing is written until then, and why.
     blocked: Option<Box<(Timestamp, Reason)>>,
+    /// Which of its pods were told to go first.
+    #[serde(default)]
+    pub(super) costs: Option<Box<Costs>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -133,8 +137,18 @@ impl Writes {
     fn take(&mut self, outcome: &Outcome) -> Option<Move> {
         let scale = outcome.action.scale();
         self.asked = None;
+        if let Action::GiveUpFirst(_) = outcome.action {
+            // It was about the pods; the count is as it was.
+            self.costs.get_or_insert_default().take(outcome);
+            return None;
+        }
         match &outcome.result {
             Ending::Done { resource_version } => {
+                if scale.to < scale.from
+                    && let Some(costs) = &mut self.costs
+                {
+                    costs.step();
+                }
                 self.done = Some(Done {
                     to: scale.to,
                     starts_rest: 0 < scale.from && scale.from != scale.to,
@@ -298,14 +312,21 @@ impl Writes {
         Some(later(done.at, gap)).filter(|&until| at < until)
     }
 
+    /// What was told to the pods.
+    pub(super) fn costs(&self) -> Option<&Costs> {
+        self.costs.as_deref()
+    }
+
     /// When to look again though nothing happens.
-    pub(super) fn next(&self) -> Option<Timestamp> {
+    pub(super) fn next(&self, at: Timestamp) -> Option<Timestamp> {
         let second = Duration::from_secs(1);
         let answer = self.asked.as_ref().map(|asked| later(later(asked.since, ANSWER), second));
         let again = self.unsent.map(|at| later(at, second));
         let free = self.blocked.as_ref().map(|blocked| blocked.0);
         let tidy = self.tended.map(|tended| later(tended, TIDIES));
-        answer.into_iter().chain(again).chain(free).chain(tidy).min()
+        let told = self.costs.as_ref().and_then(|costs| costs.next());
+        let all = answer.into_iter().chain(again).chain(free).chain(tidy).chain(told);
+        all.filter(|&next| at < next).min()
     }
 
     /// Someone's count that the next write replaces: with force once a conflict named them.
@@ -329,7 +350,8 @@ impl Writes {
     pub(super) fn weight(&self) -> usize {
         let blocked = self.blocked.as_ref().map_or(0, |_| size_of::<(Timestamp, Reason)>());
         let times = self.conflicts.capacity() + self.reverts.capacity();
-        times * size_of::<Timestamp>() + blocked
+        let costs = self.costs.as_ref().map_or(0, |costs| costs.weight());
+        times * size_of::<Timestamp>() + blocked + costs
     }
 
     /// Notes that an action is on its way.

@@ -55,6 +55,11 @@ fn write_outcome(outcome: &Outcome) {
             let (made, removed) = (to.saturating_sub(from), jobs.remove.len());
             tracing::info!(%stage, workload = %target, made, removed, reason, %why, "Jobs made and removed");
         }
+        (Action::GiveUpFirst(told), Ending::Done { .. }) => {
+            let pods = told.costs.iter().filter(|cost| cost.cost.is_some()).count();
+            let no_more = told.costs.len() - pods;
+            tracing::info!(%stage, workload = %target, pods, no_more, "which pods go first was told");
+        }
         (_, Ending::Conflict { writer }) => {
             let (manager, applies) = (&writer.manager, writer.applies);
             tracing::warn!(%stage, workload = %target, from, to, %manager, applies, "another writer owns the replica count");

@@ -76,6 +76,8 @@ fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
             );
             Some(tale(glance, "JobsCreated", note, "CreateJobs", false))
         }
+        // What is odd about the stage tells that.
+        (Action::GiveUpFirst(_), Ending::Refused { .. }) => None,
         (_, Ending::Refused { code, message }) => {
             let target = &scale.target;
             let note =
@@ -83,7 +85,7 @@ fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
             Some(tale(glance, "WriteRefused", note, "Scale", true))
         }
         // A claim and tidying up move nothing; conflicts become conditions; the rest is decided on anew.
-        (Action::Claim(_) | Action::StartJobs(_), Ending::Done { .. })
+        (Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_), Ending::Done { .. })
         | (
             _,
             Ending::Conflict { .. }

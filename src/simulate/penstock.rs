@@ -183,8 +183,8 @@ impl Penstock {
                     let (code, sentence) = (scale.why.code(), scale.why.to_string());
                     eye.why = Some(Why { code, sentence });
                 }
-                // A scenario has no Jobs: it is refused before it is played.
-                Action::Claim(_) | Action::StartJobs(_) => {}
+                // A scenario has no Jobs, and of its pods nobody tells where they stand: neither is asked for.
+                Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_) => {}
             }
             self.version += 1;
             target.is_ours = true;

@@ -10,7 +10,7 @@ use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
     LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId, Recalled, Stage,
-    Target, TargetId, Unusable, Workload,
+    Standing, Target, TargetId, Unusable, Workload,
 };
 use crate::observe::{Credentials, Question};
 
@@ -67,6 +67,8 @@ pub struct Sight {
     pub budgets: Vec<Arc<str>>,
     /// What one replica of each stage uses, in stage order; empty where no budget is over it.
     pub per_replica: Vec<PerReplica>,
+    /// Where the pods stand of those workloads whose going empties nodes.
+    pub standing: Vec<(TargetId, Standing)>,
 }
 
 /// What all pipelines together need.
@@ -101,6 +103,10 @@ impl Stores {
             .zip(&costs)
             .take(counted)
             .map(|(stage, costs)| self.per_replica(stage, costs, now))
+            .collect();
+        let packing = stages().filter(|stage| stage.packs).flat_map(Stage::targets);
+        let standing = packing
+            .filter_map(|target| Some((target.clone(), self.standing(target, now)?)))
             .collect();
         let recalled = stages()
             .map(|stage| {
@@ -145,6 +151,7 @@ impl Stores {
             costs,
             budgets,
             per_replica,
+            standing,
         })
     }
 

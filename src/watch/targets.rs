@@ -7,7 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::api::ApiResource;
 
-use crate::decide::{CRON_JOB, PipelineId, Places, Target, TargetId, Unusable, Workload, Writing};
+use crate::decide::{
+    CRON_JOB, PipelineId, Places, Standing, Target, TargetId, Unusable, Workload, Writing,
+};
 
 use super::levers::OURS;
 use super::selector::Selector;
@@ -195,6 +197,12 @@ impl Stores {
     pub(super) fn places(&self, target: &TargetId, now: Timestamp) -> Places {
         let of = |selector| self.pods.places(&target.namespace, selector, &self.nodes, now);
         self.targets.selector(target).map(of).unwrap_or_default()
+    }
+
+    /// Its pods by the node they stand on; `None` while they cannot be told.
+    pub(super) fn standing(&self, target: &TargetId, now: Timestamp) -> Option<Standing> {
+        let selector = self.targets.selector(target)?;
+        Some(self.pods.standing(&target.namespace, selector, &self.nodes, now))
     }
 
     /// When the youngest Ready pod of a target became so.

@@ -33,7 +33,7 @@ macro_rules! every_case {
                 a_dry_run_changes_nothing, a_delete_holds_to_its_preconditions, finalizers_hold_an_object,
                 a_missing_namespace_is_named, nonsense_is_refused_with_words, an_update_that_changes_nothing_is_no_write,
                 plain_writers_own_what_they_change;
-            patch: merge_patches_remove_with_null, json_patches_test_before_they_write, a_json_patch_holds_to_its_revision, containers_are_merged_by_name,
+            patch: merge_patches_remove_with_null, a_merge_patch_holds_to_its_revision, json_patches_test_before_they_write, a_json_patch_holds_to_its_revision, containers_are_merged_by_name,
                 directives_delete_and_order, custom_kinds_take_no_strategic_patch;
             read: pages_show_one_moment, selectors_choose, metadata_alone_is_served, tables_have_their_columns,
                 wrong_lists_are_refused, discovery_names_every_kind, a_revision_to_come_is_too_large;

@@ -1,6 +1,6 @@
 //! The three plain kinds of patch.
 
-use super::ground::{Ground, config_map, deployment, rollout};
+use super::ground::{Ground, config_map, deployment, fields, rollout};
 use serde_json::json;
 
 pub(crate) async fn merge_patches_remove_with_null(g: Ground) {
@@ -25,6 +25,37 @@ pub(crate) async fn merge_patches_remove_with_null(g: Ground) {
         "NotFound",
         "configmaps \"none\" not found",
     );
+}
+
+pub(crate) async fn a_merge_patch_holds_to_its_revision(g: Ground) {
+    // What a pod costs is written on the pod that was seen, and never over what somebody else wrote since.
+    const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+    // Nobody schedules it, so nobody else moves it.
+    let pod = json!({"metadata": {"name": "p"}, "spec": {
+        "schedulerName": "nobody", "containers": [{"name": "main", "image": "demo:1"}],
+    }});
+    let seen = g.post(&g.path("v1", "pods", ""), &pod).await.expect(201).revision();
+    let path = g.path("v1", "pods", "p");
+    let ours = format!("{path}?fieldManager=penstock-scalein");
+    let cost = |revision: &str, cost: &serde_json::Value| json!({"metadata": {"resourceVersion": revision, "annotations": {COST: cost}}});
+    let told = g.merge(&ours, &cost(&seen, &json!("-1000"))).await.expect(200);
+    assert_eq!(told.body["metadata"]["annotations"][COST], "-1000");
+    let is_ours = |object: &serde_json::Value| {
+        let fields = fields(object, "penstock-scalein/Update/");
+        !fields["f:metadata"]["f:annotations"][format!("f:{COST}")].is_null()
+    };
+    assert!(is_ours(&told.body), "{:#}", told.body);
+    let stale = g.merge(&ours, &cost(&seen, &json!("-2000"))).await.expect(409);
+    assert_eq!(stale.text("/reason"), "Conflict");
+    // Another takes it over, and then it is theirs alone.
+    let theirs = json!({"metadata": {"annotations": {COST: "7"}}});
+    let taken = g.merge(&format!("{path}?fieldManager=other"), &theirs).await.expect(200);
+    assert!(!is_ours(&taken.body), "{:#}", taken.body);
+    let none = g.merge(&ours, &cost(&taken.revision(), &json!(null))).await.expect(200);
+    assert!(none.body["metadata"]["annotations"].get(COST).is_none(), "{:#}", none.body);
+    let gone = g.path("v1", "pods", "gone?fieldManager=penstock-scalein");
+    let gone = g.merge(&gone, &cost("1", &json!("-1000"))).await;
+    gone.refused(404, "NotFound", "pods \"gone\" not found");
 }
 
 pub(crate) async fn json_patches_test_before_they_write(g: Ground) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use penstock::act::{Act, Grant, Licence};
 use penstock::clock::Clock;
 use penstock::decide::{
-    Action, Ending, ForeignWriter, Outcome, PipelineId, Reason, Scale, StageId, TargetId, Writing,
+    Action, Ending, ForeignWriter, GiveUpFirst, Outcome, PipelineId, PodCost, Reason, Scale,
+    StageId, TargetId, Writing,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -130,6 +131,51 @@ async fn force_is_sent_only_where_decide_asked_for_it() {
     let forced = Scale { force: true, ..scale("Deployment", "enrich") };
     hands.ending(Action::Scale(forced)).await;
     assert!(hands.asked()[0].uri.ends_with("force=true"));
+}
+
+/// Three pods to be told, the last of them no more.
+fn told() -> Action {
+    let cost = |pod: &str, version, cost| PodCost { pod: pod.into(), version, cost };
+    let scale = Scale { from: 3, to: 3, ..scale("Deployment", "enrich") };
+    let costs = vec![cost("a", 7, Some(-1000)), cost("b", 8, Some(-1000)), cost("c", 9, None)];
+    Action::GiveUpFirst(GiveUpFirst { scale, costs })
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_are_told_to_go_first_one_by_one_as_they_were_seen() {
+    // One has moved, and one is gone: that is for the watch to show.
+    let mut hands = Hands::new(|asked: Asked| {
+        let answer = match asked.body["metadata"]["resourceVersion"].as_str() {
+            Some("8") => failure(409, "Conflict", "the object has been modified", &json!([])),
+            Some("9") => failure(404, "NotFound", "pods \"c\" not found", &json!([])),
+            _ => (200, json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a"}})),
+        };
+        std::future::ready(Ok(answer))
+    });
+    assert_eq!(hands.ending(told()).await, Ending::Done { resource_version: "41".into() });
+    let asked = hands.asked();
+    let first = asked.iter().find(|asked| asked.uri.contains("/pods/a")).unwrap();
+    assert_eq!(first.uri, "/api/v1/namespaces/shop/pods/a?fieldManager=penstock-scalein");
+    assert_eq!(
+        (first.method.as_str(), first.content_type.as_str()),
+        ("PATCH", "application/merge-patch+json")
+    );
+    let cost =
+        |cost: serde_json::Value| json!({"controller.kubernetes.io/pod-deletion-cost": cost});
+    assert_eq!(
+        first.body,
+        json!({"metadata": {"resourceVersion": "7", "annotations": cost(json!("-1000"))}})
+    );
+    let last = asked.iter().find(|asked| asked.uri.contains("/pods/c")).unwrap();
+    assert_eq!(last.body["metadata"]["annotations"], cost(json!(null)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_tell_pods_is_told_so() {
+    let refusal = failure(403, "Forbidden", "pods \"a\" is forbidden", &json!([]));
+    let mut hands = Hands::new(move |_| std::future::ready(Ok(refusal.clone())));
+    let message = "pods \"a\" is forbidden".to_owned();
+    assert_eq!(hands.ending(told()).await, Ending::Refused { code: 403, message });
 }
 
 fn discovery(asked: &Asked) -> Option<Answer> {

@@ -93,6 +93,7 @@ pub(crate) fn stage(name: &str) -> Told {
         prefer: Prefer::default(),
         is_default_objective: false,
         is_forecast: true,
+        packs: false,
         rate_hint: None,
         startup_hint: None,
         on_silence: OnSilence::Hold,

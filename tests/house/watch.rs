@@ -239,7 +239,7 @@ async fn a_pipeline_that_cannot_work_stops_no_other() {
     let scene = Scene::new().await;
     scene.deployment("d", 1).await;
     scene.pipeline("good", &json!({"kind": "Deployment", "name": "d"})).await;
-    let spec = json!({"stages": [{"name": "s", "target": {"name": "x"}, "capacity": {"role": "Driver"}, "replicas": {"max": 9}}]});
+    let spec = json!({"stages": [{"name": "s", "target": {"name": "x"}, "capacity": {"headroom": {"mode": "Auto"}}, "replicas": {"max": 9}}]});
     scene
         .apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "bad", &json!({"spec": spec}))
         .await;

@@ -65,6 +65,7 @@ mod check;
 mod first;
 mod scaling;
 mod lanes;
+mod packing;
 mod budgets;
 mod learning;
 mod owners;

@@ -91,6 +91,10 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
     if written.is_metered {
         add(&places, "metrics.k8s.io", "pods", &["list"]);
     }
+    for namespace in &written.packing {
+        let place = if account.watches.is_empty() { None } else { Some(namespace.clone()) };
+        add(&[place], "", "pods", &["patch"]);
+    }
     for target in &written.targets {
         let place = if account.watches.is_empty() { None } else { Some(target.namespace.clone()) };
         let (place, group) = ([place], target.group());

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::super::reach::{self, Plurals};
 use crate::crd::pipeline::Stage;
+use crate::crd::workload::ScaleIn;
 use crate::crd::{CapacityPool, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::CRON_JOB;
 
@@ -49,6 +50,8 @@ pub(super) struct Written {
     pub(super) clusters: BTreeSet<(String, String)>,
     /// Is anything sized by CPU or memory?
     pub(super) is_metered: bool,
+    /// Namespaces in which a stage empties nodes.
+    pub(super) packing: BTreeSet<String>,
     /// Is there a `CapacityPool`?
     pub(super) has_pools: bool,
 }
@@ -74,6 +77,10 @@ impl Written {
             let namespace = pipeline.namespace().unwrap_or_default();
             for stage in &pipeline.spec.stages {
                 written.is_metered |= is_metered(stage);
+                let capacity = stage.capacity.as_ref();
+                if capacity.is_some_and(|it| it.scale_in == Some(ScaleIn::Pack)) {
+                    written.packing.insert(namespace.clone());
+                }
                 for (version, kind) in kinds(stage) {
                     let (version, kind) = (version.to_owned(), kind.to_owned());
                     if let Some(plural) = plurals.of(client, &version, &kind).await? {

@@ -157,6 +157,7 @@ fn said(verdict: &Verdict, plan: &Plan) -> Said {
         match action {
             Action::Scale(_) => format!("{} for {}{on}{force}", scale.to, scale.from),
             Action::Claim(_) => format!("a claim of {}{on}", scale.to),
+            Action::GiveUpFirst(told) => format!("the costs of {} pods{on}", told.costs.len()),
             Action::StartJobs(jobs) => {
                 let (made, removed) = (scale.to.saturating_sub(scale.from), jobs.remove.len());
                 format!("{made} Jobs made, {removed} removed")

@@ -11,10 +11,10 @@ use crate::crd::pipeline::{OnSilence as WrittenSilence, Stage as Written};
 use crate::crd::quantity::{NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::wish::{DoneBy as WrittenTime, ForecastMode};
-use crate::crd::workload::Actuate;
+use crate::crd::workload::{Actuate, Role, ScaleIn};
 use crate::decide::{
-    Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Mode, OnSilence, Policy, Prefer, Rules,
-    Select, Stage, Unit,
+    Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Lane, Mode, OnSilence, Policy, Prefer,
+    Rules, Select, Stage, TargetId, Unit,
 };
 
 /// Most replicas that any count may name.
@@ -51,6 +51,7 @@ impl Reader<'_> {
             mode: Mode::Enforce,
             after: self.after(&at, all, index, written),
             target: target.clone(),
+            packs: self.packs(&at, written, &lanes, &target),
             lanes,
             min,
             max,
@@ -81,11 +82,30 @@ impl Reader<'_> {
     fn refuse_later_fields(&mut self, at: &str, written: &Written) {
         let later = [
             ("actuate", written.actuate == Some(Actuate::HPA)),
-            ("capacity", written.capacity.is_some()),
+            (
+                "capacity.headroom",
+                written.capacity.as_ref().is_some_and(|it| it.headroom.is_some()),
+            ),
         ];
         for (field, _) in later.iter().filter(|(_, is_written)| *is_written) {
             self.faults.push(not_yet(format!("{at}.{field}")));
         }
+    }
+
+    /// Do the pods go first whose going empties a node? Those of a driver, or with state of their own, are left alone.
+    fn packs(&mut self, at: &str, written: &Written, lanes: &[Lane], target: &TargetId) -> bool {
+        let capacity = written.capacity.clone().unwrap_or_default();
+        if capacity.scale_in != Some(ScaleIn::Pack) {
+            return false;
+        }
+        let mut targets = lanes.iter().map(|lane| &lane.target).chain([target]);
+        if let Some(other) = targets.find(|target| !target.chooses_by_cost()) {
+            self.refuse(
+                format!("{at}.capacity.scaleIn"),
+                format!("Pack is for a Deployment, ReplicaSet or ReplicationController: a {} chooses by itself which pods go", other.kind),
+            );
+        }
+        matches!(capacity.role, None | Some(Role::Worker))
     }
 
     /// The stages that feed this one, by index.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::demand::Bid;
-use super::super::memory::ByName;
+use super::super::memory::{ByName, StageMemory};
 use super::super::order::{Order, within};
 use super::super::pipeline::{Lane, Stage};
 use super::super::plan::{Action, Outcome};
@@ -21,7 +21,7 @@ use super::super::snapshot::{Workload, Writing};
 use super::super::stage::Turn;
 use super::super::writes::{Move, Writes, later};
 use super::split::{Part, Room, Stand, split};
-use super::{LaneSeen, LaneVerdict, Nodes};
+use super::{Before, LaneSeen, LaneVerdict, Nodes};
 
 /// What is remembered of the lanes of a stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -172,6 +172,11 @@ impl Lanes {
         self.each.get(&lane.pool)?.writes.forbidden(&seen.workload)
     }
 
+    /// What became of the writes to a lane.
+    fn writes(&self, pool: &str) -> Option<&Writes> {
+        self.each.get(pool).map(|known| &known.writes)
+    }
+
     /// When the shortest gap after the last move of the stage ends. What goes from one lane to another starts none.
     fn rests_until(&self, gap: Duration, at: Timestamp) -> Option<Timestamp> {
         self.moved.map(|moved| later(moved, gap)).filter(|&until| at < until)
@@ -190,8 +195,8 @@ impl Lanes {
     }
 
     /// When to look again though nothing happens.
-    pub(in crate::decide) fn next(&self) -> Option<Timestamp> {
-        self.each.values().filter_map(|known| known.writes.next()).min()
+    pub(in crate::decide) fn next(&self, at: Timestamp) -> Option<Timestamp> {
+        self.each.values().filter_map(|known| known.writes.next(at)).min()
     }
 
     /// Bytes on the heap.
@@ -205,14 +210,25 @@ impl Turn<'_> {
     pub(in crate::decide) fn shared_out(
         &self,
         workload: &Workload,
-        lanes: Option<&Lanes>,
+        memory: &StageMemory,
         replicas: u32,
     ) -> (Vec<LaneVerdict>, Vec<Reason>) {
-        let Some(lanes) = lanes else { return Default::default() };
+        let Some(lanes) = &memory.lanes else {
+            let told = self.told_of_costs(&self.stage.target, workload, &memory.writes);
+            return (Vec::new(), told);
+        };
         let parts = self.parts(workload, lanes, replicas);
         let each = self.stage.lanes.iter().zip(&workload.lanes).zip(&parts);
         let told = each.clone().flat_map(|((lane, seen), part)| self.told_of(lane, seen, part));
-        let told = told.map(Reason::Nodes).collect();
+        let mut told: Vec<_> = told.map(Reason::Nodes).collect();
+        for (lane, seen) in self.stage.lanes.iter().zip(&workload.lanes) {
+            let writes = lanes.writes(&lane.pool);
+            told.extend(
+                writes
+                    .into_iter()
+                    .flat_map(|writes| self.told_of_costs(&lane.target, &seen.workload, writes)),
+            );
+        }
         let verdicts = each.map(|((lane, _), part)| LaneVerdict {
             pool: Arc::clone(&lane.pool),
             share: part.share,
@@ -271,7 +287,7 @@ impl Turn<'_> {
         &self,
         bid: &mut Bid,
         workload: &Workload,
-        lanes: &Lanes,
+        lanes: &mut Lanes,
     ) -> (Vec<Action>, Option<LanePlan>) {
         let wished = bid.replicas;
         if self.withholds(bid, workload.desired != wished) {
@@ -295,9 +311,9 @@ impl Turn<'_> {
         let mut plan = LanePlan { need: bid.replicas, lanes: Vec::new() };
         let mut actions = Vec::new();
         for ((lane, seen), part) in self.stage.lanes.iter().zip(&workload.lanes).zip(&parts) {
-            let Some(known) = lanes.each.get(&lane.pool) else { continue };
-            let desired = seen.workload.desired;
             let is_fixed = lanes.forbidden(lane, seen).is_some();
+            let Some(known) = lanes.each.get_mut(&lane.pool) else { continue };
+            let desired = seen.workload.desired;
             let asked = if is_fixed { desired } else { within(&seen.workload, part.replicas) };
             plan.lanes.push((Arc::clone(&lane.pool), desired, asked));
             let why = if workload.desired == bid.replicas {
@@ -306,8 +322,20 @@ impl Turn<'_> {
                 bid.why.last().cloned()
             };
             let order = Order { target: &lane.target, lane: Some(&lane.pool), why };
-            if !is_fixed {
-                actions.extend(self.order(bid, &order, &seen.workload, &known.writes, asked));
+            if is_fixed {
+                continue;
+            }
+            match self.before(&order, &seen.workload, &mut known.writes.costs, asked) {
+                Before::Step(to) | Before::Part(to, _) => {
+                    actions.extend(self.order(bid, &order, &seen.workload, &known.writes, to));
+                }
+                Before::Wait(nodes) => bid.set(bid.replicas, Reason::Nodes(nodes)),
+                Before::Tell(told, nodes) => {
+                    actions.push(Action::GiveUpFirst(told));
+                    if let Some(nodes) = nodes {
+                        bid.set(bid.replicas, Reason::Nodes(nodes));
+                    }
+                }
             }
         }
         (actions, Some(plan))

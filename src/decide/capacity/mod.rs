@@ -2,7 +2,7 @@
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
-//! `lanes` joins them to a stage's turn; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
+//! `lanes` joins them to a stage's turn; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
 //! to the turn.
 
 use std::sync::Arc;
@@ -15,17 +15,21 @@ use super::snapshot::Workload;
 
 mod afford;
 mod budget;
+mod costs;
 mod purse;
 mod ration;
 mod lanes;
+mod pack;
 mod patience;
 mod pool;
 mod split;
 mod words;
 
 pub use budget::{Budget, BudgetVerdict, PerReplica};
+pub use pack::{Cost, NodeStanding, PodStanding, Standing};
 pub use words::Nodes;
 
+pub(super) use costs::{Before, Costs};
 pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
 pub(super) use purse::{Asked, Claimant, Purses};

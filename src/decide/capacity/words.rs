@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::figures::{clock, replicas};
+use super::super::figures::{clock, count, replicas};
 
 /// A cause that lies with nodes. It moves replicas between lanes; how many the stage needs, it does not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,21 +19,41 @@ pub enum Nodes {
     Shared { pool: String, share: u32, carried: u32 },
     /// A lane names a pool that no `CapacityPool` describes: nodes that go are not seen coming, and and that it gives none is not seen at all.
     Undescribed { pool: String },
+    /// A step down waits until the controller of the workload knows the pods whose going empties most nodes.
+    Emptying { wished: u32, pods: u32, nodes: u32 },
+    /// Somebody else says which pods go first: that is left as it is.
+    CostsOfAnother { writer: String, pods: u32 },
+    /// Which pods go first could not be said.
+    CostsRefused { message: String },
+    /// Of the pods that the last step was to take, so many are still there: others went in their place.
+    OthersWent { left: u32, of: u32 },
 }
 
 impl Nodes {
     /// Every code there is, in the order of the enum.
-    pub(in crate::decide) const CODES: [&'static str; 4] =
-        ["PoolShort", "NodesGoing", "LaneShare", "PoolUndescribed"];
+    pub(in crate::decide) const CODES: [&'static str; 8] = [
+        "PoolShort",
+        "NodesGoing",
+        "LaneShare",
+        "PoolUndescribed",
+        "EmptyingNodes",
+        "DeletionCostTaken",
+        "DeletionCostRefused",
+        "OtherPodsWent",
+    ];
 
     /// The CamelCase word of conditions, events and metrics.
     pub(in crate::decide) fn code(&self) -> &'static str {
-        let [short, going, shared, undescribed] = Self::CODES;
+        let [short, going, shared, undescribed, emptying, taken, refused, others] = Self::CODES;
         match self {
             Self::Short { .. } => short,
             Self::Going { .. } => going,
             Self::Shared { .. } => shared,
             Self::Undescribed { .. } => undescribed,
+            Self::Emptying { .. } => emptying,
+            Self::CostsOfAnother { .. } => taken,
+            Self::CostsRefused { .. } => refused,
+            Self::OthersWent { .. } => others,
         }
     }
 
@@ -46,7 +66,17 @@ impl Nodes {
             Self::Undescribed { .. } => Some(
                 "write the CapacityPool; penstock pools --propose prints what fits this cluster",
             ),
-            Self::Short { .. } | Self::Going { .. } | Self::Shared { .. } => None,
+            Self::CostsOfAnother { .. } => Some(
+                "to have nodes emptied, let nobody but Penstock write deletion costs on these pods",
+            ),
+            Self::CostsRefused { .. } => {
+                Some("the chart gives the right to patch pods with --set packing.enabled=true")
+            }
+            Self::Short { .. }
+            | Self::Going { .. }
+            | Self::Shared { .. }
+            | Self::Emptying { .. }
+            | Self::OthersWent { .. } => None,
         }
     }
 }
@@ -83,6 +113,28 @@ impl fmt::Display for Nodes {
             Self::Undescribed { pool } => write!(
                 f,
                 "no CapacityPool is named {pool}: neither that its nodes are about to go nor that it gives none can be seen"
+            ),
+            Self::Emptying { wished, pods, nodes } => write!(
+                f,
+                "{} would do; the {} to go {} told first, so that {nodes} {} empty",
+                replicas(*wished),
+                count((*pods).into(), "pod"),
+                if *pods == 1 { "is" } else { "are" },
+                if *nodes == 1 { "node becomes" } else { "nodes become" },
+            ),
+            Self::CostsOfAnother { writer, pods } => write!(
+                f,
+                "{writer} writes the deletion cost of {}: which pods go first is left to it",
+                count((*pods).into(), "pod")
+            ),
+            Self::CostsRefused { message } => {
+                write!(f, "which pods go first could not be told, so no node is emptied: {message}")
+            }
+            Self::OthersWent { left, of } => write!(
+                f,
+                "of {} that the last step was to take, {left} {} still there: others went instead",
+                count((*of).into(), "pod"),
+                if *left == 1 { "is" } else { "are" },
             ),
         }
     }

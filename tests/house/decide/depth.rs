@@ -86,6 +86,7 @@ fn pipeline(queues: u32, poll: i64, rate_hint: Option<f64>, min: u32) -> Pipelin
         prefer: Prefer::default(),
         is_default_objective: false,
         is_forecast: true,
+        packs: false,
         rate_hint,
         startup_hint: None,
         on_silence: OnSilence::Hold,

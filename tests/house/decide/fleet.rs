@@ -193,6 +193,7 @@ fn pipeline(index: usize, one: &One) -> Pipeline {
         prefer: Prefer::default(),
         is_default_objective: false,
         is_forecast: true,
+        packs: false,
         rate_hint: None,
         startup_hint: None,
         on_silence: OnSilence::Follow,

@@ -75,6 +75,7 @@ fn stage() -> Stage {
         prefer: Prefer::default(),
         is_default_objective: false,
         is_forecast: true,
+        packs: false,
         rate_hint: None,
         startup_hint: None,
         on_silence: OnSilence::Hold,

@@ -69,6 +69,7 @@ fn pipeline() -> Pipeline {
         prefer: Prefer::default(),
         is_default_objective: false,
         is_forecast: true,
+        packs: false,
         rate_hint: None,
         startup_hint: None,
         on_silence: OnSilence::Follow,

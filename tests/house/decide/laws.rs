@@ -112,6 +112,7 @@ fn any_stage() -> impl Strategy<Value = Stage> {
                 prefer: Prefer::default(),
                 is_default_objective: false,
                 is_forecast: true,
+                packs: false,
                 rate_hint,
                 startup_hint,
                 on_silence: if follows { OnSilence::Follow } else { OnSilence::Hold },

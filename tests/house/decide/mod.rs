@@ -32,6 +32,7 @@ mod hpa;
 mod jobs;
 mod depth;
 mod lanes;
+mod packing;
 mod prospects;
 
 /// On which cases a law is tried: on so many that are always the same, so that who changes something else is not stopped by a find; or on

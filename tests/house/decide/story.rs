@@ -261,7 +261,9 @@ fn line(step: &Step) -> (String, String) {
     for action in &step.plan.actions {
         let scale = action.scale();
         match action {
-            Action::StartJobs(_) => panic!("no stage of these stories runs Jobs"),
+            Action::StartJobs(_) | Action::GiveUpFirst(_) => {
+                panic!("no stage of these stories runs Jobs, or empties nodes")
+            }
             Action::Claim(_) => write!(line, " | claims {}", scale.to).unwrap(),
             Action::Scale(_) => {
                 let force = if scale.force { " by force" } else { "" };
@@ -591,6 +593,7 @@ impl World {
             prefer: Prefer::default(),
             is_default_objective: false,
             is_forecast: !given.forecast_off,
+            packs: false,
             rate_hint: given.rate,
             startup_hint: given.startup.map(seconds),
             on_silence: if given.follow { OnSilence::Follow } else { OnSilence::Hold },

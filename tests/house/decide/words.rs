@@ -129,6 +129,10 @@ fn every_reason() -> Vec<Reason> {
         Reason::Nodes(Nodes::Going { pool: text("spot"), doomed: 3, until: Some(until) }),
         Reason::Nodes(Nodes::Shared { pool: text("on-demand"), share: 5, carried: 3 }),
         Reason::Nodes(Nodes::Undescribed { pool: text("spot") }),
+        Reason::Nodes(Nodes::Emptying { wished: 7, pods: 5, nodes: 2 }),
+        Reason::Nodes(Nodes::CostsOfAnother { writer: text("karpenter"), pods: 12 }),
+        Reason::Nodes(Nodes::CostsRefused { message: text("pods is forbidden") }),
+        Reason::Nodes(Nodes::OthersWent { left: 1, of: 5 }),
         Reason::NoFreshData {
             source: text("orders"),
             label: text("BrokerDown"),
@@ -348,6 +352,16 @@ fn the_sentences_are_worth_reading_aloud() {
         PoolUndescribed
             no CapacityPool is named spot: neither that its nodes are about to go nor that it gives none can be seen
             to change this: write the CapacityPool; penstock pools --propose prints what fits this cluster
+        EmptyingNodes
+            7 replicas would do; the 5 pods to go are told first, so that 2 nodes become empty
+        DeletionCostTaken
+            karpenter writes the deletion cost of 12 pods: which pods go first is left to it
+            to change this: to have nodes emptied, let nobody but Penstock write deletion costs on these pods
+        DeletionCostRefused
+            which pods go first could not be told, so no node is emptied: pods is forbidden
+            to change this: the chart gives the right to patch pods with --set packing.enabled=true
+        OtherPodsWent
+            of 5 pods that the last step was to take, 1 is still there: others went instead
         NoFreshData
             held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
             to change this: mend the source, or state a fallback for the time without it

@@ -135,6 +135,7 @@ async fn what_a_feature_adds_to_the_rights_is_only_what_it_needs() -> Result<()>
                 ("batch", "jobs", "delete"),
             ],
         ),
+        ("packing.enabled=true", vec![("", "pods", "patch")]),
         ("secrets.shop={login}", vec![("", "secrets", "get")]),
         ("strimzi.shop={events}", vec![("kafka.strimzi.io", "kafkas", "get")]),
         (

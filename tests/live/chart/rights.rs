@@ -1,10 +1,13 @@
 //! The daemon with exactly the rights of the chart: its own account's token, the arguments of the rendered Deployment, a real loop from Kafka's
 //! lag to the replicas and back. Whatever it asks is allowed: neither the API server's record nor its own log knows a refusal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use super::rendered::{rules, triples};
@@ -30,8 +33,9 @@ async fn the_loop_runs_on_the_rights_of_the_chart() -> Result<()> {
         "{used:?}"
     );
     nothing_in_vain(&used, &allowed)?;
-    // The chart as it comes, and one Secret.
-    let (used, allowed) = run(cluster, &["--set", "secrets.mill={login}"], "mill").await?;
+    // The chart as it comes, and one Secret, and pods that are told to go.
+    let more = ["--set", "secrets.mill={login},packing.enabled=true"];
+    let (used, allowed) = run(cluster, &more, "mill").await?;
     nothing_in_vain(&used, &allowed)?;
     Ok(())
 }
@@ -98,6 +102,10 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
         .await?;
     there_and_back(&scene, broker, json!({"name": "worker"})).await?;
     scene.until_condition("worker", ("Ready", "True", ""), SOON).await?;
+    let is_packing = sets.iter().any(|set| set.contains("packing.enabled"));
+    if is_packing {
+        empties_a_node(&scene).await?;
+    }
     let events =
         cluster.kubectl(&["-n", namespace, "get", "events.events.k8s.io", "-o", "json"]).await?;
     let events: Value = serde_json::from_str(&events)?;
@@ -153,6 +161,52 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
         scene.delete("apps/v1", kind, name).await?;
     }
     Ok((used, triples(&rules(&rendered)).into_iter().collect()))
+}
+
+/// A Deployment goes down by half, by its owner's word: of two nodes one becomes empty.
+async fn empties_a_node(scene: &Scene) -> Result<()> {
+    let mut packed = workload("Deployment", "packed");
+    packed["spec"]["replicas"] = json!(4);
+    packed["spec"]["template"]["spec"]["topologySpreadConstraints"] = json!([{
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "packed"}},
+    }]);
+    scene.create(packed).await?;
+    let stage = json!({
+        "name": "work", "target": {"name": "packed"}, "replicas": {"max": 4}, "capacity": {"scaleIn": "Pack"},
+    });
+    scene.pipeline_unread("packed", stage).await?;
+    let pods = Api::<Pod>::namespaced(scene.client.clone(), &scene.namespace);
+    let nodes = async || -> Result<BTreeMap<String, u32>> {
+        let mut nodes = BTreeMap::new();
+        for pod in pods.list(&ListParams::default().labels("app=packed")).await? {
+            let conditions = pod.status.and_then(|status| status.conditions).unwrap_or_default();
+            let is_ready = conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True");
+            let node = pod.spec.and_then(|spec| spec.node_name).filter(|_| is_ready);
+            *nodes.entry(node.unwrap_or_default()).or_default() += 1;
+        }
+        Ok(nodes)
+    };
+    let until_on = async |count: usize| {
+        scene
+            .until(&format!("pods on {count} nodes"), SOON, async || {
+                let nodes = nodes().await?;
+                let are_even = nodes.len() == count && nodes.values().all(|pods| *pods == 2);
+                Ok(are_even.then_some(()))
+            })
+            .await
+    };
+    until_on(2).await?;
+    let pinned = json!({"penstock.dev/paused-replicas": "2"});
+    scene
+        .change(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline",
+            "metadata": {"name": "packed", "annotations": pinned},
+        }))
+        .await?;
+    until_on(1).await?;
+    scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", "packed").await?;
+    scene.delete("apps/v1", "Deployment", "packed").await
 }
 
 /// What the pod of `helm test` runs, as its account: it reads the pipelines.

@@ -13,9 +13,9 @@ pub(super) fn refused() -> Vec<(String, String, Vec<Changes>)> {
     let mut all = vec![
         stage("actuate", stage!("/actuate"), json!("HPA")),
         stage(
-            "capacity",
+            "capacity.headroom",
             stage!("/capacity"),
-            json!({"role": "Driver", "scaleIn": "Pack", "headroom": {"mode": "Auto", "max": 8}}),
+            json!({"headroom": {"mode": "Auto", "max": 8}}),
         ),
     ];
     for (kind, samples) in of_the_cluster() {

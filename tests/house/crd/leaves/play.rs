@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use penstock::crd::meaning::{Meaning, QuestionDraft};
 use penstock::decide::{
     Budget, Class, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation, Outcome, Partition,
-    PerReplica, Pipeline, Places, Pool, PoolSeen, QuestionId, Queue, Reading, Sign, Situation,
-    Snapshot, Stage, StageId, Target, TargetId, Value, Workload, Writing, decide,
+    PerReplica, Pipeline, Places, PodStanding, Pool, PoolSeen, QuestionId, Queue, Reading, Sign,
+    Situation, Snapshot, Stage, StageId, Standing, Target, TargetId, Value, Workload, Writing,
+    decide,
 };
 use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
 use penstock::observe::{Address, Ask};
@@ -105,6 +106,22 @@ fn time(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + seconds).unwrap()
 }
 
+/// Four pods on a node.
+fn standing(workload: &Workload) -> Standing {
+    let mut standing = Standing::default();
+    for number in 0..workload.ready {
+        let node = standing.nodes.entry(format!("node-{}", number / 4).into()).or_default();
+        node.pods.push(PodStanding {
+            name: format!("pod-{number}").into(),
+            version: 1,
+            is_ready: true,
+            is_kept: false,
+            cost: None,
+        });
+    }
+    standing
+}
+
 /// For a while a budget is over the pipeline and another that asks for as much, with a priority a little above the lowest.
 fn shared_with_a_rival(mine: Situation, known: Snapshot) -> Snapshot {
     let team: Arc<str> = "team".into();
@@ -190,6 +207,7 @@ impl Hour {
         let mine = Situation {
             targets: targets.collect(),
             outcomes: std::mem::take(&mut self.outcomes),
+            standing: self.workloads.iter().map(|(of, it)| (of.clone(), standing(&it.0))).collect(),
             ..Situation::of(Arc::new(meaning.pipeline.clone()))
         };
         let known =

@@ -12,7 +12,7 @@ pub(super) const FORECAST: &str = "spec.stages[].forecast.mode";
 
 /// Leaves that work.
 pub(super) fn working() -> Vec<Working> {
-    [pipeline(), stages(), lanes(), wishes(), behaviour(), sources()].concat()
+    [pipeline(), stages(), lanes(), nodes(), wishes(), behaviour(), sources()].concat()
 }
 
 /// Nothing is written before.
@@ -70,6 +70,15 @@ fn lanes() -> Vec<Working> {
         ),
     ];
     cases.map(|(leaf, at, value)| (leaf, both(), (at, value))).into_iter().chain(more).collect()
+}
+
+/// Pods stand on nodes of their own, so that one becomes empty when the right ones go.
+fn nodes() -> Vec<Working> {
+    let pack = || vec![(stage!("/capacity"), json!({"scaleIn": "Pack"}))];
+    vec![
+        plain("spec.stages[].capacity.scaleIn", stage!("/capacity"), json!({"scaleIn": "Pack"})),
+        ("spec.stages[].capacity.role", pack(), (stage!("/capacity/role"), json!("Driver"))),
+    ]
 }
 
 fn stages() -> Vec<Working> {

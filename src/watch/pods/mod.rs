@@ -18,6 +18,10 @@ use super::selector::Selector;
 use super::stores::Name;
 use super::usage::UsedBy;
 
+use standing::Mark;
+
+mod standing;
+
 /// A pod as it is asked of the API server: everything that is not named here is dropped while it is parsed.
 pub(super) type WirePod = Object<WireSpec, WireStatus>;
 
@@ -88,6 +92,8 @@ pub(super) struct Pods {
     requests: BTreeSet<Arc<[Request]>>,
     /// Does it matter on which node a pod stands, and since when none was found for it? Only where there are pools.
     pub(super) tells_places: bool,
+    /// How many pods each node has that keep it from being empty.
+    filling: BTreeMap<Arc<str>, u32>,
 }
 
 /// What a container requests; the pod as a whole has no name.
@@ -113,6 +119,7 @@ struct Pod {
     node: Option<Arc<str>>,
     /// Since when the scheduler finds no node for it, in Unix seconds.
     unplaced: Option<i64>,
+    mark: Mark,
 }
 
 /// How far a pod is.
@@ -149,6 +156,13 @@ pub(super) struct Readiness {
 impl Pod {
     fn has_ended(&self) -> bool {
         matches!(self.state, State::Failed | State::Succeeded)
+    }
+
+    /// Is it in all that counts what it was?
+    fn counts_as(&self, old: &Self, tells_places: bool) -> bool {
+        (self.ready_since, &self.labels, self.state) == (old.ready_since, &old.labels, old.state)
+            && (!tells_places || (&self.node, self.unplaced) == (&old.node, old.unplaced))
+            && !self.mark.costs_otherwise(&old.mark)
     }
 }
 
@@ -188,14 +202,15 @@ impl Pods {
             turned: turned.and_then(|condition| condition.last_transition_time).map(seconds),
             node: wire.spec.node_name.clone(),
             unplaced,
+            mark: Mark::read(&wire.metadata),
         };
-        let node = pod.node.clone();
+        self.fill(&pod);
+        let old = self.take(name);
+        let is_same = old.as_ref().is_some_and(|old| pod.counts_as(old, self.tells_places));
         let pods = self.by_namespace.entry(Arc::clone(&name.namespace)).or_default();
-        match pods.insert(Arc::clone(&name.name), pod) {
-            Some(old)
-                if (old.ready_since, &old.labels, old.state) == (ready_since, &labels, state)
-                    && (!self.tells_places || (&old.node, old.unplaced) == (&node, unplaced)) =>
-            {
+        pods.insert(Arc::clone(&name.name), pod);
+        match old {
+            Some(old) if is_same => {
                 self.let_go_requests(&old.requests);
                 None
             }
@@ -206,6 +221,13 @@ impl Pods {
             }
             None => Some([Arc::clone(&labels), labels]),
         }
+    }
+
+    /// Takes out what was known of a pod.
+    fn take(&mut self, name: &Name) -> Option<Pod> {
+        let old = self.by_namespace.get_mut(&name.namespace)?.remove(&name.name)?;
+        self.unfill(&old);
+        Some(old)
     }
 
     /// The same text as all others have who have it.
@@ -227,9 +249,8 @@ impl Pods {
 
     /// Drops a pod; returns its labels.
     pub(super) fn gone(&mut self, name: &Name) -> Option<Arc<str>> {
-        let pods = self.by_namespace.get_mut(&name.namespace)?;
-        let pod = pods.remove(&name.name)?;
-        if pods.is_empty() {
+        let pod = self.take(name)?;
+        if self.by_namespace.get(&name.namespace).is_some_and(BTreeMap::is_empty) {
             self.by_namespace.remove(&name.namespace);
         }
         self.let_go(&pod.labels);
