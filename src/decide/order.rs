@@ -75,7 +75,7 @@ impl Turn<'_> {
                 if let Some(nodes) = nodes {
                     bid.set(workload.desired, Reason::Nodes(nodes));
                 }
-                return self.may_act.then_some(Action::GiveUpFirst(told));
+                return self.may_act.then_some(Action::GiveUpFirst(*told));
             }
         };
         self.order(bid, &order, workload, &memory.writes, to).filter(|_| self.may_act)

@@ -76,19 +76,21 @@ fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
             );
             Some(tale(glance, "JobsCreated", note, "CreateJobs", false))
         }
-        // What is odd about the stage tells that.
-        (Action::GiveUpFirst(_), Ending::Refused { .. }) => None,
-        (_, Ending::Refused { code, message }) => {
+        (
+            Action::Scale(_) | Action::Claim(_) | Action::StartJobs(_),
+            Ending::Refused { code, message },
+        ) => {
             let target = &scale.target;
             let note =
                 format!("stage {name}: the write to {target} was refused ({code}): {message}");
             Some(tale(glance, "WriteRefused", note, "Scale", true))
         }
-        // A claim and tidying up move nothing; conflicts become conditions; the rest is decided on anew.
+        // A claim and tidying up move nothing; what keeps pods from being told is odd about the stage, and said as that; conflicts become conditions; the rest is decided on anew.
         (Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_), Ending::Done { .. })
         | (
             _,
-            Ending::Conflict { .. }
+            Ending::Refused { .. }
+            | Ending::Conflict { .. }
             | Ending::Outdated
             | Ending::Gone
             | Ending::Unknown { .. }

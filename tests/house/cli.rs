@@ -48,7 +48,7 @@ async fn what_takes_long_says_on_a_terminal_how_far_it_is_and_nowhere_else() {
     let kubeconfig = Kubeconfig::of(&cluster).await;
     let check = ["check", "--kubeconfig", kubeconfig.file()].map(str::to_owned);
     let text = std::fs::read_to_string("deploy/examples/shortest.yaml").unwrap();
-    let lines: String = text.lines().map(|line| format!("  {line}\n")).collect();
+    let lines = text.lines().map(|line| format!("  {line}\n")).collect::<Vec<_>>().concat();
     let scenario = format!(
         "pipeline:\n{lines}workload: {{diurnal: {{}}, peakReplicas: 5}}\nworld: {{rate: 100}}\nduration: 1h\n"
     );
@@ -149,7 +149,7 @@ fn what_does_not_work_yet_is_a_warning_and_exit_code_0() {
     let (code, stdout, _) = told(&["validate", "tests/data/crd/everything.yaml"], "");
     assert_eq!(code, Some(0), "{stdout}");
     assert!(
-        stdout.contains("warned  spec.stages[1].capacity: does not work in this version"),
+        stdout.contains("warned  spec.stages[1].capacity.headroom: does not work in this version"),
         "{stdout}"
     );
 }

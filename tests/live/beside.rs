@@ -178,8 +178,10 @@ async fn accepted(server: &Prometheus) -> Result<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_queries_of_one_prometheus_are_answered_in_one_poll_over_four_connections_at_most()
 -> Result<()> {
-    let text: String =
-        (0..1000).map(|number| format!("jobs_waiting{{queue=\"q{number}\"}} {number}\n")).collect();
+    let text: String = (0..1000)
+        .map(|number| format!("jobs_waiting{{queue=\"q{number}\"}} {number}\n"))
+        .collect::<Vec<_>>()
+        .concat();
     let (port, _exporter) = exporter(Arc::new(Mutex::new(text))).await?;
     let server = Prometheus::start(port).await?;
     server.scraped("jobs_waiting").await?;

@@ -64,15 +64,10 @@ pub(in crate::decide) enum Before {
     /// The controller is to see first what was told.
     Wait(Nodes),
     /// This is to be told first; and why the step waits, if one is due.
-    Tell(GiveUpFirst, Option<Nodes>),
+    Tell(Box<GiveUpFirst>, Option<Nodes>),
 }
 
 impl Costs {
-    /// Bytes on the heap.
-    pub(in crate::decide) fn weight(&self) -> usize {
-        size_of::<Self>()
-    }
-
     /// When to look again though nothing happens.
     pub(in crate::decide) fn next(&self) -> Option<Timestamp> {
         self.again
@@ -183,7 +178,7 @@ impl Turn<'_> {
                 scale: self.scale(order, workload, desired),
                 costs: changes(standing, &chosen),
             };
-            return Before::Tell(told, Some(waits));
+            return Before::Tell(Box::new(told), Some(waits));
         }
         let settled = later(costs.shown_since(told, self.at), SETTLE);
         if self.at < settled && told != 0 {
@@ -233,7 +228,7 @@ impl Turn<'_> {
             scale: self.scale(order, workload, to),
             costs: rest().map(none).collect(),
         };
-        Before::Tell(told, None)
+        Before::Tell(Box::new(told), None)
     }
 
     /// What is to be told of the emptying of nodes, though it binds no count.

@@ -331,7 +331,7 @@ impl Turn<'_> {
                 }
                 Before::Wait(nodes) => bid.set(bid.replicas, Reason::Nodes(nodes)),
                 Before::Tell(told, nodes) => {
-                    actions.push(Action::GiveUpFirst(told));
+                    actions.push(Action::GiveUpFirst(*told));
                     if let Some(nodes) = nodes {
                         bid.set(bid.replicas, Reason::Nodes(nodes));
                     }

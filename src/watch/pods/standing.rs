@@ -65,9 +65,9 @@ fn writer(managers: &[ManagedFieldsEntry]) -> Option<Arc<str>> {
         let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
         fields.is_some_and(|it| !it["f:metadata"]["f:annotations"][format!("f:{COST}")].is_null())
     };
-    let mut writers = managers.iter().filter(writes).map(|entry| entry.manager.as_deref());
-    let first = writers.next().flatten();
-    let other = writers.flatten().find(|manager| *manager != OURS);
+    let mut known = managers.iter().filter(writes).map(|entry| entry.manager.as_deref());
+    let first = known.next().flatten();
+    let other = known.flatten().find(|manager| *manager != OURS);
     let name = other.or(first).unwrap_or("another writer");
     (name != OURS).then(|| name.into())
 }
@@ -146,8 +146,9 @@ mod tests {
                 {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
             ]},
         });
-        for (key, value) in more.as_object().into_iter().flatten() {
-            wire["metadata"][key] = value.clone();
+        let Value::Object(more) = more else { panic!("{more} is no metadata") };
+        for (key, value) in more {
+            wire["metadata"][key] = value;
         }
         let name = Name { namespace: "shop".into(), name: name.into() };
         pods.put(&name, &serde_json::from_value(wire).unwrap()).is_some()

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use penstock::decide::{
     Action, Behaviour, Cost, Ending, Fallback, FallbackPolicy, GiveUpFirst, Memory, Mode,
     NodeStanding, Observation, OnSilence, Outcome, Pause, Pipeline, PipelineId, PodStanding,
-    Prefer, QuestionId, Queue, Reading, Rules, Scale, Situation, Snapshot, Source, Stage, Standing,
-    Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
+    Prefer, QuestionId, Queue, Reading, Reason, Rules, Scale, Situation, Snapshot, Source, Stage,
+    Standing, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
 };
 
 /// Ten items a replica; a reading every two seconds.
@@ -236,7 +236,7 @@ impl World {
 }
 
 fn odd(verdict: &Verdict) -> Vec<&str> {
-    verdict.anomalies.iter().map(|reason| reason.code()).collect()
+    verdict.anomalies.iter().map(Reason::code).collect()
 }
 
 #[test]

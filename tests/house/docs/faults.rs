@@ -70,7 +70,7 @@ fn is_word(word: &str) -> bool {
 
 /// The code of a path, file or folder, without the tests at its foot.
 fn code(path: &str) -> String {
-    if path.ends_with(".rs") {
+    if path.rsplit_once('.').is_some_and(|(_, end)| end == "rs") {
         let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
         return text.split("\n#[cfg(test)]\n").next().unwrap_or_default().to_owned();
     }

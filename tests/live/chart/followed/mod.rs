@@ -13,7 +13,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -64,7 +63,7 @@ impl Page {
                     steps.extend(commands.map(|command| Step::Run(place.clone(), command)));
                 }
                 "yaml" if block.heading().is_some_and(is_name) => {
-                    steps.push_back(Step::Save(block))
+                    steps.push_back(Step::Save(block));
                 }
                 "yaml" | "text" => {}
                 other => bail!("{place}: nobody can follow {other:?}"),
@@ -328,9 +327,10 @@ impl Reader {
     /// What the daemon has said so far, as a container runtime keeps it, for `kubectl logs`.
     fn keep_logs(&self) -> Result<()> {
         let daemon = self.daemons.get(HOME).context("nothing runs")?;
-        let now = Timestamp::now();
+        let now = penstock::clock::Clock::start().now();
         let lines = daemon.process.log()?;
-        let lines: String = lines.lines().map(|line| format!("{now} stderr F {line}\n")).collect();
+        let lines: Vec<_> = lines.lines().map(|line| format!("{now} stderr F {line}\n")).collect();
+        let lines = lines.concat();
         Ok(std::fs::write(self.folder.join("pods.log"), lines)?)
     }
 
