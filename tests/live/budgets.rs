@@ -42,20 +42,19 @@ async fn the_example_of_priorities_reaches_its_counts() -> Result<()> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/priorities/pipeline.yaml");
     let mut text = std::fs::read_to_string(path)?;
     let topic = |name: &str| format!("{namespace}-{name}");
-    let group = topic("all");
     for (old, new) in [
         ("{name: shop}", format!("{{name: {namespace}}}")),
         ("metadata.name: shop", format!("metadata.name: {namespace}")),
         ("kafka.shop:9092", broker.bootstrap()),
-        ("topics: [orders], group: book", format!("topics: [{}], group: {group}", topic("orders"))),
-        ("topics: [bills], group: print", format!("topics: [{}], group: {group}", topic("bills"))),
+        ("topics: [orders], group: book", format!("topics: [{0}], group: {0}", topic("orders"))),
+        ("topics: [bills], group: print", format!("topics: [{0}], group: {0}", topic("bills"))),
     ] {
         ensure!(text.contains(old), "the example does not say {old}");
         text = text.replace(old, &new);
     }
     for name in ["orders", "bills"] {
         broker.topic(&topic(name), 12).await?;
-        broker.commit(&topic(name), &group, 0).await?;
+        broker.commit(&topic(name), &topic(name), 0).await?;
     }
     for name in ["book", "print"] {
         scene.create(deployment(name, 1)).await?;

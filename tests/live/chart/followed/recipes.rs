@@ -46,7 +46,9 @@ impl Reader {
         }
         let folder = page.strip_suffix("/README.md").map(|folder| format!("cd {folder} && "));
         let folder = folder.unwrap_or_default();
-        std::fs::write(self.folder.join("ca.crt"), "no certificate, and nobody connects")?;
+        for name in ["ca.crt", "tls.crt", "tls.key"] {
+            std::fs::write(self.folder.join(name), "no certificate, and nobody connects")?;
+        }
         let mut given = 0;
         for block in blocks().into_iter().filter(|block| block.page == page) {
             match block.language.as_str() {
