@@ -55,6 +55,8 @@ pub(crate) struct Prometheus {
     url: String,
     /// Queries that were too slow last time: they are asked last, so that they delay no other.
     slow: BTreeSet<String>,
+    /// Queries that the last visit had too little time for: they are asked first, so that it is not always the same ones.
+    behind: BTreeSet<String>,
 }
 
 /// What is asked of one query.
@@ -92,7 +94,7 @@ impl Source for Prometheus {
 
     fn connect(to: &Address, keys: &Credentials, _: Clock) -> Result<Self, Error> {
         let url = format!("{}/api/v1/query", to.url.trim_end_matches('/'));
-        Ok(Self { web: Web::new(to, keys)?, url, slow: BTreeSet::new() })
+        Ok(Self { web: Web::new(to, keys)?, url, slow: BTreeSet::new(), behind: BTreeSet::new() })
     }
 
     async fn greet(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -115,18 +117,24 @@ impl Source for Prometheus {
         }
         let (slow, quick): (Vec<_>, Vec<_>) =
             queries.into_iter().partition(|(text, _)| self.slow.contains(*text));
+        let (behind, quick): (Vec<_>, Vec<_>) =
+            quick.into_iter().partition(|(text, _)| self.behind.contains(*text));
         let this = &*self;
-        let all: Vec<_> = quick
-            .into_iter()
-            .chain(slow)
-            .map(|(text, query)| async move { (text, this.found(text, query, deadline).await) })
-            .collect();
+        let ask = |(text, query)| async move {
+            let has_time = Instant::now() + PATIENCE <= deadline;
+            ((text, this.found(text, query, deadline).await), has_time)
+        };
+        let all: Vec<_> = behind.into_iter().chain(quick).chain(slow).map(ask).collect();
+        let found: Vec<_> = futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
+        let has_time: BTreeSet<&str> =
+            found.iter().filter(|(_, has_time)| *has_time).map(|((text, _), _)| *text).collect();
         let found: BTreeMap<&str, Result<Found, Error>> =
-            futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
+            found.into_iter().map(|(found, _)| found).collect();
         let answers = asks.iter().map(|asked| self.answer(asked.ask, &found)).collect();
         let is_late = |found: &Result<Found, Error>| matches!(found, Err(Error::Timeout { .. }));
         let late = found.iter().filter(|(_, found)| is_late(found));
-        self.slow = late.map(|(text, _)| (*text).to_owned()).collect();
+        let late = late.map(|(text, _)| (*text).to_owned());
+        (self.slow, self.behind) = late.partition(|text| has_time.contains(text.as_str()));
         let is_refused =
             |found: &Result<Found, Error>| matches!(found, Err(Error::AuthenticationFailed { .. }));
         if found.values().any(is_refused) {
@@ -137,10 +145,13 @@ impl Source for Prometheus {
 
     fn inherit(&mut self, old: &mut Self) {
         self.slow = std::mem::take(&mut old.slow);
+        self.behind = std::mem::take(&mut old.behind);
     }
 
     fn forget(&mut self, in_force: &[&Ask]) {
-        self.slow.retain(|text| in_force.iter().any(|ask| ask.query == *text));
+        for known in [&mut self.slow, &mut self.behind] {
+            known.retain(|text| in_force.iter().any(|ask| ask.query == *text));
+        }
     }
 
     async fn close(self) {}

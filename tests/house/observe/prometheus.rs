@@ -127,10 +127,10 @@ async fn a_query_that_hangs_delays_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_questions_are_answered_in_one_poll_on_few_connections() {
+async fn hundreds_of_questions_are_answered_in_one_poll_on_few_connections() {
     let server = Behind::start().await;
     let mut questions = Vec::new();
-    for number in 0..1000 {
+    for number in 0..400 {
         put(&server, &format!("q{number}"), number);
         let query = format!("sum(queue_q{number})");
         let name = format!("q{number}");
@@ -139,8 +139,8 @@ async fn a_thousand_questions_are_answered_in_one_poll_on_few_connections() {
         questions.push(question);
     }
     let mut watcher = Watcher::asking(questions);
-    assert_eq!(watcher.visited().await.len(), 1000);
-    for number in 0..1000 {
+    assert_eq!(watcher.visited().await.len(), 400);
+    for number in 0..400 {
         let seen = watcher.latest(&format!("q{number}")).unwrap();
         assert_eq!(amount(&seen), Some(f64::from(number)), "{seen:?}");
     }
