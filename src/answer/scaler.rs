@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::ready;
 use futures::{Stream, StreamExt, stream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
@@ -98,6 +97,34 @@ struct Scaler {
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+impl Scaler {
+    /// What is to be said of the replicas decided on, now and whenever that is another thing than before. While nothing is known nothing is
+    /// said.
+    fn stream<T: PartialEq + Clone + Send + 'static>(
+        &self,
+        request: Request<ScaledObjectRef>,
+        say: fn(u32) -> T,
+    ) -> Result<Response<Streamed<T>>, Status> {
+        let object = request.into_inner();
+        name_of(&object)?;
+        let answer = self.answer.clone();
+        let moved = answer.standing.moved();
+        let state = (answer, object, moved, None);
+        let words = stream::unfold(state, move |(answer, object, mut moved, told)| async move {
+            loop {
+                moved.mark_unchanged();
+                let now = answer.decided(&object).ok().map(say);
+                if now.is_some() && told != now {
+                    return now.clone().map(|said| (Ok(said), (answer, object, moved, now)));
+                }
+                moved.changed().await.ok()?;
+            }
+        });
+        let stop = self.stop.clone();
+        Ok(Response::new(Box::pin(words.take_until(stop.cancelled_owned()))))
+    }
+}
+
 #[tonic::async_trait]
 impl ExternalScaler for Scaler {
     async fn is_active(
@@ -110,31 +137,11 @@ impl ExternalScaler for Scaler {
 
     type StreamIsActiveStream = Streamed<IsActiveResponse>;
 
-    /// What holds now, then every change. While nothing is known nothing is said.
     async fn stream_is_active(
         &self,
         request: Request<ScaledObjectRef>,
     ) -> Result<Response<Streamed<IsActiveResponse>>, Status> {
-        let object = request.into_inner();
-        name_of(&object)?;
-        let answer = self.answer.clone();
-        let moved = answer.standing.moved();
-        let state = (answer, object, moved, None);
-        let words = stream::unfold(state, |(answer, object, mut moved, told)| async move {
-            loop {
-                moved.mark_unchanged();
-                let now = answer.decided(&object).ok().map(|replicas| 0 < replicas);
-                if let Some(result) = now
-                    && told != now
-                {
-                    let said = Ok(IsActiveResponse { result });
-                    return Some((said, (answer, object, moved, now)));
-                }
-                moved.changed().await.ok()?;
-            }
-        });
-        let stop = self.stop.clone();
-        Ok(Response::new(Box::pin(words.take_until(stop.cancelled_owned()))))
+        self.stream(request, |replicas| IsActiveResponse { result: 0 < replicas })
     }
 
     async fn get_metric_spec(
@@ -148,27 +155,12 @@ impl ExternalScaler for Scaler {
 
     type StreamMetricSpecStream = Streamed<GetMetricSpecResponse>;
 
-    /// What `get_metric_spec` answers, as soon as the stage is decided on. It never changes, so nothing follows; the stream stays open.
+    /// What `get_metric_spec` answers, as soon as the stage is decided on. It never changes, so nothing follows.
     async fn stream_metric_spec(
         &self,
         request: Request<ScaledObjectRef>,
     ) -> Result<Response<Streamed<GetMetricSpecResponse>>, Status> {
-        let object = request.into_inner();
-        name_of(&object)?;
-        let answer = self.answer.clone();
-        let mut moved = answer.standing.moved();
-        let first = async move {
-            loop {
-                moved.mark_unchanged();
-                if answer.decided(&object).is_ok() {
-                    return Some(Ok(spec()));
-                }
-                moved.changed().await.ok()?;
-            }
-        };
-        let words = stream::once(first).filter_map(ready).chain(stream::pending());
-        let stop = self.stop.clone();
-        Ok(Response::new(Box::pin(words.take_until(stop.cancelled_owned()))))
+        self.stream(request, |_| spec())
     }
 
     async fn get_metrics(

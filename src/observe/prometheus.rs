@@ -1,7 +1,7 @@
 //! Prometheus, and what speaks its query API: the value of an instant query. One client for each address; equal queries are asked once.
 //! What is empty, not a number, many or partial is told as what it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,10 +53,17 @@ pub(crate) struct Prometheus {
     web: Web,
     /// Of the query API.
     url: String,
-    /// Queries that were too slow last time: they are asked last, so that they delay no other.
-    slow: BTreeSet<String>,
-    /// Queries that the last visit had too little time for: they are asked first, so that it is not always the same ones.
-    behind: BTreeSet<String>,
+    /// Queries without an answer last time, and why.
+    late: BTreeMap<String, Late>,
+}
+
+/// Why a query had no answer in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Late {
+    /// The visit had too little time left for it: it is asked first, so that it is not always the same ones.
+    Behind,
+    /// It was too slow: it is asked last, so that it delays no other.
+    Slow,
 }
 
 /// What is asked of one query.
@@ -94,7 +101,7 @@ impl Source for Prometheus {
 
     fn connect(to: &Address, keys: &Credentials, _: Clock) -> Result<Self, Error> {
         let url = format!("{}/api/v1/query", to.url.trim_end_matches('/'));
-        Ok(Self { web: Web::new(to, keys)?, url, slow: BTreeSet::new(), behind: BTreeSet::new() })
+        Ok(Self { web: Web::new(to, keys)?, url, late: BTreeMap::new() })
     }
 
     async fn greet(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -115,26 +122,26 @@ impl Source for Prometheus {
             let query = queries.entry(&ask.query).or_insert(Query { stale });
             query.stale = query.stale.min(stale);
         }
-        let (slow, quick): (Vec<_>, Vec<_>) =
-            queries.into_iter().partition(|(text, _)| self.slow.contains(*text));
-        let (behind, quick): (Vec<_>, Vec<_>) =
-            quick.into_iter().partition(|(text, _)| self.behind.contains(*text));
+        let mut queries: Vec<_> = queries.into_iter().collect();
+        queries.sort_by_key(|(text, _)| match self.late.get(*text) {
+            Some(Late::Behind) => 0,
+            None => 1,
+            Some(Late::Slow) => 2,
+        });
         let this = &*self;
         let ask = |(text, query)| async move {
-            let has_time = Instant::now() + PATIENCE <= deadline;
-            ((text, this.found(text, query, deadline).await), has_time)
+            let is_behind = deadline < Instant::now() + PATIENCE;
+            let why = if is_behind { Late::Behind } else { Late::Slow };
+            (text, this.found(text, query, deadline).await, why)
         };
-        let all: Vec<_> = behind.into_iter().chain(quick).chain(slow).map(ask).collect();
-        let found: Vec<_> = futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
-        let has_time: BTreeSet<&str> =
-            found.iter().filter(|(_, has_time)| *has_time).map(|((text, _), _)| *text).collect();
+        let all: Vec<_> = queries.into_iter().map(ask).collect();
+        let all: Vec<_> = futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
+        let late = all.iter().filter(|(_, found, _)| matches!(found, Err(Error::Timeout { .. })));
+        let late = late.map(|(text, _, why)| ((*text).to_owned(), *why)).collect();
         let found: BTreeMap<&str, Result<Found, Error>> =
-            found.into_iter().map(|(found, _)| found).collect();
+            all.into_iter().map(|(text, found, _)| (text, found)).collect();
         let answers = asks.iter().map(|asked| self.answer(asked.ask, &found)).collect();
-        let is_late = |found: &Result<Found, Error>| matches!(found, Err(Error::Timeout { .. }));
-        let late = found.iter().filter(|(_, found)| is_late(found));
-        let late = late.map(|(text, _)| (*text).to_owned());
-        (self.slow, self.behind) = late.partition(|text| has_time.contains(text.as_str()));
+        self.late = late;
         let is_refused =
             |found: &Result<Found, Error>| matches!(found, Err(Error::AuthenticationFailed { .. }));
         if found.values().any(is_refused) {
@@ -144,14 +151,11 @@ impl Source for Prometheus {
     }
 
     fn inherit(&mut self, old: &mut Self) {
-        self.slow = std::mem::take(&mut old.slow);
-        self.behind = std::mem::take(&mut old.behind);
+        self.late = std::mem::take(&mut old.late);
     }
 
     fn forget(&mut self, in_force: &[&Ask]) {
-        for known in [&mut self.slow, &mut self.behind] {
-            known.retain(|text| in_force.iter().any(|ask| ask.query == *text));
-        }
+        self.late.retain(|text, _| in_force.iter().any(|ask| ask.query == *text));
     }
 
     async fn close(self) {}

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::examples::apply;
 use crate::rig::shared;
 use crate::scene::{SOON, Scene, kafka};
 
@@ -36,22 +37,10 @@ fn budget(namespace: &str, cpu: &str) -> Value {
 
 #[tokio::test]
 async fn the_example_of_priorities_reaches_its_counts() -> Result<()> {
-    let (cluster, broker) = (shared::cluster().await?, shared::broker().await?);
+    let broker = shared::broker().await?;
     let scene = Scene::open("example-priorities").await?;
     let namespace = scene.namespace.as_str();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/priorities/pipeline.yaml");
-    let mut text = std::fs::read_to_string(path)?;
     let topic = |name: &str| format!("{namespace}-{name}");
-    for (old, new) in [
-        ("{name: shop}", format!("{{name: {namespace}}}")),
-        ("metadata.name: shop", format!("metadata.name: {namespace}")),
-        ("kafka.shop:9092", broker.bootstrap()),
-        ("topics: [orders], group: book", format!("topics: [{0}], group: {0}", topic("orders"))),
-        ("topics: [bills], group: print", format!("topics: [{0}], group: {0}", topic("bills"))),
-    ] {
-        ensure!(text.contains(old), "the example does not say {old}");
-        text = text.replace(old, &new);
-    }
     for name in ["orders", "bills"] {
         broker.topic(&topic(name), 12).await?;
         broker.commit(&topic(name), &topic(name), 0).await?;
@@ -59,14 +48,14 @@ async fn the_example_of_priorities_reaches_its_counts() -> Result<()> {
     for name in ["book", "print"] {
         scene.create(deployment(name, 1)).await?;
     }
-    for mut object in serde_saphyr::from_multiple::<Value>(&text)? {
-        if object["kind"] == "CapacityBudget" {
-            cluster.apply("default", &object.to_string()).await?;
-        } else {
-            object["metadata"]["namespace"] = json!(namespace);
-            scene.create(object).await?;
-        }
-    }
+    let replaced = [
+        ("{name: shop}", format!("{{name: {namespace}}}")),
+        ("metadata.name: shop", format!("metadata.name: {namespace}")),
+        ("kafka.shop:9092", broker.bootstrap()),
+        ("topics: [orders], group: book", format!("topics: [{0}], group: {0}", topic("orders"))),
+        ("topics: [bills], group: print", format!("topics: [{0}], group: {0}", topic("bills"))),
+    ];
+    apply(&scene, "priorities", &replaced).await?;
     broker.send(&topic("bills"), None, 80).await?;
     scene.until_moved(("print", 1, 8), SOON).await?;
     broker.send(&topic("orders"), None, 60).await?;

@@ -27,6 +27,11 @@ pub(crate) async fn apply(scene: &Scene, example: &str, replaced: &[(&str, Strin
         text = text.replace(old, new);
     }
     for mut object in serde_saphyr::from_multiple::<Value>(&text)? {
+        if object["metadata"]["namespace"].is_null() {
+            // Of the cluster, as budgets and pools are.
+            shared::cluster().await?.apply(&scene.namespace, &object.to_string()).await?;
+            continue;
+        }
         object["metadata"]["namespace"] = json!(scene.namespace);
         scene.create(object).await?;
     }

@@ -214,15 +214,15 @@ async fn a_schedule_binds_in_its_time_zone_and_lets_go_at_its_end() -> Result<()
     );
 
     // An end that comes while we look: what the queue asked for all along is done at once.
-    let end = now() + SignedDuration::from_secs(100);
+    let end = now() + SignedDuration::from_secs(130);
     let end = end.to_zoned(TimeZone::get(here)?);
     let until_soon = json!([{
         "name": "night", "start": cron(&begun), "end": cron(&end), "timeZone": here, "replicas": {"max": 2},
     }]);
     pipeline(&scene, "capped", stage("capped", until_soon)).await?;
     assert_eq!(scene.until_moved(("capped", 0, 2), SOON).await?, [2]);
-    until_reason(&scene, "capped", "AtScheduledMax").await?;
-    let moves = scene.until_moved(("capped", 0, 5), SOON * 2).await?;
+    until_bound(&scene, "capped", "AtScheduledMax").await?;
+    let moves = scene.until_moved(("capped", 0, 5), SOON * 3).await?;
     assert_eq!(moves, [2, 5]);
     let ended = end.timestamp().as_second() - i64::from(end.second());
     assert!(ended <= now().as_second(), "it was let go before the end of the schedule");

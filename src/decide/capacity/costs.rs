@@ -20,7 +20,7 @@ use super::super::snapshot::Workload;
 use super::super::stage::Turn;
 use super::super::writes::{Writes, later};
 use super::Nodes;
-use super::pack::{Choice, PodStanding, Standing};
+use super::pack::{Choice, PodStanding, Standing, count};
 
 /// From the watch showing the last cost to the step, for the cache of the controller to have it too.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -256,10 +256,6 @@ impl Turn<'_> {
         }
         told.into_iter().map(Reason::Nodes).collect()
     }
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// What is to be written so that the chosen have their costs and no other pod has one of ours.

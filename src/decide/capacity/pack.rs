@@ -109,7 +109,7 @@ impl Standing {
     pub(super) fn writer(&self) -> Option<(&Arc<str>, u32)> {
         let writers = || self.pods().filter_map(|pod| pod.cost.as_ref()?.writer.as_ref());
         let first = writers().min()?;
-        Some((first, u32::try_from(writers().count()).unwrap_or(u32::MAX)))
+        Some((first, count(writers().count())))
     }
 
     /// The pods that go first when `most` of those that are Ready go. First all on nodes that go anyway; then those of the node that the
@@ -142,8 +142,12 @@ impl Standing {
             let going = of(name);
             going != 0 && node.can_empty() && going == node.free().count()
         };
-        u32::try_from(self.nodes.iter().filter(is_emptied).count()).unwrap_or(u32::MAX)
+        count(self.nodes.iter().filter(is_emptied).count())
     }
+}
+
+pub(super) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The pods of targets, cut down to what readiness needs: labels, Ready since when, going or not. 20,000 pods of others must
 //! stay under 16 MiB, so labels are one string, shared by all pods that have the same, and nothing else of the object is kept.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -205,29 +206,23 @@ impl Pods {
             mark: Mark::read(&wire.metadata),
         };
         self.fill(&pod);
-        let old = self.take(name);
-        let is_same = old.as_ref().is_some_and(|old| pod.counts_as(old, self.tells_places));
         let pods = self.by_namespace.entry(Arc::clone(&name.namespace)).or_default();
-        pods.insert(Arc::clone(&name.name), pod);
-        match old {
-            Some(old) if is_same => {
-                self.let_go_requests(&old.requests);
-                None
+        let mut known = match pods.entry(Arc::clone(&name.name)) {
+            Entry::Occupied(known) => known,
+            Entry::Vacant(place) => {
+                place.insert(pod);
+                return Some([Arc::clone(&labels), labels]);
             }
-            Some(old) => {
-                self.let_go(&old.labels);
-                self.let_go_requests(&old.requests);
-                Some([labels, old.labels])
-            }
-            None => Some([Arc::clone(&labels), labels]),
-        }
-    }
-
-    /// Takes out what was known of a pod.
-    fn take(&mut self, name: &Name) -> Option<Pod> {
-        let old = self.by_namespace.get_mut(&name.namespace)?.remove(&name.name)?;
+        };
+        let is_same = pod.counts_as(known.get(), self.tells_places);
+        let old = known.insert(pod);
         self.unfill(&old);
-        Some(old)
+        self.let_go_requests(&old.requests);
+        if is_same {
+            return None;
+        }
+        self.let_go(&old.labels);
+        Some([labels, old.labels])
     }
 
     /// The same text as all others have who have it.
@@ -249,10 +244,12 @@ impl Pods {
 
     /// Drops a pod; returns its labels.
     pub(super) fn gone(&mut self, name: &Name) -> Option<Arc<str>> {
-        let pod = self.take(name)?;
-        if self.by_namespace.get(&name.namespace).is_some_and(BTreeMap::is_empty) {
+        let pods = self.by_namespace.get_mut(&name.namespace)?;
+        let pod = pods.remove(&name.name)?;
+        if pods.is_empty() {
             self.by_namespace.remove(&name.namespace);
         }
+        self.unfill(&pod);
         self.let_go(&pod.labels);
         self.let_go_requests(&pod.requests);
         Some(pod.labels)
