@@ -17,6 +17,8 @@ mod matrix;
 mod musts;
 #[path = "quality/odd.rs"]
 mod odd;
+#[path = "quality/rates.rs"]
+mod rates;
 #[path = "quality/speed.rs"]
 mod speed;
 #[path = "quality/table.rs"]
@@ -157,6 +159,7 @@ fn bench(options: &Options) -> Result<Vec<String>> {
     }
     if let Some(round) = rounds.first().filter(|_| options.is_asked("penstock")) {
         speed::print(round, &mut book)?;
+        rates::print(options.seeds, &mut book)?;
     }
     if options.is_asked("penstock") && loads.iter().any(|load| load.name == "taxi") {
         odd::print()?;

@@ -17,6 +17,8 @@ pub(crate) struct Book {
     checked: usize,
     /// Microseconds of a look, seconds of a week with ten policies.
     speeds: Option<(f64, f64)>,
+    /// How far a learned rate is off, in per cent, by the seconds between two commits.
+    rates: Vec<(f64, f64)>,
 }
 
 /// One cell of the matrix.
@@ -64,6 +66,11 @@ impl Book {
         self.speeds = Some((look, week));
     }
 
+    /// Takes in how far a learned rate was off, in per cent, where commits came every so many seconds.
+    pub(crate) fn rate(&mut self, commits: f64, error: f64) {
+        self.rates.push((commits, error));
+    }
+
     /// What is missed, a line each.
     pub(crate) fn missed(&mut self) -> Vec<String> {
         let mut found = Found::default();
@@ -75,6 +82,11 @@ impl Book {
         if let Some((look, week)) = self.speeds {
             found.at_most("a look of Penstock at one stage, microseconds", look, 100.0);
             found.at_most("a week with ten policies, seconds", week, 10.0);
+        }
+        for (commits, error) in &self.rates {
+            let what =
+                format!("rate after 10 busy minutes, commits every {commits} s: per cent off");
+            found.at_most(&what, *error, 5.0);
         }
         self.checked = found.checked;
         found.missed

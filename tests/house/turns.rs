@@ -11,10 +11,9 @@ use penstock::act::{Grant, Licence};
 use penstock::clock::Clock;
 use penstock::crd::{self, PipelineStatus, ScaledPipeline};
 use penstock::decide::{
-    Behaviour, Ending, Fallback, FallbackPolicy, Memory, Missing, Mode, Observation, OnSilence,
-    Outcome, Pause, Pipeline, PipelineId, Plan, Prefer, QuestionId, Reading, Reason, Scale,
-    Signals, Situation, Snapshot, Source, Stage, StageId, Step, Target, TargetId, Value as Read,
-    Verdict, Workload, Writing,
+    Ending, Memory, Missing, Observation, Outcome, Pause, Pipeline, PipelineId, Plan, Reading,
+    Reason, Scale, Signals, Situation, Snapshot, Source, Stage, StageId, Step, Target, TargetId,
+    Value as Read, Verdict, Workload, Writing,
 };
 use penstock::demo::cluster::{Cluster, Logged, Options};
 use penstock::report::{
@@ -24,6 +23,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+
+use crate::decide::plain;
 
 /// One stage as a test wants it told.
 #[derive(Debug, Clone)]
@@ -71,46 +72,16 @@ pub(crate) fn id(name: &str) -> PipelineId {
 
 /// A stage that is well: 4 replicas, 10 items waiting for 5 s of 60 s.
 pub(crate) fn stage(name: &str) -> Told {
-    let question = QuestionId(format!("default/orders/{name}/todo").into());
+    let source = Source {
+        origin: Arc::default(),
+        topics: vec!["orders".into()],
+        ..plain::source(&id("orders"), name, "todo")
+    };
+    let target = TargetId::object(&"default".into(), "apps/v1", "Deployment", name);
     let stage = Stage {
-        name: name.into(),
-        mode: Mode::Enforce,
-        after: Vec::new(),
-        target: TargetId {
-            api_version: "apps/v1".into(),
-            kind: "Deployment".into(),
-            namespace: "default".into(),
-            name: name.into(),
-            part: None,
-        },
-        lanes: Vec::new(),
-        min: 1,
         max: 20,
-        idle: None,
-        pinned: None,
         max_delay: Some(Duration::from_mins(1)),
-        done_by: None,
-        prefer: Prefer::default(),
-        is_default_objective: false,
-        is_forecast: true,
-        packs: false,
-        rate_hint: None,
-        startup_hint: None,
-        on_silence: OnSilence::Hold,
-        sources: vec![Source {
-            name: "todo".into(),
-            question,
-            origin: Arc::default(),
-            poll_interval: Duration::from_secs(2),
-            activation: 0.0,
-            per_replica: None,
-            topics: vec!["orders".into()],
-        }],
-        combine: None,
-        schedules: Vec::new(),
-        gates: Vec::new(),
-        behaviour: Behaviour::default(),
-        fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
+        ..plain::stage(name, target, vec![source])
     };
     let verdict = Verdict {
         stage: StageId { pipeline: id("orders"), index: 0, name: name.into() },
@@ -131,18 +102,9 @@ pub(crate) fn stage(name: &str) -> Told {
         lanes: Vec::new(),
     };
     let target = Target::Seen(Workload {
-        uid: "u-target".into(),
         resource_version: "7".into(),
-        desired: 4,
-        current: 4,
         ready: 3,
-        ready_since: None,
-        writing: Writing::Apply,
-        read_at: Timestamp::UNIX_EPOCH,
-        is_ours: true,
-        hpa: None,
-        jobs: None,
-        lanes: Vec::new(),
+        ..plain::workload("u-target", 4)
     });
     Told { stage, verdict, target, observation: None }
 }

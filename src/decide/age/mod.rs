@@ -343,31 +343,26 @@ impl Trace {
         Some(each)
     }
 
-    /// Age of the item that the consumers of partition `at` take next.
+    /// Age of the item that the consumers of partition `at` take next. Looks back from the newest instant: most items are young.
     fn age_of(&self, at: usize, now: i64) -> Age {
-        let Some(part) = self.parts.get(at) else {
-            return Age { seconds: 0.0, is_at_least: false };
-        };
+        let none = Age { seconds: 0.0, is_at_least: false };
+        let Some(part) = self.parts.get(at) else { return none };
         let position = part.position.saturating_sub(part.base);
-        let ends = self.ends.iter().skip(at).step_by(self.parts.len().max(1));
-        let mut before: Option<(i64, i64)> = None;
-        for (&time, &end) in self.times.iter().zip(ends) {
+        let since = |time: f64| ((ms(now) - time) / 1000.0).max(0.0);
+        let mut after: Option<(i64, i64)> = None;
+        for (slot, &time) in self.times.iter().enumerate().rev() {
+            let Some(&end) = self.ends.get(slot * self.parts.len() + at) else { return none };
             let end = i64::from(end);
-            if position < end {
-                let came = match before {
-                    // It came between two instants: as far along as its place among those that came then.
-                    Some((since, from)) => {
-                        let share = real(position + 1 - from) / real(end - from);
-                        ms(since) + share * ms(time - since)
-                    }
-                    None => ms(time),
-                };
-                let seconds = ((ms(now) - came) / 1000.0).max(0.0);
-                return Age { seconds, is_at_least: before.is_none() };
+            if end <= position {
+                let Some((until, to)) = after else { return none };
+                // It came between two instants: as far along as its place among those that came then.
+                let share = real(position + 1 - end) / real(to - end);
+                let came = ms(time) + share * ms(until - time);
+                return Age { seconds: since(came), is_at_least: false };
             }
-            before = Some((time, end));
+            after = Some((time, end));
         }
-        Age { seconds: 0.0, is_at_least: false }
+        after.map_or(none, |(oldest, _)| Age { seconds: since(ms(oldest)), is_at_least: true })
     }
 }
 

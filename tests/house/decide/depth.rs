@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Behaviour, Ending, Fallback, FallbackPolicy, Memory, Mode, Observation, OnSilence, Outcome,
-    Pause, Pipeline, PipelineId, Prefer, QuestionId, Queue, Reading, Situation, Snapshot, Source,
-    Stage, Target, TargetId, Value, Workload, Writing, decide,
+    Ending, Memory, Observation, Outcome, Pipeline, QuestionId, Queue, Reading, Situation,
+    Snapshot, Source, Stage, Target, Value, Workload, decide,
 };
+
+use super::plain;
 
 /// A stage of up to 40 pods, and what it works on.
 struct Tale {
@@ -52,59 +53,21 @@ fn time(seconds: i64) -> Timestamp {
 }
 
 fn pipeline(queues: u32, poll: i64, rate_hint: Option<f64>, min: u32) -> Pipeline {
-    let id = PipelineId { namespace: "shop".into(), name: "orders".into() };
+    let id = plain::id("orders");
     let source = |number: u32| {
         let name = format!("todo{number}");
         Source {
-            question: QuestionId::new(&id, "enrich", &name),
-            name: name.into(),
             poll_interval: Duration::from_secs(u64::try_from(poll).unwrap()),
-            activation: 0.0,
-            per_replica: None,
-            origin: "redis:6379".into(),
-            topics: Vec::new(),
+            ..plain::source(&id, "enrich", &name)
         }
     };
     let stage = Stage {
-        name: "enrich".into(),
-        mode: Mode::Enforce,
-        after: Vec::new(),
-        target: TargetId {
-            api_version: "apps/v1".into(),
-            kind: "Deployment".into(),
-            namespace: "shop".into(),
-            name: "enrich".into(),
-            part: None,
-        },
-        lanes: Vec::new(),
         min,
-        max: 40,
-        idle: None,
-        pinned: None,
         max_delay: Some(Duration::from_mins(1)),
-        done_by: None,
-        prefer: Prefer::default(),
-        is_default_objective: false,
-        is_forecast: true,
-        packs: false,
         rate_hint,
-        startup_hint: None,
-        on_silence: OnSilence::Hold,
-        sources: (0..queues).map(source).collect(),
-        combine: None,
-        schedules: Vec::new(),
-        gates: Vec::new(),
-        behaviour: Behaviour::default(),
-        fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
+        ..plain::stage("enrich", plain::deployment("enrich"), (0..queues).map(source).collect())
     };
-    Pipeline {
-        id,
-        uid: "u".into(),
-        generation: 1,
-        pause: Pause::default(),
-        priority: 0,
-        stages: vec![stage],
-    }
+    plain::pipeline(id, stage)
 }
 
 impl Tale {
@@ -128,20 +91,7 @@ impl Tale {
             scatters: false,
             queues,
             moved: 0,
-            workload: Workload {
-                uid: "target".into(),
-                resource_version: "1".into(),
-                desired: min,
-                current: min,
-                ready: min,
-                ready_since: None,
-                writing: Writing::Apply,
-                read_at: time(0),
-                is_ours: true,
-                hpa: None,
-                jobs: None,
-                lanes: Vec::new(),
-            },
+            workload: Workload { read_at: time(0), ..plain::workload("target", min) },
             outcomes: Vec::new(),
             memory: Memory::default(),
             seed: 42,

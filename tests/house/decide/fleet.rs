@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Behaviour, Budget, Ending, Fallback, FallbackPolicy, Memory, Missing, Mode,
-    Observation, OnSilence, Outcome, Pause, PerReplica, Pipeline, PipelineId, Prefer, QuestionId,
-    Queue, Reading, Reason, Rules, Situation, Snapshot, Source, Stage, Step, Target, TargetId,
-    Value, Verdict, Workload, Writing, decide,
+    Action, Behaviour, Budget, Ending, Memory, Missing, Observation, OnSilence, Outcome, Pause,
+    PerReplica, Pipeline, PipelineId, Queue, Reading, Reason, Rules, Situation, Snapshot, Source,
+    Stage, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
 };
 use proptest::prelude::*;
+
+use super::plain;
 
 /// Seconds between two turns.
 const POLL: i64 = 2;
@@ -102,18 +103,11 @@ impl Fleet {
             };
             observations.insert(question, observation);
             let workload = Workload {
-                uid: "uid".into(),
                 resource_version: self.version.to_string().into(),
-                desired: one.replicas,
-                current: one.replicas,
-                ready: one.replicas,
                 ready_since: Some(time(-600)),
                 writing: Writing::Merge,
                 read_at: at,
-                is_ours: true,
-                hpa: None,
-                jobs: None,
-                lanes: Vec::new(),
+                ..plain::workload("uid", one.replicas)
             };
             due.push(Situation {
                 targets: vec![Target::Seen(workload)],
@@ -164,48 +158,24 @@ impl Fleet {
 fn pipeline(index: usize, one: &One) -> Pipeline {
     let id = id(index);
     let source = Source {
-        name: "queue".into(),
-        question: QuestionId::new(&id, "work", "queue"),
         origin: one.origin.into(),
         poll_interval: Duration::from_secs(POLL.unsigned_abs()),
-        activation: 0.0,
         per_replica: Some(10.0),
-        topics: Vec::new(),
+        ..plain::source(&id, "work", "queue")
     };
     let stage = Stage {
-        name: "work".into(),
-        mode: Mode::Enforce,
-        after: Vec::new(),
-        target: TargetId {
-            api_version: "example.com/v1".into(),
-            kind: "Worker".into(),
-            namespace: Arc::clone(&id.namespace),
-            name: Arc::clone(&id.name),
-            part: None,
-        },
-        lanes: Vec::new(),
-        min: 1,
         max: one.max,
-        idle: None,
         pinned: one.pinned,
-        max_delay: None,
-        done_by: None,
-        prefer: Prefer::default(),
-        is_default_objective: false,
-        is_forecast: true,
-        packs: false,
-        rate_hint: None,
-        startup_hint: None,
         on_silence: OnSilence::Follow,
-        sources: vec![source],
-        combine: None,
-        schedules: Vec::new(),
-        gates: Vec::new(),
         behaviour: Behaviour {
             down: Rules { window: Some(Duration::ZERO), ..Rules::default() },
             ..Behaviour::default()
         },
-        fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
+        ..plain::stage(
+            "work",
+            TargetId::object(&id.namespace, "example.com/v1", "Worker", &id.name),
+            vec![source],
+        )
     };
     let (pause, stages) = (Pause::default(), vec![stage]);
     Pipeline {

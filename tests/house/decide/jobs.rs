@@ -8,10 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::decide::{
     Action, Behaviour, Ending, Failing, Fallback, FallbackPolicy, FinishedJob, JobsSeen, Memory,
-    Missing, Mode, Observation, OnSilence, Outcome, Pause, Pipeline, PipelineId, Policy, Prefer,
-    QuestionId, Queue, Reading, Rules, Situation, Snapshot, Source, Stage, StartJobs, Target,
-    TargetId, Unit, Value, Verdict, Workload, Writing, decide,
+    Missing, Mode, Observation, Outcome, Pause, Pipeline, Policy, Queue, Reading, Rules, Situation,
+    Snapshot, Source, Stage, StartJobs, Target, TargetId, Unit, Value, Verdict, Workload, Writing,
+    decide,
 };
+
+use super::plain;
 
 /// A Job of the tale: when it was made, was Ready, ended; and whether it fails.
 #[derive(Debug, Clone)]
@@ -53,46 +55,20 @@ fn time(second: i64) -> Timestamp {
 }
 
 fn stage() -> Stage {
-    let id = PipelineId { namespace: "shop".into(), name: "nightly".into() };
+    let id = plain::id("nightly");
     Stage {
-        name: "backfill".into(),
-        mode: Mode::Enforce,
-        after: Vec::new(),
-        target: TargetId {
-            api_version: "batch/v1".into(),
-            kind: "CronJob".into(),
-            namespace: "shop".into(),
-            name: "backfill".into(),
-            part: None,
-        },
-        lanes: Vec::new(),
         min: 0,
         max: 20,
-        idle: None,
-        pinned: None,
-        max_delay: None,
-        done_by: None,
-        prefer: Prefer::default(),
-        is_default_objective: false,
-        is_forecast: true,
-        packs: false,
-        rate_hint: None,
-        startup_hint: None,
-        on_silence: OnSilence::Hold,
-        sources: vec![Source {
-            question: QuestionId::new(&id, "backfill", "todo"),
-            name: "todo".into(),
-            poll_interval: Duration::from_secs(15),
-            activation: 0.0,
-            per_replica: Some(1.0),
-            origin: "postgres:5432".into(),
-            topics: Vec::new(),
-        }],
-        combine: None,
-        schedules: Vec::new(),
-        gates: Vec::new(),
-        behaviour: Behaviour::default(),
-        fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
+        ..plain::stage(
+            "backfill",
+            TargetId::cron_job(&"shop".into(), "backfill"),
+            vec![Source {
+                poll_interval: Duration::from_secs(15),
+                per_replica: Some(1.0),
+                origin: "postgres:5432".into(),
+                ..plain::source(&id, "backfill", "todo")
+            }],
+        )
     }
 }
 
@@ -101,17 +77,10 @@ impl Tale {
     fn new(change: impl FnOnce(&mut Stage)) -> Self {
         let mut stage = stage();
         change(&mut stage);
-        let id = PipelineId { namespace: "shop".into(), name: "nightly".into() };
+        let id = plain::id("nightly");
         let pause = Pause::default();
         Self {
-            pipeline: Pipeline {
-                id,
-                uid: "u".into(),
-                generation: 1,
-                pause,
-                priority: 0,
-                stages: vec![stage],
-            },
+            pipeline: Pipeline { pause, ..plain::pipeline(id, stage) },
             at: 0,
             items: 0,
             poll: 15,
@@ -155,17 +124,11 @@ impl Tale {
         let lived = done().rfind(|job| !job.fails).map(|job| job.ends - job.ready);
         let seconds = |n: i64| Duration::from_secs(u64::try_from(n).unwrap());
         Workload {
-            uid: "cronjob".into(),
             resource_version: there().count().to_string().into(),
-            desired: count(running().count()),
-            current: count(running().count()),
             ready: count(ready().count()),
             ready_since: ready().map(|job| time(job.ready + self.delay)).max(),
             writing: Writing::Merge,
             read_at: time(0),
-            is_ours: true,
-            hpa: None,
-            lanes: Vec::new(),
             jobs: Some(Box::new(JobsSeen {
                 next: u64::try_from(there().count()).unwrap() + 1,
                 ended: done().map(|job| time(job.ends + self.delay)).collect(),
@@ -176,6 +139,7 @@ impl Tale {
                 is_scheduled: false,
                 failing,
             })),
+            ..plain::workload("cronjob", count(running().count()))
         }
     }
 

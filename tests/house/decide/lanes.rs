@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Behaviour, Class, Ending, Fallback, FallbackPolicy, ForeignWriter, Lane, LaneSeen,
-    Memory, Missing, Mode, Observation, OnSilence, Outcome, Pause, Pipeline, PipelineId, Places,
-    Pool, PoolSeen, PoolState, Prefer, QuestionId, Queue, Reading, Rules, Sign, Situation,
-    Snapshot, Source, Stage, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
+    Action, Behaviour, Class, Ending, ForeignWriter, Lane, LaneSeen, Memory, Missing, Observation,
+    OnSilence, Outcome, Pipeline, Places, Pool, PoolSeen, PoolState, Queue, Reading, Rules, Sign,
+    Situation, Snapshot, Source, Stage, Step, Target, Value, Verdict, Workload, Writing, decide,
 };
+
+use super::plain;
 
 /// Two on demand, and seven of ten above them on spot; ten items a replica.
 struct World {
@@ -34,76 +35,29 @@ fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + second).unwrap()
 }
 
-fn target(name: &str) -> TargetId {
-    TargetId::object(&"shop".into(), "apps/v1", "Deployment", name)
-}
-
 fn pipeline() -> Pipeline {
-    let id = PipelineId { namespace: "shop".into(), name: "orders".into() };
-    let source = Source {
-        question: QuestionId::new(&id, "sink", "todo"),
-        name: "todo".into(),
-        poll_interval: Duration::from_secs(2),
-        activation: 0.0,
-        per_replica: Some(10.0),
-        origin: "redis:6379".into(),
-        topics: Vec::new(),
-    };
+    let id = plain::id("orders");
+    let source = Source { per_replica: Some(10.0), ..plain::source(&id, "sink", "todo") };
     let lane = |pool: &str, base, share, fallback_to| {
         let name = format!("sink-{pool}");
-        Lane { pool: pool.into(), base, share, fallback_to, target: target(&name) }
+        Lane { pool: pool.into(), base, share, fallback_to, target: plain::deployment(&name) }
     };
     let at_once = Rules { window: Some(Duration::ZERO), ..Rules::default() };
     let stage = Stage {
-        name: "sink".into(),
-        mode: Mode::Enforce,
-        after: Vec::new(),
-        target: target("sink-kept"),
         lanes: vec![lane("kept", 2, None, None), lane("spot", 0, Some(70), Some(0))],
         min: 2,
-        max: 40,
-        idle: None,
-        pinned: None,
-        max_delay: None,
-        done_by: None,
-        prefer: Prefer::default(),
-        is_default_objective: false,
-        is_forecast: true,
-        packs: false,
-        rate_hint: None,
-        startup_hint: None,
         on_silence: OnSilence::Follow,
-        sources: vec![source],
-        combine: None,
-        schedules: Vec::new(),
-        gates: Vec::new(),
         behaviour: Behaviour { up: at_once.clone(), down: at_once },
-        fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
+        ..plain::stage("sink", plain::deployment("sink-kept"), vec![source])
     };
-    Pipeline {
-        id,
-        uid: "u".into(),
-        generation: 1,
-        pause: Pause::default(),
-        priority: 0,
-        stages: vec![stage],
-    }
+    plain::pipeline(id, stage)
 }
 
 fn lane(name: &str, replicas: u32) -> LaneSeen {
     let workload = Workload {
-        uid: name.into(),
-        resource_version: "1".into(),
-        desired: replicas,
-        current: replicas,
-        ready: replicas,
         ready_since: Some(time(-1000)),
-        writing: Writing::Apply,
         read_at: time(0),
-        is_ours: true,
-        hpa: None,
-        jobs: None,
-        lanes: Vec::new(),
+        ..plain::workload(name, replicas)
     };
     LaneSeen { workload, places: Places::default() }
 }

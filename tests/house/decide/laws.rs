@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Behaviour, Fallback, FallbackPolicy, Idle, Lost, Memory, Missing, Mode, Observation,
-    OnSilence, Partition, Pause, Pipeline, Policy, Prefer, QuestionId, Queue, Reading, Recalled,
-    Rules, Select, Situation, Snapshot, Source, Stage, Step, Target, TargetId, Unit, Value,
-    Workload, Writing, decide,
+    Action, Behaviour, Fallback, FallbackPolicy, Idle, Lost, Memory, Missing, Observation,
+    OnSilence, Partition, Policy, QuestionId, Queue, Reading, Recalled, Rules, Select, Situation,
+    Snapshot, Source, Stage, Step, Target, Unit, Value, Workload, Writing, decide,
 };
 use proptest::prelude::*;
 
+use super::plain;
 use super::story::{DAWN, Given, World, pipeline_id, verdict};
 
 /// Any double, the odd ones often.
@@ -92,36 +92,20 @@ fn any_stage() -> impl Strategy<Value = Stage> {
             count,
         )| {
             Stage {
-                name: "work".into(),
-                mode: Mode::Enforce,
-                after: Vec::new(),
-                target: TargetId {
-                    api_version: "apps/v1".into(),
-                    kind: "Deployment".into(),
-                    namespace: "shop".into(),
-                    name: "work".into(),
-                    part: None,
-                },
-                lanes: Vec::new(),
                 min: a.min(b),
                 max: a.max(b).max(1),
                 idle,
-                pinned: None,
                 max_delay,
-                done_by: None,
-                prefer: Prefer::default(),
-                is_default_objective: false,
-                is_forecast: true,
-                packs: false,
                 rate_hint,
                 startup_hint,
                 on_silence: if follows { OnSilence::Follow } else { OnSilence::Hold },
-                sources: [first, second].into_iter().take(count).collect(),
-                combine: None,
-                schedules: Vec::new(),
-                gates: Vec::new(),
                 behaviour: Behaviour { up: rules.0, down: rules.1 },
                 fallback: Fallback { after: rules.2, policy: rules.3 },
+                ..plain::stage(
+                    "work",
+                    plain::deployment("work"),
+                    [first, second].into_iter().take(count).collect(),
+                )
             }
         },
     )
@@ -174,18 +158,14 @@ fn any_workload() -> impl Strategy<Value = Workload> {
     (any_count(), any_count(), any_count(), times, any::<bool>(), any::<bool>(), any::<u16>())
         .prop_map(|(desired, current, ready, (ready_since, read_at), merges, is_ours, version)| {
             Workload {
-                uid: "uid".into(),
                 resource_version: version.to_string().into(),
-                desired,
                 current,
                 ready,
                 ready_since,
                 writing: if merges { Writing::Merge } else { Writing::Apply },
                 read_at,
                 is_ours,
-                hpa: None,
-                jobs: None,
-                lanes: Vec::new(),
+                ..plain::workload("uid", desired)
             }
         })
 }
@@ -218,14 +198,7 @@ fn snapshot(
         due: vec![Situation {
             targets: vec![Target::Seen(workload)],
             recalled: vec![recalled],
-            ..Situation::of(Arc::new(Pipeline {
-                id: pipeline_id(),
-                uid: "uid".into(),
-                generation: 1,
-                pause: Pause::default(),
-                priority: 0,
-                stages: vec![stage.clone()],
-            }))
+            ..Situation::of(Arc::new(plain::pipeline(pipeline_id(), stage.clone())))
         }],
         observations: observations.filter_map(|(id, seen)| Some((id, seen?))).collect(),
         ..Snapshot::of(at, true)

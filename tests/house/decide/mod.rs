@@ -3,6 +3,7 @@
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;
 
+pub(crate) mod plain;
 pub(crate) mod story;
 
 mod thresholds;

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Behaviour, Cost, Ending, Fallback, FallbackPolicy, GiveUpFirst, Memory, Mode,
-    NodeStanding, Observation, OnSilence, Outcome, Pause, Pipeline, PipelineId, PodStanding,
-    Prefer, QuestionId, Queue, Reading, Reason, Rules, Scale, Situation, Snapshot, Source, Stage,
-    Standing, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
+    Action, Behaviour, Cost, Ending, GiveUpFirst, Memory, NodeStanding, Observation, OnSilence,
+    Outcome, Pipeline, PodStanding, Queue, Reading, Reason, Rules, Scale, Situation, Snapshot,
+    Source, Stage, Standing, Step, Target, Value, Verdict, Workload, decide,
 };
+
+use super::plain;
 
 /// Ten items a replica; a reading every two seconds.
 struct World {
@@ -31,56 +32,17 @@ fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + second).unwrap()
 }
 
-fn target() -> TargetId {
-    TargetId::object(&"shop".into(), "apps/v1", "Deployment", "sink")
-}
-
 fn pipeline() -> Pipeline {
-    let id = PipelineId { namespace: "shop".into(), name: "orders".into() };
-    let source = Source {
-        question: QuestionId::new(&id, "sink", "todo"),
-        name: "todo".into(),
-        poll_interval: Duration::from_secs(2),
-        activation: 0.0,
-        per_replica: Some(10.0),
-        origin: "redis:6379".into(),
-        topics: Vec::new(),
-    };
+    let id = plain::id("orders");
+    let source = Source { per_replica: Some(10.0), ..plain::source(&id, "sink", "todo") };
     let at_once = Rules { window: Some(Duration::ZERO), ..Rules::default() };
     let stage = Stage {
-        name: "sink".into(),
-        mode: Mode::Enforce,
-        after: Vec::new(),
-        target: target(),
-        lanes: Vec::new(),
         packs: true,
-        min: 1,
-        max: 40,
-        idle: None,
-        pinned: None,
-        max_delay: None,
-        done_by: None,
-        prefer: Prefer::default(),
-        is_default_objective: false,
-        is_forecast: true,
-        rate_hint: None,
-        startup_hint: None,
         on_silence: OnSilence::Follow,
-        sources: vec![source],
-        combine: None,
-        schedules: Vec::new(),
-        gates: Vec::new(),
         behaviour: Behaviour { up: at_once.clone(), down: at_once },
-        fallback: Fallback { after: Duration::from_mins(2), policy: FallbackPolicy::Hold },
+        ..plain::stage("sink", plain::deployment("sink"), vec![source])
     };
-    Pipeline {
-        id,
-        uid: "u".into(),
-        generation: 1,
-        pause: Pause::default(),
-        priority: 0,
-        stages: vec![stage],
-    }
+    plain::pipeline(id, stage)
 }
 
 fn pod(name: String) -> PodStanding {
@@ -101,18 +63,9 @@ impl World {
             at: 0,
             backlog: u64::from(replicas) * 10,
             workload: Workload {
-                uid: "sink".into(),
-                resource_version: "1".into(),
-                desired: replicas,
-                current: replicas,
-                ready: replicas,
                 ready_since: Some(time(-1000)),
-                writing: Writing::Apply,
                 read_at: time(0),
-                is_ours: true,
-                hpa: None,
-                jobs: None,
-                lanes: Vec::new(),
+                ..plain::workload("sink", replicas)
             },
             standing,
             memory: Memory::default(),
@@ -153,7 +106,7 @@ impl World {
             due: vec![Situation {
                 targets: vec![Target::Seen(self.workload.clone())],
                 outcomes: std::mem::take(&mut self.outcomes),
-                standing: vec![(target(), self.standing.clone())],
+                standing: vec![(plain::deployment("sink"), self.standing.clone())],
                 ..Situation::of(Arc::new(pipeline))
             }],
             observations: BTreeMap::from([(question, Observation::Fresh(reading))]),

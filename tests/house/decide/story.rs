@@ -11,11 +11,13 @@ use jiff::tz::TimeZone;
 use penstock::decide::{
     Action, Behaviour, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate,
     Gives, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause,
-    Pipeline, PipelineId, Policy, Prefer, QuestionId, Queue, Reading, Reason, Recalled, Rules,
-    Schedule, Select, Situation, Snapshot, Source, Stage, Step, Target, TargetId, Unit, Unusable,
-    Value, Verdict, Workload, Writing, decide,
+    Pipeline, PipelineId, Policy, QuestionId, Queue, Reading, Reason, Recalled, Rules, Schedule,
+    Select, Situation, Snapshot, Source, Stage, Step, Target, Unit, Unusable, Value, Verdict,
+    Workload, Writing, decide,
 };
 use serde::Deserialize;
+
+use super::plain;
 
 /// The stage of a story. Left out: a Deployment of 1 to 48 replicas on a topic of 24 partitions, polled every 2 s.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -301,18 +303,11 @@ impl World {
             gate_read: 0,
             sight: "Fresh".into(),
             workload: Workload {
-                uid: "target-uid".into(),
                 resource_version: "100".into(),
-                desired,
-                current: desired,
-                ready: desired,
-                ready_since: None,
                 writing: if given.merge { Writing::Merge } else { Writing::Apply },
                 read_at: time(0),
                 is_ours: !given.merge,
-                hpa: None,
-                jobs: None,
-                lanes: Vec::new(),
+                ..plain::workload("target-uid", desired)
             },
             target: None,
             is_unseen: false,
@@ -545,13 +540,12 @@ impl World {
         let given = &self.given;
         let id = pipeline_id();
         let source = |name: String, per_replica: Option<f64>| Source {
-            question: QuestionId::new(&id, "work", &name),
-            name: name.into(),
             origin: given.origin.as_str().into(),
             poll_interval: Duration::from_secs(given.poll.unwrap_or(2)),
             activation: given.activation,
             per_replica,
             topics: vec!["orders".into()],
+            ..plain::source(&id, "work", &name)
         };
         let queues = 0..given.sources.unwrap_or(1);
         let mut sources: Vec<_> = queues.map(|at| source(name(at), given.per_replica)).collect();
@@ -569,17 +563,7 @@ impl World {
             hold_when: Formula::new(hold_when, &["value"], Gives::Truth).unwrap(),
         });
         let stage = Stage {
-            name: "work".into(),
             mode: if given.observe { Mode::Observe } else { Mode::Enforce },
-            after: Vec::new(),
-            target: TargetId {
-                api_version: "apps/v1".into(),
-                kind: "Deployment".into(),
-                namespace: "shop".into(),
-                name: "work".into(),
-                part: None,
-            },
-            lanes: Vec::new(),
             min: given.min.unwrap_or(1),
             max: given.max.unwrap_or(48),
             idle: given.idle.map(|(replicas, after)| Idle { replicas, after: seconds(after) }),
@@ -590,14 +574,10 @@ impl World {
                 minute,
                 zone: TimeZone::UTC,
             }),
-            prefer: Prefer::default(),
-            is_default_objective: false,
             is_forecast: !given.forecast_off,
-            packs: false,
             rate_hint: given.rate,
             startup_hint: given.startup.map(seconds),
             on_silence: if given.follow { OnSilence::Follow } else { OnSilence::Hold },
-            sources,
             combine,
             schedules: schedules.collect(),
             gates: gates.collect(),
@@ -616,19 +596,16 @@ impl World {
                     },
                 },
             },
+            ..plain::stage("work", plain::deployment("work"), sources)
         };
         Pipeline {
-            id,
-            uid: "pipeline-uid".into(),
-            generation: 1,
             pause: Pause {
                 all: given.paused,
                 scale_in: given.paused_in,
                 scale_out: given.paused_out,
                 force_activation: given.forced,
             },
-            priority: 0,
-            stages: vec![stage],
+            ..plain::pipeline(id, stage)
         }
     }
 
@@ -743,5 +720,5 @@ fn name(source: usize) -> String {
 }
 
 pub(crate) fn pipeline_id() -> PipelineId {
-    PipelineId { namespace: "shop".into(), name: "orders".into() }
+    plain::id("orders")
 }

@@ -321,20 +321,28 @@ fn idle_pods_teach_only_what_they_do_at_least() {
 
 #[test]
 fn pods_that_turn_idle_never_teach_more_than_a_tenth_too_much() {
-    for commits in [1, 5, 30] {
-        for (pods, busy) in [(1, 0.3), (4, 0.5), (4, 0.9), (8, 0.7)] {
-            let given = Given { desired: Some(pods), max: Some(pods), ..unknown(commits, 120) };
-            let mut tale = Tale::new(Given { min: Some(pods), ..given }, 47.0, 8.0);
-            // Busy at first, so that there is a rate to be wrong about; then never again, but for a burst now and then.
-            tale.arrive = 1.5 * 47.0 * f64::from(pods);
-            tale.run(600);
-            tale.arrive = busy * 47.0 * f64::from(pods);
-            for quarter in 1..=8 {
-                tale.run(600 + quarter * 900);
-                let off = tale.off();
-                assert!(off <= 0.1, "{off} off, {pods} pods {busy} busy, {commits} s");
-                tale.burst(47.0 * 20.0 * f64::from(pods));
-            }
+    // Each way to be busy with two of the three commit intervals.
+    for (commits, (pods, busy)) in [
+        (1, (1, 0.3)),
+        (30, (1, 0.3)),
+        (5, (4, 0.5)),
+        (30, (4, 0.5)),
+        (1, (4, 0.9)),
+        (5, (4, 0.9)),
+        (5, (8, 0.7)),
+        (30, (8, 0.7)),
+    ] {
+        let given = Given { desired: Some(pods), max: Some(pods), ..unknown(commits, 120) };
+        let mut tale = Tale::new(Given { min: Some(pods), ..given }, 47.0, 8.0);
+        // Busy at first, so that there is a rate to be wrong about; then never again, but for a burst now and then.
+        tale.arrive = 1.5 * 47.0 * f64::from(pods);
+        tale.run(600);
+        tale.arrive = busy * 47.0 * f64::from(pods);
+        for quarter in 1..=6 {
+            tale.run(600 + quarter * 900);
+            let off = tale.off();
+            assert!(off <= 0.1, "{off} off, {pods} pods {busy} busy, {commits} s");
+            tale.burst(47.0 * 20.0 * f64::from(pods));
         }
     }
 }

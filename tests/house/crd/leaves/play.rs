@@ -11,11 +11,12 @@ use penstock::crd::meaning::{Meaning, QuestionDraft};
 use penstock::decide::{
     Budget, Class, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation, Outcome, Partition,
     PerReplica, Pipeline, Places, PodStanding, Pool, PoolSeen, QuestionId, Queue, Reading, Sign,
-    Situation, Snapshot, Stage, StageId, Standing, Target, TargetId, Value, Workload, Writing,
-    decide,
+    Situation, Snapshot, Stage, StageId, Standing, Target, TargetId, Value, Workload, decide,
 };
 use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
 use penstock::observe::{Address, Ask};
+
+use crate::decide::plain;
 
 /// Seconds between two turns.
 const TURN: i64 = 5;
@@ -149,20 +150,7 @@ fn shared_with_a_rival(mine: Situation, known: Snapshot) -> Snapshot {
 
 impl Hour {
     fn new(meaning: &Meaning) -> Self {
-        let workload = Workload {
-            uid: "target".into(),
-            resource_version: "1".into(),
-            desired: 3,
-            current: 3,
-            ready: 3,
-            ready_since: None,
-            writing: Writing::Apply,
-            read_at: time(0),
-            is_ours: true,
-            hpa: None,
-            jobs: None,
-            lanes: Vec::new(),
-        };
+        let workload = Workload { read_at: time(0), ..plain::workload("target", 3) };
         let none = || {
             let jobs = Some(Box::<JobsSeen>::default());
             Workload { desired: 0, current: 0, ready: 0, jobs, ..workload.clone() }
