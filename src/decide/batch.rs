@@ -273,34 +273,8 @@ mod tests {
     /// 48 partitions; a replica does 100 items/s and starts in 45 s.
     fn judged(lag: u64, desired: u32, left: f64) -> (Bid, Option<Bid>) {
         let skew = Skew::default();
-        let load = Load {
-            lag,
-            backlog: float(lag),
-            arrivals: 0.0,
-            is_jump: false,
-            is_sent: false,
-            delay: 0.0,
-            tail: 0.0,
-            surge: 1.0,
-            is_forecast: false,
-            commits: 5.0,
-            partitions: Some(48),
-            skew: &skew,
-            busiest: None,
-            due: None,
-        };
-        let means = Means {
-            rate: Some(100.0),
-            shown: None,
-            startup: 45.0,
-            pending: 0.0,
-            rebalance: 5.0,
-            ready: desired,
-            desired,
-            settled: 1000.0,
-            lesson: 20.0,
-            may_probe: true,
-        };
+        let load = Load { lag, backlog: float(lag), ..Load::none(&skew) };
+        let means = Means::of(desired);
         let by = at("2026-01-10T06:00:00Z");
         let due = Due { by, left, is_overdue: false, done_since: (lag == 0).then_some(by) };
         let gathered = gather(&load, &means, &due, (0, 1));

@@ -79,6 +79,29 @@ pub(super) struct Load<'a> {
     pub(super) due: Option<Due>,
 }
 
+#[cfg(test)]
+impl<'a> Load<'a> {
+    /// Nothing waits in 48 partitions and nothing comes; commits every 5 s. A test says what differs.
+    pub(super) fn none(skew: &'a Skew) -> Self {
+        Self {
+            lag: 0,
+            backlog: 0.0,
+            arrivals: 0.0,
+            is_sent: false,
+            is_jump: false,
+            surge: 1.0,
+            is_forecast: false,
+            delay: 0.0,
+            tail: 0.0,
+            commits: 5.0,
+            partitions: Some(48),
+            skew,
+            busiest: None,
+            due: None,
+        }
+    }
+}
+
 /// What a stage can do. Items and seconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Means {
@@ -108,6 +131,23 @@ impl Means {
     /// Items a second of one replica, once known and of use.
     pub(super) fn known(&self) -> Option<f64> {
         self.rate.filter(|rate| rate.is_finite() && 0.0 < *rate)
+    }
+
+    /// So many settled pods that do 100 items/s each, start in 45 s and stand still for 5 s when their group changes. A test says what differs.
+    #[cfg(test)]
+    pub(super) fn of(pods: u32) -> Self {
+        Self {
+            rate: Some(100.0),
+            shown: None,
+            startup: 45.0,
+            pending: 0.0,
+            rebalance: 5.0,
+            ready: pods,
+            desired: pods,
+            settled: 1000.0,
+            lesson: 20.0,
+            may_probe: true,
+        }
     }
 
     /// Busy pods show their rate within a lesson. If they do not, what they have shown must do.

@@ -232,29 +232,15 @@ mod tests {
                 lag: 1_000_000,
                 backlog: self.backlog,
                 arrivals: self.arrivals,
-                is_sent: false,
-                is_jump: false,
                 delay: 100.0,
-                tail: 0.0,
-                surge: 1.0,
-                is_forecast: false,
-                commits: 5.0,
-                partitions: Some(48),
-                busiest: None,
-                skew: &skew,
-                due: None,
+                ..Load::none(&skew)
             };
             let means = Means {
                 rate: Some(50.0),
-                shown: None,
                 startup: 20.0,
-                pending: 0.0,
-                rebalance: 5.0,
-                ready: self.desired,
-                desired: self.desired,
                 settled: 100.0,
-                lesson: 20.0,
                 may_probe: false,
+                ..Means::of(self.desired)
             };
             let shown = Shown {
                 at: at(self.now),

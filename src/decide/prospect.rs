@@ -423,34 +423,9 @@ mod tests {
     /// 100 items a second of one replica, 60 s, 3,000 items that have just come at once, and pods that start in 30 s.
     fn played(arrivals: f64, ready: u32, replicas: u32) -> [i64; 4] {
         let skew = Skew::default();
-        let load = Load {
-            lag: 3000,
-            backlog: 3000.0,
-            arrivals,
-            is_jump: false,
-            is_sent: false,
-            delay: 0.0,
-            tail: 0.0,
-            surge: 1.0,
-            is_forecast: false,
-            commits: 5.0,
-            partitions: None,
-            skew: &skew,
-            busiest: None,
-            due: None,
-        };
-        let means = Means {
-            rate: Some(100.0),
-            shown: None,
-            startup: 30.0,
-            pending: 0.0,
-            rebalance: 0.0,
-            ready,
-            desired: ready,
-            settled: 1000.0,
-            lesson: 20.0,
-            may_probe: true,
-        };
+        let load =
+            Load { lag: 3000, backlog: 3000.0, arrivals, partitions: None, ..Load::none(&skew) };
+        let means = Means { startup: 30.0, rebalance: 0.0, ..Means::of(ready) };
         let (load, means) = (&load, &means);
         let ahead = Ahead { load, means, rate: 100.0, objective: 60.0, horizon: 480.0 };
         let found = ahead.play(replicas, Fate::Chosen);

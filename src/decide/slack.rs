@@ -169,34 +169,8 @@ mod tests {
     /// 48 partitions, 60 s, and pods that start in 45 s.
     fn judged(arrivals: f64, delay: f64, desired: u32) -> (Option<Spell>, bool) {
         let skew = Skew::default();
-        let load = Load {
-            lag: 0,
-            backlog: 0.0,
-            arrivals,
-            is_jump: false,
-            is_sent: false,
-            delay,
-            tail: 0.0,
-            surge: 1.0,
-            is_forecast: false,
-            commits: 5.0,
-            partitions: Some(48),
-            skew: &skew,
-            busiest: None,
-            due: None,
-        };
-        let means = Means {
-            rate: Some(100.0),
-            shown: None,
-            startup: 45.0,
-            pending: 0.0,
-            rebalance: 5.0,
-            ready: desired,
-            desired,
-            settled: 1000.0,
-            lesson: 20.0,
-            may_probe: true,
-        };
+        let load = Load { arrivals, delay, ..Load::none(&skew) };
+        let means = Means::of(desired);
         let slack = Slack::of(Prefer::Balanced, 60.0, &load, &means, 100.0).unwrap();
         (slack.lower(), slack.carries_on())
     }
