@@ -16,6 +16,7 @@ impl Reason {
                 | Self::KeepUp { .. }
                 | Self::KeepAhead { .. }
                 | Self::KeepRoom { .. }
+                | Self::KeepLevel { .. }
                 | Self::Steady { .. }
         )
     }
@@ -39,6 +40,7 @@ impl Reason {
             Self::CatchUp { .. }
             | Self::KeepUp { .. }
             | Self::KeepAhead { .. }
+            | Self::KeepLevel { .. }
             | Self::KeepRoom { .. }
             | Self::Steady { .. } => "change objective.maxDelay, or make each replica faster",
             Self::Forecast { .. } => "state forecast: {mode: Off} to go by what arrives now",

@@ -313,6 +313,7 @@ impl StageMemory {
         let window = Window::first(self.pods.startup(), self.pods.rebalance());
         let expects = self.expects(turn.stage, evidence.poll(), at);
         self.watch_surge(turn, arrivals, arrived, expects);
+        self.watch_level(turn, workload, arrived);
         if let (true, Some(arrivals), Some(arrived)) =
             (turn.stage.is_forecast && evidence.is_fresh(), arrivals, arrived)
         {

@@ -15,6 +15,7 @@ use super::capacity::{Lanes, Pools, Purses};
 use super::demand::Bid;
 use super::depth::Tally;
 use super::effect::Effect;
+use super::enough::Enough;
 use super::fleet::{Fleet, Voice};
 use super::flow::Selectivity;
 use super::forecast::Forecast;
@@ -77,6 +78,9 @@ pub(super) struct StageMemory {
     pub(super) skew: Skew,
     /// How much more may come before new pods are at work.
     pub(super) surge: Surge,
+    /// The least constant count that would have been enough, where an objective alone sizes it.
+    #[serde(default)]
+    pub(super) enough: Option<Box<Enough>>,
     /// What is usual at this time of day.
     #[serde(default)]
     pub(super) forecast: Forecast,
@@ -338,6 +342,7 @@ impl PipelineMemory {
             stage.traces.weight(Trace::weight)
                 + stage.tally.as_ref().map_or(0, |_| size_of::<Tally>())
                 + stage.batch.as_ref().map_or(0, |_| size_of::<Batch>())
+                + stage.enough.as_ref().map_or(0, |_| size_of::<Enough>())
                 + stage.rate.weight()
                 + stage.skew.weight()
                 + stage.forecast.weight()

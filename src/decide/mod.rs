@@ -48,6 +48,7 @@ mod doubt;
 mod stuck;
 mod spike;
 mod effect;
+mod enough;
 mod anomaly;
 mod steady;
 mod surge;

@@ -25,6 +25,8 @@ pub enum Reason {
     KeepAhead { arrivals: f64, rate: f64, wished: u32 },
     /// So many times what arrives may come before new pods are at work: room for it is kept.
     KeepRoom { arrivals: f64, surge: f64, startup: f64, wished: u32 },
+    /// Bursts are over before new pods are at work, and this many have been enough for them.
+    KeepLevel { wished: u32, kept: u32 },
     /// What is usual at this time of day asks for this many, by when new pods are at work.
     Forecast { arrivals: f64, expected: f64, startup: f64, wished: u32 },
     /// A batch: the fewest that are done by then.
@@ -190,6 +192,7 @@ impl Reason {
         "KeepUp",
         "KeepAhead",
         "KeepRoom",
+        "KeepLevel",
         "Forecast",
         "InTime",
         "Overdue",
@@ -301,6 +304,7 @@ impl Reason {
             Self::KeepUp { .. } => "KeepUp",
             Self::KeepAhead { .. } => "KeepAhead",
             Self::KeepRoom { .. } => "KeepRoom",
+            Self::KeepLevel { .. } => "KeepLevel",
             Self::Forecast { .. } => "Forecast",
             Self::InTime { .. } => "InTime",
             Self::Overdue { .. } => "Overdue",

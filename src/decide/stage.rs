@@ -266,7 +266,7 @@ impl Turn<'_> {
     fn wish(
         &self,
         known: &Known,
-        memory: &StageMemory,
+        memory: &mut StageMemory,
         frame: Frame,
         work: Option<&Work>,
     ) -> Draft {
@@ -292,6 +292,7 @@ impl Turn<'_> {
             }
             _ => demand::wish(self.stage, &self.evidence, load.as_ref(), &known.means),
         };
+        let bid = bid.map(|bid| memory.keep_level(self.stage, bid, load.as_ref(), &known.means));
         let mut bid = bid.unwrap_or_else(|| {
             let complaint = self.evidence.complaint().cloned();
             Bid::new(frame.current, complaint.unwrap_or(Reason::NoSources))

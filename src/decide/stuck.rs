@@ -39,7 +39,14 @@ struct Watched {
     topic: u16,
     id: i32,
     position: i64,
-    since: Timestamp,
+    /// In milliseconds since the epoch.
+    since: i64,
+}
+
+impl Watched {
+    fn since(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.since).unwrap_or_default()
+    }
 }
 
 /// What stands still in one source.
@@ -102,7 +109,13 @@ impl Stuck {
                 .iter()
                 .any(|old| (old.source, old.topic, old.id) == (source, topic, id));
             if is_new && self.watched.len() < MOST {
-                self.watched.push(Watched { source, topic, id, position, since: at });
+                self.watched.push(Watched {
+                    source,
+                    topic,
+                    id,
+                    position,
+                    since: at.as_millisecond(),
+                });
             }
         }
     }
@@ -118,11 +131,13 @@ impl Stuck {
     ) -> Option<Still> {
         let moved = trace.commits().1?;
         let is_stuck = |old: &&Watched| {
-            usize::from(old.source) == place && window <= span(old.since, at) && old.since < moved
+            usize::from(old.source) == place
+                && window <= span(old.since(), at)
+                && old.since() < moved
         };
         let stuck: Vec<&Watched> = self.watched.iter().filter(is_stuck).collect();
         let first = stuck.iter().min_by_key(|old| (old.topic, old.id))?;
-        let since = stuck.iter().map(|old| old.since).min()?;
+        let since = stuck.iter().map(|old| old.since()).min()?;
         let (mut lag, mut delay) = (0_u64, 0.0_f64);
         for (part, age) in trace.aged(at) {
             if stuck.iter().any(|old| same(old, part)) {

@@ -53,6 +53,11 @@ impl fmt::Display for Reason {
                 number(*arrivals),
                 number(*rate)
             ),
+            Self::KeepLevel { wished, kept } => write!(
+                f,
+                "{}: this moment asks for {wished}, and bursts like those of late are over before new pods are at work; {kept} would have been enough for each",
+                replicas(*kept)
+            ),
             Self::KeepRoom { arrivals, surge, startup, wished } => write!(
                 f,
                 "{}: {}/s arrive, up to {} times that has come within the {} that pods take to start",

@@ -32,6 +32,7 @@ mod restraint;
 mod hpa;
 mod jobs;
 mod depth;
+mod bursts;
 mod lanes;
 mod packing;
 mod prospects;

@@ -227,7 +227,7 @@ impl Tale {
     }
 }
 
-fn unknown(commits: u64, objective: u64) -> Given {
+pub(super) fn unknown(commits: u64, objective: u64) -> Given {
     Given {
         min: Some(0),
         objective: Some(objective),

@@ -23,6 +23,7 @@ fn every_reason() -> Vec<Reason> {
         Reason::KeepUp { arrivals: 320.0, rate: 48.234, wished: 7 },
         Reason::KeepAhead { arrivals: 320.0, rate: 48.234, wished: 7 },
         Reason::KeepRoom { arrivals: 320.0, surge: 1.83, startup: 240.0, wished: 13 },
+        Reason::KeepLevel { wished: 48, kept: 16 },
         Reason::Forecast { arrivals: 320.0, expected: 402.0, startup: 240.0, wished: 9 },
         Reason::InTime { lag: 182_437, by: until, rate: 48.234, wished: 2 },
         Reason::Overdue { lag: 1200, by: until, rate: 48.234, wished: 6 },
@@ -208,6 +209,9 @@ fn the_sentences_are_worth_reading_aloud() {
             to change this: change objective.maxDelay, or make each replica faster
         KeepRoom
             13 replicas: 320/s arrive, up to 1.83 times that has come within the 4 min that pods take to start
+            to change this: change objective.maxDelay, or make each replica faster
+        KeepLevel
+            16 replicas: this moment asks for 48, and bursts like those of late are over before new pods are at work; 16 would have been enough for each
             to change this: change objective.maxDelay, or make each replica faster
         Forecast
             9 replicas: 320/s arrive, and 402/s are usual at this time of day by when new pods are at work, in 4 min
