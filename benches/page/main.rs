@@ -97,7 +97,8 @@ async fn bench() -> Result<Vec<String>> {
     browser.trace().await?;
     tokio::time::sleep(FOLLOWED).await;
     let followed = browser.traced().await?;
-    let cores = (crowd.usage()?.cpu - before.cpu).as_secs_f64() / FOLLOWED.as_secs_f64();
+    let used = crowd.usage()?.cpu.saturating_sub(before.cpu);
+    let cores = used.as_secs_f64() / FOLLOWED.as_secs_f64();
     let moved = (browser.received - heard) / FOLLOWED.as_secs();
     let (longest, total) = (followed.longest(), followed.total());
     println!(
