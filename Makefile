@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live laws mutants bench quality truth story bench-capacity crds api chart boards image image-test
+.PHONY: demo test check tools live laws mutants bench quality truth story bench-capacity bench-page crds api chart boards image image-test
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -53,6 +53,10 @@ story:
 # A stage on nodes that come, are refused and are taken away: lanes beside other ways to split, and the bound. Exits 1 when a target is missed.
 bench-capacity:
 	cargo bench --locked --bench capacity
+
+# The page with a thousand pipelines in a real browser, as the release daemon serves it. Exits 1 when a target is missed.
+bench-page: tools
+	cargo bench --locked --bench page
 
 # The definitions kept in deploy/crds and in the chart, from src/crd.
 crds:

@@ -19,12 +19,21 @@ pub fn turn(pipelines: usize) -> Span {
         actions = field::Empty,
         trace_id = field::Empty
     );
-    if !span.is_disabled() {
-        let context = span.context();
-        let id = context.span().span_context().trace_id();
-        span.record("trace_id", field::display(id));
+    if let Some(id) = trace(&span) {
+        span.record("trace_id", id);
     }
     span
+}
+
+/// The id of the trace that a span belongs to; `None` where nobody collects traces.
+pub fn trace(span: &Span) -> Option<String> {
+    if span.is_disabled() {
+        return None;
+    }
+    let context = span.context();
+    let context = context.span().span_context().clone();
+    // Of a turn that the sampler left out there is nothing to be led to.
+    context.is_sampled().then(|| context.trace_id().to_string())
 }
 
 /// What the queues said and how the cluster stands is put together.

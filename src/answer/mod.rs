@@ -107,6 +107,7 @@ pub struct Answer {
     recollection: Recollection,
     hosts: page::Hosts,
     capacity: Capacity,
+    currency: Option<page::Currency>,
 }
 
 impl Answer {
@@ -117,7 +118,18 @@ impl Answer {
         let timelines = report.timelines().clone();
         let (recollection, hosts) = (Recollection::default(), page::Hosts::default());
         let capacity = report.capacity().clone();
-        Self { pulse, clock, standing, timelines, metrics, sheets, recollection, hosts, capacity }
+        Self {
+            pulse,
+            clock,
+            standing,
+            timelines,
+            metrics,
+            sheets,
+            recollection,
+            hosts,
+            capacity,
+            currency: None,
+        }
     }
 
     /// Tells of one pipeline what other counts would bring, too. Without it nothing is said of that.
@@ -131,6 +143,12 @@ impl Answer {
     #[must_use]
     pub fn known_as(self, hosts: page::Hosts) -> Self {
         Self { hosts, ..self }
+    }
+
+    /// The same, and its page names the currency of prices.
+    #[must_use]
+    pub fn priced_in(self, currency: Option<page::Currency>) -> Self {
+        Self { currency, ..self }
     }
 
     /// For probes and Prometheus: `/metrics`, `/healthz`, `/readyz`.

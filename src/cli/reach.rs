@@ -90,15 +90,10 @@ pub(super) async fn ask_pods<T: DeserializeOwned>(
     path: &str,
     is_best: impl Fn(&T) -> bool,
 ) -> anyhow::Result<Answered<T>> {
-    let list = ListParams::default().labels(LABEL);
-    let pods = Api::<Pod>::all(client.clone())
-        .list(&list)
-        .await
-        .map_err(|error| plain(&error))
-        .context("cannot list the daemon's pods")?;
+    let pods = pods(client).await?;
     let mut best = None;
     let mut trouble = anyhow!("no pod has the label {LABEL}; hint: is Penstock installed?");
-    for pod in pods.items {
+    for pod in pods {
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
         let by = format!("pod {namespace}/{name}");
         match ask_pod(client, &namespace, &name, path).await {
@@ -108,6 +103,36 @@ pub(super) async fn ask_pods<T: DeserializeOwned>(
         }
     }
     best.ok_or(trouble)
+}
+
+/// The daemon's pods. Who may not list those of all namespaces sees those of his own.
+///
+/// # Errors
+/// He may not list them there either.
+pub(super) async fn pods(client: &Client) -> anyhow::Result<Vec<Pod>> {
+    let list = ListParams::default().labels(LABEL);
+    let everywhere = Api::<Pod>::all(client.clone()).list(&list).await;
+    let found = match if_allowed(everywhere).context("cannot list the daemon's pods")? {
+        Some(found) => found,
+        None => Api::<Pod>::default_namespaced(client.clone())
+            .list(&list)
+            .await
+            .map_err(|error| plain(&error))
+            .context("cannot list the daemon's pods")?,
+    };
+    Ok(found.items)
+}
+
+/// What was read; `None` where the caller may not.
+///
+/// # Errors
+/// Whatever else went wrong.
+pub(super) fn if_allowed<T>(read: Result<T, kube::Error>) -> anyhow::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+        Err(error) => Err(plain(&error)),
+    }
 }
 
 async fn ask_pod<T: DeserializeOwned>(

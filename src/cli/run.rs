@@ -50,13 +50,17 @@ pub(super) struct Run {
     /// Where probes and Prometheus ask: /healthz, /readyz, /metrics
     #[arg(long, value_name = "ADDRESS", default_value = ":8080", value_parser = address)]
     listen: SocketAddr,
-    /// Where people look and ask: the page at /, its JSON below /api/v1. Keep it on loopback; kubectl port-forward reaches it there
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082", value_parser = address)]
-    page_listen: SocketAddr,
+    /// Where people look and ask: the page at /, its JSON below /api/v1; "none" for nowhere. Keep it on loopback; kubectl port-forward
+    /// reaches it there
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082", value_parser = address_or_none)]
+    page_listen: Place,
     /// Name by which the page may be asked for, besides localhost and addresses; may be repeated. Others are answered 421, since a
     /// site of elsewhere could have its own name lead here
     #[arg(long = "page-host", value_name = "NAME")]
     page_hosts: Vec<page::Host>,
+    /// Currency of all prices of this installation (ISO 4217, such as EUR), written behind them on the page. Default: none is named
+    #[arg(long, value_name = "CODE")]
+    currency: Option<page::Currency>,
     /// Where KEDA asks, as it asks an external scaler (gRPC); "none" for nowhere
     #[arg(long, value_name = "ADDRESS", default_value = ":9090", value_parser = address_or_none)]
     grpc_listen: Place,
@@ -136,6 +140,14 @@ impl Run {
             }
             Place(None) => None,
         };
+        let page = match self.page_listen {
+            Place(Some(address)) => Some(page::Door {
+                listener: answer::listen(address).await?,
+                hosts: self.page_hosts.into_iter().collect(),
+                currency: self.currency,
+            }),
+            Place(None) => None,
+        };
         let options = Options {
             watch: watch::Options {
                 namespaces: self.namespaces,
@@ -145,10 +157,7 @@ impl Run {
                 secret_namespaces: self.secret_namespaces.into_iter().collect(),
             },
             probes: Some(answer::listen(self.listen).await?),
-            page: Some(page::Door {
-                listener: answer::listen(self.page_listen).await?,
-                hosts: self.page_hosts.into_iter().collect(),
-            }),
+            page,
             scaler,
             lineage: match (self.lineage_listen, self.lineage_token_file) {
                 (Some(address), Some(token)) => {

@@ -242,6 +242,7 @@ impl Daemon {
             glances,
             took,
             lateness,
+            trace: spans::trace(&turn),
             polls: visits,
             refusals,
             pools,

@@ -118,7 +118,7 @@ pub async fn run(
         servers.spawn("answer probes", answer::serve(listener, answer.probes(), stop.clone()));
     }
     if let Some(door) = options.page {
-        let router = answer.clone().known_as(door.hosts).page();
+        let router = answer.clone().known_as(door.hosts).priced_in(door.currency).page();
         servers.spawn("answer people", answer::serve(door.listener, router, stop.clone()));
     }
     if let Some(door) = options.scaler {

@@ -61,6 +61,8 @@ pub struct Tick {
     pub took: Duration,
     /// How long after it was due it began.
     pub lateness: Duration,
+    /// Id of its trace, where traces are collected.
+    pub trace: Option<String>,
     /// How often the sources of these pipelines were asked so far, where they were.
     pub polls: BTreeMap<QuestionId, Polls>,
     /// Sources whose newest credentials are refused while the former ones still work, and why. Readings go on.

@@ -71,6 +71,7 @@ impl Scene {
             glances: vec![glance],
             took: Duration::from_micros(300),
             lateness: Duration::ZERO,
+            trace: None,
             polls: BTreeMap::new(),
             refusals: BTreeMap::new(),
             pools: BTreeMap::new(),

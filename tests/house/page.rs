@@ -9,7 +9,9 @@ use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::SignedDuration;
-use penstock::answer::page::{Attention, Capacity, Detail, GaveWay, Mood, Overview, Severity};
+use penstock::answer::page::{
+    Attention, Capacity, Currency, Detail, GaveWay, Mood, Overview, Severity,
+};
 use penstock::answer::{Answer, Pulse};
 use penstock::crd::meaning::Code;
 use penstock::decide::{
@@ -282,6 +284,21 @@ async fn a_stage_is_shown_with_its_trend_and_how_its_work_lies() {
         let (status, _, body) = read(&router, &format!("/api/v1/pipelines/default/{path}")).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert!(body.contains("hint: GET /api/v1/pipelines"), "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_currency_of_prices_is_named_where_somebody_said_it() {
+    let bench = Bench::new().await;
+    let priced = async |currency: Option<Currency>| {
+        let router = window(&bench).0.priced_in(currency).page();
+        let said: Value = json(&router, "/api/v1/capacity").await;
+        said.get("currency").cloned()
+    };
+    assert_eq!(priced(None).await, None);
+    assert_eq!(priced(Some("EUR".parse().unwrap())).await, Some("EUR".into()));
+    for wrong in ["", "eur", "EURO", "€€€"] {
+        assert!(wrong.parse::<Currency>().unwrap_err().contains("hint: "), "{wrong}");
     }
 }
 

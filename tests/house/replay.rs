@@ -47,6 +47,7 @@ fn tell(bench: &Bench, snapshot: penstock::decide::Snapshot, step: Step) {
         glances: Vec::new(),
         took: Duration::from_micros(300),
         lateness: Duration::ZERO,
+        trace: None,
         polls: BTreeMap::new(),
         refusals: BTreeMap::new(),
         pools: BTreeMap::new(),

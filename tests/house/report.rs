@@ -370,6 +370,49 @@ async fn a_write_that_the_cache_has_not_seen_is_built_upon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_status_of_which_an_older_definition_keeps_a_part_is_written_once_and_then_for_news_only()
+{
+    // A version that knows no reasons yet drops them.
+    let stages = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/stages";
+    let cluster = Bench::cluster(|definition| {
+        if definition["spec"]["names"]["kind"] == "ScaledPipeline" {
+            let fields = definition.pointer_mut(&format!("{stages}/items/properties")).unwrap();
+            assert!(fields.as_object_mut().unwrap().shift_remove("reason").is_some());
+        }
+    });
+    let bench = Bench::over(cluster, None);
+    bench.create("orders").await;
+    bench.cluster.faults().clear_log();
+    for _ in 0..30 {
+        bench.tell(&Turn::of(|_| {})).await;
+        bench.wait(seconds(60)).await;
+    }
+    let status = bench.status().await;
+    assert_eq!((status.stages[0].desired, &status.stages[0].reason), (Some(4), &None), "it is cut");
+    assert_eq!(bench.writes().len(), 1, "half an hour in which nothing moves");
+
+    let moved = || Turn::of(|told| told.verdict.replicas = Some(9));
+    for _ in 0..5 {
+        bench.tell(&moved()).await;
+        bench.wait(seconds(60)).await;
+    }
+    assert_eq!(bench.status().await.stages[0].desired, Some(9));
+    assert_eq!(bench.writes().len(), 2, "one for the move");
+
+    // What another hand writes is seen for what it is, and mended once.
+    let other = json!({"status": {"stages": [{"name": "enrich", "desired": 1}]}});
+    let params = PatchParams { field_manager: Some("hand".to_owned()), ..PatchParams::default() };
+    bench.api().patch_status("orders", &params, &Patch::Merge(&other)).await.unwrap();
+    bench.cluster.faults().clear_log();
+    for _ in 0..5 {
+        bench.tell(&moved()).await;
+        bench.wait(seconds(60)).await;
+    }
+    assert_eq!(bench.status().await.stages[0].desired, Some(9));
+    assert_eq!(bench.writes().len(), 1, "one for the other hand");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_that_has_just_started_does_not_write_that_it_does_not_know_yet() {
     let bench = Bench::new().await;
     bench.tell(&Turn::of(|_| {})).await;
@@ -912,6 +955,29 @@ async fn metrics_show_the_latest_turn_and_count_what_happened() {
     let text = bench.report.metrics().text().unwrap();
     assert_eq!(series(&text, "penstock_leader"), ["penstock_leader 0.0"]);
     assert_eq!(series(&text, "penstock_invariant"), ["penstock_invariant_violations_total 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latest_turn_with_a_trace_is_the_exemplar_of_its_bucket() {
+    let bench = Bench::new().await;
+    let exemplars = || {
+        let text = bench.report.metrics().text().unwrap();
+        let buckets = series(&text, "penstock_turn_duration_seconds_bucket").into_iter();
+        buckets.filter(|line| line.contains(" # ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    bench.tell(&Turn::of(|_| {})).await;
+    assert!(exemplars().is_empty(), "nobody collects traces");
+    for id in ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7a3ce929d0e0e4736"] {
+        bench.tell(&Turn { trace: Some(id.to_owned()), ..Turn::of(|_| {}) }).await;
+    }
+    bench.tell(&Turn::of(|_| {})).await;
+    let found = exemplars();
+    assert_eq!(
+        found,
+        [
+            "penstock_turn_duration_seconds_bucket{le=\"0.0005\"} 4 # {trace_id=\"00f067aa0ba902b7a3ce929d0e0e4736\"} 0.0003"
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,8 +21,8 @@ use penstock::demo::cluster::{Cluster, Options};
 use regex::Regex;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
 
@@ -154,11 +154,12 @@ async fn a_turn_is_a_trace_and_its_lines_know_it() {
         tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming),
     );
 
+    let probes = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut daemon = tokio::process::Command::new(env!("CARGO_BIN_EXE_penstock"))
         .args([
             "run",
             "--listen",
-            "127.0.0.1:0",
+            &probes.to_string(),
             "--page-listen",
             "127.0.0.1:0",
             "--grpc-listen",
@@ -182,6 +183,10 @@ async fn a_turn_is_a_trace_and_its_lines_know_it() {
         }
     };
     tokio::time::timeout(Duration::from_mins(1), reading).await.expect("it never scaled");
+    let mut asked = TcpStream::connect(probes).await.unwrap();
+    asked.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut metrics = String::new();
+    asked.read_to_string(&mut metrics).await.unwrap();
     // What is not sent yet is sent at the end.
     let pid = Pid::from_raw(i32::try_from(daemon.id().unwrap()).unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
@@ -210,6 +215,16 @@ async fn a_turn_is_a_trace_and_its_lines_know_it() {
     let resource = collector.resource();
     assert!(resource["service.name"].contains("penstock"), "{resource:?}");
     assert!(resource["service.version"].contains(env!("CARGO_PKG_VERSION")), "{resource:?}");
+
+    // A turn's place in the histogram leads to its trace.
+    let exemplars = Regex::new(r#"_bucket\{le="[^"]+"\} \d+ # \{trace_id="([0-9a-f]{32})"\}"#);
+    let exemplars: Vec<_> =
+        exemplars.unwrap().captures_iter(&metrics).map(|it| it[1].to_owned()).collect();
+    assert!(!exemplars.is_empty(), "{metrics}");
+    for id in exemplars {
+        let id = u128::from_str_radix(&id, 16).unwrap().to_be_bytes();
+        assert!(spans.iter().any(|span| span.name == "turn" && span.trace_id == id), "{metrics}");
+    }
 
     // Each line is JSON, says nothing twice, and nothing that the page does not have.
     let documented = documented();

@@ -19,7 +19,7 @@ use penstock::demo::cluster::{Cluster, Logged, Options};
 use penstock::report::{
     self, BudgetPicture, Destination, Fault, Glance, Polls, PoolPicture, Report, Requests, Tick,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -44,6 +44,8 @@ pub(crate) struct Turn {
     pub(crate) faults: Vec<Fault>,
     pub(crate) may_act: bool,
     pub(crate) violations: u32,
+    /// Id of the trace of the turn.
+    pub(crate) trace: Option<String>,
     pub(crate) polls: Polls,
     /// Why the newest credentials of each source are not in use.
     pub(crate) refusal: Option<Missing>,
@@ -117,6 +119,7 @@ pub(crate) fn turn(stages: Vec<Told>) -> Turn {
         faults: Vec::new(),
         may_act: true,
         violations: 0,
+        trace: None,
         polls: Polls::default(),
         refusal: None,
         pools: Vec::new(),
@@ -173,14 +176,21 @@ impl Bench {
     }
 
     async fn with(record: Option<Destination>) -> Self {
-        let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
-        for definition in crd::all() {
-            cluster.define(serde_json::to_value(definition).unwrap()).unwrap();
-        }
-        let bench = Self::over(cluster, record);
+        let bench = Self::over(Self::cluster(|_| {}), record);
         bench.create("orders").await;
         bench.cluster.faults().clear_log();
         bench
+    }
+
+    /// A cluster with the definitions, each as `change` leaves it.
+    pub(crate) fn cluster(change: impl Fn(&mut Value)) -> Cluster {
+        let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
+        for definition in crd::all() {
+            let mut definition = serde_json::to_value(definition).unwrap();
+            change(&mut definition);
+            cluster.define(definition).unwrap();
+        }
+        cluster
     }
 
     /// Fresh tellers over a cluster that is there: a restart.
@@ -334,6 +344,7 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
         glances: vec![glance],
         took: Duration::from_micros(300),
         lateness: Duration::from_millis(2),
+        trace: turn.trace.clone(),
         polls,
         refusals,
         pools: of_nodes,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use penstock::clock::Clock;
@@ -22,22 +23,26 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::without(&[]).await
+    }
+
+    /// Without the definitions of these kinds.
+    async fn without(kinds: &[&str]) -> Self {
         let cluster = Cluster::new(Options::default());
         let client = cluster.client();
         let scene = Self { cluster, client, tasks: Tasks::default(), clock: Clock::start() };
         for crd in penstock::crd::all() {
-            let name = crd.name_any();
-            scene
-                .apply(
-                    "apiextensions.k8s.io/v1",
-                    "CustomResourceDefinition",
-                    "",
-                    &name,
-                    &json!(crd),
-                )
-                .await;
+            if !kinds.contains(&&*crd.spec.names.kind) {
+                scene.define(&crd).await;
+            }
         }
         scene
+    }
+
+    async fn define(&self, crd: &CustomResourceDefinition) {
+        let version = "apiextensions.k8s.io/v1";
+        let name = crd.name_any();
+        self.apply(version, "CustomResourceDefinition", "", &name, &json!(crd)).await;
     }
 
     /// Server-side apply of any object.
@@ -183,6 +188,39 @@ async fn no_store_is_trusted_before_its_first_list() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), synced).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn kinds_one_can_do_without_are_asked_for_every_half_minute_and_seen_once_they_are_there() {
+    let scene = Scene::without(&["CapacityPool"]).await;
+    let watch = scene.watch();
+    let synced = async {
+        while !watch.unsynced().is_empty() {
+            watch.changed().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), synced).await.unwrap();
+    let asked = || {
+        let log = scene.cluster.faults().log();
+        // What is not served is written down by its path.
+        log.iter().filter(|request| request.resource.contains("capacitypools")).count()
+    };
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let before = asked();
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    let in_five_minutes = asked() - before;
+    assert!((9..=11).contains(&in_five_minutes), "asked {in_five_minutes} times");
+
+    let all = penstock::crd::all();
+    scene.define(all.iter().find(|crd| crd.spec.names.kind == "CapacityPool").unwrap()).await;
+    let spec = json!({"spec": {"class": "Spot", "nodeSelector": {"pool": "spot"}}});
+    scene.apply("penstock.dev/v1alpha1", "CapacityPool", "", "spot", &spec).await;
+    let seen = async {
+        while watch.seen(&BTreeSet::new(), scene.clock.now()).pools.is_empty() {
+            watch.changed().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(35), seen).await.unwrap();
 }
 
 #[tokio::test]

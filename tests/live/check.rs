@@ -7,13 +7,13 @@ use std::process::Output;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::rig::{Cluster, ClusterOptions, Kubernetes, shared};
-use crate::scene::{Scene, kafka};
+use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, shared, until};
+use crate::scene::{SOON, Scene, kafka};
 
 /// What `penstock check` says, and the code it ends with.
 pub(crate) struct Said {
-    code: Option<i32>,
-    text: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) text: String,
 }
 
 pub(crate) async fn check(kubeconfig: &Path, arguments: &[&str]) -> Result<Said> {
@@ -145,6 +145,30 @@ spec:
     ensure!(grade == "Good" && words.starts_with("may do all of the"), "{}", said.text);
     let report: Value = serde_json::from_str(&said.text)?;
     ensure!(report["roles"].is_null(), "{report}");
+    a_daemon_without_a_page_is_believed_by_its_statuses(&cluster, &pod).await
+}
+
+/// It runs as the arguments of its pod say, and answers nobody.
+async fn a_daemon_without_a_page_is_believed_by_its_statuses(
+    cluster: &Cluster,
+    pod: &str,
+) -> Result<()> {
+    cluster.kubectl(&["-n", "penstock", "delete", "pod", "penstock-0", "--now"]).await?;
+    let silent = "--page-listen=none";
+    cluster.apply("penstock", &pod.replace("[run,", &format!("[run, {silent},"))).await?;
+    let daemon = Penstock::run(cluster.kubeconfig(), &[silent]).await?;
+    ensure!(daemon.page("/api/v1/overview").await.is_err(), "it serves a page");
+    until("the daemon to say how the pipeline stands", SOON, async || {
+        let said = check(cluster.kubeconfig(), &["-o", "json"]).await?;
+        let report: Value = serde_json::from_str(&said.text)?;
+        let by = report["toldBy"].as_str().context("nobody told")?;
+        ensure!(by == "their conditions, for the daemon serves no page", "{by}");
+        let (grade, words) = said.of("shop/orders")?;
+        ensure!(grade == "Bad" && words.ends_with("[TargetUnusable]"), "{grade}: {words}");
+        Ok(Some(()))
+    })
+    .await?;
+    ensure!(daemon.stop().await?.success());
     Ok(())
 }
 

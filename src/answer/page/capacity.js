@@ -1,5 +1,5 @@
 // Pools of nodes and budgets: whether nodes can be had, on what evidence, and who gives way to whom. Asked for while it is looked at.
-import { address, ago, el, keep, number, plural, span, write } from "./words.js";
+import { address, ago, el, keep, money, number, plural, priceIn, span, write } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const EVERY = 5_000;
@@ -13,7 +13,6 @@ const STATES = {
   Unknown: ["unknown", "not seen yet"],
 };
 const CLASSES = { OnDemand: "on demand", Spot: "spot", Reserved: "reserved" };
-const money = (value) => value === undefined ? "–" : value.toFixed(2);
 const of = (value, limit, say) => limit === undefined ? say(value) : `${say(value)} of ${say(limit)}`;
 
 export class Capacity {
@@ -47,7 +46,8 @@ export class Capacity {
     }
   }
 
-  #render({ at, pools, budgets }) {
+  #render({ at, currency, pools, budgets }) {
+    priceIn(currency);
     $("to-capacity").hidden = !pools.length && !budgets.length;
     $("no-capacity").hidden = pools.length + budgets.length > 0;
     $("pool-section").hidden = !pools.length;

@@ -1,10 +1,27 @@
 //! Pools of nodes and budgets, as the page shows them. `GET /api/v1/capacity`.
 
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::{Class, Sign};
 use crate::report::{self, BudgetPicture, PoolPicture};
+
+/// What all prices of an installation are in: three capital letters (ISO 4217). It is only ever shown; nothing is converted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Currency(String);
+
+impl FromStr for Currency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() != 3 || !text.bytes().all(|letter| letter.is_ascii_uppercase()) {
+            return Err(format!("{text:?} is no currency; hint: three capital letters, EUR"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
 
 /// All pools and all budgets, by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,6 +29,9 @@ use crate::report::{self, BudgetPicture, PoolPicture};
 pub struct Capacity {
     /// When this was answered.
     pub at: Timestamp,
+    /// What all prices are in; left out where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
     /// Pools of nodes.
     pub pools: Vec<PoolRow>,
     /// Budgets.
@@ -98,9 +118,14 @@ pub struct GaveWay {
 }
 
 impl Capacity {
-    pub(super) fn of(capacity: &report::Capacity, at: Timestamp) -> Self {
+    pub(super) fn of(
+        capacity: &report::Capacity,
+        currency: Option<Currency>,
+        at: Timestamp,
+    ) -> Self {
         Self {
             at,
+            currency,
             pools: capacity.pools().iter().map(PoolRow::of).collect(),
             budgets: capacity.budgets().iter().map(BudgetRow::of).collect(),
         }

@@ -1,6 +1,6 @@
 // One stage, in a drawer beside its pipeline: why it has the replicas it has, how it fared, what happened to it, how its work lies, and
 // what its sources say.
-import { clock, el, keep, moment, number, plural, span, write } from "./words.js";
+import { clock, el, keep, moment, money, number, plural, span, write } from "./words.js";
 import { plot } from "./plots.js";
 
 const $ = (id) => document.getElementById(id);
@@ -166,7 +166,7 @@ function laneLine({ pool, target }) {
       it.desired === it.share ? "" : `its share is ${it.share}`,
       it.going ? `${it.going} on nodes that are about to go` : "",
       it.unplaced ? `${it.unplaced} without a node` : "",
-      it.costPerHour === undefined ? "" : `${it.costPerHour.toFixed(2)} an hour`,
+      it.costPerHour === undefined ? "" : `${money(it.costPerHour)} an hour`,
     ];
     write(text, parts.filter(Boolean).join(", "));
     text.hidden = !text.textContent;

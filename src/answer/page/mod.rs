@@ -25,7 +25,7 @@ mod assets;
 mod hosts;
 
 pub use attention::{Concern, Severity};
-pub use capacity::{BudgetRow, Capacity, GaveWay, PoolRow, SignSeen};
+pub use capacity::{BudgetRow, Capacity, Currency, GaveWay, PoolRow, SignSeen};
 pub use hosts::{Host, Hosts};
 pub use row::{Attention, Overview, Placed, Row, State as Mood};
 pub use stage::{Detail, Moment, Partition, Spread, Trend};
@@ -43,11 +43,13 @@ pub struct Door {
     pub listener: TcpListener,
     /// Names besides `localhost` and addresses.
     pub hosts: Hosts,
+    /// What prices are in, if that was said.
+    pub currency: Option<Currency>,
 }
 
 impl From<TcpListener> for Door {
     fn from(listener: TcpListener) -> Self {
-        Self { listener, hosts: Hosts::default() }
+        Self { listener, hosts: Hosts::default(), currency: None }
     }
 }
 
@@ -113,7 +115,7 @@ async fn attention(State(answer): State<Answer>) -> Json<Attention> {
 }
 
 async fn capacity(State(answer): State<Answer>) -> Json<Capacity> {
-    Json(Capacity::of(&answer.capacity, answer.clock.now()))
+    Json(Capacity::of(&answer.capacity, answer.currency, answer.clock.now()))
 }
 
 /// Where a stream goes on, and what it shows whole.

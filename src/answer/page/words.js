@@ -9,6 +9,10 @@ export const span = (s) => {
   return s < 10 ? `${trim(s)} s` : s < 120 ? `${s.toFixed(0)} s` : s < 600 ? `${trim(s / 60)} min` : s < 7200 ? `${(s / 60).toFixed(0)} min` : s < 172800 ? `${trim(s / 3600)} h` : `${trim(s / 86400)} d`;
 };
 export const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+/** What prices are in, once the daemon has said so. */
+let currency = "";
+export const priceIn = (code) => { currency = code ? ` ${code}` : ""; };
+export const money = (value) => value === undefined ? "–" : `${value.toFixed(2)}${currency}`;
 const two = (n) => String(n).padStart(2, "0");
 export const clock = (at) => { const t = new Date(at); return `${two(t.getHours())}:${two(t.getMinutes())}`; };
 export const moment = (at) => { const t = new Date(at); return `${clock(at)}:${two(t.getSeconds())}`; };

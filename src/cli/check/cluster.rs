@@ -47,13 +47,20 @@ pub(super) async fn definitions(client: &Client) -> anyhow::Result<(Vec<Finding>
     let mut are_enough = true;
     for ours in crd::all() {
         let name = ours.name_any();
-        let there = definitions.get_opt(&name).await.map_err(|error| reach::plain(&error));
-        let there = there.context("cannot read the definitions")?;
-        let finding = compare(&ours, there.as_ref());
+        let there = reach::if_allowed(definitions.get_opt(&name).await);
+        let finding = match there.context("cannot read the definitions")? {
+            Some(there) => compare(&ours, there.as_ref()),
+            None => unread(Finding::new(Area::Cluster, &format!("definition {name}"))),
+        };
         are_enough &= finding.grade != Grade::Bad || ours.spec.scope == "Cluster";
         found.push(finding);
     }
     Ok((found, are_enough))
+}
+
+/// Who installs into some namespaces may not look at what lies in none.
+fn unread(about: Finding) -> Finding {
+    about.note("you may not read it, so it is not looked at")
 }
 
 fn compare(ours: &CustomResourceDefinition, theirs: Option<&CustomResourceDefinition>) -> Finding {
@@ -84,29 +91,43 @@ pub(super) async fn metrics(client: &Client, is_metered: bool) -> anyhow::Result
     let external = service(client, "v1beta1.external.metrics.k8s.io").await?;
     let about = Finding::new(Area::Cluster, "external.metrics.k8s.io");
     found.push(match external {
-        None => about.good("served by nobody"),
-        Some((who, true)) => about.good(format!("served by {who}; Penstock leaves it alone")),
-        Some((who, false)) => about
+        Served::Unread => unread(about),
+        Served::ByNobody => about.good("served by nobody"),
+        Served::By(who, true) => about.good(format!("served by {who}; Penstock leaves it alone")),
+        Served::By(who, false) => about
             .note(format!("{who} should serve it and is not available; Penstock does not need it")),
     });
     if is_metered {
         let about = Finding::new(Area::Cluster, "metrics.k8s.io");
         let needed = "and pipelines are sized by cpu or memory";
         found.push(match service(client, "v1beta1.metrics.k8s.io").await? {
-            None => about.bad(format!("served by nobody, {needed}")).hint("install metrics-server"),
-            Some((who, true)) => about.good(format!("served by {who}")),
-            Some((who, false)) => about.bad(format!("{who} is not available, {needed}")),
+            Served::Unread => unread(about),
+            Served::ByNobody => {
+                about.bad(format!("served by nobody, {needed}")).hint("install metrics-server")
+            }
+            Served::By(who, true) => about.good(format!("served by {who}")),
+            Served::By(who, false) => about.bad(format!("{who} is not available, {needed}")),
         });
     }
     Ok(found)
 }
 
-/// The service behind an aggregated API, and whether it is available.
-async fn service(client: &Client, name: &str) -> anyhow::Result<Option<(String, bool)>> {
+/// Who answers to an aggregated API.
+enum Served {
+    /// The caller may not know.
+    Unread,
+    ByNobody,
+    /// A service, and whether it is available.
+    By(String, bool),
+}
+
+async fn service(client: &Client, name: &str) -> anyhow::Result<Served> {
     let services = Api::<APIService>::all(client.clone());
-    let found = services.get_opt(name).await.map_err(|error| reach::plain(&error));
-    let Some(found) = found.with_context(|| format!("cannot read APIService {name}"))? else {
-        return Ok(None);
+    let found = reach::if_allowed(services.get_opt(name).await);
+    let found = match found.with_context(|| format!("cannot read APIService {name}"))? {
+        None => return Ok(Served::Unread),
+        Some(None) => return Ok(Served::ByNobody),
+        Some(Some(found)) => found,
     };
     let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
     let is_up = conditions.iter().any(|it| it.type_ == "Available" && it.status == "True");
@@ -114,5 +135,5 @@ async fn service(client: &Client, name: &str) -> anyhow::Result<Option<(String, 
         || "the API server itself".to_owned(),
         |it| format!("{}/{}", it.namespace.unwrap_or_default(), it.name.unwrap_or_default()),
     );
-    Ok(Some((service, is_up)))
+    Ok(Served::By(service, is_up))
 }

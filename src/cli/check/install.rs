@@ -1,10 +1,8 @@
 //! Which daemon is meant: the one that runs in the cluster, found by its label, with its account and the flags that bound it; or
 //! none yet, and then the caller stands for it.
 
-use anyhow::Context;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::Client;
 
 use super::super::reach;
 
@@ -44,21 +42,20 @@ pub(super) struct Account {
     pub(super) lease_name: String,
     /// The pod this was read from.
     pub(super) pod: Option<String>,
+    /// Is its page switched off? Then it tells nobody of pipelines but by their statuses.
+    pub(super) is_silent: bool,
 }
 
 impl Account {
     /// The account of the daemon that runs in the cluster. Without one, the caller's own, with the Lease in `namespace`.
     pub(super) async fn find(client: &Client, namespace: &str) -> anyhow::Result<Self> {
-        let pods = Api::<Pod>::all(client.clone());
-        let pods = pods.list(&ListParams::default().labels(reach::LABEL)).await;
-        let pods = pods.map_err(|error| reach::plain(&error));
-        let pods = pods.context("cannot look for Penstock's pods")?;
+        let pods = reach::pods(client).await?;
         let nobody = Self {
             lease_namespace: namespace.to_owned(),
             lease_name: LEASE.to_owned(),
             ..Self::default()
         };
-        Ok(pods.items.into_iter().find_map(Self::of).unwrap_or(nobody))
+        Ok(pods.into_iter().find_map(Self::of).unwrap_or(nobody))
     }
 
     fn of(pod: Pod) -> Option<Self> {
@@ -78,6 +75,7 @@ impl Account {
             watches: values("--namespace"),
             lease_name: values("--lease-name").pop().unwrap_or_else(|| LEASE.to_owned()),
             lease_namespace: values("--lease-namespace").pop().unwrap_or_else(|| namespace.clone()),
+            is_silent: values("--page-listen").pop().is_some_and(|place| place == "none"),
             pod: pod.metadata.name.map(|pod| format!("{namespace}/{pod}")),
             service: Some(Service { namespace, name }),
         })

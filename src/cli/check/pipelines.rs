@@ -1,6 +1,9 @@
 //! How each pipeline stands: by the word of the daemon that runs, else by a first look from here.
 
+use kube::ResourceExt;
+
 use crate::answer::view::{Pipeline, Sighting, Stage};
+use crate::crd::ScaledPipeline;
 
 use super::finding::{Area, Finding};
 
@@ -19,6 +22,18 @@ const STUCK: [&str; 8] = [
 /// What is to be said of all of them. Whatever is good is one line for each pipeline.
 pub(super) fn findings(pipelines: &[Pipeline]) -> Vec<Finding> {
     pipelines.iter().flat_map(of).collect()
+}
+
+/// What the daemon wrote into a pipeline's condition Ready: all there is where it cannot be asked.
+pub(super) fn by_condition(pipeline: &ScaledPipeline) -> Finding {
+    let name = format!("{}/{}", pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+    let about = Finding::new(Area::Pipeline, &name);
+    let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
+    match conditions.into_iter().find(|condition| condition.type_ == "Ready") {
+        Some(ready) if ready.status == "True" => about.good(format!("Ready: {}", ready.reason)),
+        Some(ready) => about.bad(format!("{} [{}]", ready.message, ready.reason)),
+        None => about.note("nothing has been decided for it yet"),
+    }
 }
 
 fn of(pipeline: &Pipeline) -> Vec<Finding> {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
-    SubjectAccessReviewSpec,
+    LocalSubjectAccessReview, ResourceAttributes, SelfSubjectAccessReview,
+    SelfSubjectAccessReviewSpec, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -170,17 +170,26 @@ async fn is_allowed(client: &Client, account: &Account, right: &Right) -> anyhow
     };
     let params = PostParams::default();
     let status = if let Some(service) = &account.service {
-        let review = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                user: Some(service.user()),
-                groups: Some(service.groups()),
-                resource_attributes: Some(attributes),
-                ..SubjectAccessReviewSpec::default()
-            },
-            ..SubjectAccessReview::default()
+        let spec = SubjectAccessReviewSpec {
+            user: Some(service.user()),
+            groups: Some(service.groups()),
+            resource_attributes: Some(attributes),
+            ..SubjectAccessReviewSpec::default()
         };
-        let reviews = Api::<SubjectAccessReview>::all(client.clone());
-        reviews.create(&params, &review).await.map(|review| review.status)
+        // Of a daemon with Roles only, who administers its namespaces may ask there.
+        match &right.namespace {
+            Some(place) if !account.watches.is_empty() => {
+                let mut review = LocalSubjectAccessReview { spec, ..Default::default() };
+                review.metadata.namespace = Some(place.clone());
+                let reviews = Api::<LocalSubjectAccessReview>::namespaced(client.clone(), place);
+                reviews.create(&params, &review).await.map(|review| review.status)
+            }
+            _ => {
+                let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+                let reviews = Api::<SubjectAccessReview>::all(client.clone());
+                reviews.create(&params, &review).await.map(|review| review.status)
+            }
+        }
     } else {
         let review = SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {

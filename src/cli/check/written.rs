@@ -40,7 +40,7 @@ impl Kind {
 /// What all pipelines lean on.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    pub(super) pipelines: usize,
+    pub(super) pipelines: Vec<ScaledPipeline>,
     pub(super) targets: BTreeSet<Kind>,
     /// Kinds that are named and that the API server does not know, with who names them.
     pub(super) unknown: BTreeMap<(String, String), String>,
@@ -72,7 +72,6 @@ impl Written {
         let pools = Api::<CapacityPool>::all(client.clone());
         let pools = pools.list(&ListParams::default()).await.map(|list| list.items);
         written.has_pools = !pools.unwrap_or_default().is_empty();
-        written.pipelines = pipelines.len();
         for pipeline in &pipelines {
             let namespace = pipeline.namespace().unwrap_or_default();
             for stage in &pipeline.spec.stages {
@@ -108,6 +107,7 @@ impl Written {
                 }
             }
         }
+        written.pipelines = pipelines;
         Ok(written)
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
 use super::table::{self, Family, Kind, Unit};
@@ -308,12 +308,14 @@ fn encode_process(to: &mut DescriptorEncoder<'_>, counts: &Counts, leads: bool) 
     let version: Labels<'_> = vec![("version", env!("CARGO_PKG_VERSION"))];
     begin(to, &table::BUILD)?.encode_info(&version)?;
     begin(to, &table::LEADER)?.encode_gauge(&f64::from(u8::from(leads)))?;
-    for (family, seen) in
-        [(table::TURN_DURATION, &counts.turns), (table::SOURCE_POLL_DURATION, &counts.visits)]
-    {
-        let cells = seen.cells();
-        begin(to, &family)?.encode_histogram::<Labels<'_>>(seen.sum, seen.count, &cells, None)?;
-    }
+    counts.turns.0.encode(begin(to, &table::TURN_DURATION)?)?;
+    let (visits, cells) = (&counts.visits, counts.visits.cells());
+    begin(to, &table::SOURCE_POLL_DURATION)?.encode_histogram::<Labels<'_>>(
+        visits.sum,
+        visits.count,
+        &cells,
+        None,
+    )?;
     begin(to, &table::TURN_LATENESS)?.encode_gauge(&counts.lateness)?;
     begin(to, &table::INVARIANT_VIOLATIONS)?
         .encode_counter::<Labels<'_>, u64, f64>(&counts.violations, None)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
@@ -42,7 +43,7 @@ struct Counts {
     /// In the order of names.
     stages: BTreeMap<PipelineId, Vec<StageCounts>>,
     conditions: BTreeMap<PipelineId, Vec<Stand>>,
-    turns: Histogram,
+    turns: Turns,
     visits: Histogram,
     lateness: f64,
     violations: u64,
@@ -75,6 +76,17 @@ impl<K: Copy + Ord> Tally<K> {
 
     fn iter(&self) -> impl Iterator<Item = (K, u64)> {
         self.0.iter().copied()
+    }
+}
+
+/// How long turns took. Of each bucket the latest turn whose trace is collected is its exemplar: from a slow turn on a board, one step leads to
+/// what it did.
+#[derive(Debug)]
+struct Turns(HistogramWithExemplars<[(&'static str, String); 1]>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(HistogramWithExemplars::new(BUCKETS.into_iter()))
     }
 }
 
@@ -138,7 +150,9 @@ impl Metrics {
 
     pub(super) fn take_turn(&self, tick: &Tick) {
         let mut counts = self.sheet.counts();
-        counts.turns.take(tick.took.as_secs_f64());
+        let trace = tick.trace.clone().map(|id| [("trace_id", id)]);
+        // Without a time of its own an exemplar has that of the scrape.
+        counts.turns.0.observe(tick.took.as_secs_f64(), trace, None);
         counts.lateness = tick.lateness.as_secs_f64();
         counts.violations += u64::from(tick.step.plan.violations);
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{documents, helm_on, path, restricted, template, values_files};
 use crate::manifests::PIPELINE;
-use crate::rig::{Cluster, ClusterOptions, Kubernetes, shared};
+use crate::rig::{Cluster, ClusterOptions, Kubernetes, shared, tool};
 
 /// Long enough for a busy machine: two pods of KWOK are Ready in a second.
 const PATIENCE: &str = "--timeout=3m";
@@ -110,6 +110,10 @@ async fn takes_all(cluster: &Cluster) -> Result<()> {
     for name in ["penstock", "sales", "billing", "lab"] {
         restricted(cluster, name).await?;
     }
+    // The kinds of the Prometheus operator, as it ships them.
+    let kinds = tool("prometheus-operator/crds.yaml")?.display().to_string();
+    cluster.kubectl(&["apply", "--server-side", "-f", &kinds]).await?;
+    cluster.kubectl(&["wait", "--for=condition=Established", "-f", &kinds]).await?;
     let folder = crate::rig::fresh_folder("rendered")?;
     for (name, values) in values_files()? {
         let text = template(&["-f", &values]).await?;

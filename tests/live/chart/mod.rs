@@ -3,6 +3,7 @@
 
 mod deploy;
 mod followed;
+mod hook;
 mod kept;
 mod lifecycle;
 mod people;

@@ -2,7 +2,7 @@
 //! lag to the replicas and back. Whatever it asks is allowed: neither the API server's record nor its own log knows a refusal.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -10,10 +10,12 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::rendered::{rules, triples};
+use super::hook::{self, helm_test};
+use super::rendered::{hook_rules, rules, triples};
 use super::{documents, helm_on, path, restricted, template};
 use crate::rig::{
-    Cluster, ClusterOptions, Kubernetes, Penstock, Program, Request, fresh_folder, shared,
+    Cluster, ClusterOptions, Kubernetes, Penstock, Program, Request, free_port, fresh_folder,
+    shared,
 };
 use crate::scaling::there_and_back;
 use crate::scene::{SOON, Scene};
@@ -22,11 +24,12 @@ const ACCOUNT: &str = "system:serviceaccount:penstock:penstock";
 
 #[tokio::test]
 async fn the_loop_runs_on_the_rights_of_the_chart() -> Result<()> {
-    let cluster = &cluster().await?;
+    let page = free_port()?;
+    let cluster = &cluster(page).await?;
     let namespaced: &[&str] =
         &["--set", "namespaces={shop},rbac.namespaced=true,secrets.shop={login}"];
     // No ClusterRole at all: nothing outside of shop, and the Lease.
-    let (used, allowed) = run(cluster, namespaced, "shop").await?;
+    let (used, allowed) = run(cluster, page, namespaced, "shop").await?;
     ensure!(
         used.iter()
             .all(|(_, resource, _)| resource != "namespaces" && resource != "clusterconnections"),
@@ -35,16 +38,21 @@ async fn the_loop_runs_on_the_rights_of_the_chart() -> Result<()> {
     nothing_in_vain(&used, &allowed)?;
     // The chart as it comes, and one Secret, and pods that are told to go.
     let more = ["--set", "secrets.mill={login},packing.enabled=true"];
-    let (used, allowed) = run(cluster, &more, "mill").await?;
+    let (used, allowed) = run(cluster, page, &more, "mill").await?;
     nothing_in_vain(&used, &allowed)?;
     Ok(())
 }
 
-type Triples = BTreeSet<(String, String, String)>;
+pub(super) type Triples = BTreeSet<(String, String, String)>;
 
-/// A cluster where the account must be what RBAC says.
-async fn cluster() -> Result<Cluster> {
-    let options = ClusterOptions { nodes: 2, audit: true, ..ClusterOptions::default() };
+/// A cluster where the account must be what RBAC says, and a port-forward to the page of any pod leads to this port.
+async fn cluster(page: u16) -> Result<Cluster> {
+    let options = ClusterOptions {
+        nodes: 2,
+        audit: true,
+        forwards: vec![(8082, page)],
+        ..ClusterOptions::default()
+    };
     let cluster = Cluster::start(Kubernetes::V1_36, options).await?;
     for name in ["penstock", "shop", "mill"] {
         restricted(&cluster, name).await?;
@@ -53,7 +61,12 @@ async fn cluster() -> Result<Cluster> {
 }
 
 /// Installs the chart, plays the daemon in the place of its pods, and gives what it asked for and what it might ask for.
-async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Triples, Triples)> {
+async fn run(
+    cluster: &Cluster,
+    page: u16,
+    sets: &[&str],
+    namespace: &str,
+) -> Result<(Triples, Triples)> {
     let chart = path("charts/penstock").display().to_string();
     let install =
         ["upgrade", "--install", "penstock", &chart, "-n", "penstock", "--wait", "--timeout=3m"];
@@ -63,7 +76,7 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
     let arguments = arguments(&rendered)?;
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let kubeconfig = kubeconfig(cluster, "penstock", "penstock").await?;
-    let daemon = Penstock::run(&kubeconfig, &arguments).await?;
+    let daemon = Penstock::run_with_page(&kubeconfig, page, &arguments).await?;
     let scene = Scene::with(cluster, namespace.to_owned(), daemon).await?;
 
     // A login that is read, though this broker wants none: a Connection of its own that leads nowhere.
@@ -138,6 +151,7 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
         })
         .await?;
 
+    test(cluster, &scene).await?;
     let said = scene.daemon.process().log()?;
     // As the API server words a refusal; its number may stand in any time of day.
     ensure!(!said.to_lowercase().contains("forbidden"), "{said}");
@@ -145,18 +159,18 @@ async fn run(cluster: &Cluster, sets: &[&str], namespace: &str) -> Result<(Tripl
     ensure!(end.success(), "{end}");
     // The next one has to make its own.
     cluster.kubectl(&["-n", "penstock", "delete", "lease", "penstock"]).await?;
+    let requests = log.take()?;
     let mut used = Triples::new();
-    for request in log.take()?.into_iter().filter(|request| request.user == ACCOUNT) {
+    for request in requests.iter().filter(|request| request.user == ACCOUNT) {
         ensure!(request.code != 403 && request.code != 401, "{request:?}");
-        if let Some(triple) = triple(&request) {
+        if let Some(triple) = triple(request) {
             used.insert(triple);
         }
     }
-    helm_test(&rendered, &kubeconfig).await?;
+    let (asked, refused) = hook::asked(&requests);
+    the_hook_has_what_it_uses(&asked, &refused, &rendered, is_everywhere)?;
     nothing_missing(cluster).await?;
-    for name in ["worker", "lost"] {
-        scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", name).await?;
-    }
+    scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", "worker").await?;
     for (kind, name) in [("Deployment", "worker"), ("StatefulSet", "keeper")] {
         scene.delete("apps/v1", kind, name).await?;
     }
@@ -209,15 +223,51 @@ async fn empties_a_node(scene: &Scene) -> Result<()> {
     scene.delete("apps/v1", "Deployment", "packed").await
 }
 
-/// What the pod of `helm test` runs, as its account: it reads the pipelines.
-async fn helm_test(rendered: &[Value], kubeconfig: &Path) -> Result<()> {
-    let is_test = |object: &&Value| object["metadata"]["annotations"]["helm.sh/hook"] == "test";
-    let pod = rendered.iter().find(is_test).context("no helm test")?;
-    let words = pod["spec"]["containers"][0]["args"].as_array().context("no arguments")?;
-    let words = words.iter().filter_map(|word| word.as_str().map(str::to_owned));
-    let top = Program::new(env!("CARGO_BIN_EXE_penstock")).args(words);
-    let said = top.arg("--kubeconfig").arg(kubeconfig.display().to_string()).run().await?;
-    ensure!(said.contains("worker") && said.contains("lost"), "{said}");
+/// `helm test` while a source does not answer, and without it: the one fails and leaves its pod to be read, the other leaves nothing.
+async fn test(cluster: &Cluster, scene: &Scene) -> Result<()> {
+    let tested = helm_test(cluster).await?;
+    let (lost, said) = (format!("{}/lost work q", scene.namespace), &tested.said);
+    ensure!(!tested.is_well && said.contains(&lost) && said.contains("1 of "), "{said}");
+    ensure!(said.contains("told by pod penstock/penstock-"), "it did not ask the daemon: {said}");
+    ensure!(said.contains("may do all of the"), "it did not look at rights: {said}");
+    ensure!(tested.left.trim() == "pod/penstock-test", "a failed test left {}", tested.left);
+    scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", "lost").await?;
+    scene
+        .until("the daemon to forget it", SOON, async || {
+            let all = scene.daemon.page("/api/v1/pipelines").await?.to_string();
+            Ok((!all.contains("\"lost\"")).then_some(()))
+        })
+        .await?;
+    let tested = helm_test(cluster).await?;
+    ensure!(tested.is_well && tested.said.contains("all is well"), "{}", tested.said);
+    ensure!(tested.left.trim().is_empty(), "a test left {}", tested.left);
+    Ok(())
+}
+
+/// The rights of the hook are those that it used; what lies in no namespace it goes without where it has Roles only, and the pods of all
+/// namespaces always.
+fn the_hook_has_what_it_uses(
+    used: &Triples,
+    refused: &BTreeSet<String>,
+    rendered: &[Value],
+    is_everywhere: bool,
+) -> Result<()> {
+    let allowed: Triples = triples(&hook_rules(rendered)).into_iter().collect();
+    // The API server asks for it behind the request, to open the stream.
+    let opens = |it: &&(String, String, String)| it.1 == "pods/portforward" && it.2 == "create";
+    let vain: Vec<_> = allowed.difference(used).filter(|it| !opens(it)).collect();
+    ensure!(vain.is_empty(), "the hook may, and never does: {vain:?}");
+    let strange: Vec<_> = used.difference(&allowed).collect();
+    ensure!(strange.is_empty(), "the hook does, and the chart does not allow: {strange:?}");
+    let of_all = [
+        "apiservices.apiregistration.k8s.io",
+        "capacitypools.penstock.dev",
+        "clusterconnections.penstock.dev",
+        "customresourcedefinitions.apiextensions.k8s.io",
+    ];
+    let expected = of_all.iter().filter(|_| !is_everywhere).chain(&["pods"]);
+    let expected: BTreeSet<_> = expected.map(|it| (*it).to_owned()).collect();
+    ensure!(*refused == expected, "the hook was refused {refused:?}");
     Ok(())
 }
 
@@ -237,7 +287,7 @@ async fn nothing_missing(cluster: &Cluster) -> Result<()> {
 }
 
 /// What a request took: group, resource with subresource, verb. `None` for paths, which are everyone's.
-fn triple(request: &Request) -> Option<(String, String, String)> {
+pub(super) fn triple(request: &Request) -> Option<(String, String, String)> {
     let (resource, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
     if resource.is_empty() {
         return None;

@@ -27,6 +27,10 @@ pub(crate) struct Browser {
     pub(crate) requests: Vec<String>,
     /// What went wrong in it: exceptions, errors on the console, refused requests.
     pub(crate) errors: Vec<String>,
+    /// Bytes that it was sent, as text.
+    pub(crate) received: u64,
+    /// What was traced since the last [`Self::trace`].
+    trace: Trace,
     _process: Process,
 }
 
@@ -65,8 +69,15 @@ impl Browser {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let url = format!("ws://127.0.0.1:{port}{path}");
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await?;
-        let mut browser =
-            Self { socket, number: 0, requests: Vec::new(), errors: Vec::new(), _process: process };
+        let mut browser = Self {
+            socket,
+            number: 0,
+            requests: Vec::new(),
+            errors: Vec::new(),
+            received: 0,
+            trace: Trace::default(),
+            _process: process,
+        };
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.command(&format!("{domain}.enable"), json!({})).await?;
         }
@@ -129,6 +140,42 @@ impl Browser {
         Ok(())
     }
 
+    /// Forgets every file that it keeps.
+    pub(crate) async fn forget(&mut self) -> Result<()> {
+        self.command("Network.clearBrowserCache", json!({})).await?;
+        Ok(())
+    }
+
+    /// Notes every task of the page's main thread, until [`Self::traced`].
+    pub(crate) async fn trace(&mut self) -> Result<()> {
+        self.trace = Trace::default();
+        let what = json!({"transferMode": "ReportEvents", "traceConfig": {"includedCategories": [TASKS, "__metadata"]}});
+        self.command("Tracing.start", what).await?;
+        Ok(())
+    }
+
+    /// The tasks since [`Self::trace`].
+    pub(crate) async fn traced(&mut self) -> Result<Tasks> {
+        self.command("Tracing.end", json!({})).await?;
+        let all = tokio::time::timeout(PATIENCE, async {
+            while !self.trace.is_complete {
+                if let Some(said) = self.message().await? {
+                    self.hear(&said);
+                }
+            }
+            anyhow::Ok(())
+        });
+        all.await.context("the trace did not come")??;
+        std::mem::take(&mut self.trace).tasks()
+    }
+
+    /// The next message; `None` for one without a text.
+    async fn message(&mut self) -> Result<Option<Value>> {
+        let message = self.socket.next().await.context("chromium hung up")??;
+        let Message::Text(text) = message else { return Ok(None) };
+        Ok(Some(serde_json::from_str(&text)?))
+    }
+
     async fn command(&mut self, method: &str, parameters: Value) -> Result<Value> {
         self.number += 1;
         let number = self.number;
@@ -136,9 +183,7 @@ impl Browser {
         self.socket.send(Message::text(sent)).await?;
         let answered = tokio::time::timeout(PATIENCE, async {
             loop {
-                let message = self.socket.next().await.context("chromium hung up")??;
-                let Message::Text(text) = message else { continue };
-                let mut said: Value = serde_json::from_str(&text)?;
+                let Some(mut said) = self.message().await? else { continue };
                 if said["id"] == number {
                     if let Some(error) = said.get("error") {
                         bail!("{method}: {error}");
@@ -158,6 +203,12 @@ impl Browser {
                 let url = said["request"]["url"].as_str().unwrap_or_default();
                 self.requests.push(url.to_owned());
             }
+            "Network.dataReceived" => self.received += said["dataLength"].as_u64().unwrap_or(0),
+            "Tracing.dataCollected" => {
+                let events = said["value"].as_array().cloned().unwrap_or_default();
+                self.trace.events.extend(events);
+            }
+            "Tracing.tracingComplete" => self.trace.is_complete = true,
             "Runtime.exceptionThrown" => self.errors.push(said.to_string()),
             "Log.entryAdded" if said["entry"]["level"] == "error" => {
                 self.errors.push(said["entry"].to_string());
@@ -167,6 +218,75 @@ impl Browser {
             }
             _ => {}
         }
+    }
+}
+
+/// Where Chromium notes the tasks of its threads.
+const TASKS: &str = "disabled-by-default-devtools.timeline";
+
+/// A trace as it comes.
+#[derive(Debug, Default)]
+struct Trace {
+    events: Vec<Value>,
+    is_complete: bool,
+}
+
+/// What the main thread of the page did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tasks(Vec<Task>);
+
+/// One task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Task {
+    /// From its start to its end.
+    pub(crate) took: Duration,
+    /// What of it was on a processor: on a busy machine the rest is waiting for one.
+    pub(crate) cpu: Duration,
+}
+
+impl Trace {
+    fn tasks(self) -> Result<Tasks> {
+        // The threads that draw pages; that of another page does nothing meanwhile.
+        let named = |event: &&Value| {
+            event["name"] == "thread_name" && event["args"]["name"] == "CrRendererMain"
+        };
+        let whose = |event: &Value| (event["pid"].as_u64(), event["tid"].as_u64());
+        let mains: Vec<_> = self.events.iter().filter(named).map(whose).collect();
+        ensure!(!mains.is_empty(), "no main thread in {} events", self.events.len());
+        let is_task = |event: &&Value| {
+            event["name"] == "RunTask" && event["ph"] == "X" && mains.contains(&whose(event))
+        };
+        let micros = |event: &Value, name: &str| {
+            event[name]
+                .as_u64()
+                .map(Duration::from_micros)
+                .with_context(|| format!("no {name} in {event}"))
+        };
+        let task = |event: &Value| -> Result<Task> {
+            Ok(Task { took: micros(event, "dur")?, cpu: micros(event, "tdur")? })
+        };
+        let tasks: Vec<_> = self.events.iter().filter(is_task).map(task).collect::<Result<_>>()?;
+        ensure!(!tasks.is_empty(), "no task in {} events", self.events.len());
+        Ok(Tasks(tasks))
+    }
+}
+
+impl Tasks {
+    /// How many there were.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The longest by the clock, and the longest on a processor.
+    pub(crate) fn longest(&self) -> Task {
+        let most = |of: fn(&Task) -> Duration| self.0.iter().map(of).max().unwrap_or_default();
+        Task { took: most(|task| task.took), cpu: most(|task| task.cpu) }
+    }
+
+    /// All of them together.
+    pub(crate) fn total(&self) -> Task {
+        let sum = |of: fn(&Task) -> Duration| self.0.iter().map(of).sum();
+        Task { took: sum(|task| task.took), cpu: sum(|task| task.cpu) }
     }
 }
 

@@ -25,20 +25,34 @@ impl Penstock {
         Ok(daemon)
     }
 
+    /// The same with its page on a port that somebody knows already.
+    pub(crate) async fn run_with_page(
+        kubeconfig: &Path,
+        page: u16,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let daemon = Self::at(kubeconfig, page, arguments)?;
+        daemon.ready().await?;
+        Ok(daemon)
+    }
+
     /// Starts it and waits for nothing, for tests of a start that must fail or must wait.
     pub(crate) fn start(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
-        let (port, page) = (ports::free()?, ports::free()?);
-        let is_said = arguments.contains(&"--grpc-listen");
-        let nowhere: &[&str] = if is_said { &[] } else { &["--grpc-listen", "none"] };
+        Self::at(kubeconfig, ports::free()?, arguments)
+    }
+
+    fn at(kubeconfig: &Path, page: u16, arguments: &[&str]) -> Result<Self> {
+        let port = ports::free()?;
+        let places = [
+            ("--listen", format!("127.0.0.1:{port}")),
+            ("--page-listen", format!("127.0.0.1:{page}")),
+            ("--grpc-listen", "none".to_owned()),
+        ];
+        let is_said = |flag: &str| arguments.iter().any(|it| it.split('=').next() == Some(flag));
+        let places = places.into_iter().filter(|(flag, _)| !is_said(flag));
         let program = Program::new(env!("CARGO_BIN_EXE_penstock"))
             .args(["run", "--kubeconfig", &kubeconfig.display().to_string()])
-            .args([
-                "--listen",
-                &format!("127.0.0.1:{port}"),
-                "--page-listen",
-                &format!("127.0.0.1:{page}"),
-            ])
-            .args(nowhere.iter().copied())
+            .args(places.flat_map(|(flag, place)| [flag.to_owned(), place]))
             .args(arguments.iter().copied());
         Ok(Self {
             port,

@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 
 #[allow(unused_imports, reason = "neither the tests nor the benchmark use all of the rig")]
 pub(crate) use self::{
-    browser::Browser,
+    browser::{Browser, Task},
     certs::{Authority, Pair},
     cluster::{Cluster, ClusterOptions, Kubernetes, client, kubectl, plain_client},
     daemon::Penstock,
