@@ -20,13 +20,30 @@ pub(crate) struct Penstock {
 impl Penstock {
     /// Starts it, and waits until it is ready: every store listed, so it decides.
     pub(crate) async fn run(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
-        let daemon = Self::start(kubeconfig, arguments)?;
+        Self::run_in(&[], kubeconfig, arguments).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn run_in(
+        environment: &[(&str, &str)],
+        kubeconfig: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let daemon = Self::start_in(environment, kubeconfig, arguments)?;
         daemon.ready().await?;
         Ok(daemon)
     }
 
     /// Starts it and waits for nothing, for tests of a start that must fail or must wait.
     pub(crate) fn start(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
+        Self::start_in(&[], kubeconfig, arguments)
+    }
+
+    fn start_in(
+        environment: &[(&str, &str)],
+        kubeconfig: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let (port, page) = (ports::free()?, ports::free()?);
         let is_said = arguments.contains(&"--grpc-listen");
         let nowhere: &[&str] = if is_said { &[] } else { &["--grpc-listen", "none"] };
@@ -40,6 +57,8 @@ impl Penstock {
             ])
             .args(nowhere.iter().copied())
             .args(arguments.iter().copied());
+        let program =
+            environment.iter().fold(program, |program, (name, value)| program.env(name, *value));
         Ok(Self {
             port,
             page,
