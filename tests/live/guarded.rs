@@ -87,7 +87,7 @@ async fn a_token_that_is_given_or_bought_leads_through_the_gate_before_a_prometh
         let token = given.and_then(|given| given.strip_prefix("Bearer ")).unwrap_or_default();
         let shop = sold.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = token == "t0ken" || shop.sold.iter().any(|sold| sold == token);
-        is_known.then_some(()).ok_or((StatusCode::UNAUTHORIZED, "who are you?".to_owned()))
+        is_known.then_some(()).ok_or_else(|| (StatusCode::UNAUTHORIZED, "who are you?".to_owned()))
     });
     let gate = Gate::before(server.port(), keeper).await?;
     let bought =

@@ -143,7 +143,9 @@ fn keeper(sts: &SharedSts) -> Keeper {
         let is_good = sts.given.get(index).is_some_and(|end| Clock::start().now() < *end);
         let refusal =
             r#"{"__type": "com.amazonaws.sqs#InvalidClientTokenId", "message": "no such key"}"#;
-        (is_signed && is_good).then_some(()).ok_or((StatusCode::FORBIDDEN, refusal.to_owned()))
+        (is_signed && is_good)
+            .then_some(())
+            .ok_or_else(|| (StatusCode::FORBIDDEN, refusal.to_owned()))
     })
 }
 
