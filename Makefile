@@ -63,7 +63,7 @@ crds:
 	cargo run --quiet -- crds --dir deploy/crds
 	cargo run --quiet -- crds --dir charts/penstock/definitions
 
-# docs/api.md, every field of every kind, from src/crd.
+# Every field of every kind, from src/crd: docs/api.md, and the tables of the pages in docs/sources.
 api:
 	PENSTOCK_REFRESH=1 cargo test --quiet --locked --test house -- crd::schema::the_reference
 

@@ -415,7 +415,7 @@ pub struct Lineage {
     rules::rule("!has(self.queue) || !has(self.pool)", rules::QUEUE_OR_POOL),
 ]))]
 pub struct Airflow {
-    /// The connection to use: postgres or mysql, Airflow's database; for a pool also http, its REST API v2.
+    /// The connection to use: postgres or mysql, Airflow's database; for a pool also http, its REST API: v2 of Airflow 3 by token, v1 of Airflow 2 by name and password.
     pub connection_ref: ConnectionRef,
     /// The Celery queue. Default: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]

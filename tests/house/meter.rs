@@ -1,5 +1,5 @@
 //! What pods use and how many there are, read by the watch: a double of metrics.k8s.io beside the in-memory API. Each row of the table of
-//! faults in docs/sources.md that is the cluster's own stands here.
+//! faults in docs/sources that is the cluster's own stands here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

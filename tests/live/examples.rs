@@ -13,20 +13,25 @@ use crate::jobs::jobs;
 use crate::lineage::{minutes_ago, post, token};
 use crate::presets::filled;
 use crate::rig::{
-    Authority, Documents, ElasticMq, Listener, Postgres, Prometheus, Redis, Scaler, shared,
+    Authority, Documents, ElasticMq, Listener, Mariadb, Postgres, Prometheus, Redis, Scaler, shared,
 };
 use crate::scene::{SOON, Scene};
 use crate::strimzi;
 
-/// Applies the manifests of an example, with words of it replaced.
-pub(crate) async fn apply(scene: &Scene, example: &str, replaced: &[(&str, String)]) -> Result<()> {
+/// The manifests of an example, with words of it replaced.
+pub(crate) fn manifests(example: &str, replaced: &[(&str, String)]) -> Result<Vec<Value>> {
     let path = format!("{}/deploy/examples/{example}/pipeline.yaml", env!("CARGO_MANIFEST_DIR"));
     let mut text = std::fs::read_to_string(&path).context(path)?;
     for (old, new) in replaced {
         anyhow::ensure!(text.contains(old), "{example} does not say {old}");
         text = text.replace(old, new);
     }
-    for mut object in serde_saphyr::from_multiple::<Value>(&text)? {
+    Ok(serde_saphyr::from_multiple(&text)?)
+}
+
+/// Applies them.
+pub(crate) async fn apply(scene: &Scene, example: &str, replaced: &[(&str, String)]) -> Result<()> {
+    for mut object in manifests(example, replaced)? {
         if object["metadata"]["namespace"].is_null() {
             // Of the cluster, as budgets and pools are.
             shared::cluster().await?.apply(&scene.namespace, &object.to_string()).await?;
@@ -123,6 +128,45 @@ async fn the_example_of_postgres_reaches_its_count() -> Result<()> {
     assert_eq!(scene.until_moved(("render", 0, 7), SOON).await?, [7]);
     let stage = scene.stage("invoices").await?;
     assert!(stage.sources.iter().all(|source| source.state == "Fresh"), "{:?}", stage.sources);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_mysql_reaches_its_count() -> Result<()> {
+    let server = Mariadb::start().await?;
+    server
+        .tell(
+            "CREATE DATABASE ledger; USE ledger; \
+             CREATE TABLE refunds (id bigint AUTO_INCREMENT PRIMARY KEY, state varchar(20) NOT NULL, created timestamp NOT NULL DEFAULT now(), INDEX (state, created)); \
+             CREATE USER penstock IDENTIFIED BY 's3cret'; \
+             GRANT SELECT ON refunds TO penstock; \
+             INSERT INTO refunds (state, created) SELECT 'open', now() - INTERVAL seq * 35 SECOND FROM mysql.seq_1_to_18; \
+             INSERT INTO refunds (state, created) SELECT 'done', now() - INTERVAL 1 DAY FROM mysql.seq_1_to_50",
+        )
+        .await?;
+    let scene = Scene::open("example-mysql").await?;
+    let login = json!({"username": "penstock", "password": "s3cret"});
+    secret(&scene, "penstock-ledger", login).await?;
+    secret(&scene, "ledger-ca", json!({"ca.crt": server.authority.certificate()})).await?;
+    scene.deployment("refund", 0).await?;
+    let replaced = [
+        ("host: ledger.shop", "host: localhost".to_owned()),
+        ("port: 3306", format!("port: {}", server.port)),
+    ];
+    apply(&scene, "mysql", &replaced).await?;
+    assert_eq!(scene.until_moved(("refund", 0, 6), SOON).await?, [6]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_workload_reaches_its_count() -> Result<()> {
+    let scene = Scene::open("example-workload").await?;
+    for (name, replicas) in [("api", 8), ("worker", 6), ("pgbouncer", 1)] {
+        scene.deployment(name, replicas).await?;
+    }
+    apply(&scene, "workload", &[]).await?;
+    // Pods that are still being made may be seen by and by.
+    scene.until_moved(("pgbouncer", 1, 3), SOON).await?;
     Ok(())
 }
 

@@ -1,12 +1,15 @@
-//! Scenarios of logging in to Kafka through a Connection: every listener, a wrong password that is named, a Secret that is rotated.
+//! Scenarios of logging in through a Connection: every listener of Kafka, a wrong password that is named, and Secrets that are rotated, of Kafka, Redis
+//! and MySQL.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use penstock::demo::traffic::Work;
 use serde_json::{Value, json};
 
-use crate::rig::{Broker, Listener, USER, shared};
+use crate::rig::{Broker, Listener, Mariadb, Redis, USER, shared};
 use crate::scene::{SOON, Scene};
 
 /// Secrets are read again every 30 s; then a poll and a visit.
@@ -110,7 +113,64 @@ async fn a_rotated_password_that_is_refused_is_told_while_the_former_one_serves_
     Ok(())
 }
 
-/// Makes the Connection of this name.
+#[tokio::test]
+async fn another_login_of_a_redis_and_of_a_mysql_takes_over_within_30_s_and_no_poll_is_lost()
+-> Result<()> {
+    let (redis, mysql) = (Redis::start(&[]).await?, Mariadb::start().await?);
+    for user in ["former", "present"] {
+        redis.tell(&format!("ACL SETUSER {user} on >{user} ~* +@read +@connection")).await?;
+        mysql.tell(&format!("CREATE USER {user} IDENTIFIED BY '{user}'")).await?;
+    }
+    mysql.tell("CREATE DATABASE shop; GRANT SELECT ON shop.* TO former, present").await?;
+    redis.tell("RPUSH todo a b c").await?;
+    let scene = Scene::open("rotation").await?;
+    scene.create(login_of("former", "former")).await?;
+    let key = |key: &str| json!({"name": "login", "key": key});
+    let login = |mut server: Value| {
+        server["usernameSecretRef"] = key("user");
+        server["passwordSecretRef"] = key("password");
+        server
+    };
+    let redis_at = login(json!({"addresses": [redis.address()]}));
+    let mysql_at = login(json!({"host": "127.0.0.1", "port": mysql.port, "database": "shop"}));
+    connection(&scene, "list", json!({"redis": redis_at})).await?;
+    connection(&scene, "table", json!({"mysql": mysql_at})).await?;
+    // The query tells as whom it is asked.
+    let query = "SELECT CASE WHEN user() LIKE 'present@%' THEN 7 ELSE 3 END";
+    for (name, mut source) in [
+        ("list", json!({"redis": {"connectionRef": {"name": "list"}, "list": "todo"}})),
+        ("table", json!({"mysql": {"connectionRef": {"name": "table"}, "query": query}})),
+    ] {
+        scene.deployment(name, 0).await?;
+        source["name"] = json!("queue");
+        source["pollInterval"] = json!("1s");
+        let stage = json!({
+            "mode": "Observe", "target": {"name": name}, "replicas": {"min": 0, "max": 20}, "sources": [source],
+        });
+        scene.pipeline(name, stage).await?;
+        assert_eq!(scene.stage(name).await?.lag, Some(3), "{name}");
+    }
+
+    scene.change(login_of("present", "present")).await?;
+    let states = Mutex::new(BTreeSet::new());
+    scene
+        .until("the present login alone to be in use", ROTATION, async || {
+            for name in ["list", "table"] {
+                let source = scene.stage(name).await?.sources.remove(0);
+                states.lock().unwrap().insert(source.state);
+            }
+            let clients = format!("{:?}", redis.tell("CLIENT LIST").await?);
+            let is_by_redis = clients.contains("user=present") && !clients.contains("user=former");
+            let lag = scene.stage("table").await?.lag;
+            anyhow::ensure!(is_by_redis && lag == Some(7), "{lag:?}, {clients}");
+            Ok(Some(()))
+        })
+        .await?;
+    assert_eq!(states.into_inner().unwrap(), BTreeSet::from(["Fresh".to_owned()]));
+    Ok(())
+}
+
+/// Makes the Connection of this name to a listener of the broker.
 async fn connect(
     scene: &Scene,
     broker: &Broker,
@@ -118,10 +178,14 @@ async fn connect(
     mut kafka: Value,
 ) -> Result<()> {
     kafka["bootstrapServers"] = json!(broker.address(listener)?);
+    connection(scene, name, json!({"kafka": kafka})).await
+}
+
+async fn connection(scene: &Scene, name: &str, spec: Value) -> Result<()> {
     scene
         .create(json!({
             "apiVersion": "penstock.dev/v1alpha1", "kind": "Connection",
-            "metadata": {"name": name}, "spec": {"kafka": kafka},
+            "metadata": {"name": name}, "spec": spec,
         }))
         .await
 }
@@ -145,9 +209,13 @@ fn stage_of(target: &str, connection: &str, topic: &str) -> Value {
 }
 
 fn login_secret(password: &str) -> Value {
+    login_of(USER.0, password)
+}
+
+fn login_of(user: &str, password: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"},
-        "stringData": {"user": USER.0, "password": password},
+        "stringData": {"user": user, "password": password},
     })
 }
 

@@ -72,6 +72,7 @@ mod owners;
 mod groups;
 mod sources;
 mod beside;
+mod guarded;
 mod databases;
 mod sqs;
 mod lineage;

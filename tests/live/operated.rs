@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::examples::apply;
 use crate::levers::operators::definitions;
 use crate::levers::operators::flink::Flink;
+use crate::levers::operators::numaflow::Numaflow;
 use crate::levers::operators::ray::Ray;
 use crate::levers::operators::scales::Echo;
 use crate::levers::operators::yard::Yard;
@@ -100,6 +101,22 @@ async fn the_example_of_flink_reaches_its_count_without_a_restart() -> Result<()
     let crew = unread(&scene, "payments", 2_000).await?;
     apply(&scene, "flink", &at_our_broker().await?).await?;
     yard.until_gone(&trail, &json!(["4", "20"])).await?;
+    crew.stop().await;
+    yard.is_unharmed()
+}
+
+#[tokio::test]
+async fn the_example_of_numaflow_reaches_its_count() -> Result<()> {
+    let scene = Scene::open("example-numaflow").await?;
+    let mut yard = yard(&scene).await?;
+    yard.define(&definitions::vertex("MonoVertex")).await?;
+    before(&yard, "numaflow").await?;
+    yard.employ(Numaflow::of(&yard, "MonoVertex", "enrich"));
+    let api = yard.api("numaflow.numaproj.io/v1alpha1", "MonoVertex");
+    let trail = yard.follow(&api, "enrich", "/spec/replicas").await?;
+    let crew = unread(&scene, "readings", 700).await?;
+    apply(&scene, "numaflow", &at_our_broker().await?).await?;
+    yard.until_gone(&trail, &json!([1, 7])).await?;
     crew.stop().await;
     yard.is_unharmed()
 }

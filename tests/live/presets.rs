@@ -1,5 +1,5 @@
-//! The presets on a real PostgreSQL whose tables are those of Airflow and Dagster, as their own migrations make them: what counts, and what an
-//! unknown name is.
+//! The presets on a real PostgreSQL whose tables are those of Airflow and Dagster, as their own migrations make them, and on a double of Airflow's
+//! REST API: what counts, and what an unknown name is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use penstock::crd::Connection;
 use penstock::crd::meaning::{self, Surroundings};
-use penstock::observe::Address;
+use penstock::observe::Credentials;
 use serde_json::{Value, json};
 
 use crate::beside::{Asked, Watched, keys};
-use crate::rig::Postgres;
+use crate::rig::{Documents, Postgres};
 
 /// The tables of `preset`, filled so that each kind of row that counts and that does not is there.
 pub(crate) async fn filled(server: &Postgres, preset: &str) -> Result<()> {
@@ -76,16 +76,30 @@ impl Surroundings for Around {
     }
 }
 
-/// The question that a source of this kind puts through a connection to this server.
+/// The question that a source of this kind puts to a database as user penstock.
 fn question<'a>(name: &'a str, port: u16, kind: &str, source: &Value) -> Result<Asked<'a>> {
-    let secret = json!({"name": "s", "key": "k"});
+    let place = json!({"postgres": {
+        "host": "127.0.0.1", "port": port, "database": "postgres", "usernameSecretRef": secret(),
+        "passwordSecretRef": secret(),
+    }});
+    let login = keys(&[("username", "penstock"), ("password", "s3cret")]);
+    question_to(name, &place, login, (kind, source))
+}
+
+fn secret() -> Value {
+    json!({"name": "s", "key": "k"})
+}
+
+/// The question that a source of this kind puts through a connection of this spec, with what its Secrets hold.
+fn question_to<'a>(
+    name: &'a str,
+    connection: &Value,
+    login: Arc<Credentials>,
+    (kind, source): (&str, &Value),
+) -> Result<Asked<'a>> {
     let around = Around(Arc::new(serde_json::from_value(json!({
         "apiVersion": "penstock.dev/v1alpha1", "kind": "Connection",
-        "metadata": {"name": "db", "namespace": "shop"},
-        "spec": {"postgres": {
-            "host": "127.0.0.1", "port": port, "database": "postgres", "usernameSecretRef": secret,
-            "passwordSecretRef": secret,
-        }},
+        "metadata": {"name": "db", "namespace": "shop"}, "spec": connection,
     }))?));
     let mut source = source.clone();
     source["connectionRef"] = json!({"name": "db"});
@@ -100,8 +114,7 @@ fn question<'a>(name: &'a str, port: u16, kind: &str, source: &Value) -> Result<
     let meaning =
         meaning::read(&written, &around).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let draft = meaning.questions.into_iter().next().context("no question")?;
-    anyhow::ensure!(matches!(draft.address, Address::Sql(_)), "{:?}", draft.address);
-    Ok((name, draft.address, draft.ask, keys(&[("username", "penstock"), ("password", "s3cret")])))
+    Ok((name, draft.address, draft.ask, login))
 }
 
 #[tokio::test]
@@ -134,6 +147,45 @@ async fn airflow_tells_what_its_celery_workers_and_pools_have_to_do() -> Result<
     watched.lacks("nowhere", "EmptyAnswer").await?;
     server.tell("UPDATE task_instance SET state = 'success' WHERE queue = 'heavy'").await?;
     watched.is("heavy", 0.0).await?;
+    watched.observe.shutdown().await;
+    Ok(())
+}
+
+/// What Airflow says of a pool, in both versions of its REST API.
+fn pool(name: &str, occupied: u32) -> Value {
+    json!({
+        "name": name, "slots": 16, "description": null, "include_deferred": false, "occupied_slots": occupied,
+        "running_slots": occupied, "queued_slots": 0, "scheduled_slots": 3, "deferred_slots": 2, "open_slots": 16 - occupied,
+    })
+}
+
+#[tokio::test]
+async fn airflow_tells_what_its_pools_hold_over_rest_by_token_or_by_password() -> Result<()> {
+    let (third, second) = (Documents::start().await?, Documents::start().await?);
+    third.ask_for("Bearer t0ken");
+    // penstock:s3cret
+    second.ask_for("Basic cGVuc3RvY2s6czNjcmV0");
+    third.put("/api/v2/pools/imports%20eu", pool("imports eu", 10));
+    second.put("/api/v1/pools/imports", pool("imports", 7));
+    let by_token = json!({"http": {"url": third.url(), "tokenSecretRef": secret()}});
+    let by_name = json!({"http": {
+        "url": second.url(), "usernameSecretRef": secret(), "passwordSecretRef": secret(),
+    }});
+    let name = || keys(&[("username", "penstock"), ("password", "s3cret")]);
+    let ask = |who, place: &Value, login, pool: &str| {
+        question_to(who, place, login, ("airflow", &json!({"pool": pool})))
+    };
+    let watched = Watched::asking(vec![
+        ask("third", &by_token, keys(&[("token", "t0ken")]), "imports eu")?,
+        ask("nowhere", &by_token, keys(&[("token", "t0ken")]), "exports")?,
+    ]);
+    watched.is("third", 10.0).await?;
+    watched.lacks("nowhere", "NotFound").await?;
+    // A token that has ended: what was read is old, and no zero.
+    third.ask_for("Bearer n3xt");
+    watched.lacks("third", "AuthenticationFailed").await?;
+    watched.ask(vec![ask("second", &by_name, name(), "imports")?]);
+    watched.is("second", 7.0).await?;
     watched.observe.shutdown().await;
     Ok(())
 }

@@ -1,16 +1,22 @@
-//! The built daemon asked as KEDA asks, over TLS with files that a kubelet would mount: it answers whom it should, and follows a rotated
-//! Secret.
+//! The built daemon asked as KEDA asks: over TLS with files that a kubelet would mount it answers whom it should, and follows a rotated
+//! Secret; and what the example of KEDA says is what KEDA would do. KEDA itself is run by `make bench PEER=keda` alone.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams};
 use penstock::proto::external_scaler::external_scaler_client::ExternalScalerClient;
 use penstock::proto::external_scaler::{GetMetricsRequest, ScaledObjectRef};
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
+use crate::examples::{apply, manifests};
+use crate::levers::operators::definitions::{self, definition, object, open, whole};
+use crate::levers::yard;
 use crate::rig::{Authority, Pair, Penstock, free_port, fresh_folder, shared, until};
 use crate::scene::{SOON, Scene, kafka};
 
@@ -125,5 +131,104 @@ async fn the_daemon_answers_keda_over_mutual_tls_and_follows_a_rotated_secret() 
     assert_eq!(daemon.process().end(SOON).await?.code(), Some(1));
     let log = daemon.process().log()?;
     assert!(log.contains("tls.key cannot be used") && log.contains("hint:"), "{log}");
+    Ok(())
+}
+
+/// KEDA's definition, as far as a trigger of type `external` or `external-push` goes.
+fn scaled_object() -> Value {
+    let word = || json!({"type": "string"});
+    let policy = object(&json!({"type": word(), "value": whole(), "periodSeconds": whole()}));
+    let rules = object(&json!({
+        "stabilizationWindowSeconds": whole(), "selectPolicy": word(), "policies": {"type": "array", "items": policy},
+    }));
+    let behavior = object(&json!({"scaleUp": rules, "scaleDown": rules}));
+    let advanced = object(&json!({
+        "horizontalPodAutoscalerConfig": object(&json!({"behavior": behavior})), "restoreToOriginalReplicaCount": {"type": "boolean"},
+    }));
+    let trigger = object(&json!({
+        "type": word(), "name": word(), "metricType": word(), "metadata": {"type": "object", "additionalProperties": word()},
+        "authenticationRef": object(&json!({"name": word(), "kind": word()})),
+    }));
+    let spec = object(&json!({
+        "scaleTargetRef": object(&json!({"apiVersion": word(), "kind": word(), "name": word()})),
+        "pollingInterval": whole(), "cooldownPeriod": whole(), "minReplicaCount": whole(), "maxReplicaCount": whole(),
+        "fallback": object(&json!({"failureThreshold": whole(), "replicas": whole(), "behavior": word()})),
+        "advanced": advanced, "triggers": {"type": "array", "items": trigger},
+    }));
+    definition(("keda.sh", "v1alpha1"), ("ScaledObject", "scaledobjects"), (spec, open()), None)
+}
+
+/// What KEDA and the HPA that it keeps make of a `ScaledObject` with one trigger, once the scaler says that there is work.
+async fn count_by_keda(namespace: &str, object: &Value) -> Result<u32> {
+    let spec = &object["spec"];
+    let trigger = &spec["triggers"][0];
+    ensure!(trigger["type"] == "external-push", "{trigger}");
+    let metadata = trigger["metadata"].as_object().context("no metadata")?.iter();
+    let reference = ScaledObjectRef {
+        name: object["metadata"]["name"].as_str().context("no name")?.to_owned(),
+        namespace: namespace.to_owned(),
+        scaler_metadata: metadata
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect(),
+    };
+    let address = trigger["metadata"]["scalerAddress"].as_str().context("no address")?;
+    let mut client = ExternalScalerClient::connect(format!("http://{address}")).await?;
+    let mut words = client.stream_is_active(reference.clone()).await?.into_inner();
+    let is_active = async {
+        while let Some(said) = words.message().await? {
+            if said.result {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the stream has ended")
+    };
+    tokio::time::timeout(SOON, is_active).await.context("nothing to do")??;
+    let specs = client.get_metric_spec(reference.clone()).await?.into_inner().metric_specs;
+    let [metric] = &specs[..] else { anyhow::bail!("{specs:?}") };
+    let metric_name = metric.metric_name.clone();
+    let request = GetMetricsRequest { scaled_object_ref: Some(reference), metric_name };
+    let values = client.get_metrics(request).await?.into_inner().metric_values;
+    let value = values.first().context("no value")?.metric_value_float;
+    let count: u32 = format!("{:.0}", (value / metric.target_size_float).ceil()).parse()?;
+    let bound = |name: &str| {
+        Ok::<_, anyhow::Error>(u32::try_from(spec[name].as_u64().context(name.to_owned())?)?)
+    };
+    Ok(count.clamp(bound("minReplicaCount")?, bound("maxReplicaCount")?))
+}
+
+#[tokio::test]
+async fn the_example_of_keda_reaches_its_count_by_keda_alone() -> Result<()> {
+    let broker = shared::broker().await?;
+    let address = format!("127.0.0.1:{}", free_port()?);
+    let scene = Scene::open_with("example-keda", &["--grpc-listen", &address]).await?;
+    yard(&scene).await?.define(&scaled_object()).await?;
+    let topic = &scene.namespace;
+    broker.topic(topic, 12).await?;
+    broker.send(topic, None, 60).await?;
+    scene.deployment("enrich", 0).await?;
+    let replaced = [
+        ("kafka.kafka:9092", broker.bootstrap().clone()),
+        ("topics: [orders]", format!("topics: [{topic}]")),
+        ("penstock-scaler.penstock:9090", address),
+    ];
+    apply(&scene, "keda", &replaced).await?;
+    let kind = definitions::resource("keda.sh/v1alpha1", "ScaledObject");
+    let objects = Api::<DynamicObject>::namespaced_with(scene.client.clone(), topic, &kind);
+    let object = serde_json::to_value(objects.get("enrich").await?)?;
+    let written = manifests("keda", &replaced)?.pop().context("no ScaledObject")?;
+    assert_eq!(object["spec"], written["spec"], "KEDA knows no such field");
+    let count = count_by_keda(topic, &object).await?;
+    assert_eq!(count, 6);
+    let deployments = Api::<Deployment>::namespaced(scene.client.clone(), topic);
+    let scale = Patch::Merge(json!({"spec": {"replicas": count}}));
+    deployments.patch_scale("enrich", &PatchParams::default(), &scale).await?;
+    scene
+        .until("Penstock to see what KEDA did", SOON, async || {
+            Ok((scene.stage("orders").await?.replicas.ready == Some(6)).then_some(()))
+        })
+        .await?;
+    scene.until_read("orders", 2).await?;
+    let writes = scene.writes("enrich")?;
+    assert_eq!(writes.len(), 1, "Penstock only observes: {writes:?}");
     Ok(())
 }

@@ -187,7 +187,7 @@ async fn pull_levers(scene: &Scene) -> Result<()> {
         "spec": {"replicas": 1, "scale": {"disabled": true}},
     });
     let yard = yard(scene).await?;
-    yard.define(&definitions::vertex()).await?;
+    yard.define(&definitions::vertex("Vertex")).await?;
     for object in [&limits, &vertex] {
         yard.create(object).await?;
     }

@@ -21,17 +21,17 @@ const LIFE: u64 = 12;
 
 /// What the seller does and has done.
 #[derive(Debug, Default)]
-struct Shop {
+pub(crate) struct Shop {
     /// Tokens that ended long ago are sold.
     sells_stale: bool,
     is_broken: bool,
-    sold: usize,
+    pub(crate) sold: Vec<String>,
 }
 
-type Shared = Arc<Mutex<Shop>>;
+pub(crate) type Shared = Arc<Mutex<Shop>>;
 
-/// Starts the seller; gives its URL.
-async fn open(shop: &Shared) -> Result<String> {
+/// Starts the seller, who sells to penstock with s3cret for scope kafka; gives its URL.
+pub(crate) async fn open(shop: &Shared) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/token", listener.local_addr()?);
     let router = Router::new().route("/token", post(sell)).with_state(Arc::clone(shop));
@@ -56,8 +56,8 @@ async fn sell(
     if form != "grant_type=client_credentials&scope=kafka" {
         return (StatusCode::BAD_REQUEST, json!({"error": "invalid_scope"}).to_string());
     }
-    shop.sold += 1;
     let token = token(shop.sells_stale);
+    shop.sold.push(token.clone());
     (
         StatusCode::OK,
         json!({"access_token": token, "token_type": "Bearer", "expires_in": LIFE}).to_string(),
@@ -150,7 +150,7 @@ async fn a_token_is_bought_renewed_before_it_ends_and_what_goes_wrong_is_named()
     scene.until_condition("orders", ("Ready", "True", "Serving"), SOON).await?;
 
     // Three lives of a token, and no reading fails.
-    let sold = |shop: &Shared| shop.lock().unwrap_or_else(PoisonError::into_inner).sold;
+    let sold = |shop: &Shared| shop.lock().unwrap_or_else(PoisonError::into_inner).sold.len();
     let before = sold(&shop);
     scene
         .until("three more tokens", Duration::from_secs(LIFE * 4), async || {

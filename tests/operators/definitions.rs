@@ -14,20 +14,20 @@ pub(crate) fn resource(api_version: &str, kind: &str) -> ApiResource {
     }
 }
 
-fn whole() -> Value {
+pub(crate) fn whole() -> Value {
     json!({"type": "integer", "format": "int32", "minimum": 0})
 }
 
-fn open() -> Value {
+pub(crate) fn open() -> Value {
     json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
-fn object(properties: &Value) -> Value {
+pub(crate) fn object(properties: &Value) -> Value {
     json!({"type": "object", "properties": properties})
 }
 
 /// A definition: group and version, kind, plural, what its spec and its status hold, and its `/scale` if it has one.
-fn definition(
+pub(crate) fn definition(
     (group, version): (&str, &str),
     (kind, plural): (&str, &str),
     (spec, status): (Value, Value),
@@ -136,16 +136,18 @@ pub(crate) fn ray_cluster() -> Value {
     definition(("ray.io", "v1"), ("RayCluster", "rayclusters"), (spec, status), None)
 }
 
-pub(crate) fn vertex() -> Value {
+/// Of a `Vertex` or a `MonoVertex`.
+pub(crate) fn vertex(kind: &str) -> Value {
     let scale = object(&json!({"disabled": {"type": "boolean"}, "min": whole(), "max": whole()}));
     let spec = object(&json!({
         "name": {"type": "string"}, "pipelineName": {"type": "string"}, "replicas": whole(), "scale": scale, "udf": open(),
+        "source": open(), "sink": open(),
         "lifecycle": object(&json!({"desiredPhase": {"type": "string"}})),
     }));
     let status = object(&json!({"replicas": whole(), "selector": {"type": "string"}}));
     definition(
         ("numaflow.numaproj.io", "v1alpha1"),
-        ("Vertex", "vertices"),
+        (kind, &resource("numaflow.numaproj.io/v1alpha1", kind).plural),
         (spec, status),
         Some(json!({
             "specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector",

@@ -10,20 +10,26 @@ use super::yard::{Complaints, Operator, Yard, change, people, seen, tell};
 
 const VERSION: &str = "numaflow.numaproj.io/v1alpha1";
 
-/// Runs one vertex.
+/// Runs one vertex, of a pipeline or on its own.
 pub(crate) struct Numaflow {
     vertices: Api<DynamicObject>,
     pods: Api<DynamicObject>,
     name: String,
+    /// What its pods are labelled as: component, and the key of the vertex's name.
+    labels: (&'static str, &'static str),
     known: Option<Value>,
     complaints: Complaints,
 }
 
 impl Numaflow {
-    pub(crate) fn of(yard: &Yard, name: &str) -> Self {
-        let (vertices, pods) = (yard.api(VERSION, "Vertex"), yard.api("v1", "Pod"));
+    pub(crate) fn of(yard: &Yard, kind: &str, name: &str) -> Self {
+        let (vertices, pods) = (yard.api(VERSION, kind), yard.api("v1", "Pod"));
         let (name, complaints) = (name.to_owned(), yard.complaints());
-        Self { vertices, pods, name, known: None, complaints }
+        let labels = match kind {
+            "MonoVertex" => ("mono-vertex", "numaflow.numaproj.io/mono-vertex-name"),
+            _ => ("vertex", "numaflow.numaproj.io/vertex-name"),
+        };
+        Self { vertices, pods, name, labels, known: None, complaints }
     }
 }
 
@@ -36,12 +42,10 @@ impl Operator for Numaflow {
             let complaint = format!("{}: somebody fights with its autoscaler", self.name);
             self.complaints.lock().unwrap().push(complaint);
         }
-        let labels = json!({"app.kubernetes.io/component": "vertex", "numaflow.numaproj.io/vertex-name": self.name});
+        let (component, key) = self.labels;
+        let labels = json!({"app.kubernetes.io/component": component, key: self.name});
         people(&self.pods, &self.name, &labels, wanted.as_u64().unwrap_or(1)).await?;
-        let selector = format!(
-            "app.kubernetes.io/component=vertex,numaflow.numaproj.io/vertex-name={}",
-            self.name
-        );
+        let selector = format!("app.kubernetes.io/component={component},{key}={}", self.name);
         let status = json!({"replicas": wanted, "selector": selector});
         if object["status"] != status {
             tell(&self.vertices, &self.name, status).await?;
@@ -51,13 +55,13 @@ impl Operator for Numaflow {
 }
 
 pub(crate) async fn a_vertex_is_moved_once_its_own_autoscaler_is_off(mut yard: Yard) -> Result<()> {
-    yard.define(&definitions::vertex()).await?;
+    yard.define(&definitions::vertex("Vertex")).await?;
     yard.create(&json!({
         "apiVersion": VERSION, "kind": "Vertex", "metadata": {"name": "flow-enrich"},
         "spec": {"name": "enrich", "pipelineName": "flow", "replicas": 1, "scale": {"min": 1, "max": 5}},
     }))
     .await?;
-    yard.employ(Numaflow::of(&yard, "flow-enrich"));
+    yard.employ(Numaflow::of(&yard, "Vertex", "flow-enrich"));
     let api = yard.api(VERSION, "Vertex");
     let trail = yard.follow(&api, "flow-enrich", "/spec/replicas").await?;
     let target = json!({"apiVersion": VERSION, "kind": "Vertex", "name": "flow-enrich"});

@@ -4,6 +4,7 @@
 use super::login::Found;
 use super::source::{Draft, Place, SLOW_POLL};
 use super::{Fault, Reader, sql};
+use crate::crd::login::HttpLogin;
 use crate::crd::rules;
 use crate::crd::source::Airflow;
 use crate::observe::sql::{Ask as Query, Engine};
@@ -29,10 +30,10 @@ impl Reader<'_> {
             self.refuse(at, rules::QUEUE_OR_POOL);
         }
         let found = self.found(at, &written.connection_ref);
-        let by_rest = found.as_ref().is_ok_and(|found| found.kind.http.is_some());
-        let ask = match &written.pool {
-            Some(pool) if by_rest => Ask::Http(http::Ask {
-                path: format!("/api/v2/pools/{}", segment(pool)),
+        let rest = found.as_ref().ok().and_then(|found| found.kind.http.as_ref());
+        let ask = match (&written.pool, rest) {
+            (Some(pool), Some(rest)) => Ask::Http(http::Ask {
+                path: format!("/api/{}/pools/{}", version(rest), segment(pool)),
                 json_path: "$.occupied_slots".to_owned(),
                 unit: Unit::Gauge,
             }),
@@ -84,6 +85,11 @@ fn place(found: &Found, written: &Airflow) -> Result<Place, Fault> {
         )),
         (None, None, None) => Err(found.mismatch("postgres, mysql or http")),
     }
+}
+
+/// The version of the REST API. Who has a name and a password means the first, of Airflow 2: the second, of Airflow 3, lets in by token alone.
+fn version(login: &HttpLogin) -> &'static str {
+    if login.username_secret_ref.is_some() { "v1" } else { "v2" }
 }
 
 /// A name as one segment of a path.

@@ -52,6 +52,12 @@ fn a_pool_of_airflow_is_also_asked_over_rest_and_a_queue_is_not() {
     let meaning = meant("airflow", &json!({"pool": "a b"}), &rest).unwrap();
     let Ask::Http(ask) = &meaning.questions[0].ask else { panic!("no document") };
     assert_eq!((&*ask.path, &*ask.json_path), ("/api/v2/pools/a%20b", "$.occupied_slots"));
+    let secret = json!({"name": "s", "key": "k"});
+    let login = json!({"url": "http://airflow:8080", "usernameSecretRef": secret, "passwordSecretRef": secret});
+    let meaning =
+        meant("airflow", &json!({"pool": "imports"}), &connection("http", &login)).unwrap();
+    let Ask::Http(ask) = &meaning.questions[0].ask else { panic!("no document") };
+    assert_eq!(&*ask.path, "/api/v1/pools/imports", "Airflow 3 takes no password");
     let meaning = meant("airflow", &json!({"queue": "heavy"}), &rest).unwrap();
     let (_, fault) = &meaning.unanswerable[0];
     assert!(fault.message.contains("a queue wants its database"), "{fault}");

@@ -48,13 +48,16 @@ fn the_files_in_deploy_are_fresh() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test has no flags of its own")]
 fn the_reference_of_the_fields_is_fresh() {
-    let at = format!("{}/docs/api.md", env!("CARGO_MANIFEST_DIR"));
-    let text = crate::docs::api::page();
-    if std::env::var("PENSTOCK_REFRESH").is_ok() {
-        std::fs::write(&at, &text).unwrap();
+    let mut pages = crate::docs::manual::pages();
+    pages.push(("docs/api.md".to_owned(), crate::docs::api::page()));
+    for (path, text) in pages {
+        let at = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var("PENSTOCK_REFRESH").is_ok() {
+            std::fs::write(&at, &text).unwrap();
+        }
+        let kept = std::fs::read_to_string(&at).unwrap_or_default();
+        assert!(kept == text, "{path} is stale: run `make api`");
     }
-    let kept = std::fs::read_to_string(&at).unwrap_or_default();
-    assert!(kept == text, "docs/api.md is stale: run `make api`");
 }
 
 #[test]

@@ -21,7 +21,7 @@ Group `penstock.dev`, version `v1alpha1`. Every field of every kind, as the API 
 ";
 
 /// What a page is made of while it is written.
-struct Page {
+pub(super) struct Page {
     text: String,
     /// The section of each object, by its schema: how deep it lies, and its heading. Of equal ones the least deep has it.
     homes: BTreeMap<String, (usize, String)>,
@@ -29,25 +29,24 @@ struct Page {
     refused: BTreeSet<String>,
 }
 
-/// An object whose section is still to be written.
-struct Object<'a> {
-    path: String,
-    schema: &'a Value,
+/// An object whose fields are to be told.
+pub(super) struct Object<'a> {
+    pub(super) path: String,
+    pub(super) schema: &'a Value,
 }
 
 pub(crate) fn page() -> String {
-    let mut page = Page { text: HEAD.to_owned(), homes: BTreeMap::new(), refused: not_yet() };
-    let kinds: Vec<_> =
-        penstock::crd::all().into_iter().map(|crd| (schema_of(&crd), crd)).collect();
-    for (schema, crd) in &kinds {
-        for object in roots(schema) {
-            page.settle(&crd.spec.names.kind, &object);
-        }
-    }
+    let kinds = kinds();
+    let mut page = Page::of(&kinds);
     for (schema, crd) in &kinds {
         page.kind(crd, schema);
     }
     page.text
+}
+
+/// Every kind with its schema.
+pub(super) fn kinds() -> Vec<(Value, CustomResourceDefinition)> {
+    penstock::crd::all().into_iter().map(|crd| (schema_of(&crd), crd)).collect()
 }
 
 fn schema_of(crd: &CustomResourceDefinition) -> Value {
@@ -62,6 +61,17 @@ fn roots(schema: &Value) -> impl Iterator<Item = Object<'_>> {
 }
 
 impl Page {
+    /// The beginning, and which object will have a section where.
+    pub(super) fn of(kinds: &[(Value, CustomResourceDefinition)]) -> Self {
+        let mut page = Self { text: HEAD.to_owned(), homes: BTreeMap::new(), refused: not_yet() };
+        for (schema, crd) in kinds {
+            for object in roots(schema) {
+                page.settle(&crd.spec.names.kind, &object);
+            }
+        }
+        page
+    }
+
     /// Finds out which object has a section where.
     fn settle(&mut self, kind: &str, object: &Object<'_>) {
         let depth = object.path.matches('.').count();
@@ -106,10 +116,20 @@ impl Page {
     /// The section of an object, and after it those of the objects in it.
     fn object(&mut self, kind: &str, object: &Object<'_>) {
         let heading = format!("{kind} {}", object.path);
-        writeln!(self.text, "\n### {heading}\n{}\n", described(object.schema)).unwrap();
-        self.text.push_str(
-            "| field | type | default | bounds | meaning |\n| --- | --- | --- | --- | --- |\n",
-        );
+        let fields = self.fields(kind, object, "");
+        write!(self.text, "\n### {heading}\n{}\n\n{fields}", described(object.schema)).unwrap();
+        for below in object.below() {
+            if self.home(below.schema) == format!("{kind} {}", below.path) {
+                self.object(kind, &below);
+            }
+        }
+    }
+
+    /// The table of an object's fields, and the rules on them; for a page from which this one is at `here`.
+    pub(super) fn fields(&self, kind: &str, object: &Object<'_>, here: &str) -> String {
+        let mut text =
+            "| field | type | default | bounds | meaning |\n| --- | --- | --- | --- | --- |\n"
+                .to_owned();
         let required: BTreeSet<&str> = object.schema["required"]
             .as_array()
             .into_iter()
@@ -122,7 +142,7 @@ impl Page {
             let about = match &inner {
                 Some(inner) => {
                     let word = if schema["type"] == "array" { "list" } else { "object" };
-                    format!("[{word}](#{})", slug(self.home(inner.schema)))
+                    format!("[{word}]({here}#{})", slug(self.home(inner.schema)))
                 }
                 None => type_of(schema),
             };
@@ -133,7 +153,7 @@ impl Page {
                 meaning.insert_str(0, "**Does not work yet.** ");
             }
             writeln!(
-                self.text,
+                text,
                 "| `{name}` | {about} | {} | {} | {} |",
                 cell(&default),
                 cell(&bounds(schema)),
@@ -143,16 +163,12 @@ impl Page {
         }
         let rules = messages(object.schema);
         if !rules.is_empty() {
-            writeln!(self.text, "\nRules:").unwrap();
+            writeln!(text, "\nRules:").unwrap();
             for rule in rules {
-                writeln!(self.text, "- {}", cell(&rule)).unwrap();
+                writeln!(text, "- {}", cell(&rule)).unwrap();
             }
         }
-        for below in object.below() {
-            if self.home(below.schema) == format!("{kind} {}", below.path) {
-                self.object(kind, &below);
-            }
-        }
+        text
     }
 }
 
@@ -182,7 +198,7 @@ fn inner<'a>(path: &str, schema: &'a Value) -> Option<Object<'a>> {
     items["properties"].is_object().then(|| Object { path: format!("{path}[]"), schema: items })
 }
 
-fn described(schema: &Value) -> String {
+pub(super) fn described(schema: &Value) -> String {
     schema["description"].as_str().unwrap_or_default().to_owned()
 }
 

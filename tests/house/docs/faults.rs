@@ -1,11 +1,11 @@
-//! The tables of docs/sources.md that say what each source answers to which fault. Each row is a test: it is named here, and it names the word
+//! The tables in docs/sources that say what each source answers to which fault. Each row is a test: it is named here, and it names the word
 //! that the row promises. No source can make an error that its table does not have, and no table has a word that its source cannot make.
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::fences::root;
+use super::fences::{pages, root};
 use super::none;
 use crate::rules;
 
@@ -15,8 +15,12 @@ const LIST: &str = include_str!("../../data/faults.yaml");
 /// One table.
 #[derive(Debug, Deserialize)]
 struct Table {
-    section: String,
+    /// Its page, in docs/sources.
+    page: String,
     sources: Vec<String>,
+    /// Other pages whose rows hold for these sources, too.
+    #[serde(default)]
+    also: Vec<String>,
     rows: Vec<Tested>,
 }
 
@@ -28,7 +32,7 @@ struct Tested {
 }
 
 /// Errors that no table promises: a bug of ours, and what a peer of lineage fails with, which the log alone is told.
-const ASIDE: &[(&str, &str)] = &[("", "InternalError"), ("OpenLineage events", "SourceFailed")];
+const ASIDE: &[(&str, &str)] = &[("", "InternalError"), ("lineage", "SourceFailed")];
 
 /// A row of a table: what happens, and what is answered.
 struct Row<'a> {
@@ -36,19 +40,20 @@ struct Row<'a> {
     answer: &'a str,
 }
 
-/// The rows of the table of faults of a section.
-fn rows<'a>(page: &'a str, section: &str) -> Vec<Row<'a>> {
-    let heading = format!("\n## {section}\n");
-    let start = page.find(&heading).unwrap_or_else(|| panic!("no section {section}"));
-    let text = &page[start + heading.len()..];
-    let text = text.find("\n## ").map_or(text, |end| &text[..end]);
-    let table = text.lines().skip_while(|line| !is_header(line)).skip(2);
+/// The rows of the table of faults of a page.
+fn rows(page: &str) -> Vec<Row<'_>> {
+    let table = page.lines().skip_while(|line| !is_header(line)).skip(2);
     table
         .map_while(|line| {
             let (what, answer) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
             Some(Row { what, answer })
         })
         .collect()
+}
+
+/// The words that rows promise.
+fn promises<'a>(rows: &[Row<'a>]) -> BTreeSet<&'a str> {
+    rows.iter().flat_map(|row| words(row.answer)).collect()
 }
 
 /// Does a table of faults begin here?
@@ -133,10 +138,15 @@ fn told(test: &str) -> Result<String, String> {
     Ok(format!("{own}\n{more}"))
 }
 
-/// What is wrong with one table.
-fn faults(table: &Table, page: &str) -> Vec<String> {
-    let section = &table.section;
-    let rows = rows(page, section);
+/// The text of a page in docs/sources.
+fn page(name: &str) -> String {
+    let path = root().join(format!("docs/sources/{name}.md"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What is wrong with one table, which stands on a page of this text.
+fn faults(table: &Table, text: &str) -> Vec<String> {
+    let rows = rows(text);
     let mut faults = Vec::new();
     for Tested { begins, tests } in &table.rows {
         let Some(row) = rows.iter().find(|row| row.what.starts_with(begins)) else {
@@ -162,16 +172,19 @@ fn faults(table: &Table, page: &str) -> Vec<String> {
     let untested = rows.iter().filter(|row| !is_tested(row));
     faults.extend(untested.map(|row| format!("no test is {:?}", row.what)));
     let code: String = table.sources.iter().map(|path| code(path)).collect();
-    let is_aside =
-        |word: &str| ASIDE.iter().any(|(of, it)| *it == word && (of.is_empty() || of == section));
+    let is_aside = |word: &str| {
+        ASIDE.iter().any(|(of, it)| *it == word && (of.is_empty() || *of == table.page))
+    };
     let made: BTreeSet<&str> = made(&code).into_iter().filter(|word| !is_aside(word)).collect();
-    let mut promised: BTreeSet<&str> = rows.iter().flat_map(|row| words(row.answer)).collect();
+    let mut promised = promises(&rows);
     promised.remove(ELSEWHERE);
-    let unsaid = made.difference(&promised);
-    faults.extend(unsaid.map(|word| format!("no row has {word}, which its source makes")));
     let idle = promised.difference(&made);
     faults.extend(idle.map(|word| format!("its source makes no {word}")));
-    faults.into_iter().map(|fault| format!("{section}: {fault}")).collect()
+    let also: Vec<String> = table.also.iter().map(|name| page(name)).collect();
+    let also: BTreeSet<&str> = also.iter().flat_map(|text| promises(&self::rows(text))).collect();
+    let unsaid = made.difference(&promised).filter(|word| !also.contains(*word));
+    faults.extend(unsaid.map(|word| format!("no row has {word}, which its source makes")));
+    faults.into_iter().map(|fault| format!("{}: {fault}", table.page)).collect()
 }
 
 /// A reason of `decide`, which no source makes.
@@ -179,12 +192,21 @@ const ELSEWHERE: &str = "OffsetsReset";
 
 #[test]
 fn every_fault_of_every_source_is_a_row_and_a_test() {
-    let page = std::fs::read_to_string(root().join("docs/sources.md")).unwrap();
     let list: Vec<Table> = serde_saphyr::from_str(LIST).unwrap();
-    none(list.iter().flat_map(|table| faults(table, &page)));
-    let tables = page.lines().filter(|line| is_header(line)).count();
-    assert_eq!(tables, list.len(), "a table of docs/sources.md is not looked at");
+    none(list.iter().flat_map(|table| faults(table, &page(&table.page))));
+    let pages = pages().into_iter().filter(|page| page.path.starts_with("docs/sources"));
+    none(pages.filter_map(|page| {
+        let tables = page.text.lines().filter(|line| is_header(line)).count();
+        let name = page.path.strip_prefix("docs/sources/").and_then(|it| it.strip_suffix(".md"));
+        let tested = list.iter().filter(|table| Some(&*table.page) == name).count();
+        let expected = usize::from(name.is_some_and(|name| name != UNFAILING));
+        (tables != expected || tested != expected)
+            .then(|| format!("{} has {tables} tables of faults, {tested} are tested", page.path))
+    }));
 }
+
+/// The page of the one source that asks nobody: it counts pods which the watch has.
+const UNFAILING: &str = "workload";
 
 #[test]
 fn a_row_without_its_test_and_a_word_without_its_row_are_noticed() {
@@ -194,9 +216,9 @@ fn a_row_without_its_test_and_a_word_without_its_row_are_noticed() {
             begins: (*begins).to_owned(),
             tests: vec![(*test).to_owned()],
         });
-        let (section, sources) = ("X".to_owned(), vec![source.to_owned()]);
-        let table = Table { section, sources, rows: tested.collect() };
-        let page = format!("# A\n\n## X\n| what X says | answer |\n| --- | --- |\n{rows}\n## Y\n");
+        let (page, sources) = ("X".to_owned(), vec![source.to_owned()]);
+        let table = Table { page, sources, also: Vec::new(), rows: tested.collect() };
+        let page = format!("# X\n\n| what X says | answer |\n| --- | --- |\n{rows}\n");
         faults(&table, &page).join("; ")
     };
     let (mute, row) = ("src/observe/dial.rs", "| no answer | `Timeout` |\n");

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 mod fences;
 mod links;
 pub(crate) mod api;
+pub(crate) mod manual;
 mod yaml;
 mod values;
 mod commands;
@@ -39,6 +40,18 @@ fn the_reference_tells_every_field() {
     ] {
         assert!(text.contains(row), "there is no {row}");
     }
+}
+
+#[test]
+fn every_page_of_a_source_has_its_parts() {
+    let parts =
+        ["```yaml\napiVersion:", "\n## Fields\n", "\n## Faults\n", "](../../deploy/examples/"];
+    let pages = manual::pages();
+    assert_eq!(pages.len(), 15, "pages of sources");
+    none(pages.iter().flat_map(|(path, text)| {
+        let lacking = parts.iter().filter(|part| !text.contains(**part));
+        lacking.map(move |part| format!("{path} has no {part:?}"))
+    }));
 }
 
 #[test]

@@ -127,6 +127,34 @@ async fn a_query_that_hangs_delays_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_visit_had_no_time_for_is_asked_first_the_next_time() {
+    let server = Behind::start().await;
+    // Four at a time: a visit of 3 s has time for twelve.
+    server.web.desk().takes = Duration::from_millis(800);
+    let names: Vec<String> = (0..24).map(|number| format!("q{number:02}")).collect();
+    let asks = names.iter().map(|name| {
+        put(&server, name, 1);
+        question(&server, name, &format!("sum(queue_{name})"), OnEmpty::Error, Unit::Gauge)
+    });
+    let mut watcher = Watcher::asking(asks.collect());
+    watcher.visited().await;
+    let late: Vec<_> =
+        names.iter().filter(|name| label(&watcher.latest(name).unwrap()) == "Timeout").collect();
+    assert!((4..24).contains(&late.len()), "{late:?} are late");
+    assert!(!late.contains(&&names[0]), "the first by name had no time: {late:?}");
+    server.web.desk().asked.clear();
+    watcher.visited().await;
+    let asked = server.web.desk().asked.clone();
+    for text in asked.iter().take(4) {
+        assert!(late.iter().any(|name| text.contains(name.as_str())), "{text} is not of {late:?}");
+    }
+    for name in names.iter().rev() {
+        watcher.until_amount(name, 1.0).await;
+    }
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_questions_are_answered_in_one_poll_on_few_connections() {
     let server = Behind::start().await;
     let mut questions = Vec::new();

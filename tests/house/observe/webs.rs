@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -35,6 +36,8 @@ pub(super) struct Desk {
     pub(super) asked: Vec<String>,
     /// Never answers questions with this in them.
     pub(super) hangs: Option<String>,
+    /// How long each answer takes.
+    pub(super) takes: Duration,
 }
 
 /// A server that answers as its desk says.
@@ -70,15 +73,16 @@ async fn answer(
 ) -> Response {
     let text =
         format!("{}?{}&{}", uri.path(), uri.query().unwrap_or(""), String::from_utf8_lossy(&body));
-    let hangs = {
+    let (hangs, takes) = {
         let mut desk = desk.lock().unwrap();
         desk.requests += 1;
         desk.asked.push(text.clone());
-        desk.hangs.as_ref().is_some_and(|hangs| text.contains(hangs))
+        (desk.hangs.as_ref().is_some_and(|hangs| text.contains(hangs)), desk.takes)
     };
     if hangs {
         std::future::pending::<()>().await;
     }
+    tokio::time::sleep(takes).await;
     let mut desk = desk.lock().unwrap();
     let login = headers.get(header::AUTHORIZATION).map(|it| it.to_str().unwrap().to_owned());
     if uri.path() == "/token" {

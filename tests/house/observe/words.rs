@@ -1,4 +1,4 @@
-//! What is asked over HTTP, and the word for each thing that its server may do wrong: rows of the tables of faults in docs/sources.md. What was
+//! What is asked over HTTP, and the word for each thing that its server may do wrong: rows of the tables of faults in docs/sources. What was
 //! read before goes on as old, and what comes after is fresh again.
 
 use std::sync::Arc;

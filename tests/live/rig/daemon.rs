@@ -20,9 +20,16 @@ pub(crate) struct Penstock {
 impl Penstock {
     /// Starts it, and waits until it is ready: every store listed, so it decides.
     pub(crate) async fn run(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
-        let daemon = Self::start(kubeconfig, arguments)?;
-        daemon.ready().await?;
-        Ok(daemon)
+        Self::run_in(&[], kubeconfig, arguments).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn run_in(
+        environment: &[(&str, &str)],
+        kubeconfig: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        Self::at(ports::free()?, environment, kubeconfig, arguments)?.once_ready().await
     }
 
     /// The same with its page on a port that somebody knows already.
@@ -31,17 +38,25 @@ impl Penstock {
         page: u16,
         arguments: &[&str],
     ) -> Result<Self> {
-        let daemon = Self::at(kubeconfig, page, arguments)?;
-        daemon.ready().await?;
-        Ok(daemon)
+        Self::at(page, &[], kubeconfig, arguments)?.once_ready().await
+    }
+
+    async fn once_ready(self) -> Result<Self> {
+        self.ready().await?;
+        Ok(self)
     }
 
     /// Starts it and waits for nothing, for tests of a start that must fail or must wait.
     pub(crate) fn start(kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
-        Self::at(kubeconfig, ports::free()?, arguments)
+        Self::at(ports::free()?, &[], kubeconfig, arguments)
     }
 
-    fn at(kubeconfig: &Path, page: u16, arguments: &[&str]) -> Result<Self> {
+    fn at(
+        page: u16,
+        environment: &[(&str, &str)],
+        kubeconfig: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let port = ports::free()?;
         let places = [
             ("--listen", format!("127.0.0.1:{port}")),
@@ -54,6 +69,8 @@ impl Penstock {
             .args(["run", "--kubeconfig", &kubeconfig.display().to_string()])
             .args(places.flat_map(|(flag, place)| [flag.to_owned(), place]))
             .args(arguments.iter().copied());
+        let program =
+            environment.iter().fold(program, |program, (name, value)| program.env(name, *value));
         Ok(Self {
             port,
             page,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::certs::write;
 use super::process::{Process, Program};
 use super::{folder, http, ports, tool};
 
@@ -46,18 +47,38 @@ impl Prometheus {
 
     /// Starts it with a configuration of its own, and waits until it is ready.
     pub(crate) async fn with_config(config: &str) -> Result<Self> {
+        let prometheus = Self::run(config, None)?;
+        prometheus.ready().await?;
+        Ok(prometheus)
+    }
+
+    /// Starts one that knows nothing but itself behind a door of its own (`--web.config.file`), and waits until it listens.
+    pub(crate) async fn guarded(door: &str) -> Result<Self> {
+        let prometheus = Self::run("global: {}\n", Some(door))?;
+        let listens = async || {
+            let log = prometheus.process.log()?;
+            anyhow::ensure!(log.contains("Server is ready to receive web requests"), "{log}");
+            Ok(())
+        };
+        prometheus.process.ready(START, listens).await?;
+        Ok(prometheus)
+    }
+
+    fn run(config: &str, door: Option<&str>) -> Result<Self> {
         let folder = folder::fresh("prometheus")?;
         let port = ports::free()?;
         let file: PathBuf = folder.join("prometheus.yml");
         fs::write(&file, config).context("write prometheus.yml")?;
-        let program = program("prometheus")?.args([
+        let mut program = program("prometheus")?.args([
             format!("--config.file={}", file.display()),
             format!("--storage.tsdb.path={}", folder.join("data").display()),
             format!("--web.listen-address=127.0.0.1:{port}"),
         ]);
-        let prometheus = Self { port, process: Process::start("prometheus", program, &folder)? };
-        prometheus.ready().await?;
-        Ok(prometheus)
+        if let Some(door) = door {
+            let file = write(&folder, "door.yml", door)?;
+            program = program.arg(format!("--web.config.file={}", file.display()));
+        }
+        Ok(Self { port, process: Process::start("prometheus", program, &folder)? })
     }
 
     /// Waits until it is ready.

@@ -29,6 +29,7 @@ mod debian;
 mod browser;
 mod databases;
 mod documents;
+mod gate;
 mod external;
 pub(crate) mod rabbitmq;
 pub(crate) mod nats;
@@ -51,6 +52,7 @@ pub(crate) use self::{
     elasticmq::ElasticMq,
     external::{Answer, External, Reply},
     folder::fresh as fresh_folder,
+    gate::{Gate, Keeper},
     http::{get as http_get, post as http_post},
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},
     karpenter::Karpenter,
