@@ -5,9 +5,9 @@
 demo:
 	cargo run --release -- demo
 
-# Both tiers of tests, in process and against real servers. Most of them wait for something: one more at a time than there are cores.
+# Both tiers of tests, in process and against real servers.
 test: tools
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --locked --no-fail-fast
+	cargo test --locked --no-fail-fast
 
 # Format, lints and docs, warnings as errors.
 check:

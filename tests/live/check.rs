@@ -145,7 +145,7 @@ spec:
     ensure!(grade == "Good" && words.starts_with("may do all of the"), "{}", said.text);
     let report: Value = serde_json::from_str(&said.text)?;
     ensure!(report["roles"].is_null(), "{report}");
-    a_daemon_without_a_page_is_believed_by_its_statuses(&cluster, &pod).await
+    a_daemon_without_a_page_is_believed_by_its_statuses(&cluster, pod).await
 }
 
 /// It runs as the arguments of its pod say, and answers nobody.

@@ -292,9 +292,9 @@ impl Purse {
                 .collect::<Option<Vec<f64>>>()
         };
         let running: fn(&Claim) -> u32 = |claim| claim.running;
-        let cost = sum(running, |per| per.cost_per_hour).map(|costs| costs.iter().sum());
+        let cost = sum(running, |per| per.cost_per_hour).map(|costs| whole(costs.into_iter()));
         let known = |claim: &Claim| Some(f64::from(claim.running) * claim.per.cores?);
-        let cores = self.claims.iter().filter_map(known).sum();
+        let cores = whole(self.claims.iter().filter_map(known));
         let is_exceeded = budget.limits().any(|(limit, unit)| {
             let of = |claim: &Claim| {
                 let most = claim.ask.wished.max(claim.running);
@@ -319,6 +319,11 @@ impl Purse {
             unpriced,
         }
     }
+}
+
+/// The sum, where that of nothing is 0 and not -0, which would be told.
+fn whole(parts: impl Iterator<Item = f64>) -> f64 {
+    parts.fold(0.0, |sum, part| sum + part)
 }
 
 #[cfg(test)]

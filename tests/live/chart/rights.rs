@@ -203,7 +203,7 @@ async fn empties_a_node(scene: &Scene) -> Result<()> {
     };
     let until_on = async |count: usize| {
         scene
-            .until(&format!("pods on {count} nodes"), SOON, async || {
+            .until(&format!("pods on {count} nodes"), SOON * 2, async || {
                 let nodes = nodes().await?;
                 let are_even = nodes.len() == count && nodes.values().all(|pods| *pods == 2);
                 Ok(are_even.then_some(()))
