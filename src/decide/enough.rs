@@ -42,8 +42,8 @@ pub(super) struct Enough {
     /// When it looked last, in milliseconds since the epoch, and how many items had arrived by then.
     at: i64,
     arrived: u64,
-    /// Partitions (0 where work splits at will) and most replicas: what the counts follow from.
-    ground: (u32, u32),
+    /// Partitions, if work does not split at will, and most replicas: what the counts follow from.
+    ground: (Option<u32>, u32),
     /// What waits for each count, in items.
     waits: [f32; COUNTS],
     now: Spell,
@@ -76,14 +76,14 @@ struct Flow {
     /// Of one replica.
     rate: f64,
     objective: f64,
-    ground: (u32, u32),
+    ground: (Option<u32>, u32),
     desired: u32,
 }
 
 /// The counts kept in mind, the largest first; 0 where there are fewer.
-fn counts((partitions, most): (u32, u32)) -> [u32; COUNTS] {
+fn counts((partitions, most): (Option<u32>, u32)) -> [u32; COUNTS] {
     let mut counts = [0; COUNTS];
-    if 0 < partitions {
+    if let Some(partitions) = partitions {
         for n in breakpoints(partitions).take_while(|&n| n <= most) {
             counts.rotate_right(1);
             counts[0] = n;
@@ -96,11 +96,6 @@ fn counts((partitions, most): (u32, u32)) -> [u32; COUNTS] {
         }
     }
     counts
-}
-
-/// What a count gets through, in replicas' worth of work.
-fn power(count: u32, (partitions, _): (u32, u32)) -> f64 {
-    capacity(count, Some(partitions).filter(|&it| 0 < it))
 }
 
 impl Enough {
@@ -123,7 +118,7 @@ impl Enough {
         (self.at, self.arrived) = (at, arrived);
         let known = self.waits.iter_mut().zip(&mut self.now.worst);
         for (count, (waits, worst)) in counts(ground).into_iter().zip(known) {
-            let speed = rate * power(count, ground);
+            let speed = rate * capacity(count, ground.0);
             *waits = (f64::from(*waits) + came - speed * since).max(0.0) as f32;
             *worst = (*worst).max((100.0 * f64::from(*waits) / (speed * objective)) as u8);
         }
@@ -156,7 +151,7 @@ impl Enough {
         let bursts = self.now.bursts.saturating_add(self.before.map_or(0, |it| it.bursts));
         let is_cheaper = DEARER * f64::from(least) <= f64::from(self.followed);
         self.is_held = is_cheaper && if self.is_held { 0 < bursts } else { HABIT <= bursts };
-        let bearable = f64::from(BEARABLE) / 100.0 * objective * power(least, self.ground);
+        let bearable = f64::from(BEARABLE) / 100.0 * objective * capacity(least, self.ground.0);
         if self.is_held && least != wished && (work <= bearable || !is_above) {
             bid.set(least, Reason::KeepLevel { wished, kept: least });
         }
@@ -186,9 +181,8 @@ impl StageMemory {
         let known = arrived.zip(self.rate.cautious());
         if let (Some((arrived, rate)), true) = (known, turn.evidence.is_fresh()) {
             let (at, desired) = (turn.at, workload.desired);
-            let partitions = turn.evidence.partitions();
-            let partitions = if turn.evidence.is_partitioned() { partitions } else { 0 };
-            let ground = (partitions, turn.stage.max);
+            let partitions = turn.evidence.is_partitioned().then(|| turn.evidence.partitions());
+            let ground = (partitions.filter(|&it| 0 < it), turn.stage.max);
             let flow = Flow { at, arrived, rate, objective, ground, desired };
             self.enough.get_or_insert_default().observe(&flow);
         }
@@ -223,7 +217,7 @@ mod tests {
         for second in (0..minutes * 60).step_by(2) {
             arrived += if second % every < 10 { 2 * 4000 } else { 0 };
             let at = Timestamp::from_second(1_000_000 + second).unwrap();
-            let (rate, objective, ground, desired) = (100.0, 60.0, (48, 48), 48);
+            let (rate, objective, ground, desired) = (100.0, 60.0, (Some(48), 48), 48);
             enough.observe(&Flow { at, arrived, rate, objective, ground, desired });
             let wish = if second % every < 10 { 48 } else { 1 };
             enough.hold(&mut Bid::new(wish, Reason::NoSources), 0.0, objective);
@@ -239,11 +233,11 @@ mod tests {
 
     #[test]
     fn the_counts_are_the_largest_that_matter() {
-        assert_eq!(counts((48, 48)), [48, 24, 16, 12, 10, 8, 7, 6]);
-        assert_eq!(counts((48, 20)), [16, 12, 10, 8, 7, 6, 5, 4]);
-        assert_eq!(counts((3, 48)), [3, 2, 1, 0, 0, 0, 0, 0]);
-        assert_eq!(counts((0, 40)), [40, 27, 18, 12, 8, 6, 4, 3]);
-        assert_eq!(counts((0, 2)), [2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(counts((Some(48), 48)), [48, 24, 16, 12, 10, 8, 7, 6]);
+        assert_eq!(counts((Some(48), 20)), [16, 12, 10, 8, 7, 6, 5, 4]);
+        assert_eq!(counts((Some(3), 48)), [3, 2, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(counts((None, 40)), [40, 27, 18, 12, 8, 6, 4, 3]);
+        assert_eq!(counts((None, 2)), [2, 1, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
@@ -269,7 +263,7 @@ mod tests {
             arrived: enough.arrived,
             rate: 100.0,
             objective: 60.0,
-            ground: (48, 48),
+            ground: (Some(48), 48),
             desired: 10,
         };
         let mut lone = enough.clone();
