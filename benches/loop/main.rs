@@ -4,8 +4,9 @@
 //! `cargo bench --bench loop -- --only keda --runs 1`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
+#[path = "../ending.rs"]
+mod ending;
 #[path = "../../tests/live/rig/mod.rs"]
 mod rig;
 
@@ -28,20 +29,7 @@ const RUNS: usize = 20;
 const PEER_RUNS: usize = 4;
 
 fn main() -> std::process::ExitCode {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    match runtime.block_on(Box::pin(bench())) {
-        Ok(Missed(missed)) if missed.is_empty() => std::process::ExitCode::SUCCESS,
-        Ok(Missed(missed)) => {
-            for miss in missed {
-                println!("MISSED  {miss}");
-            }
-            std::process::ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("the benchmark could not run: {error:#}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    ending::run(async { Ok(bench().await?.0) })
 }
 
 /// The word after a flag.

@@ -3,8 +3,9 @@
 //! 1 when a target is missed.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
+#[path = "../ending.rs"]
+mod ending;
 #[path = "../../tests/live/rig/mod.rs"]
 mod rig;
 
@@ -39,20 +40,7 @@ struct Opening {
 }
 
 fn main() -> std::process::ExitCode {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    match runtime.block_on(Box::pin(bench())) {
-        Ok(missed) if missed.is_empty() => std::process::ExitCode::SUCCESS,
-        Ok(missed) => {
-            for miss in missed {
-                println!("MISSED  {miss}");
-            }
-            std::process::ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("the benchmark could not run: {error:#}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    ending::run(bench())
 }
 
 async fn bench() -> Result<Vec<String>> {

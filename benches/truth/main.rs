@@ -7,6 +7,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
+#[path = "../ending.rs"]
+mod ending;
 #[path = "../../tests/live/rig/mod.rs"]
 mod rig;
 
@@ -14,7 +16,6 @@ mod real;
 mod terms;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use penstock::simulate::peers::{Hpa, HpaSettings, Metric, Sight};
@@ -30,21 +31,8 @@ const LATE_OFF: f64 = 0.005;
 /// Seeds of the simulated world: they draw when consumers commit, which nobody knows of the real ones.
 const SEEDS: u64 = 10;
 
-fn main() -> ExitCode {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    match runtime.block_on(Box::pin(bench())) {
-        Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
-        Ok(missed) => {
-            for miss in missed {
-                println!("MISSED  {miss}");
-            }
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("the benchmark could not run: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> std::process::ExitCode {
+    ending::run(bench())
 }
 
 /// What was asked for.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::rig::{
-    Authority, Prometheus, Redis, connections_to, free_port, fresh_folder, http_get, until,
+    Authority, Prometheus, Redis, connections_to, free_port, fresh_folder, http_get, serve, until,
 };
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -99,14 +99,8 @@ impl Watched {
 
 /// An exporter that says what it is told to.
 pub(crate) async fn exporter(said: Arc<Mutex<String>>) -> Result<(u16, JoinSet<()>)> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let port = listener.local_addr()?.port();
     let answer = get(move || async move { said.lock().unwrap().clone() });
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        axum::serve(listener, Router::new().route("/metrics", answer)).await.unwrap();
-    });
-    Ok((port, tasks))
+    serve(Router::new().route("/metrics", answer)).await
 }
 
 #[tokio::test]

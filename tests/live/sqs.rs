@@ -15,11 +15,10 @@ use penstock::observe::sqs::{self, Login};
 use penstock::observe::{Address, Ask};
 
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::beside::{Watched, keys};
 use crate::crd::install;
-use crate::rig::{ElasticMq, Gate, Keeper, Penstock, fresh_folder, shared};
+use crate::rig::{ElasticMq, Gate, Keeper, Penstock, fresh_folder, serve_on, shared};
 use crate::scene::{SOON, Scene};
 
 fn place(server: &ElasticMq) -> Address {
@@ -93,12 +92,7 @@ struct Sts {
 type SharedSts = Arc<Mutex<Sts>>;
 
 async fn start(sts: &SharedSts) -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let router = Router::new().route("/", post(exchange)).with_state(Arc::clone(sts));
-    #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(url)
+    serve_on(Router::new().route("/", post(exchange)).with_state(Arc::clone(sts))).await
 }
 
 /// `AssumeRoleWithWebIdentity`: keys for a token that begins with `good`.

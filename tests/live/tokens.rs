@@ -11,9 +11,8 @@ use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-use crate::rig::{Broker, BrokerOptions, Kafka, Listener};
+use crate::rig::{Broker, BrokerOptions, Kafka, Listener, serve_on};
 use crate::scene::{SOON, Scene};
 
 /// How long a token lives, seconds.
@@ -32,12 +31,8 @@ pub(crate) type Shared = Arc<Mutex<Shop>>;
 
 /// Starts the seller, who sells to penstock with s3cret for scope kafka; gives its URL.
 pub(crate) async fn open(shop: &Shared) -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/token", listener.local_addr()?);
     let router = Router::new().route("/token", post(sell)).with_state(Arc::clone(shop));
-    #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(url)
+    Ok(format!("{}/token", serve_on(router).await?))
 }
 
 async fn sell(

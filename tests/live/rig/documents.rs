@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::http::header::AUTHORIZATION;
 use ::http::{HeaderMap, StatusCode, Uri};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::Router;
 use axum::extract::State;
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+use super::served::serve;
 
 /// What it shows, and to whom.
 #[derive(Debug, Default)]
@@ -33,15 +34,9 @@ pub(crate) struct Documents {
 impl Documents {
     /// Listens on a port of its own.
     pub(crate) async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for documents")?;
-        let port = listener.local_addr()?.port();
         let shelf: Arc<Mutex<Shelf>> = Arc::default();
         let router = Router::new().fallback(show).with_state(Arc::clone(&shelf));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            // It ends with the test, which notices when it ends before.
-            drop(axum::serve(listener, router).await);
-        });
+        let (port, tasks) = serve(router).await?;
         Ok(Self { port, shelf, _tasks: tasks })
     }
 

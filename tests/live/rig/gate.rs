@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::http;
+use super::served::serve;
 
 /// May whoever sends these headers come in? If not, the status and the body of the refusal.
 pub(crate) type Keeper = Arc<dyn Fn(&HeaderMap) -> Result<(), (StatusCode, String)> + Send + Sync>;
@@ -26,14 +26,8 @@ pub(crate) struct Gate {
 impl Gate {
     /// Before the server at a port of this machine.
     pub(crate) async fn before(server: u16, keeper: Keeper) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen at a gate")?;
-        let port = listener.local_addr()?.port();
         let router = Router::new().fallback(pass).with_state((server, keeper));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            // It ends with the test, which notices when it ends before.
-            drop(axum::serve(listener, router).await);
-        });
+        let (port, tasks) = serve(router).await?;
         Ok(Self { port, _tasks: tasks })
     }
 

@@ -30,6 +30,7 @@ mod browser;
 mod databases;
 mod documents;
 mod gate;
+mod served;
 mod external;
 pub(crate) mod rabbitmq;
 pub(crate) mod nats;
@@ -61,6 +62,7 @@ pub(crate) use self::{
     recorder::{Proxy, Recorder, Shape},
     requests::{Request, RequestLog},
     scaler::Scaler,
+    served::{serve, serve_on},
 };
 
 /// A file of `target/tools`, or an error that says how to get it.
