@@ -1,11 +1,13 @@
-//! What other counts would bring, for those who ask: the daemon lends what it remembers, and `decide` reckons from that and the latest
-//! picture. Called by the API of one pipeline; a turn neither waits for it nor does anything more for its sake.
+//! What other counts would bring, and what arrivals are usual, for those who ask: the daemon lends what it remembers, and `decide` reckons
+//! from that and the latest picture. Called by the API of one pipeline; a turn neither waits for it nor does anything more for its sake.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
+
 use super::view;
-use crate::decide::{Memory, Snapshot, prospects};
+use crate::decide::{Band, Memory, PipelineId, Snapshot, prospects};
 use crate::report::Picture;
 
 /// What is remembered, lent by the daemon. Cheap to clone; all clones see the same.
@@ -22,6 +24,17 @@ impl Recollection {
     pub fn open(&self) -> MutexGuard<'_, Memory> {
         // A turn that panics outside of any pipeline ends the process.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The arrivals that would be nothing unusual for a stage at each of these instants.
+    pub(super) fn usual(
+        &self,
+        pipeline: &PipelineId,
+        stage: &str,
+        instants: impl Iterator<Item = Timestamp>,
+    ) -> Vec<Option<Band>> {
+        let memory = self.open().only(pipeline);
+        memory.usual(pipeline, stage, instants)
     }
 
     /// Adds to the view of a picture what other counts would bring.

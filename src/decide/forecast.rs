@@ -106,6 +106,15 @@ struct Odd {
     usual: f32,
 }
 
+/// Arrivals, in items a second, that would be nothing unusual.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Band {
+    /// From so many.
+    pub low: f64,
+    /// To so many.
+    pub high: f64,
+}
+
 /// What arrives, and what is usual: items a second, since when.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Unusual {
@@ -148,6 +157,20 @@ impl Forecast {
         let Odd { rate, usual, since, quarters, .. } = self.odd;
         let since = Timestamp::from_second(since.into()).ok().filter(|_| LASTS <= quarters)?;
         Some(Unusual { rate: rate.into(), usual: usual.into(), since })
+    }
+
+    /// What would be nothing unusual in the quarter of an hour around an instant, past or to come; `None` before three days of its kind
+    /// have been seen.
+    pub(super) fn band(&self, at: Timestamp) -> Option<Band> {
+        let quarter = quarter(at.as_second());
+        if self.seen[kind(quarter)] < KNOWN {
+            return None;
+        }
+        let usual = self.own(index(quarter))?;
+        let (least, most) = self.span(quarter, usual);
+        let rate = |log: f64, off: f64| 2.0_f64.powf(log + off);
+        let low = rate(least, -self.far(least, WIDE));
+        Some(Band { low, high: rate(most, self.far(most, WIDE)) })
     }
 
     /// Bytes on the heap.
@@ -217,11 +240,8 @@ impl Forecast {
         let quarter = quarter(began);
         let usual = self.own(index(quarter));
         let is_odd = usual.is_some_and(|usual| {
-            let differs = self.week.get(hour(quarter)).map_or(0.0, |&it| f64::from(it) / FINE);
-            // What is usual for the hour of the week or for the hour of the day is not odd, nor what lies between: of the one little has
-            // been seen, of the other not every day is the same.
-            let other = usual + differs;
-            let near = log.clamp(usual.min(other), usual.max(other));
+            let (least, most) = self.span(quarter, usual);
+            let near = log.clamp(least, most);
             let is_odd = self.is_odd((usual, near), log, passed, began);
             self.learn_hour(quarter, log - usual);
             is_odd
@@ -242,6 +262,22 @@ impl Forecast {
         }
         let seen = &mut self.seen[kind(quarter)];
         *seen = seen.saturating_add(1);
+    }
+
+    /// What is usual for the hour of the week or for the hour of the day is not odd, nor what lies between: of the one little has been
+    /// seen, of the other not every day is the same.
+    fn span(&self, quarter: i64, usual: f64) -> (f64, f64) {
+        let differs = self.week.get(hour(quarter)).map_or(0.0, |&it| f64::from(it) / FINE);
+        let other = usual + differs;
+        (usual.min(other), usual.max(other))
+    }
+
+    /// How far from the usual is far, as a logarithm, for so many seconds.
+    fn far(&self, usual: f64, seconds: f64) -> f64 {
+        let items = 2.0_f64.powf(usual) * seconds;
+        // Of few items, chance alone makes as much.
+        let chance = std::f64::consts::LOG2_E / items.max(1.0).sqrt();
+        (FAR * f64::from(self.scale)).max(TENTH) + 3.0 * chance
     }
 
     /// Takes in how much a quarter differs from the profile of its kind of day: what is odd, too, or what comes every week would stay so.
@@ -272,10 +308,7 @@ impl Forecast {
     #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
     fn is_odd(&mut self, (kind_of, usual): (f64, f64), log: f64, passed: f64, began: i64) -> bool {
         let off = log - usual;
-        let items = 2.0_f64.powf(usual) * passed;
-        // Of few items, chance alone makes as much.
-        let chance = std::f64::consts::LOG2_E / items.max(1.0).sqrt();
-        let band = (FAR * f64::from(self.scale)).max(TENTH) + 3.0 * chance;
+        let band = self.far(usual, passed);
         let is_known = KNOWN <= self.seen[kind(quarter(began))];
         let was_odd = LASTS <= self.odd.quarters && self.odd.is_above == (0.0 < off);
         let limit = if was_odd { 0.5 * band } else { band };

@@ -18,7 +18,7 @@ use super::effect::Effect;
 use super::enough::Enough;
 use super::fleet::{Fleet, Voice};
 use super::flow::Selectivity;
-use super::forecast::Forecast;
+use super::forecast::{Band, Forecast};
 use super::idle::Quiet;
 use super::pipeline::{PipelineId, Stage};
 use super::pods::Pods;
@@ -195,6 +195,18 @@ impl Memory {
             pools: Arc::clone(&self.pools),
             purses: Arc::clone(&self.purses),
         }
+    }
+
+    /// The arrivals that would be nothing unusual for a stage at each of these instants, past or to come, to a quarter of an hour;
+    /// `None` where too little has been seen of that kind of day.
+    pub fn usual(
+        &self,
+        pipeline: &PipelineId,
+        stage: &str,
+        instants: impl Iterator<Item = Timestamp>,
+    ) -> Vec<Option<Band>> {
+        let known = self.pipelines.get(pipeline).and_then(|known| known.stages.get(stage));
+        instants.map(|at| known?.forecast.band(at)).collect()
     }
 
     /// Forgets a deleted pipeline.

@@ -71,6 +71,7 @@ pub use capacity::{
     Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, Sign, Standing,
 };
 pub use field::{Field, Form, Limit};
+pub use forecast::Band;
 pub use formula::{Formula, Gives, Wrong};
 pub use gate::Gate;
 pub use memory::Memory;

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use penstock::answer::page::{
     Attention, Capacity, Currency, Detail, GaveWay, Mood, Overview, Severity,
 };
-use penstock::answer::{Answer, Pulse};
+use penstock::answer::{Answer, Pulse, Recollection};
 use penstock::crd::meaning::Code;
 use penstock::decide::{
     Budget, BudgetVerdict, Class, Missing, Observation, Partition, PipelineId, PoolState,
@@ -23,6 +23,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
 
+use crate::decide::forecast::swung;
 use crate::turns::{Bench, Turn, id, stage, turn};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -284,6 +285,28 @@ async fn a_stage_is_shown_with_its_trend_and_how_its_work_lies() {
         let (status, _, body) = read(&router, &format!("/api/v1/pipelines/default/{path}")).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert!(body.contains("hint: GET /api/v1/pipelines"), "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrivals_are_shown_with_what_is_usual_over_the_day_and_three_hours_more() {
+    let bench = Bench::new().await;
+    bench.tell(&Turn::of(|_| {})).await;
+    let path = "/api/v1/pipelines/default/orders/stages/enrich";
+    let first: Detail = json(&window(&bench).0.page(), path).await;
+    assert_eq!(first.usual, None, "nothing is remembered yet");
+    // Two weeks, for it may be a weekend now; and the stage of the story by the name of this one.
+    let told = serde_json::to_string(&swung(14)).unwrap();
+    let told = told.replace("\"shop\"", "\"default\"").replace("\"work\"", "\"enrich\"");
+    let memory = serde_json::from_str(&told).unwrap();
+    let router = window(&bench).0.recalling(Recollection::of(memory)).page();
+    let seen: Detail = json(&router, path).await;
+    let usual = seen.usual.unwrap();
+    assert_eq!((usual.start, usual.step_seconds), (seen.far.start, 900));
+    assert_eq!(usual.high.len(), seen.far.replicas.len() + 12);
+    for (low, high) in usual.low.iter().zip(&usual.high) {
+        let (low, high) = (low.unwrap(), high.unwrap());
+        assert!((150.0..220.0).contains(&low) && (220.0..300.0).contains(&high), "{low} to {high}");
     }
 }
 

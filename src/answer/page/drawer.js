@@ -139,7 +139,7 @@ export class Drawer {
   }
 
   #plots() {
-    const { near, far, stage } = this.#detail;
+    const { near, far, stage, usual } = this.#detail;
     const isKnown = (trend) => trend.delaySeconds.concat(trend.arrivalRate, trend.replicas).some((value) => value !== null);
     // At first what tells more: a day is flat while it is young.
     const span = this.#span ?? (far.replicas.filter((value) => value !== null).length > 8 ? "far" : "near");
@@ -150,7 +150,7 @@ export class Drawer {
     const { delay, arrivals, replicas } = this.#parts.plots;
     delay.show({ ...base, values: trend.delaySeconds, current: stage.delaySeconds, limit: stage.objectiveSeconds });
     const ahead = stage.forecastRate === undefined || span === "far" ? undefined : { value: stage.forecastRate, seconds: stage.startupSeconds ?? 60 };
-    arrivals.show({ ...base, values: trend.arrivalRate, current: stage.arrivalRate, ahead });
+    arrivals.show({ ...base, values: trend.arrivalRate, current: stage.arrivalRate, ahead, band: span === "far" ? usual : undefined });
     replicas.show({ ...base, values: trend.replicas, current: stage.replicas.current });
     this.#parts.trend.hidden = !isKnown(near) && !isKnown(far);
   }

@@ -28,7 +28,7 @@ pub use attention::{Concern, Severity};
 pub use capacity::{BudgetRow, Capacity, Currency, GaveWay, PoolRow, SignSeen};
 pub use hosts::{Host, Hosts};
 pub use row::{Attention, Overview, Placed, Row, State as Mood};
-pub use stage::{Detail, Moment, Partition, Spread, Trend};
+pub use stage::{Detail, Moment, Partition, Spread, Trend, Usual};
 
 pub(in crate::answer) use hosts::known;
 pub(in crate::answer) use sheet::Sheets;
@@ -175,7 +175,8 @@ async fn stage(
     let index = stages.into_iter().position(|it| *it.name == *stage);
     let now = answer.clock.now();
     let timeline = answer.timelines.of(&id, &stage, now);
-    match index.and_then(|index| Detail::of(&picture, index, timeline, now)) {
+    let memory = &answer.recollection;
+    match index.and_then(|index| Detail::of(&picture, index, timeline, memory, now)) {
         Some(detail) => Json(detail).into_response(),
         None => not_found(&format!(
             "pipeline {id} has no stage {stage}; hint: GET /api/v1/pipelines/{id} lists them"

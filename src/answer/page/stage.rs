@@ -4,9 +4,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::view;
-use crate::decide::Value;
+use crate::answer::{Recollection, view};
+use crate::decide::{Band, PipelineId, Value};
 use crate::report::{Course, Entry, Picture, Timeline};
+
+/// Steps of a day's course, of a quarter of an hour each, that what is usual is told beyond now.
+const AHEAD: i64 = 12;
 
 /// One stage, whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ pub struct Detail {
     pub near: Trend,
     /// The last day, in steps of a quarter of an hour.
     pub far: Trend,
+    /// Arrivals that would be nothing unusual, over that day and some hours more; absent before some days have been seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual: Option<Usual>,
     /// How the work lies on the partitions of each source that has some.
     pub spreads: Vec<Spread>,
 }
@@ -66,6 +72,20 @@ pub struct Trend {
     pub replicas: Vec<Option<u32>>,
 }
 
+/// From how many to how many items a second would be nothing unusual, at equal steps; `null` where too little was seen of that kind of day.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usual {
+    /// When the first step began.
+    pub start: Timestamp,
+    /// From one to the next.
+    pub step_seconds: i64,
+    /// From so many.
+    pub low: Vec<Option<f64>>,
+    /// To so many.
+    pub high: Vec<Option<f64>>,
+}
+
 /// What waits on each partition of a source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,6 +120,7 @@ impl Detail {
         picture: &Picture,
         index: usize,
         timeline: Option<Timeline>,
+        memory: &Recollection,
         now: Timestamp,
     ) -> Option<Self> {
         let mut seen = view::Pipeline::of(picture, now);
@@ -114,6 +135,7 @@ impl Detail {
             spreads: spreads(picture, index),
             timeline: entries.into_iter().rev().map(Moment::of).collect(),
             near: Trend::of(near),
+            usual: Usual::of(memory, &picture.glance.id, &stage.name, &far),
             far: Trend::of(far),
             stage,
         })
@@ -131,17 +153,43 @@ impl Moment {
 impl Trend {
     fn of(course: Course) -> Self {
         let Course { step, start, delay, arrivals, replicas } = course;
-        let round = |values: Vec<Option<f64>>| -> Vec<Option<f64>> {
-            values.into_iter().map(|value| Some((value? * 100.0).round() / 100.0)).collect()
-        };
+        let rounded = |values: Vec<_>| values.into_iter().map(round).collect();
         Self {
             start,
             step_seconds: step,
-            delay_seconds: round(delay),
-            arrival_rate: round(arrivals),
+            delay_seconds: rounded(delay),
+            arrival_rate: rounded(arrivals),
             replicas,
         }
     }
+}
+
+impl Usual {
+    /// For the steps of this course, and some hours more; `None` where nothing is usual yet.
+    fn of(
+        memory: &Recollection,
+        pipeline: &PipelineId,
+        stage: &str,
+        course: &Course,
+    ) -> Option<Self> {
+        let steps = i64::try_from(course.replicas.len()).ok()? + AHEAD;
+        // The middle of each step stands for it.
+        let middle = |step: i64| course.start.as_second() + step * course.step + course.step / 2;
+        let instants = (0..steps).filter_map(|step| Timestamp::from_second(middle(step)).ok());
+        let bands = memory.usual(pipeline, stage, instants);
+        let side = |of: fn(Band) -> f64| bands.iter().map(|band| round(band.map(of))).collect();
+        bands.iter().any(Option::is_some).then(|| Self {
+            start: course.start,
+            step_seconds: course.step,
+            low: side(|band| band.low),
+            high: side(|band| band.high),
+        })
+    }
+}
+
+/// To hundredths.
+fn round(value: Option<f64>) -> Option<f64> {
+    Some((value? * 100.0).round() / 100.0)
 }
 
 fn spreads(picture: &Picture, index: usize) -> Vec<Spread> {

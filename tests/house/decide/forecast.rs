@@ -1,8 +1,10 @@
 //! What comes every day is forecast once that has proved better than the present level, and what does not come as usual is told.
 
-use penstock::decide::{Reason, Step, Verdict};
+use std::iter::once;
 
-use super::story::{Given, World, verdict};
+use penstock::decide::{Band, Memory, Reason, Step, Verdict};
+
+use super::story::{Given, World, pipeline_id, time, verdict};
 
 /// A day of readings, one each minute.
 const DAY: i64 = 86_400;
@@ -16,8 +18,20 @@ fn swing(second: i64) -> i64 {
     level
 }
 
-/// Plays so many days in which all is taken at once, and hands each turn to `see`.
-fn play(
+/// Plays so many seconds in which all is taken at once, a look each minute, and hands each turn to `see`.
+fn play(forecast_off: bool, seconds: i64, load: impl Fn(i64) -> i64, see: impl FnMut(i64, &Step)) {
+    looked(60, forecast_off, seconds, load, see);
+}
+
+/// What is remembered after so many days of the hour's swing, a look each quarter of an hour.
+pub(crate) fn swung(days: i64) -> Memory {
+    let mut memory = Memory::default();
+    looked(900, false, days * DAY, |_| 220, |_, step| memory = step.memory.clone());
+    memory
+}
+
+fn looked(
+    each: u32,
     forecast_off: bool,
     seconds: i64,
     load: impl Fn(i64) -> i64,
@@ -28,8 +42,8 @@ fn play(
         rate: Some(20.0),
         startup: Some(240),
         partitions: Some(48),
-        poll: Some(60),
-        commits: Some(60),
+        poll: Some(each.into()),
+        commits: Some(each.into()),
         desired: Some(8),
         forecast_off,
         ..Given::default()
@@ -46,8 +60,8 @@ fn play(
         let step = world.turn();
         see(world.at, &step);
         world.workload.ready = world.workload.desired;
-        came += 60 * load(world.at);
-        world.at += 60;
+        came += i64::from(each) * load(world.at);
+        world.at += i64::from(each);
     }
 }
 
@@ -76,6 +90,33 @@ fn whoever_wants_none_gets_none() {
     play(true, 3 * DAY, swing, |at, step| {
         assert_eq!(of(step).signals.forecast_rate, None, "{at}");
     });
+}
+
+#[test]
+fn what_is_told_as_odd_lies_outside_the_band_and_what_is_usual_within() {
+    let fails = 6 * DAY + 7_200;
+    let load = |at| if fails <= at { swing(at) / 10 } else { swing(at) };
+    let quarter = |at: i64| (at..at + 900).step_by(60).map(load).sum::<i64>() / 15;
+    let mut seen = [0, 0];
+    play(false, fails + 7_200, load, |at, step| {
+        let Some(Band { low, high }) = band(&step.memory, at) else {
+            assert!(at < 5 * DAY, "{at}: by then there were three working days");
+            return;
+        };
+        assert!(low < high, "{at}: {low} to {high}");
+        if at % 900 == 0 {
+            #[expect(clippy::cast_precision_loss, reason = "small")]
+            let is_usual = (low..=high).contains(&(quarter(at) as f64));
+            assert_eq!(is_usual, at < fails, "{at}: {} of {low} to {high}", quarter(at));
+            seen[usize::from(is_usual)] += 1;
+        }
+    });
+    assert!(seen.iter().all(|&times| 7 < times), "{seen:?}");
+}
+
+/// What would be usual at an instant.
+fn band(memory: &Memory, at: i64) -> Option<Band> {
+    memory.usual(&pipeline_id(), "work", once(time(at))).pop().unwrap()
 }
 
 #[test]

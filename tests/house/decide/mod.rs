@@ -13,7 +13,7 @@ mod schedule;
 mod gates;
 mod sleep;
 mod batch;
-mod forecast;
+pub(crate) mod forecast;
 mod blind;
 mod missing;
 mod reset;
