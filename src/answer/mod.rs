@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::decide::PipelineId;
-use crate::report::{Capacity, Metrics, Report, Standing, Timelines};
+use crate::report::{Capacity, Metrics, Picture, Report, Standing, Timelines};
 
 pub mod view;
 mod outlook;
@@ -171,6 +172,12 @@ impl Answer {
             .with_state(self.clone())
     }
 
+    /// A pipeline as it is shown.
+    fn view(&self, picture: &Picture, now: Timestamp) -> view::Pipeline {
+        let currency = self.currency.clone();
+        view::Pipeline { currency, ..view::Pipeline::of(picture, now) }
+    }
+
     /// Lines that are kept for those who look: none while nobody does.
     pub fn kept(&self) -> usize {
         self.sheets.kept()
@@ -219,7 +226,7 @@ async fn readyz(State(answer): State<Answer>) -> (StatusCode, &'static str) {
 async fn pipelines(State(answer): State<Answer>) -> Json<view::Pipelines> {
     let pictures = answer.standing.all();
     let now = answer.clock.now();
-    let pipelines = pictures.iter().map(|picture| view::Pipeline::of(picture, now)).collect();
+    let pipelines = pictures.iter().map(|picture| answer.view(picture, now)).collect();
     Json(view::Pipelines { at: now, pipelines })
 }
 
@@ -229,7 +236,7 @@ async fn pipeline(
 ) -> Response {
     let id = PipelineId { namespace: namespace.into(), name: name.into() };
     if let Some(picture) = answer.standing.of(&id) {
-        let mut view = view::Pipeline::of(&picture, answer.clock.now());
+        let mut view = answer.view(&picture, answer.clock.now());
         answer.recollection.tell(&mut view, &picture);
         return Json(view).into_response();
     }

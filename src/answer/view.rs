@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::page::Currency;
 use crate::decide::{
     self, LaneSeen, LaneVerdict, Mode, Observation, Reason, Source, Stage as Meant, Target,
     TargetId, Verdict,
@@ -47,6 +48,9 @@ pub struct Pipeline {
     /// What is wrong with what was written; when there is something, nothing is decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// What all prices are in; left out where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
     /// In flow order.
     pub stages: Vec<Stage>,
 }

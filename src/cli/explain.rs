@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use super::figures::{self, delay, rate, short, shown};
 use super::reach::{self, Reach};
 use super::{Failure, out};
+use crate::answer::page::Currency;
 use crate::answer::view::{
     Held, Lane, Outlook, Pipeline, Refusal, Replicas, Said, Sighting, Stage,
 };
@@ -214,7 +215,7 @@ fn write_text(to: &mut String, view: &Pipeline, by: &str) -> std::fmt::Result {
     }
     writeln!(to, "\n{}\n", table(view))?;
     for stage in &view.stages {
-        write_stage(to, stage)?;
+        write_stage(to, stage, view.currency.as_ref())?;
     }
     Ok(())
 }
@@ -258,7 +259,7 @@ fn objective(stage: &Stage) -> Option<String> {
     stage.objective_seconds.map(short).or_else(|| stage.done_by.map(by))
 }
 
-fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {
+fn write_stage(to: &mut String, stage: &Stage, currency: Option<&Currency>) -> std::fmt::Result {
     let name = &stage.name;
     match (stage.replicas.desired, stage.replicas.current) {
         (None, _) => writeln!(to, "How many replicas {name} should have is not known.")?,
@@ -281,7 +282,8 @@ fn write_stage(to: &mut String, stage: &Stage) -> std::fmt::Result {
             write!(to, "; without a node: {unplaced}")?;
         }
         if let Some(cost) = cost_per_hour {
-            write!(to, "; costs {cost:.2} an hour")?;
+            let unit = currency.map(|it| format!(" {it}")).unwrap_or_default();
+            write!(to, "; costs {cost:.2}{unit} an hour")?;
         }
         writeln!(to, ".")?;
     }
@@ -364,4 +366,32 @@ fn write_source(to: &mut String, source: &Sighting) -> std::fmt::Result {
 
 fn replicas(count: u32) -> String {
     format!("{count} replica{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_is_told_with_its_currency_where_somebody_said_it() -> Result<(), String> {
+        let lane = Lane {
+            pool: "spot".to_owned(),
+            target: "Deployment sink".to_owned(),
+            share: 3,
+            desired: 3,
+            ready: 3,
+            going: 0,
+            unplaced: 0,
+            cost_per_hour: Some(1.2),
+        };
+        let stage = Stage { lanes: vec![lane], ..Stage::default() };
+        let said = |currency: Option<&Currency>| {
+            let mut text = String::new();
+            write_stage(&mut text, &stage, currency).map_err(|error| error.to_string())?;
+            Ok::<_, String>(text)
+        };
+        assert!(said(None)?.contains("; costs 1.20 an hour."));
+        assert!(said(Some(&"EUR".parse()?))?.contains("; costs 1.20 EUR an hour."));
+        Ok(())
+    }
 }

@@ -58,7 +58,7 @@ pub(super) struct Run {
     /// site of elsewhere could have its own name lead here
     #[arg(long = "page-host", value_name = "NAME")]
     page_hosts: Vec<page::Host>,
-    /// Currency of all prices of this installation (ISO 4217, such as EUR), written behind them on the page. Default: none is named
+    /// Currency of all prices of this installation (ISO 4217, such as EUR), written behind them on the page and by explain. Default: none is named
     #[arg(long, value_name = "CODE")]
     currency: Option<page::Currency>,
     /// Where KEDA asks, as it asks an external scaler (gRPC); "none" for nowhere

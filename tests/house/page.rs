@@ -313,13 +313,16 @@ async fn arrivals_are_shown_with_what_is_usual_over_the_day_and_three_hours_more
 #[tokio::test(start_paused = true)]
 async fn the_currency_of_prices_is_named_where_somebody_said_it() {
     let bench = Bench::new().await;
-    let priced = async |currency: Option<Currency>| {
+    bench.tell(&Turn::of(|_| {})).await;
+    let priced = async |path: &str, currency: Option<Currency>| {
         let router = window(&bench).0.priced_in(currency).page();
-        let said: Value = json(&router, "/api/v1/capacity").await;
+        let said: Value = json(&router, path).await;
         said.get("currency").cloned()
     };
-    assert_eq!(priced(None).await, None);
-    assert_eq!(priced(Some("EUR".parse().unwrap())).await, Some("EUR".into()));
+    for path in ["/api/v1/capacity", "/api/v1/pipelines/default/orders"] {
+        assert_eq!(priced(path, None).await, None);
+        assert_eq!(priced(path, Some("EUR".parse().unwrap())).await, Some("EUR".into()));
+    }
     for wrong in ["", "eur", "EURO", "€€€"] {
         assert!(wrong.parse::<Currency>().unwrap_err().contains("hint: "), "{wrong}");
     }

@@ -1,5 +1,6 @@
 //! Pools of nodes and budgets, as the page shows them. `GET /api/v1/capacity`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -11,6 +12,12 @@ use crate::report::{self, BudgetPicture, PoolPicture};
 /// What all prices of an installation are in: three capital letters (ISO 4217). It is only ever shown; nothing is converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Currency(String);
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl FromStr for Currency {
     type Err = String;
