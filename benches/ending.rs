@@ -1,4 +1,4 @@
-//! How a benchmark on real servers ends: well, or with what it missed, or because it could not run. Called by each one's `main`.
+//! How a benchmark ends: well, or with what it missed, or because it could not run. Called by each one's `main`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -6,14 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-/// Runs a benchmark that gives a line for each target it missed; says them.
-pub(crate) fn run(bench: impl Future<Output = Result<Vec<String>>>) -> ExitCode {
-    let outcome = tokio::runtime::Runtime::new()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(Box::pin(bench)));
+/// Says which targets were missed, a line for each, or why the benchmark could not run.
+pub(crate) fn of(outcome: Result<Vec<String>>) -> ExitCode {
     match outcome {
         Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
         Ok(missed) => {
+            println!();
             for miss in missed {
                 println!("MISSED  {miss}");
             }

@@ -7,6 +7,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[path = "ending.rs"]
+mod ending;
 #[path = "quality/arena.rs"]
 mod arena;
 #[path = "quality/loads.rs"]
@@ -40,20 +42,7 @@ use musts::Book;
 const EAGER: u64 = 3;
 
 fn main() -> ExitCode {
-    match Options::read().and_then(|options| bench(&options)) {
-        Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
-        Ok(missed) => {
-            println!();
-            for miss in missed {
-                println!("MISSED  {miss}");
-            }
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("the benchmark could not run: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ending::of(Options::read().and_then(|options| bench(&options)))
 }
 
 /// What was asked for.

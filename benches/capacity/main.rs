@@ -6,6 +6,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[path = "../ending.rs"]
+mod ending;
 mod book;
 mod patterns;
 mod trials;
@@ -64,20 +66,7 @@ struct Score {
 }
 
 fn main() -> ExitCode {
-    match bench() {
-        Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
-        Ok(missed) => {
-            println!();
-            for miss in missed {
-                println!("MISSED  {miss}");
-            }
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("the benchmark could not run: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ending::of(bench())
 }
 
 /// What was asked for.

@@ -28,8 +28,9 @@ const RUNS: usize = 20;
 /// Runs of a peer: each takes about a minute, and they differ little.
 const PEER_RUNS: usize = 4;
 
-fn main() -> std::process::ExitCode {
-    ending::run(async { Ok(bench().await?.0) })
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    ending::of(Box::pin(bench()).await.map(|missed| missed.0))
 }
 
 /// The word after a flag.

@@ -39,8 +39,9 @@ struct Opening {
     files: f64,
 }
 
-fn main() -> std::process::ExitCode {
-    ending::run(bench())
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    ending::of(Box::pin(bench()).await)
 }
 
 async fn bench() -> Result<Vec<String>> {

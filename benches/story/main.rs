@@ -7,6 +7,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[path = "../ending.rs"]
+mod ending;
 mod terms;
 
 use std::path::PathBuf;
@@ -77,20 +79,7 @@ impl Way {
 }
 
 fn main() -> ExitCode {
-    match bench() {
-        Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
-        Ok(missed) => {
-            println!();
-            for miss in missed {
-                println!("MISSED  {miss}");
-            }
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("the benchmark could not run: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ending::of(bench())
 }
 
 /// What was asked for.

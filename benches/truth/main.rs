@@ -31,8 +31,9 @@ const LATE_OFF: f64 = 0.005;
 /// Seeds of the simulated world: they draw when consumers commit, which nobody knows of the real ones.
 const SEEDS: u64 = 10;
 
-fn main() -> std::process::ExitCode {
-    ending::run(bench())
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    ending::of(Box::pin(bench()).await)
 }
 
 /// What was asked for.
