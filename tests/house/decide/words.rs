@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use penstock::decide::{Nodes, Reason};
+use penstock::decide::{Grip, Nodes, Reason};
 
 use super::story::{pipeline_id, time};
 
@@ -134,6 +134,15 @@ fn every_reason() -> Vec<Reason> {
         Reason::Nodes(Nodes::CostsOfAnother { writer: text("karpenter"), pods: 12 }),
         Reason::Nodes(Nodes::CostsRefused { message: text("pods is forbidden") }),
         Reason::Nodes(Nodes::OthersWent { left: 1, of: 5 }),
+        Reason::Nodes(Nodes::DrainHeld { pool: text("spot"), grip: Grip::Loose }),
+        Reason::Nodes(Nodes::DrainHeld {
+            pool: text("spot"),
+            grip: Grip::Tight { least: 7, until },
+        }),
+        Reason::Nodes(Nodes::DrainOver { budget: text("penstock-deployment-sink") }),
+        Reason::Nodes(Nodes::LetGo { pool: text("spot"), pods: 1 }),
+        Reason::Nodes(Nodes::DrainOfAnother { pool: text("spot"), budget: text("sink") }),
+        Reason::Nodes(Nodes::DrainRefused { message: text("pods is forbidden") }),
         Reason::NoFreshData {
             source: text("orders"),
             label: text("BrokerDown"),
