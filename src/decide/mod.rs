@@ -217,6 +217,9 @@ fn hold_drains(
     memory: &mut PipelineMemory,
     answers: &mut [Answer],
 ) {
+    if situation.draining.is_none() && memory.drains.is_none() {
+        return;
+    }
     let mut drains = memory.drains.take().unwrap_or_default();
     let verdicts: Vec<_> = answers.iter().map(|answer| &answer.verdict).collect();
     let drained = drains.turn(situation, &verdicts, (now.at, now.may_act));

@@ -253,6 +253,7 @@ impl Look<'_> {
         drained: &mut Drained,
     ) {
         let may_hold = stage.mode == Mode::Enforce && !self.pipeline.pause.all;
+        let is_held = may_hold && self.memory.refused.is_none() && !self.draining.is_unreadable;
         let index = verdict.stage.index;
         let each = stage.lanes.iter().zip(&workload.lanes).enumerate();
         for (number, (lane, seen)) in each {
@@ -268,7 +269,7 @@ impl Look<'_> {
                 Some(budget) => {
                     tell(Nodes::DrainOfAnother { pool: pool(), budget: budget.to_string() });
                 }
-                None if grip != Grip::Loose => tell(held.clone()),
+                None if grip != Grip::Loose && is_held => tell(held.clone()),
                 None => {}
             }
             let due = self.due(crew);

@@ -42,9 +42,14 @@ impl Pods {
         other: impl Fn(&str) -> Option<Arc<str>>,
     ) -> Crowd {
         let mut crowd = Crowd::default();
+        // Most of a workload's pods have the same labels, and share them.
+        let mut looked: Option<&Arc<str>> = None;
         for (name, pod) in self.matching(namespace, selector).filter(|(_, pod)| pod.is_there()) {
             crowd.pods += 1;
-            crowd.other = crowd.other.or_else(|| other(&pod.labels));
+            if looked.is_none_or(|labels| !Arc::ptr_eq(labels, &pod.labels)) {
+                looked = Some(&pod.labels);
+                crowd.other = crowd.other.or_else(|| other(&pod.labels));
+            }
             let ground = pod.node.as_ref().and_then(|node| nodes.ground(node, now));
             let Some((going, since)) = ground.and_then(|it| it.going.zip(it.since)) else {
                 continue;
