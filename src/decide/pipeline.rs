@@ -83,6 +83,7 @@ pub struct Pause {
 
 /// One step of a pipeline: a workload and the queues it serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the owner's, there or not")]
 pub struct Stage {
     /// Unique in the pipeline.
     pub name: Arc<str>,

@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::Object;
 use serde::{Deserialize, Serialize};
-
-use jiff::Timestamp;
 
 use crate::crd::connection::Selector as Written;
 use crate::decide::{BudgetSeen, Crew, Draining, Grip, PipelineId, Stage, TargetId, Term};

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{EvictParams, ListParams};
+use kube::api::{EvictParams, ListParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use penstock::clock::Clock;
@@ -28,8 +28,6 @@ const NEEDED: usize = 4;
 /// A pod takes so long to be Ready, and may take so many seconds to end.
 const STARTUP: Duration = Duration::from_secs(3);
 const GRACE: i64 = 2;
-/// What aws-node-termination-handler leaves on a node that is taken back.
-const NOTICE: &str = "aws-node-termination-handler/spot-itn=true:NoSchedule";
 
 /// Two nodes of spot, a Deployment on both, a pipeline with one lane, and somebody who sees every state of its pods.
 struct Yard {
@@ -184,9 +182,17 @@ impl Yard {
         std::mem::replace(&mut eye.fewest, now)
     }
 
-    async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        let here = ["-n", &self.scene.namespace];
-        self.cluster.kubectl(&[&here[..], arguments].concat()).await
+    /// Puts on a node what aws-node-termination-handler leaves there when it is taken back, or takes it away; a program of its own would take
+    /// seconds for that on a busy machine.
+    async fn notice(&self, node: &str, is_given: bool) -> Result<()> {
+        let taint = json!({
+            "key": "aws-node-termination-handler/spot-itn", "value": "true", "effect": "NoSchedule",
+        });
+        let taints = if is_given { vec![taint] } else { Vec::new() };
+        let change = Patch::Merge(json!({"spec": {"taints": taints}}));
+        let nodes = Api::<Node>::all(self.scene.client.clone());
+        nodes.patch(node, &PatchParams::default(), &change).await?;
+        Ok(())
     }
 
     fn budgets(&self) -> Api<PodDisruptionBudget> {
@@ -288,7 +294,7 @@ async fn drains_wait_for_replacements_and_what_is_left_goes_before_the_node() ->
 
 /// A node is announced to go, and drained from then on: evictions wait for replacements, and never fail.
 async fn drained(yard: &Yard) -> Result<()> {
-    yard.kubectl(&["taint", "node", "spot-1", NOTICE]).await?;
+    yard.notice("spot-1", true).await?;
     let codes = yard.drain("spot-1").await?;
     ensure!(codes.contains(&429), "no eviction had to wait: {codes:?}");
     ensure!(codes.iter().all(|code| [201, 404, 429].contains(code)), "{codes:?}");
@@ -347,7 +353,7 @@ async fn in_time(yard: &mut Yard) -> Result<()> {
     yard.fewest();
     yard.eye.lock().unwrap().graces.clear();
     let noticed = Clock::start().now();
-    yard.kubectl(&["taint", "node", "spot-2", NOTICE]).await?;
+    yard.notice("spot-2", true).await?;
     yard.until_ready(&[("spot-3", NEEDED)]).await?;
     let fewest = yard.fewest();
     ensure!(fewest == NEEDED, "{fewest} were ready, of {NEEDED} needed");
@@ -372,10 +378,10 @@ async fn in_time(yard: &mut Yard) -> Result<()> {
 /// The daemon is killed while the budget is tight, and the notice is taken back: its heir loosens the budget.
 async fn killed(yard: &Yard) -> Result<()> {
     yard.cluster.apply("default", &pool("120s").to_string()).await?;
-    yard.kubectl(&["taint", "node", "spot-3", NOTICE]).await?;
+    yard.notice("spot-3", true).await?;
     yard.until_budget(Some(i32::try_from(NEEDED)?)).await?;
     yard.scene.daemon.process().kill9();
-    yard.kubectl(&["taint", "node", "spot-3", &format!("{NOTICE}-")]).await?;
+    yard.notice("spot-3", false).await?;
     yard.until_budget(Some(i32::try_from(NEEDED)?)).await?;
     let here = ["--namespace", &yard.scene.namespace, "--lease-namespace", &yard.scene.namespace];
     let next = Penstock::run(yard.cluster.kubeconfig(), &here).await?;

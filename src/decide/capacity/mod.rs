@@ -2,7 +2,7 @@
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
-//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
+//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
 //! to the turn.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ mod afford;
 mod budget;
 mod costs;
 mod drain;
+mod evictions;
 mod purse;
 mod ration;
 mod lanes;
@@ -27,7 +28,7 @@ mod split;
 mod words;
 
 pub use budget::{Budget, BudgetVerdict, PerReplica};
-pub use drain::{BudgetSeen, Compare, Crew, Draining, Grip, Leaving, Term};
+pub use evictions::{BudgetSeen, Compare, Crew, Draining, Grip, Leaving, Term};
 pub use pack::{Cost, NodeStanding, PodStanding, Standing};
 pub use words::Nodes;
 

@@ -22,10 +22,9 @@ mod going;
 mod signs;
 mod wire;
 
-/// A node that was cordoned, and nothing more, is believed to go for so long: who drains does it by then.
-const CORDON: Duration = Duration::from_mins(10);
-/// Nobody who drains a node without a known end is held up for longer.
-pub(super) const SOFT: Duration = CORDON;
+/// A node that was cordoned, and nothing more, is believed to go for so long: who drains does it by then. Nor is who drains one without a
+/// known end held up for longer.
+pub(super) const CORDON: Duration = Duration::from_mins(10);
 /// Signs are of use for so long.
 const FRESH: Duration = Duration::from_hours(1);
 /// Signs kept of a pool.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::decide::Leaving;
-use crate::watch::nodes::{End, Nodes, SOFT};
+use crate::watch::nodes::{CORDON, End, Nodes};
 use crate::watch::selector::Selector;
 
 use super::{Pod, Pods, State};
@@ -56,7 +56,7 @@ impl Pods {
             };
             let until = match going {
                 End::By(end) => end.checked_add(AFTER),
-                End::Open => since.checked_add(SOFT),
+                End::Open => since.checked_add(CORDON),
             };
             if pod.ready_since.is_some() {
                 crowd.until = crowd.until.max(until.ok());
