@@ -19,7 +19,9 @@ use penstock::clock::Clock;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, Request, RequestLog, until};
+use crate::rig::{
+    Cluster, ClusterOptions, Karpenter, Kubernetes, Penstock, Request, RequestLog, until,
+};
 use crate::scene::{SOON, Scene};
 
 const BUDGET: &str = "penstock-deployment-sink";
@@ -97,14 +99,19 @@ fn node(number: u32) -> Value {
     })
 }
 
-fn pool(notice: &str) -> Value {
+fn pool(of: &Value, notice: &str) -> Value {
     json!({
         "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "spot"},
-        "spec": {"class": "Spot", "nodeSelector": {"pool": "spot"}, "notice": notice},
+        "spec": {"class": "Spot", "nodeSelector": of, "notice": notice},
     })
 }
 
-fn deployment() -> Value {
+/// The label of the nodes made here.
+fn ours() -> Value {
+    json!({"pool": "spot"})
+}
+
+fn deployment(of: &Value) -> Value {
     let labels = json!({"app": "sink"});
     let container =
         json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": "1"}}});
@@ -115,7 +122,7 @@ fn deployment() -> Value {
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
-                    "terminationGracePeriodSeconds": GRACE, "nodeSelector": {"pool": "spot"},
+                    "terminationGracePeriodSeconds": GRACE, "nodeSelector": of,
                     "containers": [container],
                     "topologySpreadConstraints": [{
                         "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
@@ -128,22 +135,28 @@ fn deployment() -> Value {
 }
 
 impl Yard {
-    async fn open() -> Result<Self> {
+    async fn cluster() -> Result<Cluster> {
         let options =
             ClusterOptions { nodes: 1, audit: true, startup: STARTUP, ..ClusterOptions::default() };
-        let cluster = Cluster::start(Kubernetes::V1_36, options).await?;
+        Cluster::start(Kubernetes::V1_36, options).await
+    }
+
+    /// On nodes with this label, wherever they come from.
+    async fn on(cluster: Cluster, of: &Value) -> Result<Self> {
         let scene = Scene::on(&cluster, "draining").await?;
-        for number in [1, 2] {
-            cluster.apply("default", &node(number).to_string()).await?;
-        }
-        cluster.apply("default", &pool("120s").to_string()).await?;
-        scene.create(deployment()).await?;
+        cluster.apply("default", &pool(of, "120s").to_string()).await?;
+        scene.create(deployment(of)).await?;
         let eye = Arc::<Mutex<Eye>>::default();
         let seen = look(scene.client.clone(), scene.namespace.clone(), Arc::clone(&eye));
         let watching = tokio::spawn(seen);
         let log = cluster.requests()?;
         let yard = Self { cluster, scene, eye, watching, log, record: Vec::new() };
-        yard.until_ready(&[("spot-1", 2), ("spot-2", 2)]).await?;
+        until("all pods to be ready", SOON * 2, async || {
+            let ready = yard.eye.lock().unwrap().ready.len();
+            ensure!(ready == NEEDED, "{ready} are");
+            Ok(Some(()))
+        })
+        .await?;
         yard.scene
             .pipeline_unread(
                 "orders",
@@ -239,6 +252,21 @@ impl Yard {
         Ok(codes)
     }
 
+    /// Waits until so many pods have been counted as interrupted.
+    async fn until_interrupted(&self, pods: f64) -> Result<()> {
+        self.scene
+            .until(&format!("{pods} interrupted pods"), SOON, async || {
+                let (_, metrics) = self.scene.daemon.get("/metrics").await?;
+                let of = |line: &&str| line.starts_with("penstock_interruptions_total");
+                let lines: Vec<_> = metrics.lines().filter(of).collect();
+                let value = |line: &&str| line.rsplit(' ').next()?.parse::<f64>().ok();
+                let counted: f64 = lines.iter().filter_map(value).sum();
+                ensure!((counted - pods).abs() < 0.1, "{lines:?}");
+                Ok(Some(()))
+            })
+            .await
+    }
+
     /// What the daemon wrote since the last call besides counts, in words: verb and resource.
     fn written(&mut self) -> Result<Vec<String>> {
         let is_ours = |request: &&Request| {
@@ -264,7 +292,12 @@ impl Yard {
 
 #[tokio::test]
 async fn drains_wait_for_replacements_and_what_is_left_goes_before_the_node() -> Result<()> {
-    let mut yard = Yard::open().await?;
+    let cluster = Yard::cluster().await?;
+    for number in [1, 2] {
+        cluster.apply("default", &node(number).to_string()).await?;
+    }
+    let mut yard = Yard::on(cluster, &ours()).await?;
+    yard.until_ready(&[("spot-1", 2), ("spot-2", 2)]).await?;
     let standing = yard.until_budget(None).await?;
     let owner = standing.metadata.owner_references.and_then(|mut owners| owners.pop());
     ensure!(owner.is_some_and(|owner| owner.kind == "ScaledPipeline" && owner.name == "orders"));
@@ -292,6 +325,49 @@ async fn drains_wait_for_replacements_and_what_is_left_goes_before_the_node() ->
     Ok(())
 }
 
+/// Karpenter takes a node with all pods on it back, as it does when its cloud says so: it evicts them as replacements become Ready.
+#[tokio::test]
+async fn karpenter_drains_a_node_as_replacements_become_ready() -> Result<()> {
+    let cluster = Yard::cluster().await?;
+    let karpenter = Karpenter::start(&cluster, "").await?;
+    let spot = json!({"karpenter.sh/capacity-type": "spot"});
+    cluster.apply("default", &Karpenter::node_pool("spot", &["spot"], "{}")).await?;
+    let yard = Yard::on(cluster, &spot)
+        .await
+        .with_context(|| karpenter.process().log().unwrap_or_default())?;
+    yard.until_budget(None).await?;
+    let standing = yard.standing();
+    let (doomed, on_it) =
+        standing.iter().max_by_key(|(_, pods)| **pods).context("no pod stands anywhere")?;
+    yard.fewest();
+    // What its handler of interruptions does: it says so of the node, and deletes the claim.
+    let now = Clock::start().now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let told = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "interrupted", "namespace": "default"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": doomed}, "type": "Warning",
+        "reason": "SpotInterrupted", "message": "Spot interruption warning was triggered",
+        "firstTimestamp": now, "lastTimestamp": now, "count": 1, "source": {"component": "karpenter"},
+    });
+    yard.cluster.apply("default", &told.to_string()).await?;
+    let name =
+        "jsonpath={.items[?(@.status.nodeName==\"NODE\")].metadata.name}".replace("NODE", doomed);
+    let claim = yard.cluster.kubectl(&["get", "nodeclaims", "-o", &name]).await?;
+    yard.cluster.kubectl(&["delete", "nodeclaim", &claim, "--wait=false"]).await?;
+    until("the node to be gone", SOON * 3, async || {
+        let left = yard.cluster.kubectl(&["get", "nodeclaims", "-o", "name"]).await?;
+        ensure!(!left.contains(&claim), "{left}, and pods stand as {:?}", yard.standing());
+        Ok(Some(()))
+    })
+    .await?;
+    let fewest = yard.fewest();
+    ensure!(NEEDED - 1 <= fewest, "{fewest} were ready, of {NEEDED} needed");
+    yard.until_budget(None).await?;
+    let on_it = u32::try_from(*on_it)?;
+    yard.until_interrupted(f64::from(on_it)).await?;
+    yard.watching.abort();
+    Ok(())
+}
+
 /// A node is announced to go, and drained from then on: evictions wait for replacements, and never fail.
 async fn drained(yard: &Yard) -> Result<()> {
     yard.notice("spot-1", true).await?;
@@ -303,13 +379,7 @@ async fn drained(yard: &Yard) -> Result<()> {
     // One may have gone before the notice was heard of: that is what a standing budget allows.
     let fewest = yard.fewest();
     ensure!(NEEDED - 1 <= fewest, "{fewest} were ready, of {NEEDED} needed");
-    let (_, metrics) = yard.scene.daemon.get("/metrics").await?;
-    let counted: f64 = metrics
-        .lines()
-        .filter(|line| line.starts_with("penstock_interruptions_total"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum();
-    ensure!((counted - 2.0).abs() < 0.1, "{counted} pods were interrupted: {metrics}");
+    yard.until_interrupted(2.0).await?;
     yard.cluster.kubectl(&["delete", "node", "spot-1"]).await?;
     yard.cluster.apply("default", &node(3).to_string()).await?;
     Ok(())
@@ -349,7 +419,7 @@ async fn of_another(yard: &Yard) -> Result<()> {
 /// A node is announced to go in seconds, and nobody drains it: its pods are deleted in time, with all of their grace.
 async fn in_time(yard: &mut Yard) -> Result<()> {
     let notice = 15;
-    yard.cluster.apply("default", &pool(&format!("{notice}s")).to_string()).await?;
+    yard.cluster.apply("default", &pool(&ours(), &format!("{notice}s")).to_string()).await?;
     yard.fewest();
     yard.eye.lock().unwrap().graces.clear();
     let noticed = Clock::start().now();
@@ -377,7 +447,7 @@ async fn in_time(yard: &mut Yard) -> Result<()> {
 
 /// The daemon is killed while the budget is tight, and the notice is taken back: its heir loosens the budget.
 async fn killed(yard: &Yard) -> Result<()> {
-    yard.cluster.apply("default", &pool("120s").to_string()).await?;
+    yard.cluster.apply("default", &pool(&ours(), "120s").to_string()).await?;
     yard.notice("spot-3", true).await?;
     yard.until_budget(Some(i32::try_from(NEEDED)?)).await?;
     yard.scene.daemon.process().kill9();
