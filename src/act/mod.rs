@@ -15,7 +15,7 @@ use tower::util::BoxService;
 use tracing::Instrument;
 
 use crate::clock::Clock;
-use crate::decide::{Action, Ending, Outcome, TargetId};
+use crate::decide::{Action, Concern, Ending, Outcome, TargetId};
 use crate::spans;
 
 mod field;
@@ -23,6 +23,7 @@ mod kinds;
 mod licence;
 mod scale;
 mod costs;
+mod drain;
 mod jobs;
 
 pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
@@ -53,9 +54,10 @@ pub struct Act {
     hand: scale::Hand,
     maker: jobs::Maker,
     crier: costs::Crier,
+    warden: drain::Warden,
     clock: Clock,
     outcomes: UnboundedSender<Outcome>,
-    flights: Arc<Mutex<BTreeSet<TargetId>>>,
+    flights: Arc<Mutex<BTreeSet<(TargetId, Concern)>>>,
     tasks: TaskTracker,
 }
 
@@ -71,6 +73,7 @@ impl Act {
         Self {
             hand: scale::Hand::new(client.clone()),
             crier: costs::Crier::new(client.clone(), clock),
+            warden: drain::Warden::new(client.clone(), clock),
             maker: jobs::Maker::new(client, clock),
             clock,
             outcomes,
@@ -80,7 +83,7 @@ impl Act {
     }
 
     /// Starts each action in a task of its own and returns at once. Each gets exactly one outcome. An action for a target that has
-    /// a write in flight is `NotSent`, and so is one that finds `licence` gone or too old at the moment of sending.
+    /// a write of the same concern in flight is `NotSent`, and so is one that finds `licence` gone or too old at the moment of sending.
     pub fn start(&self, actions: &[Action], licence: &Licence) {
         for action in actions {
             let Some(flight) = self.take_off(action) else {
@@ -101,7 +104,8 @@ impl Act {
 
     /// Targets with a write on its way: decide holds their stages.
     pub fn in_flight(&self) -> BTreeSet<TargetId> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.iter().map(|(target, _)| target.clone()).collect()
     }
 
     /// Waits until nothing is in flight, at most for `limit`. True when all have landed. Start nothing meanwhile.
@@ -123,13 +127,14 @@ impl Act {
             }
             Action::StartJobs(jobs) => within_deadline(self.maker.carry_out(jobs, licence)).await,
             Action::GiveUpFirst(told) => within_deadline(self.crier.carry_out(told, licence)).await,
+            Action::HoldDrain(hold) => within_deadline(self.warden.hold(hold, licence)).await,
+            Action::LetGo(gone) => within_deadline(self.warden.let_go(gone, licence)).await,
         }
     }
 
     fn take_off(&self, action: &Action) -> Option<Flight> {
-        let target = &action.scale().target;
-        let is_new =
-            self.flights.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone());
+        let flight = key(action);
+        let is_new = self.flights.lock().unwrap_or_else(PoisonError::into_inner).insert(flight);
         is_new.then(|| Flight { act: self.clone(), action: action.clone(), has_landed: false })
     }
 
@@ -153,11 +158,7 @@ impl Flight {
 
     fn end(&mut self, ending: Ending) {
         self.has_landed = true;
-        self.act
-            .flights
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.action.scale().target);
+        self.act.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(&self.action));
         self.act.tell(self.action.clone(), ending);
     }
 }
@@ -168,6 +169,11 @@ impl Drop for Flight {
             self.end(Ending::Unknown { message: "the task of this write ended early".into() });
         }
     }
+}
+
+/// What a write has to itself while it is on its way.
+fn key(action: &Action) -> (TargetId, Concern) {
+    (action.scale().target.clone(), action.concern())
 }
 
 async fn within_deadline(work: impl Future<Output = Ending>) -> Ending {

@@ -112,6 +112,9 @@ pub struct Capacity {
     /// Which pods go first. Default Spread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_in: Option<ScaleIn>,
+    /// What evictions of its pods wait for. Default Leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
     /// Room kept free ahead of need.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headroom: Option<Headroom>,
@@ -135,6 +138,16 @@ pub enum ScaleIn {
     Pack,
     /// as Kubernetes chooses.
     Spread,
+}
+
+/// What evictions of a stage's pods wait for when nodes are drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Drain {
+    /// until replacements are Ready, by a PodDisruptionBudget for each lane; and what is left is deleted with its grace before the node
+    /// ends. For stages with lanes; see docs/lanes.md.
+    Hold,
+    /// nothing.
+    Leave,
 }
 
 /// Room kept free ahead of need.

@@ -15,7 +15,8 @@ use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
 use crate::clock::{Clock, sleep_until};
 use crate::decide::{
-    Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage, Verdict, advance,
+    Concern, Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage, Verdict,
+    advance,
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
@@ -178,7 +179,10 @@ impl Daemon {
                     | Ending::Unknown { .. }
                     | Ending::Conflict { .. }
                     | Ending::Gone => {
-                        self.watch.reread(&scale.target);
+                        // What else became of it the watch shows by itself.
+                        if outcome.action.concern() == Concern::Count {
+                            self.watch.reread(&scale.target);
+                        }
                     }
                     Ending::Done { .. } | Ending::Refused { .. } | Ending::NotSent { .. } => {}
                 }
@@ -303,6 +307,7 @@ impl Daemon {
                 budgets: sight.budgets,
                 per_replica: sight.per_replica,
                 standing: sight.standing,
+                draining: sight.draining,
             });
         }
         let may_act = self.licence.check().is_ok();

@@ -11,7 +11,7 @@ use super::age::Trace;
 use super::anomaly::Anomalies;
 use super::batch::Batch;
 use super::blind::Blind;
-use super::capacity::{Lanes, Pools, Purses};
+use super::capacity::{Drains, Lanes, Pools, Purses};
 use super::demand::Bid;
 use super::depth::Tally;
 use super::effect::Effect;
@@ -56,6 +56,9 @@ pub(super) struct PipelineMemory {
     /// What each server it asks said last.
     #[serde(default)]
     pub(super) voices: Vec<Voice>,
+    /// What was written of late of the evictions of its pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) drains: Option<Box<Drains>>,
 }
 
 /// What is remembered of one stage.
@@ -150,6 +153,10 @@ impl<T> ByName<T> {
 
     pub(super) fn keep(&mut self, is_kept: impl Fn(&str) -> bool) {
         self.0.retain(|(name, _)| is_kept(name));
+    }
+
+    pub(super) fn keep_if(&mut self, is_kept: impl Fn(&T) -> bool) {
+        self.0.retain(|(_, thing)| is_kept(thing));
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
@@ -365,7 +372,9 @@ impl PipelineMemory {
                 + stage.writes.weight()
                 + stage.lanes.as_ref().map_or(0, |lanes| lanes.weight())
         };
-        size_of::<Self>() + self.stages.weight(stage) + self.voices.capacity() * size_of::<Voice>()
+        let drains = self.drains.as_ref().map_or(0, |drains| size_of::<Drains>() + drains.weight());
+        let voices = self.voices.capacity() * size_of::<Voice>();
+        size_of::<Self>() + self.stages.weight(stage) + voices + drains
     }
 }
 

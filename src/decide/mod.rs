@@ -67,8 +67,9 @@ use schedule::Bound;
 use stage::{Answer, Turn};
 
 pub use capacity::{
-    Budget, BudgetVerdict, Class, Cost, LaneSeen, LaneVerdict, NodeStanding, Nodes, PerReplica,
-    Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, Sign, Standing,
+    Budget, BudgetSeen, BudgetVerdict, Class, Compare, Cost, Crew, Draining, Grip, LaneSeen,
+    LaneVerdict, Leaving, NodeStanding, Nodes, PerReplica, Places, PodStanding, Pool, PoolSeen,
+    PoolState, PoolVerdict, Sign, Standing, Term,
 };
 pub use field::{Field, Form, Limit};
 pub use forecast::Band;
@@ -80,8 +81,8 @@ pub use pipeline::{
     Pipeline, PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
 };
 pub use plan::{
-    Action, Doubted, Ending, ForeignWriter, GiveUpFirst, Outcome, Plan, PodCost, Scale, Signals,
-    StageId, StartJobs, Verdict,
+    Action, Concern, Doubted, Ending, ForeignWriter, GiveUpFirst, HoldDrain, LetGo, Outcome, Plan,
+    PodCost, PodSeen, Scale, Signals, StageId, StartJobs, Verdict,
 };
 pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;
@@ -123,12 +124,7 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
             turn(now, situation, (&pools, &mut purses), memory)
         });
         for (answer, index) in answers.iter().zip(0..) {
-            let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
-            fleet.settle(
-                &answer.verdict.stage,
-                outcomes.map(|(_, outcome)| outcome),
-                &answer.moves,
-            );
+            fleet.settle(&answer.verdict.stage, situation.of_count(index), &answer.moves);
         }
         fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
         let is_stage = |name: &str| pipeline.stages.iter().any(|stage| *stage.name == *name);
@@ -149,6 +145,7 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
             });
             step.plan.verdicts.push(answer.verdict);
             step.plan.actions.extend(answer.actions);
+            step.plan.actions.extend(answer.besides);
             step.plan.violations += answer.violations;
         }
         step.memory.share(memory, id);
@@ -183,7 +180,6 @@ fn turn(
         }
         let below =
             written.iter().zip(&full).find(|(it, full)| **full && it.after.contains(&index));
-        let outcomes = situation.outcomes.iter().filter(|(of, _)| *of == index);
         let twice = Target::Unusable(Unusable::TakenBy(situation.pipeline.id.to_string()));
         let is_free = !stage.targets().any(|target| taken.contains(target));
         taken.extend(stage.targets());
@@ -191,7 +187,7 @@ fn turn(
             if is_free { situation.targets.get(index).unwrap_or(&Target::Unseen) } else { &twice };
         let mut turn = Turn {
             target,
-            outcomes: outcomes.map(|(_, outcome)| outcome).collect(),
+            outcomes: situation.of_count(index).collect(),
             recalled: situation.recalled.get(index).and_then(Option::as_ref),
             full_below: below.map(|(stage, _)| &*stage.name),
             ..Turn::new(now, situation, (index, &bound.stage), above, (pools, &*purses))
@@ -211,7 +207,33 @@ fn turn(
         answers.push(answer);
         memory.stages.put(&stage.name, remembered);
     }
+    hold_drains(now, situation, memory, &mut answers);
     answers
+}
+
+/// What is to be done about the evictions of a pipeline's pods, once it is known how many there shall be.
+fn hold_drains(
+    now: &Snapshot,
+    situation: &Situation,
+    memory: &mut PipelineMemory,
+    answers: &mut [Answer],
+) {
+    if situation.draining.is_none() && memory.drains.is_none() {
+        return;
+    }
+    let mut drains = memory.drains.take().unwrap_or_default();
+    let verdicts: Vec<_> = answers.iter().map(|answer| &answer.verdict).collect();
+    let drained = drains.turn(situation, &verdicts, (now.at, now.may_act));
+    memory.drains = (!drains.is_idle()).then_some(drains);
+    for (index, reason) in drained.told {
+        if let Some(answer) = answers.get_mut(index) {
+            answer.verdict.anomalies.push(reason);
+        }
+    }
+    if let Some(answer) = answers.first_mut() {
+        answer.besides = drained.actions;
+        answer.verdict.next = answer.verdict.next.into_iter().chain(drained.next).min();
+    }
 }
 
 /// Runs a pipeline's turn; if it panics, every stage keeps what it has and memory stays as it was.

@@ -83,6 +83,7 @@ pub struct Pause {
 
 /// One step of a pipeline: a workload and the queues it serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the owner's, there or not")]
 pub struct Stage {
     /// Unique in the pipeline.
     pub name: Arc<str>,
@@ -98,6 +99,9 @@ pub struct Stage {
     /// Do the pods go first whose going empties a node?
     #[serde(default)]
     pub packs: bool,
+    /// Do evictions of its pods wait until replacements are Ready?
+    #[serde(default)]
+    pub holds: bool,
     /// Never fewer than this, `idle` and pause apart.
     pub min: u32,
     /// Never more than this.
@@ -246,6 +250,11 @@ impl TargetId {
             (&*self.api_version, &*self.kind),
             ("apps/v1", "Deployment" | "ReplicaSet") | ("v1", "ReplicationController")
         )
+    }
+
+    /// Does the API server itself know how many of its pods there should be, so that a budget may say how many may be lacking?
+    pub fn is_counted(&self) -> bool {
+        self.chooses_by_cost() || (&*self.api_version, &*self.kind) == ("apps/v1", "StatefulSet")
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{BudgetVerdict, LaneVerdict, PoolVerdict};
+use super::capacity::{BudgetVerdict, Grip, LaneVerdict, PoolVerdict, Term};
 use super::pipeline::{PipelineId, TargetId};
 use super::reason::Reason;
 use super::snapshot::{FinishedJob, Writing};
@@ -154,15 +154,46 @@ pub enum Action {
     /// Say which pods a step down shall take, by their deletion costs. Inverse: the same without costs. Idempotent: it states what each
     /// pod costs. A crash leaves some of them told; the next turn tells the others, or takes away what no step needs.
     GiveUpFirst(GiveUpFirst),
+    /// Hold who drains nodes to so many evictions of a workload's pods at a time, by a `PodDisruptionBudget`. Inverse: the same without one.
+    /// Idempotent: it states what the budget says. A crash leaves the old or the new one; the next turn reads which, and loosens what is
+    /// tight without need.
+    HoldDrain(HoldDrain),
+    /// Delete pods, with the time they may take to end, before their node ends. Inverse: none is needed, they would have ended with it.
+    /// Idempotent: a pod goes once. A crash leaves some of them; the next turn sees those.
+    LetGo(LetGo),
+}
+
+/// What of a workload an action changes. Those that change different things do not wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Concern {
+    /// How many pods there are, and which of them go when there are to be fewer.
+    Count,
+    /// How many of them may be evicted.
+    Drain,
+    /// Some of its pods themselves.
+    Pods,
 }
 
 impl Action {
+    /// What of the workload it changes.
+    pub fn concern(&self) -> Concern {
+        match self {
+            Self::Scale(_) | Self::Claim(_) | Self::StartJobs(_) | Self::GiveUpFirst(_) => {
+                Concern::Count
+            }
+            Self::HoldDrain(_) => Concern::Drain,
+            Self::LetGo(_) => Concern::Pods,
+        }
+    }
+
     /// The write it comes to, to be changed.
     pub(super) fn scale_mut(&mut self) -> &mut Scale {
         match self {
             Self::Scale(scale) | Self::Claim(scale) => scale,
             Self::StartJobs(jobs) => &mut jobs.scale,
             Self::GiveUpFirst(told) => &mut told.scale,
+            Self::HoldDrain(hold) => &mut hold.scale,
+            Self::LetGo(gone) => &mut gone.scale,
         }
     }
 
@@ -172,6 +203,8 @@ impl Action {
             Self::Scale(scale) | Self::Claim(scale) => scale,
             Self::StartJobs(jobs) => &jobs.scale,
             Self::GiveUpFirst(told) => &told.scale,
+            Self::HoldDrain(hold) => &hold.scale,
+            Self::LetGo(gone) => &gone.scale,
         }
     }
 }
@@ -205,6 +238,43 @@ pub struct PodCost {
     pub version: u64,
     /// The lower, the sooner it goes; `None` takes the cost away.
     pub cost: Option<i32>,
+}
+
+/// A `PodDisruptionBudget` that is to be made, to say something else, or to go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HoldDrain {
+    /// For whom, of what; the count stays as it is.
+    pub scale: Scale,
+    /// Its name.
+    pub budget: Arc<str>,
+    /// uid of the one that is there; `None` makes one.
+    pub uid: Option<Arc<str>>,
+    /// `resourceVersion` it was seen at.
+    pub version: Option<Arc<str>>,
+    /// How many may be evicted; `None` takes the budget away.
+    pub grip: Option<Grip>,
+    /// Whose evictions.
+    pub selector: Vec<Term>,
+    /// uid of the pipeline, with which it goes.
+    pub owner: Arc<str>,
+}
+
+/// Pods that are to end before their node does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LetGo {
+    /// For whom, of what; the count stays as it is.
+    pub scale: Scale,
+    /// Which ones.
+    pub pods: Vec<PodSeen>,
+}
+
+/// A pod, as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodSeen {
+    /// Its name.
+    pub pod: Arc<str>,
+    /// The `resourceVersion` that was seen: another pod of this name, and one that moved since, is left alone.
+    pub version: u64,
 }
 
 /// A write to `/scale`, with all that it was decided on.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{Budget, LaneSeen, PerReplica, PoolSeen, Standing};
+use super::capacity::{Budget, Draining, LaneSeen, PerReplica, PoolSeen, Standing};
 use super::field::Field;
 use super::pipeline::{Pipeline, QuestionId, TargetId};
-use super::plan::Outcome;
+use super::plan::{Concern, Outcome};
 
 /// One instant. `at` comes from a clock that never jumps: wall time at start plus monotonic time since.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct Situation {
     /// Where the pods stand of those workloads whose going empties nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub standing: Vec<(TargetId, Standing)>,
+    /// What is known of the evictions of its pods; `None` while nobody holds any back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Draining>,
 }
 
 /// What a stage learned in an earlier life, as its status kept it.
@@ -324,6 +327,15 @@ impl Situation {
             budgets: Vec::new(),
             per_replica: Vec::new(),
             standing: Vec::new(),
+            draining: None,
         }
+    }
+
+    /// What became of the writes to the count of a stage.
+    pub(super) fn of_count(&self, index: usize) -> impl Iterator<Item = &Outcome> {
+        let of = move |(of, outcome): &&(usize, Outcome)| {
+            *of == index && outcome.action.concern() == Concern::Count
+        };
+        self.outcomes.iter().filter(of).map(|(_, outcome)| outcome)
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct Answer {
     pub(super) verdict: Verdict,
     /// What is to be written: at most one for each of its workloads.
     pub(super) actions: Vec<Action>,
+    /// What is to be done besides, whatever becomes of its count.
+    pub(super) besides: Vec<Action>,
     /// What that comes to, where it has lanes.
     pub(super) plan: Option<LanePlan>,
     /// The count of the stage before it.
@@ -90,6 +92,7 @@ impl Answer {
         Self {
             verdict,
             actions: Vec::new(),
+            besides: Vec::new(),
             plan: None,
             from: None,
             moves: Vec::new(),

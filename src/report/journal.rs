@@ -60,6 +60,15 @@ fn write_outcome(outcome: &Outcome) {
             let no_more = told.costs.len() - pods;
             tracing::info!(%stage, workload = %target, pods, no_more, "which pods go first was told");
         }
+        (Action::HoldDrain(hold), Ending::Done { .. }) => {
+            let budget = &hold.budget;
+            let is_kept = hold.grip.is_some();
+            tracing::info!(%stage, workload = %target, %budget, is_kept, reason, %why, "who may evict its pods was told");
+        }
+        (Action::LetGo(gone), Ending::Done { .. }) => {
+            let pods = gone.pods.len();
+            tracing::info!(%stage, workload = %target, pods, reason, %why, "pods were let go before their node ends");
+        }
         (_, Ending::Conflict { writer }) => {
             let (manager, applies) = (&writer.manager, writer.applies);
             tracing::warn!(%stage, workload = %target, from, to, %manager, applies, "another writer owns the replica count");

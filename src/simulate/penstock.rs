@@ -184,7 +184,11 @@ impl Penstock {
                     eye.why = Some(Why { code, sentence });
                 }
                 // A scenario has no Jobs, and of its pods nobody tells where they stand: neither is asked for.
-                Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_) => {}
+                Action::Claim(_)
+                | Action::StartJobs(_)
+                | Action::GiveUpFirst(_)
+                | Action::HoldDrain(_)
+                | Action::LetGo(_) => {}
             }
             self.version += 1;
             target.is_ours = true;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Resource;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::{Object, PartialObjectMeta};
@@ -16,10 +17,11 @@ use crate::crd::pool::CapacityPool;
 use crate::crd::{CapacityBudget, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::TargetId;
 
+use super::drains::WireBudget;
 use super::nodes::{SIGNS, WireNode};
 use super::pods::WirePod;
 use super::stores::{Keeper, Name, Stores, chain, config};
-use super::{Reach, Watch, targets};
+use super::{Reach, Watch, drains, targets};
 
 /// Starts every store.
 pub(super) fn keep_all(watch: &Watch) {
@@ -93,6 +95,20 @@ fn nodes() -> Keeper<WireNode> {
         put: |stores, name, node| stores.put_node(name, &node),
         gone: Stores::drop_node,
     }
+}
+
+/// Starts the store that only stages need that hold drains.
+pub(super) fn keep_budgets_of_pods(watch: &Watch) {
+    let budgets = Keeper {
+        store: drains::STORE.to_owned(),
+        config: config(),
+        is_optional: true,
+        put: |stores: &mut Stores, name: &Name, budget: WireBudget| {
+            stores.put_budget_of_pods(name, &budget);
+        },
+        gone: Stores::drop_budget_of_pods,
+    };
+    watch.keep(&ApiResource::erase::<PodDisruptionBudget>(&()), Reach::Namespaces, &budgets);
 }
 
 fn pipelines(selector: Option<&str>) -> Keeper<DynamicObject> {
@@ -170,11 +186,23 @@ fn pods() -> Keeper<WirePod> {
         config: config(),
         is_optional: false,
         put: |stores, name, pod| {
+            let awaits = |stores: &Stores| {
+                stores.pods.awaits_interruption(&name.namespace, &name.name, &stores.nodes)
+            };
+            let awaited = awaits(stores);
             if let Some([new, old]) = stores.pods.put(name, &pod) {
+                if let Some(labels) = awaited.filter(|_| awaits(stores).is_none()) {
+                    stores.end_by_interruption(name, &labels);
+                }
                 targets::pod_moved(stores, name, &[&new, &old]);
             }
         },
         gone: |stores, name| {
+            let of = (&name.namespace, &name.name);
+            if let Some(labels) = stores.pods.awaits_interruption(of.0, of.1, &stores.nodes) {
+                stores.end_by_interruption(name, &labels);
+            }
+            stores.forget_ending(name);
             if let Some(labels) = stores.pods.gone(name) {
                 targets::pod_moved(stores, name, &[&labels]);
             }

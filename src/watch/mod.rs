@@ -25,6 +25,7 @@ mod pods;
 mod selector;
 mod nodes;
 mod budgets;
+mod drains;
 mod jobs;
 mod secrets;
 mod strimzi;
@@ -229,9 +230,14 @@ impl Watch {
         }
         let starts_nodes =
             !pools.is_empty() && !std::mem::replace(&mut stores.nodes.is_followed, true);
+        let holds = !stores.drains.holding.is_empty();
+        let starts_budgets = holds && !std::mem::replace(&mut stores.drains.is_followed, true);
         drop(stores);
         if starts_nodes {
             kinds::keep_nodes(self);
+        }
+        if starts_budgets {
+            kinds::keep_budgets_of_pods(self);
         }
         Seen { sights, gone, questions, pools, pools_moved, budgets }
     }

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
-    LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId, Recalled, Stage,
-    Standing, Target, TargetId, Unusable, Workload,
+    Draining, LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId,
+    Recalled, Stage, Standing, Target, TargetId, Unusable, Workload,
 };
 use crate::observe::{Credentials, Question};
 
@@ -69,6 +69,8 @@ pub struct Sight {
     pub per_replica: Vec<PerReplica>,
     /// Where the pods stand of those workloads whose going empties nodes.
     pub standing: Vec<(TargetId, Standing)>,
+    /// What is known of the evictions of its pods.
+    pub draining: Option<Draining>,
 }
 
 /// What all pipelines together need.
@@ -108,6 +110,7 @@ impl Stores {
         let standing = packing
             .filter_map(|target| Some((target.clone(), self.standing(target, now)?)))
             .collect();
+        let draining = self.draining(id, &written.uid, stages().as_slice(), now);
         let recalled = stages()
             .map(|stage| {
                 let status =
@@ -152,6 +155,7 @@ impl Stores {
             budgets,
             per_replica,
             standing,
+            draining,
         })
     }
 
@@ -229,7 +233,7 @@ impl Stores {
         let mut questions = Vec::new();
         let before = std::mem::take(&mut self.in_use);
         let mut in_use = BTreeMap::new();
-        let mut laned = BTreeSet::new();
+        let (mut laned, mut holding) = (BTreeSet::new(), BTreeSet::new());
         for (id, written) in &self.pipelines {
             let Some(meant) = written.meant() else { continue };
             for target in meant.pipeline.stages.iter().flat_map(Stage::targets) {
@@ -240,6 +244,9 @@ impl Stores {
             }
             if meant.pipeline.stages.iter().any(|stage| !stage.lanes.is_empty()) {
                 laned.insert(id.clone());
+            }
+            if meant.pipeline.stages.iter().any(|stage| stage.holds) {
+                holding.insert(id.clone());
             }
             for draft in &meant.questions {
                 wanted.extend(draft.secrets.iter().map(name_of));
@@ -263,6 +270,7 @@ impl Stores {
         self.in_use = in_use;
         self.laned = laned;
         let kinds = self.targets.want(owners);
+        self.keep_drains(holding);
         let has_new_secrets = self.secrets.want(wanted);
         let has_new_clusters = self.strimzi.want(clusters);
         Work { kinds, has_new_secrets, has_new_clusters, questions }

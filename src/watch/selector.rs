@@ -3,6 +3,7 @@
 use kube::core::Expression;
 
 use crate::crd::connection::{Operator, Requirement, Selector as Written};
+use crate::decide::{Compare, Term};
 
 /// A label selector as `/scale` prints it, ready to be matched.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -37,6 +38,26 @@ impl Selector {
             });
         }
         Self(terms)
+    }
+
+    /// Its terms as an object states them, the same for all ways to write it.
+    pub(super) fn terms(&self) -> Vec<Term> {
+        let term = |expression: &Expression| {
+            let (key, operator, values) = match expression.clone() {
+                Expression::Equal(key, value) => (key, Compare::In, vec![value]),
+                Expression::NotEqual(key, value) => (key, Compare::NotIn, vec![value]),
+                Expression::In(key, values) => (key, Compare::In, values.into_iter().collect()),
+                Expression::NotIn(key, values) => {
+                    (key, Compare::NotIn, values.into_iter().collect())
+                }
+                Expression::Exists(key) => (key, Compare::Exists, Vec::new()),
+                Expression::DoesNotExist(key) => (key, Compare::DoesNotExist, Vec::new()),
+            };
+            Term { key, operator, values }
+        };
+        let mut terms: Vec<_> = self.0.iter().map(term).collect();
+        terms.sort();
+        terms
     }
 
     /// Does a pod with these packed labels match?

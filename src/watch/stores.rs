@@ -20,6 +20,7 @@ use crate::decide::{PipelineId, TargetId};
 use crate::observe::{Address, Credentials};
 
 use super::budgets::Budgets;
+use super::drains::Drains;
 use super::inside::Counted;
 use super::jobs::Jobs;
 use super::meter::Meter;
@@ -59,6 +60,7 @@ pub(super) struct Stores {
     pub(super) pods: Pods,
     pub(super) nodes: Nodes,
     pub(super) budgets: Budgets,
+    pub(super) drains: Drains,
     /// Pipelines with lanes: whatever moves of nodes concerns them.
     pub(super) laned: BTreeSet<PipelineId>,
     pub(super) targets: Targets,
@@ -79,6 +81,8 @@ pub(super) struct Stores {
     pub(super) questions_moved: bool,
     /// Stores that still wait for their first list.
     unsynced: BTreeSet<String>,
+    /// Those that may not be read.
+    denied: BTreeSet<String>,
 }
 
 impl Stores {
@@ -95,6 +99,28 @@ impl Stores {
             || !self.gone.is_empty()
             || self.nodes.has_moved
             || self.budgets.have_moved
+    }
+
+    /// Does a store of this name wait for its first list?
+    pub(super) fn awaits(&self, store: &str) -> bool {
+        self.unsynced.iter().any(|known| known.starts_with(store))
+    }
+
+    /// May a store of this name not be read?
+    pub(super) fn is_denied(&self, store: &str) -> bool {
+        self.denied.iter().any(|known| known.starts_with(store))
+    }
+
+    /// Notes whether a store may be read: pipelines that hold drains do so by what one of them shows.
+    fn deny(&mut self, store: &str, is_denied: bool) {
+        let has_changed = if is_denied {
+            self.denied.insert(store.to_owned())
+        } else {
+            self.denied.remove(store)
+        };
+        if has_changed {
+            self.dirty.extend(self.drains.holding.iter().cloned());
+        }
     }
 
     /// Marks the pipelines that name a target.
@@ -257,6 +283,7 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                 }
                 known = std::mem::take(&mut listed);
                 is_without = false;
+                shelf.open().deny(&keeper.store, false);
                 shelf.synced(&keeper.store);
                 shelf.ring();
             }
@@ -276,7 +303,9 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                     if !std::mem::replace(&mut is_without, true) {
                         warn!(store, error = %why, "done without until it can be read; hint: penstock check");
                     }
+                    shelf.open().deny(store, true);
                     shelf.synced(store);
+                    shelf.ring();
                     tokio::time::sleep(DENIED).await;
                 } else {
                     warn!(store, error = %why, "watch failed; it is tried again");

@@ -196,7 +196,8 @@ impl Stores {
     /// Where the pods of a target stand.
     pub(super) fn places(&self, target: &TargetId, now: Timestamp) -> Places {
         let of = |selector| self.pods.places(&target.namespace, selector, &self.nodes, now);
-        self.targets.selector(target).map(of).unwrap_or_default()
+        let places = self.targets.selector(target).map(of).unwrap_or_default();
+        Places { interrupted: self.interrupted(target), ..places }
     }
 
     /// Its pods by the node they stand on; `None` while they cannot be told.

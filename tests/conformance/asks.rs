@@ -54,6 +54,7 @@ pub(crate) async fn stores_are_filled_and_followed(g: Ground) {
         "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
     });
     follow(&g, &g.path("autoscaling/v2", "horizontalpodautoscalers", ""), true, &hpa).await;
+    follow(&g, &budgets(&g, ""), true, &budget("b", "web")).await;
     follow(&g, &g.deployment(""), false, &deployment("web", Some(0))).await;
     let mut set = deployment("db", Some(0));
     set["kind"] = json!("StatefulSet");
@@ -65,6 +66,93 @@ pub(crate) async fn stores_are_filled_and_followed(g: Ground) {
     g.delete(&g.path(&version, "rollouts", "one"), &Value::Null).await.expect(200);
     follow(&g, &all, false, &rollout(&version, "two", &spec)).await;
     g.forget(&version).await;
+}
+
+fn budgets(g: &Ground, rest: &str) -> String {
+    g.path("policy/v1", "poddisruptionbudgets", rest)
+}
+
+/// A budget as the daemon makes it.
+fn budget(name: &str, app: &str) -> Value {
+    json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "labels": {"penstock.dev/drain": "held"}},
+        "spec": {
+            "minAvailable": null, "maxUnavailable": 1,
+            "selector": {"matchExpressions": [{"key": "app", "operator": "In", "values": [app]}]},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    })
+}
+
+pub(crate) async fn a_disruption_budget_is_made_changed_and_goes_by_its_uid(g: Ground) {
+    const UNTIL: &str = "penstock.dev/tight-until";
+    let by = "?fieldManager=penstock-drain";
+    let made = g.post(&budgets(&g, by), &budget("held", "sink")).await.expect(201);
+    assert_eq!(
+        (&made.body["metadata"]["generation"], &made.body["spec"]["maxUnavailable"]),
+        (&json!(1), &json!(1))
+    );
+    assert!(made.body["spec"].get("minAvailable").is_none(), "{:#}", made.body);
+    let again = g.post(&budgets(&g, by), &budget("held", "sink")).await.expect(409);
+    assert_eq!(again.text("/reason"), "AlreadyExists");
+    // The controller of budgets may have written its status since: what the daemon does then is to look again.
+    let one = budgets(&g, &format!("held{by}"));
+    let change = |revision: &str, least: Value, lacking: Value, until: Value| {
+        json!({
+            "metadata": {"resourceVersion": revision, "annotations": {UNTIL: until}},
+            "spec": {"minAvailable": least, "maxUnavailable": lacking},
+        })
+    };
+    let tight = async |least: u32| {
+        loop {
+            let seen = g.get(&budgets(&g, "held")).await.expect(200);
+            let tight =
+                change(&seen.revision(), json!(least), Value::Null, json!("2026-01-01T00:00:00Z"));
+            let answer = g.merge(&one, &tight).await;
+            if answer.code != 409 {
+                return answer.expect(200);
+            }
+        }
+    };
+    let tightened = tight(7).await;
+    assert_eq!(tightened.body["spec"]["minAvailable"], 7);
+    assert!(tightened.body["spec"].get("maxUnavailable").is_none(), "{:#}", tightened.body);
+    assert_eq!(tightened.body["metadata"]["annotations"][UNTIL], "2026-01-01T00:00:00Z");
+    assert_eq!(tightened.body["metadata"]["generation"], 2);
+    let stale = change(&made.revision(), Value::Null, json!(1), Value::Null);
+    assert_eq!(g.merge(&one, &stale).await.expect(409).text("/reason"), "Conflict");
+    let gone = budgets(&g, &format!("none{by}"));
+    g.merge(&gone, &change("1", json!(1), Value::Null, Value::Null)).await.refused(
+        404,
+        "NotFound",
+        "poddisruptionbudgets.policy \"none\" not found",
+    );
+    let as_seen = |uid: &str| json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}});
+    g.delete(&budgets(&g, "held"), &as_seen("another")).await.expect(409);
+    g.delete(&budgets(&g, "held"), &as_seen(made.text("/metadata/uid"))).await.expect(200);
+    g.get(&budgets(&g, "held")).await.expect(404);
+}
+
+pub(crate) async fn a_pod_goes_as_it_was_seen_and_with_its_grace(g: Ground) {
+    // A finalizer keeps it in sight, since nobody schedules it.
+    let pod = json!({
+        "metadata": {"name": "p", "finalizers": ["example.com/seen"]},
+        "spec": {"schedulerName": "nobody", "terminationGracePeriodSeconds": 40, "containers": [{"name": "main", "image": "demo:1"}]},
+    });
+    let seen = g.post(&g.path("v1", "pods", ""), &pod).await.expect(201).revision();
+    let path = g.path("v1", "pods", "p");
+    let at = |revision: &str| json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"resourceVersion": revision}});
+    g.delete(&path, &at("1")).await.expect(409);
+    g.delete(&path, &at(&seen)).await.expect(200);
+    let going = g.get(&path).await.expect(200).body;
+    assert!(!going["metadata"]["deletionTimestamp"].is_null(), "{going:#}");
+    g.delete(&g.path("v1", "pods", "gone"), &at("1")).await.refused(
+        404,
+        "NotFound",
+        "pods \"gone\" not found",
+    );
+    g.merge(&path, &json!({"metadata": {"finalizers": null}})).await.expect(200);
 }
 
 pub(crate) async fn namespaces_are_followed_by_their_metadata(g: Ground) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use penstock::act::{Act, Grant, Licence};
 use penstock::clock::Clock;
 use penstock::decide::{
-    Action, Ending, ForeignWriter, GiveUpFirst, Outcome, PipelineId, PodCost, Reason, Scale,
-    StageId, TargetId, Writing,
+    Action, Compare, Ending, ForeignWriter, GiveUpFirst, Grip, HoldDrain, LetGo, Outcome,
+    PipelineId, PodCost, PodSeen, Reason, Scale, StageId, TargetId, Term, Writing,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -176,6 +176,131 @@ async fn who_may_not_tell_pods_is_told_so() {
     let mut hands = Hands::new(move |_| std::future::ready(Ok(refusal.clone())));
     let message = "pods \"a\" is forbidden".to_owned();
     assert_eq!(hands.ending(told()).await, Ending::Refused { code: 403, message });
+}
+
+fn held(seen: Option<(&str, &str)>, grip: Option<Grip>) -> Action {
+    let scale = scale("Deployment", "enrich");
+    let app = Term { key: "app".into(), operator: Compare::In, values: vec!["enrich".into()] };
+    Action::HoldDrain(HoldDrain {
+        scale: Scale { from: 3, to: 3, ..scale },
+        budget: "penstock-deployment-enrich".into(),
+        uid: seen.map(|(uid, _)| uid.into()),
+        version: seen.map(|(_, version)| version.into()),
+        grip,
+        selector: vec![app],
+        owner: "u-orders".into(),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_is_made_whole_changed_as_it_was_seen_and_goes_by_its_uid() {
+    const ALL: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets";
+    let mut hands = Hands::new(|_| std::future::ready(Ok(scaled())));
+    let until = "2026-01-01T00:03:00Z".parse().unwrap();
+    let tight = Grip::Tight { least: 7, until };
+    for action in [
+        held(None, Some(Grip::Loose)),
+        held(Some(("u-b", "12")), Some(tight)),
+        held(Some(("u-b", "13")), Some(Grip::Loose)),
+        held(Some(("u-b", "14")), None),
+    ] {
+        assert_eq!(hands.ending(action).await, Ending::Done { resource_version: "42".into() });
+    }
+    let asked = hands.asked();
+    let [made, tightened, loosened, gone] = asked.as_slice() else { panic!("{asked:?}") };
+    let owner = json!([{
+        "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "name": "orders", "uid": "u-orders",
+    }]);
+    let selector =
+        json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["enrich"]}]});
+    assert_eq!(
+        (made.method.as_str(), &*made.uri),
+        ("POST", &*format!("{ALL}?fieldManager=penstock-drain"))
+    );
+    assert_eq!(
+        made.body,
+        json!({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": "penstock-deployment-enrich", "labels": {"penstock.dev/drain": "held"}, "ownerReferences": owner},
+            "spec": {
+                "minAvailable": null, "maxUnavailable": 1, "selector": selector, "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            },
+        })
+    );
+    let one = format!("{ALL}/penstock-deployment-enrich");
+    assert_eq!(
+        (tightened.method.as_str(), &*tightened.uri),
+        ("PATCH", &*format!("{one}?fieldManager=penstock-drain"))
+    );
+    assert_eq!(tightened.content_type, "application/merge-patch+json");
+    let says = |asked: &Asked| {
+        let (meta, spec) = (&asked.body["metadata"], &asked.body["spec"]);
+        (
+            meta["resourceVersion"].clone(),
+            meta["annotations"]["penstock.dev/tight-until"].clone(),
+            spec["minAvailable"].clone(),
+            spec["maxUnavailable"].clone(),
+        )
+    };
+    let null = || json!(null);
+    assert_eq!(says(tightened), (json!("12"), json!("2026-01-01T00:03:00Z"), json!(7), null()));
+    assert_eq!(says(loosened), (json!("13"), null(), null(), json!(1)));
+    assert_eq!((gone.method.as_str(), &*gone.uri), ("DELETE", &*one));
+    assert_eq!(gone.body["preconditions"], json!({"uid": "u-b"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_moved_is_looked_at_again() {
+    for code in [404, 409] {
+        let moved = failure(code, "Conflict", "it has moved", &json!([]));
+        let mut hands = Hands::new(move |_| std::future::ready(Ok(moved.clone())));
+        assert_eq!(hands.ending(held(None, Some(Grip::Loose))).await, Ending::Outdated);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_are_let_go_as_they_were_seen_with_the_grace_of_their_own() {
+    // One has moved, and one is gone: that is for the watch to show.
+    let mut hands = Hands::new(|asked: Asked| {
+        let answer = match &*asked.uri {
+            "/api/v1/namespaces/shop/pods/b" => failure(409, "Conflict", "it moved", &json!([])),
+            "/api/v1/namespaces/shop/pods/c" => failure(404, "NotFound", "not found", &json!([])),
+            _ => (200, json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a"}})),
+        };
+        std::future::ready(Ok(answer))
+    });
+    let pod = |(name, version): (&str, u64)| PodSeen { pod: name.into(), version };
+    let pods = [("a", 7), ("b", 8), ("c", 9)].map(pod).to_vec();
+    let scale = scale("Deployment", "enrich");
+    let ending = hands.ending(Action::LetGo(LetGo { scale, pods })).await;
+    assert_eq!(ending, Ending::Done { resource_version: "41".into() });
+    let asked = hands.asked();
+    assert_eq!(asked.len(), 3);
+    let first = asked.iter().find(|asked| asked.uri.ends_with("/pods/a")).unwrap();
+    assert_eq!(first.method, "DELETE");
+    // Without a grace in it the pod's own is in force.
+    assert_eq!(
+        first.body,
+        json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"resourceVersion": "7"}})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_of_a_drain_waits_for_no_count() {
+    let mut hands = Hands::new(|asked: Asked| async move {
+        if asked.uri.contains("/scale") {
+            sleep(Duration::from_secs(2)).await;
+        }
+        Ok(scaled())
+    });
+    let count = Action::Scale(scale("Deployment", "enrich"));
+    let hold = held(None, Some(Grip::Loose));
+    hands.act.start(&[count.clone(), hold.clone()], &hands.licence);
+    for expected in [hold, count] {
+        let outcome = hands.outcomes.recv().await.unwrap();
+        assert_eq!(outcome.action, expected);
+        assert!(matches!(outcome.result, Ending::Done { .. }), "{:?}", outcome.result);
+    }
 }
 
 fn discovery(asked: &Asked) -> Option<Answer> {

@@ -64,6 +64,7 @@ mod check;
 // The scenarios, by subject.
 mod first;
 mod scaling;
+mod draining;
 mod lanes;
 mod packing;
 mod budgets;

@@ -95,6 +95,14 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
         let place = if account.watches.is_empty() { None } else { Some(namespace.clone()) };
         add(&[place], "", "pods", &["patch"]);
     }
+    let sees_budgets = if written.draining.is_empty() { &[][..] } else { &places };
+    add(sees_budgets, "policy", "poddisruptionbudgets", &see);
+    for namespace in &written.draining {
+        let place = if account.watches.is_empty() { None } else { Some(namespace.clone()) };
+        let budgets = ["create", "patch", "delete"];
+        add(&[place.clone()], "policy", "poddisruptionbudgets", &budgets);
+        add(&[place], "", "pods", &["delete"]);
+    }
     for target in &written.targets {
         let place = if account.watches.is_empty() { None } else { Some(target.namespace.clone()) };
         let (place, group) = ([place], target.group());

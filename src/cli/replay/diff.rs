@@ -158,6 +158,11 @@ fn said(verdict: &Verdict, plan: &Plan) -> Said {
             Action::Scale(_) => format!("{} for {}{on}{force}", scale.to, scale.from),
             Action::Claim(_) => format!("a claim of {}{on}", scale.to),
             Action::GiveUpFirst(told) => format!("the costs of {} pods{on}", told.costs.len()),
+            Action::HoldDrain(hold) => match hold.grip {
+                Some(grip) => format!("the drain{on} held: {grip:?}"),
+                None => format!("the drain{on} let be"),
+            },
+            Action::LetGo(gone) => format!("{} pods{on} let go", gone.pods.len()),
             Action::StartJobs(jobs) => {
                 let (made, removed) = (scale.to.saturating_sub(scale.from), jobs.remove.len());
                 format!("{made} Jobs made, {removed} removed")

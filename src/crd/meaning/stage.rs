@@ -11,7 +11,7 @@ use crate::crd::pipeline::{OnSilence as WrittenSilence, Stage as Written};
 use crate::crd::quantity::{NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::wish::{DoneBy as WrittenTime, ForecastMode};
-use crate::crd::workload::{Actuate, Role, ScaleIn};
+use crate::crd::workload::{Actuate, Drain, Role, ScaleIn};
 use crate::decide::{
     Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Lane, Mode, OnSilence, Policy, Prefer,
     Rules, Select, Stage, TargetId, Unit,
@@ -52,6 +52,7 @@ impl Reader<'_> {
             after: self.after(&at, all, index, written),
             target: target.clone(),
             packs: self.packs(&at, written, &lanes, &target),
+            holds: self.holds(&at, written, &lanes),
             lanes,
             min,
             max,
@@ -103,6 +104,29 @@ impl Reader<'_> {
             self.refuse(
                 format!("{at}.capacity.scaleIn"),
                 format!("Pack is for a Deployment, ReplicaSet or ReplicationController: a {} chooses by itself which pods go", other.kind),
+            );
+        }
+        matches!(capacity.role, None | Some(Role::Worker))
+    }
+
+    /// Do evictions of its pods wait until replacements are Ready? Who replaces one that leads, or that holds state, is not Penstock.
+    fn holds(&mut self, at: &str, written: &Written, lanes: &[Lane]) -> bool {
+        let capacity = written.capacity.clone().unwrap_or_default();
+        if capacity.drain != Some(Drain::Hold) {
+            return false;
+        }
+        let path = format!("{at}.capacity.drain");
+        if written.lanes.is_empty() {
+            self.refuse(
+                &path,
+                "Hold is for a stage with lanes, since replacements are started for lanes only: write lanes, one of them will do",
+            );
+        }
+        let mut targets = lanes.iter().map(|lane| &lane.target);
+        if let Some(other) = targets.find(|target| !target.is_counted()) {
+            self.refuse(
+                path,
+                format!("Hold is for Deployments, ReplicaSets, ReplicationControllers and StatefulSets: how many pods a {} should have a PodDisruptionBudget cannot know", other.kind),
             );
         }
         matches!(capacity.role, None | Some(Role::Worker))

@@ -43,6 +43,11 @@ struct Known {
     /// What it was asked for before the last decision, and by it.
     before: u32,
     asked: u32,
+    /// Pods that interruptions ended: ever, as far as is known, and since the last turn.
+    #[serde(default)]
+    interrupted: Option<u64>,
+    #[serde(default)]
+    ended: u32,
 }
 
 /// What a turn asks of all lanes: in force once it is admitted.
@@ -95,11 +100,14 @@ impl Lanes {
         self.each.keep(|pool| stage.lanes.iter().any(|lane| *lane.pool == *pool));
         for (lane, seen) in stage.lanes.iter().zip(&workload.lanes) {
             let desired = seen.workload.desired;
-            let new = || Known { writes: Writes::default(), before: desired, asked: desired };
+            let new = || Known { before: desired, asked: desired, ..Known::default() };
             let mut known = self.each.take(&lane.pool).unwrap_or_else(new);
             let of_lane = |outcome: &&&Outcome| outcome.action.scale().target == lane.target;
             let mine: Vec<_> = outcomes.iter().filter(of_lane).copied().collect();
             known.writes.settle(&seen.workload, &mine, at, may_act);
+            let ever = seen.places.interrupted;
+            let ended = ever.saturating_sub(known.interrupted.replace(ever).unwrap_or(ever));
+            known.ended = u32::try_from(ended).unwrap_or(u32::MAX);
             self.each.put(&lane.pool, known);
         }
         let from = *self.need.get_or_insert(workload.desired);
@@ -229,11 +237,20 @@ impl Turn<'_> {
                     .flat_map(|writes| self.told_of_costs(&lane.target, &seen.workload, writes)),
             );
         }
-        let verdicts = each.map(|((lane, _), part)| LaneVerdict {
-            pool: Arc::clone(&lane.pool),
-            share: part.share,
-            replicas: part.replicas,
-            extra: part.extra(),
+        // As many as are lacking had no replacement yet.
+        let mut lacking = replicas.saturating_sub(workload.ready);
+        let verdicts = each.map(|((lane, _), part)| {
+            let ended = lanes.each.get(&lane.pool).map_or(0, |known| known.ended);
+            let missed = ended.min(lacking);
+            lacking -= missed;
+            LaneVerdict {
+                pool: Arc::clone(&lane.pool),
+                share: part.share,
+                replicas: part.replicas,
+                extra: part.extra(),
+                survived: ended - missed,
+                missed,
+            }
         });
         (verdicts.collect(), told)
     }

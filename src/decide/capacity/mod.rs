@@ -2,7 +2,7 @@
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
-//! `lanes` joins them to a stage's turn; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
+//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
 //! to the turn.
 
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use super::snapshot::Workload;
 mod afford;
 mod budget;
 mod costs;
+mod drain;
+mod evictions;
 mod purse;
 mod ration;
 mod lanes;
@@ -26,10 +28,12 @@ mod split;
 mod words;
 
 pub use budget::{Budget, BudgetVerdict, PerReplica};
+pub use evictions::{BudgetSeen, Compare, Crew, Draining, Grip, Leaving, Term};
 pub use pack::{Cost, NodeStanding, PodStanding, Standing};
 pub use words::Nodes;
 
 pub(super) use costs::{Before, Costs};
+pub(super) use drain::Drains;
 pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
 pub(super) use purse::{Asked, Claimant, Purses};
@@ -160,6 +164,9 @@ pub struct Places {
     pub unplaced: u32,
     /// Since when the oldest of them has waited.
     pub unplaced_since: Option<Timestamp>,
+    /// Ready pods that interruptions of their nodes have ended, ever since the process began.
+    #[serde(default)]
+    pub interrupted: u64,
 }
 
 /// What was decided for one lane.
@@ -173,4 +180,10 @@ pub struct LaneVerdict {
     pub replicas: u32,
     /// Of these, replicas beyond what the stage needs: they replace others that are about to go, or try whether the pool gives nodes again.
     pub extra: u32,
+    /// Pods that interruptions of their nodes have ended since the last turn, where the stage had as many Ready as it needs all the same.
+    #[serde(default)]
+    pub survived: u32,
+    /// Those whose replacements were not Ready yet.
+    #[serde(default)]
+    pub missed: u32,
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::figures::{clock, count, replicas};
+use super::Grip;
 
 /// A cause that lies with nodes. It moves replicas between lanes; how many the stage needs, it does not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,11 +28,21 @@ pub enum Nodes {
     CostsRefused { message: String },
     /// Of the pods that the last step was to take, so many are still there: others went in their place.
     OthersWent { left: u32, of: u32 },
+    /// So many pods of a lane may be evicted and no more, since replacements are on their way or may be needed.
+    DrainHeld { pool: String, grip: Grip },
+    /// Nobody wants evictions held back any more.
+    DrainOver { budget: String },
+    /// Pods have to end now to be done when their nodes end.
+    LetGo { pool: String, pods: u32 },
+    /// Somebody else's budget selects pods of the lane: a second one would make every eviction fail.
+    DrainOfAnother { pool: String, budget: String },
+    /// Evictions could not be held back, or pods not be let go.
+    DrainRefused { message: String },
 }
 
 impl Nodes {
     /// Every code there is, in the order of the enum.
-    pub(in crate::decide) const CODES: [&'static str; 8] = [
+    pub(in crate::decide) const CODES: [&'static str; 13] = [
         "PoolShort",
         "NodesGoing",
         "LaneShare",
@@ -40,11 +51,18 @@ impl Nodes {
         "DeletionCostTaken",
         "DeletionCostRefused",
         "OtherPodsWent",
+        "DrainHeld",
+        "DrainOver",
+        "LetGo",
+        "DrainOfAnother",
+        "DrainRefused",
     ];
 
     /// The CamelCase word of conditions, events and metrics.
     pub(in crate::decide) fn code(&self) -> &'static str {
-        let [short, going, shared, undescribed, emptying, taken, refused, others] = Self::CODES;
+        let [short, going, shared, undescribed, emptying, taken, refused, others, drain @ ..] =
+            Self::CODES;
+        let [held, over, gone, of_another, undrained] = drain;
         match self {
             Self::Short { .. } => short,
             Self::Going { .. } => going,
@@ -54,6 +72,11 @@ impl Nodes {
             Self::CostsOfAnother { .. } => taken,
             Self::CostsRefused { .. } => refused,
             Self::OthersWent { .. } => others,
+            Self::DrainHeld { .. } => held,
+            Self::DrainOver { .. } => over,
+            Self::LetGo { .. } => gone,
+            Self::DrainOfAnother { .. } => of_another,
+            Self::DrainRefused { .. } => undrained,
         }
     }
 
@@ -72,11 +95,20 @@ impl Nodes {
             Self::CostsRefused { .. } => {
                 Some("the chart gives the right to patch pods with --set packing.enabled=true")
             }
+            Self::DrainOfAnother { .. } => {
+                Some("to have Penstock hold drains, delete that PodDisruptionBudget")
+            }
+            Self::DrainRefused { .. } => {
+                Some("the chart gives the rights with --set draining.enabled=true")
+            }
             Self::Short { .. }
             | Self::Going { .. }
             | Self::Shared { .. }
             | Self::Emptying { .. }
-            | Self::OthersWent { .. } => None,
+            | Self::OthersWent { .. }
+            | Self::DrainHeld { .. }
+            | Self::DrainOver { .. }
+            | Self::LetGo { .. } => None,
         }
     }
 }
@@ -136,6 +168,31 @@ impl fmt::Display for Nodes {
                 count((*of).into(), "pod"),
                 if *left == 1 { "is" } else { "are" },
             ),
+            Self::DrainHeld { pool, grip: Grip::Loose } => {
+                write!(f, "one replica of pool {pool} may be evicted at a time")
+            }
+            Self::DrainHeld { pool, grip: Grip::Tight { least, until } } => write!(
+                f,
+                "evictions from pool {pool} wait until more than {} of it are ready, at most until {}",
+                replicas(*least),
+                clock(*until)
+            ),
+            Self::DrainOver { budget } => {
+                write!(f, "PodDisruptionBudget {budget} is not needed any more")
+            }
+            Self::LetGo { pool, pods } => write!(
+                f,
+                "{} of pool {pool} {} to end now, to be done before the node is taken away",
+                count((*pods).into(), "pod"),
+                if *pods == 1 { "has" } else { "have" },
+            ),
+            Self::DrainOfAnother { pool, budget } => write!(
+                f,
+                "PodDisruptionBudget {budget} selects pods of pool {pool}: who may evict them is left to it"
+            ),
+            Self::DrainRefused { message } => {
+                write!(f, "nodes are drained as ever, whatever is ready elsewhere: {message}")
+            }
         }
     }
 }

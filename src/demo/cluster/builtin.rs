@@ -1,5 +1,6 @@
 //! The kinds that are there from the start. Read once by `Cluster::new`; shapes come from `shapes`, defaults from `defaults`.
-//! Stored only, with no controller behind them: services, service accounts, secrets, config maps, cron jobs, autoscalers.
+//! Stored only, with no controller behind them: services, service accounts, secrets, config maps, cron jobs, autoscalers,
+//! disruption budgets.
 
 use super::defaults;
 use super::kinds::{Catalogue, Fill, Resource, ScalePaths};
@@ -8,7 +9,7 @@ use super::shapes::Shapes;
 use crate::crd::schema::{Node, Schema};
 use k8s_openapi::api::{
     apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch,
-    coordination::v1 as coordination, core::v1 as core,
+    coordination::v1 as coordination, core::v1 as core, policy::v1 as policy,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::sync::Arc;
@@ -117,7 +118,8 @@ impl Line {
             shelf: qualified(self.plural, self.group),
             stored_as: api_version,
             has_status: self.status,
-            counts_generations: matches!(self.group, "apps" | "batch") || self.kind == "Pod",
+            counts_generations: matches!(self.group, "apps" | "batch" | "policy")
+                || self.kind == "Pod",
             scale: (self.group == "apps").then(|| ScalePaths {
                 spec: "/spec/replicas".to_owned(),
                 status: "/status/replicas".to_owned(),
@@ -209,6 +211,11 @@ pub(super) fn fill_catalogue(catalogue: &mut Catalogue) -> Arc<Node> {
         .in_all()
         .status();
     add(hpa.fill(defaults::autoscaler), shapes.of::<autoscaling::HorizontalPodAutoscaler>());
+    let disruptions = line("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+        .short(&["pdb"])
+        .status()
+        .fill(defaults::disruption_budget);
+    add(disruptions, shapes.of::<policy::PodDisruptionBudget>());
     add(line("coordination.k8s.io", "v1", "leases", "Lease"), shapes.of::<coordination::Lease>());
     add_special(catalogue, &mut shapes, &metadata);
     metadata

@@ -313,6 +313,16 @@ pub(super) fn autoscaler(object: &mut Value) {
     }
 }
 
+pub(super) fn disruption_budget(object: &mut Value) {
+    if let Some(object) = object.as_object_mut()
+        && let Some(status) = child(object, "status")
+    {
+        for count in ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"] {
+            set(status, count, json!(0));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

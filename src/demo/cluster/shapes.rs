@@ -35,6 +35,7 @@ const LISTS: &[(&str, &str, &[&str], &str)] = &[
     ("StatefulSetStatus", "conditions", &["type"], "type"),
     ("JobStatus", "conditions", &["type"], "type"),
     ("HorizontalPodAutoscalerStatus", "conditions", &["type"], "type"),
+    ("PodDisruptionBudgetStatus", "conditions", &["type"], "type"),
     ("NamespaceStatus", "conditions", &["type"], "type"),
     ("NodeStatus", "conditions", &["type"], "type"),
     ("NodeStatus", "addresses", &["type"], "type"),

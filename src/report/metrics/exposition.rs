@@ -286,6 +286,15 @@ fn encode_stage_counts(to: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::
             encode_count(&mut family, &labels, count)?;
         }
     }
+    let mut family = begin(to, &table::INTERRUPTIONS)?;
+    for (labels, stage) in stages() {
+        for ((pool, survived), count) in &stage.interruptions {
+            let mut labels = labels.clone();
+            let survived = if *survived { "true" } else { "false" };
+            labels.extend([("pool", &**pool), ("survived", survived)]);
+            encode_count(&mut family, &labels, *count)?;
+        }
+    }
     Ok(())
 }
 

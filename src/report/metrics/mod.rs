@@ -58,6 +58,8 @@ struct StageCounts {
     moves: Tally<(&'static str, &'static str)>,
     /// By reason.
     holds: Tally<&'static str>,
+    /// Pods that interruptions ended, by pool, and by whether their replacements were Ready before.
+    interruptions: BTreeMap<(Arc<str>, bool), u64>,
     /// The hold that stands now, so that each is counted once.
     holding: Option<&'static str>,
 }
@@ -176,7 +178,11 @@ impl Metrics {
         stages.retain(|stage| meant.is_some_and(|all| all.iter().any(|s| s.name == stage.name)));
         for verdict in &picture.verdicts {
             // One who does not lead holds nothing back; it is counted once, by the one who would have moved.
-            counts_of(stages, &verdict.stage.name).take_hold(verdict, picture.may_act);
+            let stage = counts_of(stages, &verdict.stage.name);
+            stage.take_hold(verdict, picture.may_act);
+            if picture.may_act {
+                stage.take_interruptions(verdict);
+            }
         }
         let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
         for (_, outcome) in outcomes {
@@ -204,13 +210,25 @@ impl Metrics {
 fn counts_of<'a>(stages: &'a mut Vec<StageCounts>, name: &Arc<str>) -> &'a mut StageCounts {
     let at = stages.binary_search_by(|stage| stage.name.cmp(name)).unwrap_or_else(|at| {
         let (moves, holds) = (Tally(Vec::new()), Tally(Vec::new()));
-        stages.insert(at, StageCounts { name: Arc::clone(name), moves, holds, holding: None });
+        let (name, interruptions) = (Arc::clone(name), BTreeMap::new());
+        stages.insert(at, StageCounts { name, moves, holds, interruptions, holding: None });
         at
     });
     &mut stages[at]
 }
 
 impl StageCounts {
+    fn take_interruptions(&mut self, verdict: &Verdict) {
+        for lane in &verdict.lanes {
+            for (survived, pods) in [(true, lane.survived), (false, lane.missed)] {
+                if pods != 0 {
+                    let key = (Arc::clone(&lane.pool), survived);
+                    *self.interruptions.entry(key).or_default() += u64::from(pods);
+                }
+            }
+        }
+    }
+
     fn take_hold(&mut self, verdict: &Verdict, may_act: bool) {
         let holding = verdict.reason().map(Reason::code);
         let holding = holding.filter(|code| may_act && is_hold(code));

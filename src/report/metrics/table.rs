@@ -113,6 +113,10 @@ const STATE_OF_LANE: Label = label(
     "state",
     "`share`, `desired` or `ready`; `share` is what falls to it when every pool gives nodes",
 );
+const SURVIVED: Label = label(
+    "survived",
+    "`true` when the stage had as many ready replicas as it needs all the same, else `false`",
+);
 const STATE_OF_POOL: Label = label("state", "`Unknown`, `Available`, `Constrained` or `Exhausted`");
 const VERSION: Label = label("version", "version of Penstock");
 
@@ -328,6 +332,16 @@ pub const HOLDS: Family = Family {
     help: "Times that a stage began to be held back from what it wishes.",
 };
 
+/// Interruptions.
+pub const INTERRUPTIONS: Family = Family {
+    name: "penstock_interruptions_total",
+    kind: Kind::Counter,
+    unit: None,
+    labels: &[NAMESPACE, PIPELINE, STAGE, POOL, SURVIVED],
+    told_by: ToldBy::Leader,
+    help: "Ready pods of a lane that the interruption of their node has ended, each once.",
+};
+
 /// How long a turn takes.
 pub const TURN_DURATION: Family = Family {
     name: "penstock_turn_duration_seconds",
@@ -420,6 +434,7 @@ pub const FAMILIES: &[Family] = &[
     PIPELINE_CONDITION,
     SCALE_MOVES,
     HOLDS,
+    INTERRUPTIONS,
     SOURCE_UP,
     SOURCE_CREDENTIALS_REFUSED,
     SOURCE_POLLS,

@@ -267,6 +267,7 @@ impl Lane {
                 deadline: self.ends(now).min().map(wall),
                 unplaced: count(waiting.count()),
                 unplaced_since: self.waits_since().map(wall),
+                interrupted: 0,
             },
         }
     }

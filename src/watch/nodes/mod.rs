@@ -22,8 +22,9 @@ mod going;
 mod signs;
 mod wire;
 
-/// A node that was cordoned, and nothing more, is believed to go for so long: who drains does it by then.
-const CORDON: Duration = Duration::from_mins(10);
+/// A node that was cordoned, and nothing more, is believed to go for so long: who drains does it by then. Nor is who drains one without a
+/// known end held up for longer.
+pub(super) const CORDON: Duration = Duration::from_mins(10);
 /// Signs are of use for so long.
 const FRESH: Duration = Duration::from_hours(1);
 /// Signs kept of a pool.
@@ -36,6 +37,8 @@ const LONGEST_BOOT: Duration = Duration::from_hours(1);
 pub(super) struct Nodes {
     pools: BTreeMap<Arc<str>, PoolNote>,
     each: BTreeMap<Arc<str>, Node>,
+    /// When those who take nodes back said so, by the name of the node.
+    warned: BTreeMap<Arc<str>, Timestamp>,
     /// Is the watch of nodes on its way?
     pub(super) is_followed: bool,
     /// Has anything moved since the pools were last looked at?
@@ -95,6 +98,8 @@ struct Node {
     going: Option<Going>,
     /// When it was first seen to go.
     noticed: Option<Timestamp>,
+    /// When who takes it back said so.
+    warned: Option<Timestamp>,
     /// The first pool, by name, that it belongs to, and what it costs there in an hour.
     pool: Option<Arc<str>>,
     price: Option<f64>,
@@ -121,6 +126,8 @@ pub(super) struct Room {
 pub(super) struct Ground<'a> {
     /// Is it about to go?
     pub(super) going: Option<End>,
+    /// Since when it has been, as far as is known.
+    pub(super) since: Option<Timestamp>,
     /// What it costs in an hour.
     pub(super) price: Option<f64>,
     pub(super) room: Room,
@@ -187,6 +194,7 @@ impl Nodes {
                 == new.going.as_ref().map(|going| &going.sign);
             new.noticed = old.noticed.filter(|_| same);
         }
+        new.warned = self.warned.get(name).copied().filter(|at| new.created <= Some(*at));
         new.assign(&self.pools);
         let is_member = new.pool.is_some() || old.as_ref().is_some_and(|old| old.pool.is_some());
         let has_moved = is_member && old.as_ref() != Some(&new);
@@ -208,10 +216,31 @@ impl Nodes {
         let of = node.pool.as_ref().and_then(|pool| self.pools.get(pool));
         Some(Ground {
             going: node.goes(of.map(|of| of.meant.notice), now),
+            since: node.warned.or(node.noticed),
             price: node.price,
             room: node.room,
             pool: node.pool.as_ref(),
         })
+    }
+
+    /// Is it going to be taken away after a notice?
+    pub(super) fn has_notice(&self, node: &str) -> bool {
+        let Some(node) = self.each.get(node) else { return false };
+        let is_said = node.going.as_ref().is_some_and(|going| going.term == Term::Notice);
+        node.pool.is_some() && (is_said || node.warned.is_some())
+    }
+
+    /// Who takes a node back has said so.
+    fn warn(&mut self, name: &Arc<str>, at: Timestamp) -> bool {
+        let is_fresh = |told: &Timestamp| at.duration_since(*told).unsigned_abs() < FRESH;
+        self.warned.retain(|_, told| is_fresh(told));
+        let first = *self.warned.entry(Arc::clone(name)).or_insert(at);
+        let Some(node) = self.each.get_mut(name).filter(|node| node.created <= Some(first)) else {
+            return false;
+        };
+        let is_news = node.warned.replace(first) != Some(first) && node.pool.is_some();
+        self.has_moved |= is_news;
+        is_news
     }
 
     /// Every pool at this instant.
@@ -256,9 +285,14 @@ impl Node {
 
     /// Is it about to go, and when is it gone, as far as anyone can tell?
     fn goes(&self, notice: Option<Duration>, now: Timestamp) -> Option<End> {
+        let end =
+            |since: Timestamp, span: Duration| since.checked_add(span).unwrap_or(Timestamp::MAX);
+        if let Some((warned, notice)) = self.warned.zip(notice) {
+            return Some(End::By(end(warned, notice)));
+        }
         let going = self.going.as_ref()?;
         let since = self.noticed.unwrap_or(now);
-        let after = |span: Duration| since.checked_add(span).unwrap_or(Timestamp::MAX);
+        let after = |span: Duration| end(since, span);
         match going.term {
             Term::Notice => Some(notice.map_or(End::Open, |notice| End::By(after(notice)))),
             Term::Open => Some(End::Open),
@@ -360,6 +394,7 @@ impl Stores {
 
     /// A node went.
     pub(super) fn drop_node(&mut self, name: &Name) {
+        self.nodes.warned.remove(&name.name);
         if self.nodes.each.remove(&name.name).is_some_and(|node| node.pool.is_some()) {
             self.nodes.has_moved = true;
             self.touch_laned();

@@ -1,5 +1,5 @@
-//! What the makers of nodes say in Events: that no more can be had. Karpenter says so of a `NodeClaim`, Cluster Autoscaler of a pod. Events
-//! may be lost or late, so they only hasten what waiting pods show as well.
+//! What the makers of nodes say in Events: that no more can be had, or that one is taken back. Karpenter says so of a `NodeClaim` or a Node, Cluster
+//! Autoscaler of a pod. Events may be lost or late, so they only hasten what waiting pods and taints show as well.
 
 use std::sync::Arc;
 
@@ -11,7 +11,10 @@ use super::super::stores::{Name, Stores};
 use crate::decide::{Sign, Stage};
 
 /// The reasons that are asked for: one watch each, since a field selector knows no "or".
-pub(in crate::watch) const REASONS: [&str; 2] = ["InsufficientCapacityError", "NotTriggerScaleUp"];
+pub(in crate::watch) const REASONS: [&str; 3] =
+    ["InsufficientCapacityError", "NotTriggerScaleUp", INTERRUPTED];
+/// What Karpenter says of a node when the cloud takes it back: its taint says no more than that it drains the node, for whatever cause.
+const INTERRUPTED: &str = "SpotInterrupted";
 
 /// What of an Event counts.
 #[derive(Debug, Deserialize)]
@@ -56,6 +59,14 @@ impl Stores {
         let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
         let Ok(told) = serde_json::from_value::<Told>(object.data) else { return };
         let Some(at) = told.at().or(created) else { return };
+        if told.reason == INTERRUPTED {
+            let is_news = told.regarding.kind == "Node"
+                && self.nodes.warn(&told.regarding.name.as_str().into(), at);
+            if is_news {
+                self.touch_laned();
+            }
+            return;
+        }
         let what = format!("{}: {}", told.reason, told.note).into();
         let sign = Sign { at, is_hard: true, what };
         let has_moved =

@@ -75,6 +75,7 @@ pub(super) fn read(wire: &WireNode) -> Node {
         ready_since: ready.map(|ready| ready.last_transition_time.or(created).unwrap_or_default()),
         going: Going::read(wire),
         noticed: None,
+        warned: None,
         pool: None,
         price: None,
     }

@@ -21,6 +21,7 @@ use super::usage::UsedBy;
 
 use standing::Mark;
 
+mod leaving;
 mod standing;
 
 /// A pod as it is asked of the API server: everything that is not named here is dropped while it is parsed.
@@ -31,6 +32,7 @@ pub(super) type WirePod = Object<WireSpec, WireStatus>;
 #[serde(rename_all = "camelCase")]
 pub(super) struct WireSpec {
     node_name: Option<Arc<str>>,
+    termination_grace_period_seconds: Option<u32>,
     #[serde(default)]
     containers: Vec<WireContainer>,
     #[serde(default)]
@@ -120,6 +122,8 @@ struct Pod {
     node: Option<Arc<str>>,
     /// Since when the scheduler finds no node for it, in Unix seconds.
     unplaced: Option<i64>,
+    /// Seconds that it may take to end.
+    grace: u32,
     mark: Mark,
 }
 
@@ -203,6 +207,8 @@ impl Pods {
             turned: turned.and_then(|condition| condition.last_transition_time).map(seconds),
             node: wire.spec.node_name.clone(),
             unplaced,
+            // What is left out the API server writes out, as 30.
+            grace: wire.spec.termination_grace_period_seconds.unwrap_or(30),
             mark: Mark::read(&wire.metadata),
         };
         self.fill(&pod);

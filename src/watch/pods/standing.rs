@@ -53,6 +53,11 @@ impl Mark {
         }
     }
 
+    /// The `resourceVersion` of its pod; 0 where that is no number.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Does it tell another cost than before?
     pub(super) fn costs_otherwise(&self, before: &Self) -> bool {
         self.cost != before.cost

@@ -1,12 +1,12 @@
 //! The board of nodes: whether pools give any, where the lanes of stages run, and what all of it costs.
 
 use penstock::report::metrics::table::{
-    LANE_REPLICAS, PIPELINE_CONDITION, POOL_COST, POOL_NODES, POOL_STATE, STAGE_COST,
+    INTERRUPTIONS, LANE_REPLICAS, PIPELINE_CONDITION, POOL_COST, POOL_NODES, POOL_STATE, STAGE_COST,
 };
 
 use super::fleet::everywhere;
 use super::panel::{Board, Look, Panel, Row, Variable};
-use super::query::{FLEET, or_none, own, own_where};
+use super::query::{FLEET, LATELY, or_none, own, own_where};
 
 pub(super) fn board() -> Board {
     Board {
@@ -82,6 +82,11 @@ fn lanes() -> Row {
                 .query(lane("ready"), legend),
             Panel::new(Look::Lines, "Away from their share", "Replicas that a lane should have now, above or below what falls to it when every pool gives nodes.")
                 .query(format!("{} - {}", lane("desired"), lane("share")), legend),
+            Panel::new(Look::Lines, "Interruptions", "Ready pods that the interruption of their node has ended, and whether the stage had as many ready replicas as it needs all the same.")
+                .query(
+                    FLEET.count(&INTERRUPTIONS, LATELY, &["namespace", "pipeline", "stage", "pool", "survived"]),
+                    "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}, survived: {{survived}}",
+                ),
             Panel::new(Look::Table, "Short of nodes", "Pipelines with a lane whose pool gives no nodes. 0 in all means none.")
                 .leading_on()
                 .query(or_none(&short), ""),

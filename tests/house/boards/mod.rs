@@ -225,7 +225,14 @@ async fn what_is_printed_is_what_the_table_says() {
         let Target::Seen(workload) = &mut told.target else { panic!("no workload") };
         let places = Places::default();
         workload.lanes = vec![LaneSeen { workload: workload.clone(), places }];
-        let lane = LaneVerdict { pool: "spot".into(), share: 4, replicas: 4, extra: 0 };
+        let lane = LaneVerdict {
+            pool: "spot".into(),
+            share: 4,
+            replicas: 4,
+            extra: 0,
+            survived: 2,
+            missed: 1,
+        };
         told.verdict.lanes = vec![lane];
     });
     all.costs = vec![BTreeMap::from([(Arc::from("spot"), Some(0.3))])];

@@ -34,6 +34,7 @@ mod jobs;
 mod depth;
 mod bursts;
 mod lanes;
+mod draining;
 mod packing;
 mod prospects;
 

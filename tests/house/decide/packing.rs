@@ -137,7 +137,9 @@ impl World {
                 result = Ending::Done { resource_version: version };
                 self.step(scale);
             }
-            Action::Claim(_) | Action::StartJobs(_) => panic!("{action:?}"),
+            Action::Claim(_) | Action::StartJobs(_) | Action::HoldDrain(_) | Action::LetGo(_) => {
+                panic!("{action:?}")
+            }
         }
         self.outcomes.push((0, Outcome { action: action.clone(), at: time(self.at), result }));
     }
@@ -182,7 +184,9 @@ impl World {
                 let pods = told.costs.iter().filter(|cost| cost.cost.is_some()).count();
                 format!("+{pods}-{}", told.costs.len() - pods)
             }
-            Action::Claim(_) | Action::StartJobs(_) => panic!("{action:?}"),
+            Action::Claim(_) | Action::StartJobs(_) | Action::HoldDrain(_) | Action::LetGo(_) => {
+                panic!("{action:?}")
+            }
         };
         (0..turns).flat_map(|_| self.turn(1).1).map(word).collect()
     }

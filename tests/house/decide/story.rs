@@ -263,8 +263,11 @@ fn line(step: &Step) -> (String, String) {
     for action in &step.plan.actions {
         let scale = action.scale();
         match action {
-            Action::StartJobs(_) | Action::GiveUpFirst(_) => {
-                panic!("no stage of these stories runs Jobs, or empties nodes")
+            Action::StartJobs(_)
+            | Action::GiveUpFirst(_)
+            | Action::HoldDrain(_)
+            | Action::LetGo(_) => {
+                panic!("no stage of these stories runs Jobs, empties nodes or holds drains")
             }
             Action::Claim(_) => write!(line, " | claims {}", scale.to).unwrap(),
             Action::Scale(_) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use penstock::decide::{Nodes, Reason};
+use penstock::decide::{Grip, Nodes, Reason};
 
 use super::story::{pipeline_id, time};
 
@@ -134,6 +134,14 @@ fn every_reason() -> Vec<Reason> {
         Reason::Nodes(Nodes::CostsOfAnother { writer: text("karpenter"), pods: 12 }),
         Reason::Nodes(Nodes::CostsRefused { message: text("pods is forbidden") }),
         Reason::Nodes(Nodes::OthersWent { left: 1, of: 5 }),
+        Reason::Nodes(Nodes::DrainHeld {
+            pool: text("spot"),
+            grip: Grip::Tight { least: 7, until },
+        }),
+        Reason::Nodes(Nodes::DrainOver { budget: text("penstock-deployment-sink") }),
+        Reason::Nodes(Nodes::LetGo { pool: text("spot"), pods: 1 }),
+        Reason::Nodes(Nodes::DrainOfAnother { pool: text("spot"), budget: text("sink") }),
+        Reason::Nodes(Nodes::DrainRefused { message: text("pods is forbidden") }),
         Reason::NoFreshData {
             source: text("orders"),
             label: text("BrokerDown"),
@@ -366,6 +374,18 @@ fn the_sentences_are_worth_reading_aloud() {
             to change this: the chart gives the right to patch pods with --set packing.enabled=true
         OtherPodsWent
             of 5 pods that the last step was to take, 1 is still there: others went instead
+        DrainHeld
+            evictions from pool spot wait until more than 7 replicas of it are ready, at most until 01:00:00 UTC
+        DrainOver
+            PodDisruptionBudget penstock-deployment-sink is not needed any more
+        LetGo
+            1 pod of pool spot has to end now, to be done before the node is taken away
+        DrainOfAnother
+            PodDisruptionBudget sink selects pods of pool spot: who may evict them is left to it
+            to change this: to have Penstock hold drains, delete that PodDisruptionBudget
+        DrainRefused
+            nodes are drained as ever, whatever is ready elsewhere: pods is forbidden
+            to change this: the chart gives the rights with --set draining.enabled=true
         NoFreshData
             held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
             to change this: mend the source, or state a fallback for the time without it

@@ -78,6 +78,9 @@ fn stage(part: &Value) -> Value {
         "name": "shown", "target": {"name": "shown"}, "replicas": {"max": 60},
         "sources": [{"name": "pods", "workload": {"selector": {"matchLabels": {"app": "a"}}, "perReplica": 1}}],
     });
+    if part.get("lanes").is_some() {
+        stage["target"].take();
+    }
     for (name, value) in part.as_object().into_iter().flatten() {
         stage[name] = value.clone();
     }

@@ -151,6 +151,17 @@ async fn what_a_feature_adds_to_the_rights_is_only_what_it_needs() -> Result<()>
             ],
         ),
         ("packing.enabled=true", vec![("", "pods", "patch")]),
+        (
+            "draining.enabled=true",
+            vec![
+                ("policy", "poddisruptionbudgets", "list"),
+                ("policy", "poddisruptionbudgets", "watch"),
+                ("policy", "poddisruptionbudgets", "create"),
+                ("policy", "poddisruptionbudgets", "patch"),
+                ("policy", "poddisruptionbudgets", "delete"),
+                ("", "pods", "delete"),
+            ],
+        ),
         ("secrets.shop={login}", vec![("", "secrets", "get")]),
         ("strimzi.shop={events}", vec![("kafka.strimzi.io", "kafkas", "get")]),
         (

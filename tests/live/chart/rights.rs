@@ -36,8 +36,8 @@ async fn the_loop_runs_on_the_rights_of_the_chart() -> Result<()> {
         "{used:?}"
     );
     nothing_in_vain(&used, &allowed)?;
-    // The chart as it comes, and one Secret, and pods that are told to go.
-    let more = ["--set", "secrets.mill={login},packing.enabled=true"];
+    // The chart as it comes, and one Secret, and pods that are told to go, and drains that are held.
+    let more = ["--set", "secrets.mill={login},packing.enabled=true,draining.enabled=true"];
     let (used, allowed) = run(cluster, page, &more, "mill").await?;
     nothing_in_vain(&used, &allowed)?;
     Ok(())
@@ -118,6 +118,9 @@ async fn run(
     let is_packing = sets.iter().any(|set| set.contains("packing.enabled"));
     if is_packing {
         empties_a_node(&scene).await?;
+    }
+    if sets.iter().any(|set| set.contains("draining.enabled")) {
+        holds_a_drain(cluster, &scene).await?;
     }
     let events =
         cluster.kubectl(&["-n", namespace, "get", "events.events.k8s.io", "-o", "json"]).await?;
@@ -221,6 +224,64 @@ async fn empties_a_node(scene: &Scene) -> Result<()> {
     until_on(1).await?;
     scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", "packed").await?;
     scene.delete("apps/v1", "Deployment", "packed").await
+}
+
+/// A node is taken back in seconds, and nobody drains it: a budget is made, tightened and loosened, a pod is deleted, and at last the budget.
+async fn holds_a_drain(cluster: &Cluster, scene: &Scene) -> Result<()> {
+    let pool = json!({
+        "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "all"},
+        "spec": {"class": "Spot", "nodeSelector": {"kubernetes.io/os": "linux"}, "notice": "6s"},
+    });
+    cluster.apply(&scene.namespace, &pool.to_string()).await?;
+    let mut held = workload("Deployment", "held");
+    held["spec"]["replicas"] = json!(2);
+    held["spec"]["template"]["spec"]["topologySpreadConstraints"] = json!([{
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {"app": "held"}},
+    }]);
+    scene.create(held).await?;
+    let stage = json!({
+        "name": "work", "replicas": {"min": 2, "max": 2}, "capacity": {"drain": "Hold"},
+        "lanes": [{"pool": "all", "share": 100, "target": {"name": "held"}}],
+    });
+    scene.pipeline_unread("held", stage).await?;
+    let here = ["-n", &scene.namespace, "get"];
+    let says = ["pdb", "penstock-deployment-held", "-o", "jsonpath={.spec.maxUnavailable}"];
+    let nodes = ["pods", "-l", "app=held", "-o", "jsonpath={.items[*].spec.nodeName}"];
+    let until_loose_on = async |pods: usize| {
+        scene
+            .until(&format!("a loose budget, and {pods} pods on nodes"), SOON, async || {
+                let says = cluster.kubectl(&[&here[..], &says].concat()).await?;
+                let nodes = cluster.kubectl(&[&here[..], &nodes].concat()).await?;
+                ensure!(says == "1" && nodes.split(' ').count() == pods, "{says} on {nodes}");
+                Ok(Some(nodes))
+            })
+            .await
+    };
+    let nodes = until_loose_on(2).await?;
+    let doomed = nodes.split(' ').next().context("no node")?;
+    let taint = "cloud.google.com/impending-node-termination=true:NoSchedule";
+    cluster.kubectl(&["taint", "node", doomed, taint]).await?;
+    scene
+        .until("its pods to be gone", SOON, async || {
+            let nodes = until_loose_on(2).await?;
+            Ok((!nodes.contains(doomed)).then_some(()))
+        })
+        .await?;
+    cluster.kubectl(&["taint", "node", doomed, &format!("{taint}-")]).await?;
+    let here = ["-n", &scene.namespace];
+    let leave =
+        json!([{"op": "replace", "path": "/spec/stages/0/capacity/drain", "value": "Leave"}]);
+    let patch = ["patch", "spl", "held", "--type=json", "-p", &leave.to_string()];
+    cluster.kubectl(&[&here[..], &patch].concat()).await?;
+    scene
+        .until("the budget to be gone", SOON, async || {
+            let all = cluster.kubectl(&[&here[..], &["get", "pdb", "-o", "name"]].concat()).await?;
+            Ok(all.is_empty().then_some(()))
+        })
+        .await?;
+    scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", "held").await?;
+    scene.delete("apps/v1", "Deployment", "held").await
 }
 
 /// `helm test` while a source does not answer, and without it: the one fails and leaves its pod to be read, the other leaves nothing.

@@ -9,9 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::crd::meaning::{Meaning, QuestionDraft};
 use penstock::decide::{
-    Budget, Class, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation, Outcome, Partition,
-    PerReplica, Pipeline, Places, PodStanding, Pool, PoolSeen, QuestionId, Queue, Reading, Sign,
-    Situation, Snapshot, Stage, StageId, Standing, Target, TargetId, Value, Workload, decide,
+    Budget, Class, Crew, Draining, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation,
+    Outcome, Partition, PerReplica, Pipeline, Places, PodStanding, Pool, PoolSeen, QuestionId,
+    Queue, Reading, Sign, Situation, Snapshot, Stage, StageId, Standing, Target, TargetId, Value,
+    Workload, decide,
 };
 use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
 use penstock::observe::{Address, Ask};
@@ -123,6 +124,20 @@ fn standing(workload: &Workload) -> Standing {
     standing
 }
 
+/// Each workload whose drain is held has three pods, and whatever is written of it is lost.
+fn draining(pipeline: &Pipeline) -> Draining {
+    let crew = |target: &TargetId| Crew {
+        target: target.clone(),
+        selector: Vec::new(),
+        pods: 3,
+        other: None,
+        until: None,
+        leaving: Vec::new(),
+    };
+    let holding = pipeline.stages.iter().filter(|stage| stage.holds);
+    Draining { held: holding.flat_map(Stage::targets).map(crew).collect(), ..Draining::default() }
+}
+
 /// For a while a budget is over the pipeline and another that asks for as much, with a priority a little above the lowest.
 fn shared_with_a_rival(mine: Situation, known: Snapshot) -> Snapshot {
     let team: Arc<str> = "team".into();
@@ -195,6 +210,7 @@ impl Hour {
         let mine = Situation {
             targets: targets.collect(),
             outcomes: std::mem::take(&mut self.outcomes),
+            draining: Some(draining(&meaning.pipeline)),
             standing: self.workloads.iter().map(|(of, it)| (of.clone(), standing(&it.0))).collect(),
             ..Situation::of(Arc::new(meaning.pipeline.clone()))
         };

@@ -69,7 +69,9 @@ fn lanes() -> Vec<Working> {
             (stage!("/lanes/1/target/part"), json!("cpu")),
         ),
     ];
-    cases.map(|(leaf, at, value)| (leaf, both(), (at, value))).into_iter().chain(more).collect()
+    let hold = ("spec.stages[].capacity.drain", stage!("/capacity"), json!({"drain": "Hold"}));
+    let cases = cases.into_iter().chain([hold]);
+    cases.map(|(leaf, at, value)| (leaf, both(), (at, value))).chain(more).collect()
 }
 
 /// Pods stand on nodes of their own, so that one becomes empty when the right ones go.

@@ -1,0 +1,422 @@
+//! Holding drains: how many pods of a lane may be evicted at a time, and which are let go before their node ends. Called once for each due
+//! pipeline, after the turns of its stages; it changes no count.
+//!
+//! The means is one `PodDisruptionBudget` for each held workload, and never one where somebody else's selects a pod: evictions of a pod with
+//! two budgets fail (kubernetes: pkg/registry/core/pod/storage/eviction.go). It stands from the first pod on, since who drains begins
+//! 0.1 s after the notice, and is then as loose as is safe while nobody looks after it: one pod at a time. While replacements are on their way it
+//! is tight: each that becomes Ready frees one eviction. What is there is seen, not remembered: whoever takes over in the middle finds a tight
+//! budget and loosens it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::memory::ByName;
+use super::super::pipeline::{Lane, Mode, Pipeline, Stage, TargetId};
+use super::super::plan::{
+    Action, Concern, Ending, HoldDrain, LetGo, Outcome, PodSeen, Scale, StageId, Verdict,
+};
+use super::super::reason::Reason;
+use super::super::snapshot::{Situation, Target, Workload, Writing};
+use super::super::writes::later;
+use super::evictions::{BudgetSeen, Crew, Draining, Grip, Leaving};
+use super::pack::count;
+use super::{LaneSeen, LaneVerdict, Nodes};
+
+/// For so long after it was written a budget is not written again, unless the watch shows another than was written on.
+const ECHO: Duration = Duration::from_secs(2);
+/// After a write was refused, none is tried for so long.
+const REFUSED: Duration = Duration::from_mins(10);
+/// A tight budget that is there until later than this before it should is left as it is.
+const CLOSE: Duration = Duration::from_secs(30);
+/// A node that outlives its end by so long was not taken away; what is on it stays.
+const OVERDUE: Duration = Duration::from_mins(1);
+/// Pods let go at a time.
+const AT_ONCE: usize = 50;
+
+/// What is remembered of the drains of a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::decide) struct Drains {
+    /// When each budget was last written, and on which version.
+    told: ByName<(Timestamp, Arc<str>)>,
+    /// When pods of each workload were last let go, by the name of its budget.
+    freed: ByName<Timestamp>,
+    /// Budgets cannot be written until then, and why.
+    refused: Option<(Timestamp, Arc<str>)>,
+    /// Pods cannot be let go until then, and why.
+    kept: Option<(Timestamp, Arc<str>)>,
+}
+
+/// What a pipeline's turn comes to besides its counts.
+#[derive(Debug, Default)]
+pub(in crate::decide) struct Drained {
+    pub(in crate::decide) actions: Vec<Action>,
+    /// What is to be told, by the index of the stage.
+    pub(in crate::decide) told: Vec<(usize, Reason)>,
+    /// When to look again though nothing happens.
+    pub(in crate::decide) next: Option<Timestamp>,
+}
+
+impl Drains {
+    /// Does it remember nothing?
+    pub(in crate::decide) fn is_idle(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Bytes on the heap, text apart.
+    pub(in crate::decide) fn weight(&self) -> usize {
+        self.told.weight(|_| 0) + self.freed.weight(|_| 0)
+    }
+
+    /// A pipeline's drains, after its stages have had their turns: `verdicts` are theirs.
+    pub(in crate::decide) fn turn(
+        &mut self,
+        situation: &Situation,
+        verdicts: &[&Verdict],
+        (at, may_act): (Timestamp, bool),
+    ) -> Drained {
+        let mut drained = Drained::default();
+        for (_, outcome) in &situation.outcomes {
+            self.take(outcome);
+        }
+        let Some(draining) = &situation.draining else { return drained };
+        self.forget(at);
+        let mut look = Look { pipeline: &situation.pipeline, draining, at, may_act, memory: self };
+        let mut wanted = Vec::new();
+        for (index, stage) in situation.pipeline.stages.iter().enumerate() {
+            if !stage.holds {
+                continue;
+            }
+            wanted.extend(stage.targets().map(TargetId::budget));
+            let (Some(Target::Seen(workload)), Some(verdict)) =
+                (situation.targets.get(index), verdicts.get(index))
+            else {
+                continue;
+            };
+            look.stage(stage, workload, verdict, &mut drained);
+        }
+        look.strays(&wanted, &mut drained);
+        drained
+    }
+
+    /// Takes in what became of earlier writes. What was written the watch will show.
+    fn take(&mut self, outcome: &Outcome) {
+        let Ending::Refused { message, .. } = &outcome.result else { return };
+        let refused = Some((later(outcome.at, REFUSED), message.as_str().into()));
+        match outcome.action.concern() {
+            Concern::Drain => self.refused = refused,
+            Concern::Pods => self.kept = refused,
+            Concern::Count => {}
+        }
+    }
+
+    /// What is long past is forgotten.
+    fn forget(&mut self, at: Timestamp) {
+        let is_over = |(until, _): &mut (Timestamp, Arc<str>)| *until <= at;
+        self.refused.take_if(is_over);
+        self.kept.take_if(is_over);
+        self.told.keep_if(|(told, _)| at < later(*told, ECHO));
+        self.freed.keep_if(|freed| at < later(*freed, ECHO));
+    }
+}
+
+/// What one turn looks at.
+struct Look<'a> {
+    pipeline: &'a Pipeline,
+    draining: &'a Draining,
+    at: Timestamp,
+    may_act: bool,
+    memory: &'a mut Drains,
+}
+
+impl Look<'_> {
+    /// The lanes of one stage.
+    fn stage(
+        &mut self,
+        stage: &Stage,
+        workload: &Workload,
+        verdict: &Verdict,
+        drained: &mut Drained,
+    ) {
+        let may_hold = stage.mode == Mode::Enforce && !self.pipeline.pause.all;
+        let is_held = may_hold && self.memory.refused.is_none() && !self.draining.is_unreadable;
+        let index = verdict.stage.index;
+        let each = stage.lanes.iter().zip(&workload.lanes).enumerate();
+        for (number, (lane, seen)) in each {
+            let Some(crew) = self.draining.held.iter().find(|crew| crew.target == lane.target)
+            else {
+                continue;
+            };
+            let pool = || lane.pool.to_string();
+            let mut tell = |told: Nodes| drained.told.push((index, Reason::Nodes(told)));
+            let grip = self.grip(crew, seen, least(&verdict.lanes, &workload.lanes, number));
+            let held = Nodes::DrainHeld { pool: pool(), grip };
+            match &crew.other {
+                Some(budget) => {
+                    tell(Nodes::DrainOfAnother { pool: pool(), budget: budget.to_string() });
+                }
+                None if grip != Grip::Loose && is_held => tell(held.clone()),
+                None => {}
+            }
+            let due = self.due(crew);
+            let leaves = Nodes::LetGo { pool: pool(), pods: count(due.len()) };
+            if !due.is_empty() && may_hold {
+                tell(leaves.clone());
+            }
+            let scale = |why| scale(&verdict.stage, lane, &seen.workload, why);
+            self.budget(crew, grip, may_hold, &scale(held), drained);
+            if may_hold {
+                self.let_go(crew, &due, scale(leaves), drained);
+            }
+        }
+        let refused = self.memory.refused.as_ref().or(self.memory.kept.as_ref());
+        let message = refused.map(|(_, message)| message.to_string());
+        let unreadable = || "PodDisruptionBudgets cannot be listed and watched".to_owned();
+        let message = message.or_else(|| self.draining.is_unreadable.then(unreadable));
+        if let Some(message) = message {
+            drained.told.push((index, Reason::Nodes(Nodes::DrainRefused { message })));
+        }
+    }
+
+    /// How tight the budget is to be. Only replacements that are asked for are waited for: where nobody starts any, the drain goes on as ever.
+    fn grip(&self, crew: &Crew, seen: &LaneSeen, least: Option<u32>) -> Grip {
+        let until = crew.until.filter(|until| self.at < *until && seen.places.doomed != 0);
+        match until.zip(least) {
+            Some((until, least)) => Grip::Tight { least, until },
+            None => Grip::Loose,
+        }
+    }
+
+    /// Makes the budget of a workload what it should be.
+    fn budget(
+        &mut self,
+        crew: &Crew,
+        grip: Grip,
+        may_hold: bool,
+        scale: &Scale,
+        drained: &mut Drained,
+    ) {
+        let name = crew.target.budget();
+        let seen = self.draining.budgets.iter().find(|budget| *budget.name == *name);
+        let loosens = grip == Grip::Loose && seen.is_some_and(|seen| seen.grip != Some(grip));
+        let wish = match (&crew.other, seen) {
+            (Some(_), None) => return,
+            (Some(_), Some(_)) => None,
+            (None, Some(seen)) if seen.grip.is_some_and(|there| will_do(there, grip)) => {
+                if let Some(Grip::Tight { until, .. }) = seen.grip {
+                    drained.again(until, self.at);
+                }
+                return;
+            }
+            // Nobody is there to be held.
+            (None, None) if crew.pods == 0 => return,
+            (None, _) if may_hold || loosens => Some(grip),
+            (None, _) => return,
+        };
+        let hold = HoldDrain {
+            scale: scale.clone(),
+            budget: name.into(),
+            uid: seen.map(|seen| Arc::clone(&seen.uid)),
+            version: seen.map(|seen| Arc::clone(&seen.version)),
+            grip: wish,
+            selector: crew.selector.clone(),
+            owner: Arc::clone(&self.pipeline.uid),
+        };
+        self.write(hold, drained);
+    }
+
+    /// Budgets that nobody wants any more: the stage holds no drains, or the workload is in no stage.
+    fn strays(&mut self, wanted: &[String], drained: &mut Drained) {
+        let is_stray = |budget: &&BudgetSeen| wanted.iter().all(|name| **name != *budget.name);
+        let draining = self.draining;
+        for stray in draining.budgets.iter().filter(is_stray) {
+            let Some(first) = self.pipeline.stages.first() else { return };
+            let namespace = &self.pipeline.id.namespace;
+            let over = Nodes::DrainOver { budget: stray.name.to_string() };
+            let target =
+                TargetId::object(namespace, "policy/v1", "PodDisruptionBudget", &stray.name);
+            let stage = StageId {
+                pipeline: self.pipeline.id.clone(),
+                index: 0,
+                name: Arc::clone(&first.name),
+            };
+            let hold = HoldDrain {
+                scale: Scale {
+                    stage,
+                    lane: None,
+                    target,
+                    uid: Arc::clone(&stray.uid),
+                    resource_version: Arc::clone(&stray.version),
+                    writing: Writing::Merge,
+                    from: 0,
+                    to: 0,
+                    force: false,
+                    why: Reason::Nodes(over),
+                },
+                budget: Arc::clone(&stray.name),
+                uid: Some(Arc::clone(&stray.uid)),
+                version: Some(Arc::clone(&stray.version)),
+                grip: None,
+                selector: Vec::new(),
+                owner: Arc::clone(&self.pipeline.uid),
+            };
+            self.write(hold, drained);
+        }
+    }
+
+    /// Writes a budget, unless that was just done or cannot be.
+    fn write(&mut self, hold: HoldDrain, drained: &mut Drained) {
+        if !self.may_act || self.draining.is_unreadable {
+            return;
+        }
+        if let Some((until, _)) = &self.memory.refused {
+            drained.again(*until, self.at);
+            return;
+        }
+        let version = hold.version.clone().unwrap_or_default();
+        if let Some((told, on)) = self.memory.told.get(&hold.budget)
+            && *on == version
+        {
+            drained.again(later(*told, ECHO), self.at);
+            return;
+        }
+        self.memory.told.put(&hold.budget, (self.at, version));
+        drained.again(later(self.at, ECHO), self.at);
+        drained.actions.push(Action::HoldDrain(hold));
+    }
+
+    /// The pods that need all the time that is left to end before their node does: those first that need it first.
+    fn due<'b>(&self, crew: &'b Crew) -> Vec<&'b Leaving> {
+        let is_due =
+            |leaving: &&Leaving| leaving.at() <= self.at && self.at < later(leaving.end, OVERDUE);
+        let mut due: Vec<_> = crew.leaving.iter().filter(is_due).collect();
+        due.sort_by_key(|leaving| (leaving.at(), Arc::clone(&leaving.pod)));
+        due
+    }
+
+    /// Lets pods go that are due.
+    fn let_go(&mut self, crew: &Crew, due: &[&Leaving], scale: Scale, drained: &mut Drained) {
+        for leaving in &crew.leaving {
+            drained.again(leaving.at(), self.at);
+        }
+        if due.is_empty() || !self.may_act {
+            return;
+        }
+        if let Some((until, _)) = &self.memory.kept {
+            drained.again(*until, self.at);
+            return;
+        }
+        let name: Arc<str> = crew.target.budget().into();
+        if let Some(freed) = self.memory.freed.get(&name) {
+            drained.again(later(*freed, ECHO), self.at);
+            return;
+        }
+        let seen = |leaving: &&Leaving| PodSeen {
+            pod: Arc::clone(&leaving.pod),
+            version: leaving.version,
+        };
+        self.memory.freed.put(&name, self.at);
+        drained.again(later(self.at, ECHO), self.at);
+        let pods = due.iter().take(AT_ONCE).map(seen).collect();
+        drained.actions.push(Action::LetGo(LetGo { scale, pods }));
+    }
+}
+
+impl Drained {
+    /// Looks again then, if that is to come.
+    fn again(&mut self, then: Timestamp, at: Timestamp) {
+        if at < then {
+            self.next = Some(self.next.map_or(then, |next| next.min(then)));
+        }
+    }
+}
+
+/// Pods of a lane that must stay for the stage to have what it needs: what of the need is the lane's own, and what other lanes carry and do
+/// not have Ready yet. `None` when no replacements are asked for.
+fn least(verdicts: &[LaneVerdict], lanes: &[LaneSeen], number: usize) -> Option<u32> {
+    let asked_besides: u32 = verdicts.iter().map(|lane| lane.extra).sum();
+    let own = |lane: &LaneVerdict| lane.replicas.saturating_sub(lane.extra);
+    let lacking = |(at, (verdict, seen)): (usize, (&LaneVerdict, &LaneSeen))| {
+        if at == number { 0 } else { own(verdict).saturating_sub(seen.workload.ready) }
+    };
+    let mine = verdicts.get(number).filter(|_| asked_besides != 0)?;
+    let others: u32 = verdicts.iter().zip(lanes).enumerate().map(lacking).sum();
+    Some(own(mine).saturating_add(others))
+}
+
+/// Is what is there as good as what is wished for?
+fn will_do(there: Grip, wish: Grip) -> bool {
+    match (there, wish) {
+        (Grip::Loose, Grip::Loose) => true,
+        (Grip::Tight { least, until }, Grip::Tight { least: wished, until: by }) => {
+            least == wished && by <= later(until, CLOSE)
+        }
+        (Grip::Loose, Grip::Tight { .. }) | (Grip::Tight { .. }, Grip::Loose) => false,
+    }
+}
+
+/// What an action about the pods of a lane is decided on; the count stays as it is.
+fn scale(stage: &StageId, lane: &Lane, workload: &Workload, why: Nodes) -> Scale {
+    Scale {
+        stage: stage.clone(),
+        lane: Some(Arc::clone(&lane.pool)),
+        target: lane.target.clone(),
+        uid: Arc::clone(&workload.uid),
+        resource_version: Arc::clone(&workload.resource_version),
+        writing: workload.writing.clone(),
+        from: workload.desired,
+        to: workload.desired,
+        force: false,
+        why: Reason::Nodes(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::Places;
+    use super::*;
+
+    fn lane(own: u32, extra: u32, ready: u32) -> (LaneVerdict, LaneSeen) {
+        let verdict = LaneVerdict {
+            pool: "p".into(),
+            share: own,
+            replicas: own + extra,
+            extra,
+            survived: 0,
+            missed: 0,
+        };
+        let all = Workload::of_lanes(Vec::new());
+        (verdict, LaneSeen { workload: Workload { ready, ..all }, places: Places::default() })
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_may_go_than_are_ready_beyond_need(
+            drawn in vec((0_u32..20, 0_u32..5, 0_u32..25), 1..5)
+        ) {
+            let lanes = drawn.iter().map(|&(own, extra, ready)| lane(own, extra, ready));
+            let (verdicts, seen): (Vec<_>, Vec<_>) = lanes.unzip();
+            let need: u32 = drawn.iter().map(|(own, ..)| own).sum();
+            let ready: u32 = drawn.iter().map(|(.., ready)| ready).sum();
+            let may_go = |number: usize| {
+                let least = least(&verdicts, &seen, number)?;
+                Some(seen[number].workload.ready.saturating_sub(least))
+            };
+            let going: u32 = (0..drawn.len()).filter_map(may_go).sum();
+            prop_assert!(going <= ready.saturating_sub(need), "{going} of {ready}, {need} needed");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_let_go_so_early_that_it_ends_before_its_node() {
+        let end = Timestamp::from_second(1000).unwrap_or_default();
+        let grace = Duration::from_secs(30);
+        let leaving = Leaving { pod: "a".into(), version: 1, grace, end };
+        assert_eq!(leaving.at().as_second(), 965);
+    }
+}

@@ -1,0 +1,473 @@
+//! Drains that are held: when a budget stands, when it is tight and for how long, whose it never overlaps, and which pods are let go before their
+//! node ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use penstock::decide::{
+    Action, Behaviour, BudgetSeen, Class, Compare, Crew, Draining, Ending, Grip, Lane, LaneSeen,
+    Leaving, Memory, Mode, Observation, OnSilence, Outcome, Pipeline, Places, Pool, PoolSeen,
+    Queue, Reading, Reason, Rules, Sign, Situation, Snapshot, Source, Stage, Step, Target, Term,
+    Value, Verdict, Workload, decide,
+};
+
+use super::plain;
+
+const KEPT: usize = 0;
+const SPOT: usize = 1;
+const BUDGET_OF_SPOT: &str = "penstock-deployment-sink-spot";
+
+/// Two on demand, and seven of ten above them on spot; twelve needed, and there.
+struct World {
+    pipeline: Pipeline,
+    at: i64,
+    lanes: [LaneSeen; 2],
+    crews: Vec<Crew>,
+    budgets: Vec<BudgetSeen>,
+    is_unreadable: bool,
+    pools: BTreeMap<Arc<str>, PoolSeen>,
+    memory: Memory,
+    outcomes: Vec<(usize, Outcome)>,
+    may_act: bool,
+    /// Are writes of budgets and of pods refused?
+    is_refused: bool,
+}
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + second).unwrap()
+}
+
+fn pipeline() -> Pipeline {
+    let id = plain::id("orders");
+    let source = Source { per_replica: Some(10.0), ..plain::source(&id, "sink", "todo") };
+    let lane = |pool: &str, base, share, fallback_to| {
+        let name = format!("sink-{pool}");
+        Lane { pool: pool.into(), base, share, fallback_to, target: plain::deployment(&name) }
+    };
+    let at_once = Rules { window: Some(Duration::ZERO), ..Rules::default() };
+    let stage = Stage {
+        lanes: vec![lane("kept", 2, None, None), lane("spot", 0, Some(70), Some(0))],
+        min: 2,
+        holds: true,
+        on_silence: OnSilence::Follow,
+        behaviour: Behaviour { up: at_once.clone(), down: at_once },
+        ..plain::stage("sink", plain::deployment("sink-kept"), vec![source])
+    };
+    plain::pipeline(id, stage)
+}
+
+fn lane(name: &str, replicas: u32) -> LaneSeen {
+    let workload = Workload { ready_since: Some(time(-1000)), ..plain::workload(name, replicas) };
+    LaneSeen { workload, places: Places::default() }
+}
+
+fn crew(name: &str, pods: u32) -> Crew {
+    let app =
+        Term { key: "app".into(), operator: Compare::In, values: vec![format!("sink-{name}")] };
+    Crew {
+        target: plain::deployment(&format!("sink-{name}")),
+        selector: vec![app],
+        pods,
+        other: None,
+        until: None,
+        leaving: Vec::new(),
+    }
+}
+
+fn pool(name: &str, class: Class) -> (Arc<str>, PoolSeen) {
+    let pool = Pool {
+        name: name.into(),
+        class,
+        notice: Duration::from_mins(2),
+        probe: Duration::from_mins(10),
+        longest_probe: Duration::from_hours(1),
+    };
+    let seen = PoolSeen {
+        pool: Arc::new(pool),
+        nodes: 3,
+        newest: Some(time(-2000)),
+        boot: Some(Duration::from_secs(50)),
+        signs: Vec::new(),
+        full: None,
+        waiting: Vec::new(),
+        served: None,
+        recalled: None,
+    };
+    (name.into(), seen)
+}
+
+impl World {
+    /// One in which nobody holds anything yet.
+    fn bare() -> Self {
+        Self {
+            pipeline: pipeline(),
+            at: 0,
+            lanes: [lane("kept", 5), lane("spot", 7)],
+            crews: vec![crew("kept", 5), crew("spot", 7)],
+            budgets: Vec::new(),
+            is_unreadable: false,
+            pools: BTreeMap::from([pool("kept", Class::OnDemand), pool("spot", Class::Spot)]),
+            memory: Memory::default(),
+            outcomes: Vec::new(),
+            may_act: true,
+            is_refused: false,
+        }
+    }
+
+    /// One in which both budgets stand.
+    fn held() -> Self {
+        let mut world = Self::bare();
+        assert_eq!(world.turn().1, ["kept: loose", "spot: loose"]);
+        world.at += 10;
+        assert_eq!(world.turn().1, [""; 0], "quiet means no write");
+        world
+    }
+
+    /// What was decided, and what was written, in a word each.
+    fn turn(&mut self) -> (Verdict, Vec<String>) {
+        let source = &self.pipeline.stages[0].sources[0];
+        let queue = Queue { backlog: 120, ..Queue::default() };
+        let reading = Arc::new(Reading { at: time(self.at), value: Value::Queue(queue) });
+        for lane in &mut self.lanes {
+            lane.workload.read_at = time(self.at);
+        }
+        let lanes = self.pipeline.stages[0].lanes.iter().map(|lane| match &*lane.pool {
+            "kept" => self.lanes[KEPT].clone(),
+            _ => self.lanes[SPOT].clone(),
+        });
+        let holds = self.pipeline.stages[0].holds;
+        let draining = Draining {
+            held: if holds { self.crews.clone() } else { Vec::new() },
+            budgets: self.budgets.clone(),
+            is_unreadable: self.is_unreadable,
+        };
+        let snapshot = Snapshot {
+            due: vec![Situation {
+                targets: vec![Target::Seen(Workload::of_lanes(lanes.collect()))],
+                outcomes: std::mem::take(&mut self.outcomes),
+                draining: Some(draining),
+                ..Situation::of(Arc::new(self.pipeline.clone()))
+            }],
+            observations: BTreeMap::from([(source.question.clone(), Observation::Fresh(reading))]),
+            pools: self.pools.clone(),
+            ..Snapshot::of(time(self.at), self.may_act)
+        };
+        let Step { plan, memory } = decide(&snapshot, &self.memory);
+        assert_eq!(plan.violations, 0);
+        self.memory.merge(memory);
+        let words = plan.actions.into_iter().map(|action| self.carry_out(action)).collect();
+        (plan.verdicts.into_iter().next().unwrap(), words)
+    }
+
+    fn carry_out(&mut self, action: Action) -> String {
+        let version: Arc<str> = (self.at + 2).to_string().into();
+        let mut result = Ending::Done { resource_version: Arc::clone(&version) };
+        let lane = action.scale().lane.clone().unwrap_or_else(|| "nobody".into());
+        let word = match &action {
+            Action::Scale(scale) => {
+                let at = if &*lane == "kept" { KEPT } else { SPOT };
+                let workload = &mut self.lanes[at].workload;
+                (workload.desired, workload.resource_version) = (scale.to, version);
+                format!("{lane}: {} replicas", scale.to)
+            }
+            Action::HoldDrain(_) | Action::LetGo(_) if self.is_refused => {
+                let message = "poddisruptionbudgets is forbidden".to_owned();
+                result = Ending::Refused { code: 403, message };
+                format!("{lane}: refused")
+            }
+            Action::HoldDrain(hold) => {
+                let of = |known: &BudgetSeen| known.name == hold.budget;
+                let known = self.budgets.iter().find(|known| of(known));
+                assert_eq!(known.map(|it| &it.uid), hold.uid.as_ref());
+                assert_eq!(known.map(|it| &it.version), hold.version.as_ref());
+                self.budgets.retain(|known| !of(known));
+                let (name, uid) = (Arc::clone(&hold.budget), Arc::clone(&hold.budget));
+                if hold.grip.is_some() {
+                    self.budgets.push(BudgetSeen { name, uid, version, grip: hold.grip });
+                }
+                match hold.grip {
+                    Some(Grip::Loose) => format!("{lane}: loose"),
+                    Some(Grip::Tight { least, .. }) => format!("{lane}: tight {least}"),
+                    None => format!("{lane}: without"),
+                }
+            }
+            Action::LetGo(gone) => {
+                let pods: Vec<_> = gone.pods.iter().map(|pod| &*pod.pod).collect();
+                format!("{lane}: goes {}", pods.join(","))
+            }
+            Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_) => {
+                panic!("{action:?}")
+            }
+        };
+        self.outcomes.push((0, Outcome { action, at: time(self.at), result }));
+        word
+    }
+
+    /// Two pods of spot stand on a node that goes; who drains it may be held up for so long.
+    fn doom(&mut self, until: i64) {
+        self.lanes[SPOT].places.doomed = 2;
+        self.crews[SPOT].until = Some(time(until));
+    }
+
+    /// They have gone, and their replacements are Ready.
+    fn done(&mut self) {
+        self.lanes[SPOT].places = Places::default();
+        self.crews[SPOT].until = None;
+        self.ready(7);
+    }
+
+    fn ready(&mut self, pods: u32) {
+        self.lanes[SPOT].workload.ready = pods;
+    }
+
+    fn leaving(&mut self, pod: &str, grace: u64, end: i64) {
+        let grace = Duration::from_secs(grace);
+        let leaving = Leaving { pod: pod.into(), version: 7, grace, end: time(end) };
+        self.crews[SPOT].leaving.push(leaving);
+    }
+
+    fn grip_of_spot(&self) -> Option<Grip> {
+        self.budgets.iter().find(|budget| &*budget.name == BUDGET_OF_SPOT)?.grip
+    }
+}
+
+fn odd(verdict: &Verdict) -> Vec<&str> {
+    verdict.anomalies.iter().map(Reason::code).collect()
+}
+
+#[test]
+fn a_budget_stands_from_the_first_pod_on_and_nothing_is_written_after_that() {
+    let mut world = World::bare();
+    world.crews[SPOT].pods = 0;
+    assert_eq!(world.turn().1, ["kept: loose"], "there is nobody to be held");
+    world.crews[SPOT].pods = 7;
+    world.at += 1;
+    assert_eq!(world.turn().1, ["spot: loose"]);
+    world.crews[SPOT].pods = 0;
+    for _ in 0..100 {
+        world.at += 2;
+        let (verdict, words) = world.turn();
+        assert_eq!((words, odd(&verdict)), (Vec::<String>::new(), Vec::new()));
+    }
+}
+
+#[test]
+fn with_the_replacements_the_budget_is_tightened_and_each_that_is_ready_frees_one() {
+    let mut world = World::held();
+    world.doom(200);
+    let (verdict, words) = world.turn();
+    assert_eq!(words, ["spot: 9 replicas", "spot: tight 7"]);
+    assert_eq!(odd(&verdict), ["NodesGoing", "DrainHeld"]);
+    let said = verdict.anomalies[1].to_string();
+    assert_eq!(
+        said,
+        "evictions from pool spot wait until more than 7 replicas of it are ready, at most until 00:03:20 UTC"
+    );
+    // What the budget says stays true while replacements come and evictions land, so nothing is written.
+    for ready in [8, 9, 8] {
+        world.at += 10;
+        world.ready(ready);
+        assert_eq!(world.turn().1, [""; 0]);
+    }
+    world.at += 10;
+    world.lanes[SPOT].places.doomed = 1;
+    assert_eq!(world.turn().1, ["spot: 8 replicas"]);
+    world.done();
+    world.at += 10;
+    assert_eq!(world.turn().1, ["spot: 7 replicas", "spot: loose"]);
+}
+
+#[test]
+fn what_another_lane_carries_is_let_go_here_once_it_is_ready_there() {
+    let mut world = World::held();
+    let sign = Sign { at: time(world.at), is_hard: true, what: "no capacity".into() };
+    world.pools.get_mut("spot").unwrap().signs.push(sign);
+    world.doom(200);
+    assert_eq!(world.turn().1, ["kept: 7 replicas", "spot: tight 7"]);
+    for (ready, least) in [(6, "spot: tight 6"), (7, "spot: tight 5")] {
+        world.at += 10;
+        world.lanes[KEPT].workload.ready = ready;
+        assert_eq!(world.turn().1, [least]);
+    }
+}
+
+#[test]
+fn a_budget_of_somebody_else_has_ours_vanish_at_once() {
+    let mut world = World::held();
+    world.crews[SPOT].other = Some("team-budget".into());
+    world.doom(200);
+    let (verdict, words) = world.turn();
+    assert_eq!(words, ["spot: 9 replicas", "spot: without"]);
+    assert_eq!(odd(&verdict), ["NodesGoing", "DrainOfAnother"]);
+    assert_eq!(
+        verdict.anomalies[1].to_string(),
+        "PodDisruptionBudget team-budget selects pods of pool spot: who may evict them is left to it"
+    );
+    for _ in 0..10 {
+        world.at += 10;
+        assert_eq!(world.turn().1, [""; 0], "none is made beside it");
+    }
+    world.crews[SPOT].other = None;
+    world.at += 10;
+    assert_eq!(world.turn().1, ["spot: tight 7"]);
+}
+
+#[test]
+fn nobody_is_held_up_for_longer_than_was_promised() {
+    let mut world = World::held();
+    world.doom(200);
+    world.turn();
+    assert!(matches!(world.grip_of_spot(), Some(Grip::Tight { until, .. }) if until == time(200)));
+    world.at = 190;
+    let (verdict, words) = world.turn();
+    assert_eq!(words, [""; 0]);
+    assert!(verdict.next.is_some_and(|next| next <= time(200)), "{:?}", verdict.next);
+    world.at = 200;
+    assert_eq!(world.turn().1, ["spot: loose"]);
+    world.at = 210;
+    assert_eq!(world.turn().1, [""; 0], "the node is there still");
+}
+
+#[test]
+fn whoever_takes_over_finds_a_tight_budget_and_loosens_it() {
+    let mut world = World::held();
+    world.doom(200);
+    world.turn();
+    world.memory = Memory::default();
+    world.outcomes.clear();
+    world.done();
+    world.lanes[SPOT].workload.desired = 7;
+    world.may_act = false;
+    assert_eq!(world.turn().1, [""; 0], "a standby writes nothing");
+    world.may_act = true;
+    world.at += 10;
+    assert_eq!(world.turn().1, ["spot: loose"]);
+}
+
+#[test]
+fn a_budget_that_somebody_changed_is_mended() {
+    let mut world = World::held();
+    world.budgets[0].grip = None;
+    assert_eq!(world.turn().1, ["kept: loose"]);
+}
+
+#[test]
+fn paused_it_holds_nobody_anew_and_still_lets_loose() {
+    let mut world = World::held();
+    world.pipeline.pause.all = true;
+    world.doom(200);
+    assert_eq!(world.turn().1, [""; 0]);
+    world.pipeline.pause.all = false;
+    world.at += 10;
+    assert_eq!(world.turn().1, ["spot: 9 replicas", "spot: tight 7"]);
+    world.pipeline.pause.all = true;
+    world.at += 10;
+    world.done();
+    assert_eq!(world.turn().1, ["spot: loose"]);
+    world.pipeline.stages[0].mode = Mode::Observe;
+    world.leaving("a", 30, world.at);
+    assert_eq!(world.turn().1, [""; 0], "and deletes nothing");
+}
+
+#[test]
+fn what_nobody_wants_any_more_goes() {
+    let mut world = World::held();
+    world.pipeline.stages[0].holds = false;
+    assert_eq!(world.turn().1, ["nobody: without", "nobody: without"]);
+    world.at += 10;
+    assert_eq!(world.turn().1, [""; 0]);
+    // A lane that is no more.
+    let mut world = World::held();
+    world.pipeline.stages[0].lanes.truncate(1);
+    world.crews.truncate(1);
+    let words = world.turn().1;
+    assert!(words.contains(&"nobody: without".to_owned()), "{words:?}");
+    assert_eq!(world.budgets.len(), 1);
+}
+
+#[test]
+fn without_the_rights_all_else_goes_on_and_the_stage_says_so() {
+    let mut world = World::bare();
+    world.is_refused = true;
+    assert_eq!(world.turn().1, ["kept: refused", "spot: refused"]);
+    world.doom(2000);
+    world.leaving("a", 30, 2000);
+    world.at += 10;
+    let (verdict, words) = world.turn();
+    assert_eq!(words, ["spot: 9 replicas"]);
+    assert_eq!(odd(&verdict), ["NodesGoing", "DrainRefused"]);
+    assert_eq!(
+        verdict.anomalies[1].to_string(),
+        "nodes are drained as ever, whatever is ready elsewhere: poddisruptionbudgets is forbidden"
+    );
+    world.at = 599;
+    assert_eq!(world.turn().1, [""; 0], "it is not asked for again and again");
+    world.is_refused = false;
+    world.at = 611;
+    assert_eq!(world.turn().1, ["kept: loose", "spot: tight 7"]);
+
+    let mut world = World::bare();
+    world.is_unreadable = true;
+    let (verdict, words) = world.turn();
+    assert_eq!(words, [""; 0], "somebody else's might be there");
+    assert_eq!(odd(&verdict), ["DrainRefused"]);
+}
+
+#[test]
+fn what_is_left_is_let_go_in_time_and_once() {
+    let mut world = World::held();
+    world.doom(400);
+    world.leaving("slow", 60, 300);
+    world.leaving("quick", 5, 300);
+    world.turn();
+    world.at = 234;
+    let (verdict, words) = world.turn();
+    assert_eq!(words, [""; 0]);
+    assert_eq!(verdict.next, Some(time(235)));
+    world.at = 235;
+    let (verdict, words) = world.turn();
+    assert_eq!(words, ["spot: goes slow"]);
+    assert!(odd(&verdict).contains(&"LetGo"), "{:?}", odd(&verdict));
+    world.at = 236;
+    assert_eq!(world.turn().1, [""; 0], "the watch may not show it yet");
+    world.at = 238;
+    assert_eq!(world.turn().1, ["spot: goes slow"], "it did not go");
+    world.crews[SPOT].leaving.remove(0);
+    world.at = 289;
+    assert_eq!(world.turn().1, [""; 0]);
+    world.at = 290;
+    assert_eq!(world.turn().1, ["spot: goes quick"]);
+    // The node outlived its end.
+    world.at = 360;
+    assert_eq!(world.turn().1, [""; 0]);
+}
+
+#[test]
+fn no_more_than_fifty_are_let_go_at_a_time_and_those_first_that_need_it_first() {
+    let mut world = World::held();
+    for number in 10..80 {
+        world.leaving(&format!("{number}"), number, 300);
+    }
+    world.at = 294;
+    let words = world.turn().1;
+    let Some(pods) = words[0].strip_prefix("spot: goes ") else { panic!("{words:?}") };
+    let pods: Vec<_> = pods.split(',').collect();
+    assert_eq!((pods.len(), pods[0], pods[49]), (50, "79", "30"));
+}
+
+#[test]
+fn each_interrupted_pod_is_counted_once_by_whether_its_replacement_was_ready() {
+    let mut world = World::held();
+    let counts = |verdict: &Verdict| (verdict.lanes[SPOT].survived, verdict.lanes[SPOT].missed);
+    world.lanes[SPOT].places.interrupted = 2;
+    assert_eq!(counts(&world.turn().0), (2, 0));
+    assert_eq!(counts(&world.turn().0), (0, 0));
+    world.lanes[SPOT].places.interrupted = 5;
+    world.ready(6);
+    assert_eq!(counts(&world.turn().0), (2, 1));
+    // What an earlier process counted is no news to this one.
+    world.memory = Memory::default();
+    assert_eq!(counts(&world.turn().0), (0, 0));
+}

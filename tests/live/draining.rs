@@ -1,0 +1,465 @@
+//! Drains that are held, with the real controllers and scheduler on nodes of KWOK's: who evicts is answered 429 until a replacement is Ready, what is
+//! left is deleted with its grace before the node ends, somebody else's budget has ours vanish, and a daemon that is killed while a budget is
+//! tight leaves nothing that its heir does not loosen. Judged by every state of the pods that the API server told, by the answers to evictions, and
+//! by its record of who wrote what.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::{EvictParams, ListParams, Patch, PatchParams};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt};
+use penstock::clock::Clock;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::rig::{
+    Cluster, ClusterOptions, Karpenter, Kubernetes, Penstock, Request, RequestLog, until,
+};
+use crate::scene::{SOON, Scene};
+
+const BUDGET: &str = "penstock-deployment-sink";
+/// Replicas that are needed, half of them on each node.
+const NEEDED: usize = 4;
+/// A pod takes so long to be Ready, and may take so many seconds to end.
+const STARTUP: Duration = Duration::from_secs(3);
+const GRACE: i64 = 2;
+
+/// Two nodes of spot, a Deployment on both, a pipeline with one lane, and somebody who sees every state of its pods.
+struct Yard {
+    cluster: Cluster,
+    scene: Scene,
+    eye: Arc<Mutex<Eye>>,
+    watching: JoinHandle<()>,
+    log: RequestLog,
+    record: Vec<Request>,
+}
+
+/// What was seen of the pods.
+#[derive(Default)]
+struct Eye {
+    /// Those that are Ready and stay, by the node they stand on.
+    ready: BTreeMap<String, String>,
+    /// The fewest of them, since that was last asked.
+    fewest: usize,
+    /// What each that went was given to end, in seconds, and where it stood.
+    graces: BTreeMap<String, (Option<String>, i64)>,
+}
+
+impl Eye {
+    fn see(&mut self, pod: &Pod) {
+        let name = pod.name_any();
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        if pod.metadata.deletion_timestamp.is_some() {
+            let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(-1);
+            // The first word counts: the kubelet ends it with another.
+            self.graces.entry(name.clone()).or_insert((node.clone(), grace));
+        }
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let is_ready = conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True");
+        match node.filter(|_| is_ready && pod.metadata.deletion_timestamp.is_none()) {
+            Some(node) => drop(self.ready.insert(name, node)),
+            None => drop(self.ready.remove(&name)),
+        }
+        self.fewest = self.fewest.min(self.ready.len());
+    }
+
+    fn lose(&mut self, pod: &Pod) {
+        self.ready.remove(&pod.name_any());
+        self.fewest = self.fewest.min(self.ready.len());
+    }
+}
+
+async fn look(client: Client, namespace: String, eye: Arc<Mutex<Eye>>) {
+    let pods = Api::<Pod>::namespaced(client, &namespace);
+    let mut events = std::pin::pin!(watcher(pods, watcher::Config::default()));
+    while let Some(event) = events.next().await {
+        let mut eye = eye.lock().unwrap();
+        match event {
+            Ok(Event::Apply(pod) | Event::InitApply(pod)) => eye.see(&pod),
+            Ok(Event::Delete(pod)) => eye.lose(&pod),
+            Ok(Event::Init | Event::InitDone) | Err(_) => {}
+        }
+    }
+}
+
+fn node(number: u32) -> Value {
+    let room = json!({"cpu": "6", "memory": "32Gi", "pods": "110"});
+    let name = format!("spot-{number}");
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {"pool": "spot", "kubernetes.io/hostname": name}},
+        "status": {"capacity": room, "allocatable": room},
+    })
+}
+
+fn pool(of: &Value, notice: &str) -> Value {
+    json!({
+        "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "spot"},
+        "spec": {"class": "Spot", "nodeSelector": of, "notice": notice},
+    })
+}
+
+/// The label of the nodes made here.
+fn ours() -> Value {
+    json!({"pool": "spot"})
+}
+
+fn deployment(of: &Value) -> Value {
+    let labels = json!({"app": "sink"});
+    let container =
+        json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": "1"}}});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "sink"},
+        "spec": {
+            "replicas": NEEDED, "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "terminationGracePeriodSeconds": GRACE, "nodeSelector": of,
+                    "containers": [container],
+                    "topologySpreadConstraints": [{
+                        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+                        "labelSelector": {"matchLabels": labels},
+                    }],
+                },
+            },
+        },
+    })
+}
+
+impl Yard {
+    async fn cluster() -> Result<Cluster> {
+        let options =
+            ClusterOptions { nodes: 1, audit: true, startup: STARTUP, ..ClusterOptions::default() };
+        Cluster::start(Kubernetes::V1_36, options).await
+    }
+
+    /// On nodes with this label, wherever they come from.
+    async fn on(cluster: Cluster, of: &Value) -> Result<Self> {
+        let scene = Scene::on(&cluster, "draining").await?;
+        cluster.apply("default", &pool(of, "120s").to_string()).await?;
+        scene.create(deployment(of)).await?;
+        let eye = Arc::<Mutex<Eye>>::default();
+        let seen = look(scene.client.clone(), scene.namespace.clone(), Arc::clone(&eye));
+        let watching = tokio::spawn(seen);
+        let log = cluster.requests()?;
+        let yard = Self { cluster, scene, eye, watching, log, record: Vec::new() };
+        until("all pods to be ready", SOON * 2, async || {
+            let ready = yard.eye.lock().unwrap().ready.len();
+            ensure!(ready == NEEDED, "{ready} are");
+            Ok(Some(()))
+        })
+        .await?;
+        yard.scene
+            .pipeline_unread(
+                "orders",
+                json!({
+                    "name": "sink", "replicas": {"min": NEEDED, "max": NEEDED}, "capacity": {"drain": "Hold"},
+                    "lanes": [{"pool": "spot", "share": 100, "target": {"name": "sink"}}],
+                }),
+            )
+            .await?;
+        Ok(yard)
+    }
+
+    fn standing(&self) -> BTreeMap<String, usize> {
+        let mut nodes = BTreeMap::new();
+        for node in self.eye.lock().unwrap().ready.values() {
+            *nodes.entry(node.clone()).or_default() += 1;
+        }
+        nodes
+    }
+
+    async fn until_ready(&self, wanted: &[(&str, usize)]) -> Result<()> {
+        let wanted: BTreeMap<_, _> =
+            wanted.iter().map(|(node, pods)| ((*node).to_owned(), *pods)).collect();
+        until(&format!("pods to stand as {wanted:?}"), SOON * 2, async || {
+            let standing = self.standing();
+            ensure!(standing == wanted, "they stand as {standing:?}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// The fewest pods that were Ready and stayed since the last call.
+    fn fewest(&self) -> usize {
+        let mut eye = self.eye.lock().unwrap();
+        let now = eye.ready.len();
+        std::mem::replace(&mut eye.fewest, now)
+    }
+
+    /// Puts on a node what aws-node-termination-handler leaves there when it is taken back, or takes it away; a program of its own would take
+    /// seconds for that on a busy machine.
+    async fn notice(&self, node: &str, is_given: bool) -> Result<()> {
+        let taint = json!({
+            "key": "aws-node-termination-handler/spot-itn", "value": "true", "effect": "NoSchedule",
+        });
+        let taints = if is_given { vec![taint] } else { Vec::new() };
+        let change = Patch::Merge(json!({"spec": {"taints": taints}}));
+        let nodes = Api::<Node>::all(self.scene.client.clone());
+        nodes.patch(node, &PatchParams::default(), &change).await?;
+        Ok(())
+    }
+
+    fn budgets(&self) -> Api<PodDisruptionBudget> {
+        Api::namespaced(self.scene.client.clone(), &self.scene.namespace)
+    }
+
+    /// Waits until the budget says: one may be lacking (`None`), or so many stay, and its controller has taken that in.
+    async fn until_budget(&self, least: Option<i32>) -> Result<PodDisruptionBudget> {
+        self.scene
+            .until(&format!("a budget that keeps {least:?}"), SOON, async || {
+                let budget = self.budgets().get(BUDGET).await?;
+                let spec = budget.spec.clone().context("no spec")?;
+                let wanted = match least {
+                    None => (None, Some(IntOrString::Int(1))),
+                    Some(least) => (Some(IntOrString::Int(least)), None),
+                };
+                let says = (spec.min_available, spec.max_unavailable);
+                let seen = budget.status.as_ref().and_then(|status| status.observed_generation);
+                ensure!(says == wanted && seen == budget.metadata.generation, "it says {says:?}");
+                Ok(Some(budget))
+            })
+            .await
+    }
+
+    /// Evicts all pods of a node as drains do, each again and again until it is let go; gives every answer.
+    async fn drain(&self, node: &str) -> Result<Vec<u16>> {
+        let pods = Api::<Pod>::namespaced(self.scene.client.clone(), &self.scene.namespace);
+        let on_it = ListParams::default().fields(&format!("spec.nodeName={node}"));
+        let mut codes = Vec::new();
+        until(&format!("{node} to be drained"), SOON, async || {
+            let all = pods.list(&on_it).await?;
+            let left: Vec<_> =
+                all.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+            for pod in &left {
+                match pods.evict(&pod.name_any(), &EvictParams::default()).await {
+                    Ok(_) => codes.push(201),
+                    Err(kube::Error::Api(status)) => codes.push(status.code),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(left.is_empty().then_some(()))
+        })
+        .await?;
+        Ok(codes)
+    }
+
+    /// Waits until so many pods have been counted as interrupted.
+    async fn until_interrupted(&self, pods: f64) -> Result<()> {
+        self.scene
+            .until(&format!("{pods} interrupted pods"), SOON, async || {
+                let (_, metrics) = self.scene.daemon.get("/metrics").await?;
+                let of = |line: &&str| line.starts_with("penstock_interruptions_total");
+                let lines: Vec<_> = metrics.lines().filter(of).collect();
+                let value = |line: &&str| line.rsplit(' ').next()?.parse::<f64>().ok();
+                let counted: f64 = lines.iter().filter_map(value).sum();
+                ensure!((counted - pods).abs() < 0.1, "{lines:?}");
+                Ok(Some(()))
+            })
+            .await
+    }
+
+    /// What the daemon wrote since the last call besides counts, in words: verb and resource.
+    fn written(&mut self) -> Result<Vec<String>> {
+        let is_ours = |request: &&Request| {
+            let is_daemon =
+                !request.user_agent.starts_with("ku") && !request.user_agent.starts_with("kwok");
+            let writes = ["create", "patch", "delete"].contains(&request.verb.as_str());
+            let is_it =
+                ["poddisruptionbudgets.policy", "pods"].contains(&request.resource.as_str());
+            request.namespace == self.scene.namespace
+                && request.subresource.is_empty()
+                && is_daemon
+                && writes
+                && is_it
+                && request.code < 300
+        };
+        let new = self.log.take()?;
+        let words = new.iter().filter(is_ours);
+        let words = words.map(|it| format!("{} {}", it.verb, it.resource)).collect();
+        self.record.extend(new);
+        Ok(words)
+    }
+}
+
+#[tokio::test]
+async fn drains_wait_for_replacements_and_what_is_left_goes_before_the_node() -> Result<()> {
+    let cluster = Yard::cluster().await?;
+    for number in [1, 2] {
+        cluster.apply("default", &node(number).to_string()).await?;
+    }
+    let mut yard = Yard::on(cluster, &ours()).await?;
+    yard.until_ready(&[("spot-1", 2), ("spot-2", 2)]).await?;
+    let standing = yard.until_budget(None).await?;
+    let owner = standing.metadata.owner_references.and_then(|mut owners| owners.pop());
+    ensure!(owner.is_some_and(|owner| owner.kind == "ScaledPipeline" && owner.name == "orders"));
+    until("one eviction to be allowed", SOON, async || {
+        let status = yard.budgets().get(BUDGET).await?.status.context("no status")?;
+        Ok((status.disruptions_allowed == 1).then_some(()))
+    })
+    .await?;
+    yard.fewest();
+
+    drained(&yard).await?;
+    let budgets = |words: &[&str]| -> Vec<String> {
+        words.iter().map(|word| format!("{word} poddisruptionbudgets.policy")).collect()
+    };
+    let written = yard.written()?;
+    ensure!(written == budgets(&["create", "patch", "patch"]), "{written:?}");
+
+    of_another(&yard).await?;
+    let written = yard.written()?;
+    ensure!(written == budgets(&["delete", "create"]), "{written:?}");
+
+    in_time(&mut yard).await?;
+    killed(&yard).await?;
+    yard.watching.abort();
+    Ok(())
+}
+
+/// Karpenter takes a node with all pods on it back, as it does when its cloud says so: it evicts them as replacements become Ready.
+#[tokio::test]
+async fn karpenter_drains_a_node_as_replacements_become_ready() -> Result<()> {
+    let cluster = Yard::cluster().await?;
+    let karpenter = Karpenter::start(&cluster, "").await?;
+    let spot = json!({"karpenter.sh/capacity-type": "spot"});
+    cluster.apply("default", &Karpenter::node_pool("spot", &["spot"], "{}")).await?;
+    let yard = Yard::on(cluster, &spot)
+        .await
+        .with_context(|| karpenter.process().log().unwrap_or_default())?;
+    yard.until_budget(None).await?;
+    let standing = yard.standing();
+    let (doomed, on_it) =
+        standing.iter().max_by_key(|(_, pods)| **pods).context("no pod stands anywhere")?;
+    yard.fewest();
+    // What its handler of interruptions does: it says so of the node, and deletes the claim.
+    let now = Clock::start().now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let told = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "interrupted", "namespace": "default"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": doomed}, "type": "Warning",
+        "reason": "SpotInterrupted", "message": "Spot interruption warning was triggered",
+        "firstTimestamp": now, "lastTimestamp": now, "count": 1, "source": {"component": "karpenter"},
+    });
+    yard.cluster.apply("default", &told.to_string()).await?;
+    let name =
+        "jsonpath={.items[?(@.status.nodeName==\"NODE\")].metadata.name}".replace("NODE", doomed);
+    let claim = yard.cluster.kubectl(&["get", "nodeclaims", "-o", &name]).await?;
+    yard.cluster.kubectl(&["delete", "nodeclaim", &claim, "--wait=false"]).await?;
+    until("the node to be gone", SOON * 3, async || {
+        let left = yard.cluster.kubectl(&["get", "nodeclaims", "-o", "name"]).await?;
+        ensure!(!left.contains(&claim), "{left}, and pods stand as {:?}", yard.standing());
+        Ok(Some(()))
+    })
+    .await?;
+    let fewest = yard.fewest();
+    ensure!(NEEDED - 1 <= fewest, "{fewest} were ready, of {NEEDED} needed");
+    yard.until_budget(None).await?;
+    let on_it = u32::try_from(*on_it)?;
+    yard.until_interrupted(f64::from(on_it)).await?;
+    yard.watching.abort();
+    Ok(())
+}
+
+/// A node is announced to go, and drained from then on: evictions wait for replacements, and never fail.
+async fn drained(yard: &Yard) -> Result<()> {
+    yard.notice("spot-1", true).await?;
+    let codes = yard.drain("spot-1").await?;
+    ensure!(codes.contains(&429), "no eviction had to wait: {codes:?}");
+    ensure!(codes.iter().all(|code| [201, 404, 429].contains(code)), "{codes:?}");
+    yard.until_ready(&[("spot-2", NEEDED)]).await?;
+    yard.until_budget(None).await?;
+    // One may have gone before the notice was heard of: that is what a standing budget allows.
+    let fewest = yard.fewest();
+    ensure!(NEEDED - 1 <= fewest, "{fewest} were ready, of {NEEDED} needed");
+    yard.until_interrupted(2.0).await?;
+    yard.cluster.kubectl(&["delete", "node", "spot-1"]).await?;
+    yard.cluster.apply("default", &node(3).to_string()).await?;
+    Ok(())
+}
+
+/// Somebody else's budget selects the pods: ours goes, so that evictions are answered by theirs; and is back when theirs is gone.
+async fn of_another(yard: &Yard) -> Result<()> {
+    let theirs = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "theirs"},
+        "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "sink"}}},
+    });
+    yard.scene.create(theirs).await?;
+    yard.scene
+        .until("ours to be gone", SOON, async || {
+            let there = yard.budgets().get_opt(BUDGET).await?;
+            Ok(there.is_none().then_some(()))
+        })
+        .await?;
+    let pods = Api::<Pod>::namespaced(yard.scene.client.clone(), &yard.scene.namespace);
+    let first = pods.list(&ListParams::default()).await?.items.pop().context("no pod")?;
+    let answer = pods.evict(&first.name_any(), &EvictParams::default()).await;
+    let code = match answer {
+        Err(kube::Error::Api(status)) => status.code,
+        other => anyhow::bail!("the eviction was answered {other:?}"),
+    };
+    ensure!(code == 429, "two budgets on one pod: {code}");
+    yard.scene
+        .until("theirs to be named", SOON, async || {
+            let odd = yard.scene.stage("orders").await?.anomalies;
+            Ok(odd.iter().any(|it| it.code == "DrainOfAnother").then_some(()))
+        })
+        .await?;
+    yard.scene.delete("policy/v1", "PodDisruptionBudget", "theirs").await?;
+    yard.until_budget(None).await.map(drop)
+}
+
+/// A node is announced to go in seconds, and nobody drains it: its pods are deleted in time, with all of their grace.
+async fn in_time(yard: &mut Yard) -> Result<()> {
+    let notice = 15;
+    yard.cluster.apply("default", &pool(&ours(), &format!("{notice}s")).to_string()).await?;
+    yard.fewest();
+    yard.eye.lock().unwrap().graces.clear();
+    let noticed = Clock::start().now();
+    yard.notice("spot-2", true).await?;
+    yard.until_ready(&[("spot-3", NEEDED)]).await?;
+    let fewest = yard.fewest();
+    ensure!(fewest == NEEDED, "{fewest} were ready, of {NEEDED} needed");
+    let mut graces: Vec<_> = yard.eye.lock().unwrap().graces.values().cloned().collect();
+    graces.retain(|(node, _)| node.as_deref() == Some("spot-2"));
+    ensure!(graces.len() == NEEDED && graces.iter().all(|it| it.1 == GRACE), "{graces:?}");
+    yard.until_budget(None).await?;
+    let written = yard.written()?;
+    let deleted = written.iter().filter(|word| *word == "delete pods").count();
+    ensure!(deleted == NEEDED, "{written:?}");
+    let is_delete =
+        |it: &&Request| it.verb == "delete" && it.resource == "pods" && noticed <= it.came;
+    let first = yard.record.iter().find(is_delete).context("no pod was deleted")?;
+    let after = first.came.duration_since(noticed).as_secs_f64();
+    let (soonest, latest) = (8.0 - 0.1, 8.0 + 2.0);
+    ensure!((soonest..latest).contains(&after), "the first was deleted {after} s after the notice");
+    yard.cluster.kubectl(&["delete", "node", "spot-2"]).await?;
+    yard.cluster.apply("default", &node(4).to_string()).await?;
+    Ok(())
+}
+
+/// The daemon is killed while the budget is tight, and the notice is taken back: its heir loosens the budget.
+async fn killed(yard: &Yard) -> Result<()> {
+    yard.cluster.apply("default", &pool(&ours(), "120s").to_string()).await?;
+    yard.notice("spot-3", true).await?;
+    yard.until_budget(Some(i32::try_from(NEEDED)?)).await?;
+    yard.scene.daemon.process().kill9();
+    yard.notice("spot-3", false).await?;
+    yard.until_budget(Some(i32::try_from(NEEDED)?)).await?;
+    let here = ["--namespace", &yard.scene.namespace, "--lease-namespace", &yard.scene.namespace];
+    let next = Penstock::run(yard.cluster.kubeconfig(), &here).await?;
+    until("a budget that allows one to be lacking", SOON, async || {
+        let spec = yard.budgets().get(BUDGET).await?.spec.context("no spec")?;
+        Ok((spec.max_unavailable == Some(IntOrString::Int(1))).then_some(()))
+    })
+    .await?;
+    next.stop().await?;
+    Ok(())
+}
