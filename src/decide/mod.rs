@@ -35,6 +35,7 @@ mod knowledge;
 mod reckon;
 mod partitions;
 mod demand;
+mod lesson;
 mod prospect;
 mod batch;
 mod formula;
@@ -68,7 +69,7 @@ use stage::{Answer, Turn};
 
 pub use capacity::{
     Budget, BudgetVerdict, Class, Cost, LaneSeen, LaneVerdict, NodeStanding, Nodes, PerReplica,
-    Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, Sign, Standing,
+    Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, Room, Sign, Standing, Thing,
 };
 pub use field::{Field, Form, Limit};
 pub use formula::{Formula, Gives, Wrong};
@@ -86,7 +87,7 @@ pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;
 pub use schedule::{Schedule, Unreadable};
 pub use snapshot::{
-    Failing, FinishedJob, JobsSeen, Lost, Missing, Observation, Partition, Queue, Reading,
+    Cpu, Failing, FinishedJob, JobsSeen, Lost, Missing, Observation, Partition, Queue, Reading,
     Recalled, Situation, Snapshot, Target, Unusable, Value, Workload, Writing,
 };
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ResourceQuota};
 use k8s_openapi::api::events::v1::Event;
 use kube::Resource;
 use kube::api::{ApiResource, DynamicObject};
@@ -18,6 +18,7 @@ use crate::decide::TargetId;
 
 use super::nodes::{SIGNS, WireNode};
 use super::pods::WirePod;
+use super::quotas::WireQuota;
 use super::stores::{Keeper, Name, Stores, chain, config};
 use super::{Reach, Watch, targets};
 
@@ -35,6 +36,7 @@ pub(super) fn keep_all(watch: &Watch) {
     watch.keep(&ApiResource::erase::<CapacityBudget>(&()), Reach::Cluster, &budgets());
     watch.keep(&ApiResource::erase::<Namespace>(&()), Reach::Cluster, &namespaces());
     watch.keep(&ApiResource::erase::<Pod>(&()), Reach::Namespaces, &pods());
+    watch.keep(&ApiResource::erase::<ResourceQuota>(&()), Reach::Namespaces, &quotas());
     watch.keep(&ApiResource::erase::<HorizontalPodAutoscaler>(&()), Reach::Namespaces, &hpas());
 }
 
@@ -170,15 +172,27 @@ fn pods() -> Keeper<WirePod> {
         config: config(),
         is_optional: false,
         put: |stores, name, pod| {
+            stores.quotas.touch(&name.namespace);
             if let Some([new, old]) = stores.pods.put(name, &pod) {
                 targets::pod_moved(stores, name, &[&new, &old]);
             }
         },
         gone: |stores, name| {
+            stores.quotas.touch(&name.namespace);
             if let Some(labels) = stores.pods.gone(name) {
                 targets::pod_moved(stores, name, &[&labels]);
             }
         },
+    }
+}
+
+fn quotas() -> Keeper<WireQuota> {
+    Keeper {
+        store: "resource quotas".to_owned(),
+        config: config(),
+        is_optional: true,
+        put: Stores::put_quota,
+        gone: Stores::drop_quota,
     }
 }
 

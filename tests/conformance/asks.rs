@@ -54,6 +54,8 @@ pub(crate) async fn stores_are_filled_and_followed(g: Ground) {
         "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
     });
     follow(&g, &g.path("autoscaling/v2", "horizontalpodautoscalers", ""), true, &hpa).await;
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.cpu": "4"}}});
+    follow(&g, &g.path("v1", "resourcequotas", ""), true, &quota).await;
     follow(&g, &g.deployment(""), false, &deployment("web", Some(0))).await;
     let mut set = deployment("db", Some(0));
     set["kind"] = json!("StatefulSet");

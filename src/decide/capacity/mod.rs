@@ -25,7 +25,7 @@ mod pool;
 mod split;
 mod words;
 
-pub use budget::{Budget, BudgetVerdict, PerReplica};
+pub use budget::{Budget, BudgetVerdict, PerReplica, Room, Thing};
 pub use pack::{Cost, NodeStanding, PodStanding, Standing};
 pub use words::Nodes;
 
