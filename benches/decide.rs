@@ -122,6 +122,7 @@ impl Scene {
             read_at: at,
             is_ours: true,
             hpa: None,
+            cpu: None,
             jobs: None,
             lanes: Vec::new(),
         };

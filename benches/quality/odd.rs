@@ -152,6 +152,7 @@ fn workload(now: Timestamp) -> Workload {
         read_at: now,
         is_ours: false,
         hpa: None,
+        cpu: None,
         jobs: None,
         lanes: Vec::new(),
     }

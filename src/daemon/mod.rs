@@ -15,15 +15,15 @@ use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
 use crate::clock::{Clock, sleep_until};
 use crate::decide::{
-    Concern, Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage, Verdict,
-    advance,
+    Budget, Concern, Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage,
+    Verdict, advance,
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
 use crate::report::{BudgetGlance, Glance, Polls, PoolGlance, Report, Tick};
 use crate::spans;
 use crate::tasks::Tasks;
-use crate::watch::{self, BudgetPlace, BudgetSight, PoolSight, Seen, Sight, Watch};
+use crate::watch::{self, BudgetPlace, PoolSight, Seen, Sight, Watch};
 
 pub mod lease;
 mod options;
@@ -171,7 +171,16 @@ impl Daemon {
         match wake {
             // The stores are asked at every turn, timers ring by themselves, and a goodbye ended the loop.
             Wake::Timer | Wake::Beat | Wake::Changed | Wake::Goodbye => {}
-            Wake::Readings(questions) => self.agenda.add_readings(&questions),
+            Wake::Readings(questions) => {
+                for question in &questions {
+                    if let Some(connection) = question.priced_by()
+                        && let Some(said) = self.observe.latest(question)
+                    {
+                        self.watch.hear_prices(connection, &said);
+                    }
+                }
+                self.agenda.add_readings(&questions);
+            }
             Wake::Outcome(outcome) => {
                 let scale = outcome.action.scale();
                 match outcome.result {
@@ -226,8 +235,11 @@ impl Daemon {
         }
         let turn = spans::turn(seen.sights.len()).entered();
         let (visits, refusals) = self.visits(&seen);
-        let Seen { sights, pools, budgets, .. } = seen;
-        let look = || self.look(now, sights, &pools, &budgets);
+        let Seen { sights, pools, budgets, quotas, .. } = seen;
+        let meant =
+            budgets.iter().map(|(name, sight)| (Arc::clone(name), Arc::clone(&sight.meant)));
+        let limits = meant.chain(quotas).collect();
+        let look = || self.look(now, sights, &pools, limits);
         let (snapshot, glances) = spans::observe().in_scope(look);
         let step = spans::decide().in_scope(|| advance(&snapshot, &mut self.memory.open()));
         turn.record("actions", step.plan.actions.len());
@@ -277,7 +289,7 @@ impl Daemon {
         now: Timestamp,
         sights: Vec<Sight>,
         pools: &BTreeMap<Arc<str>, PoolSight>,
-        budgets: &BTreeMap<Arc<str>, BudgetSight>,
+        budgets: BTreeMap<Arc<str>, Arc<Budget>>,
     ) -> (Snapshot, Vec<Glance>) {
         let mut observations = BTreeMap::new();
         let mut due = Vec::new();
@@ -312,9 +324,7 @@ impl Daemon {
         }
         let may_act = self.licence.check().is_ok();
         let seen = pools.iter().map(|(name, sight)| (Arc::clone(name), sight.seen.clone()));
-        let meant =
-            budgets.iter().map(|(name, sight)| (Arc::clone(name), Arc::clone(&sight.meant)));
-        let (pools, budgets) = (seen.collect(), meant.collect());
+        let pools = seen.collect();
         (Snapshot { at: now, may_act, due, observations, pools, budgets }, glances)
     }
 
@@ -357,14 +367,14 @@ fn budget_glance(place: BudgetPlace) -> BudgetGlance {
 }
 
 fn glance_of(sight: PoolSight) -> PoolGlance {
-    let PoolSight { seen, place, median_boot, cost } = sight;
+    let PoolSight { seen, place, median_boot, cost, unpriced } = sight;
     PoolGlance {
         uid: place.uid,
         resource_version: place.resource_version,
         class: seen.pool.class,
         generation: place.generation,
         status: place.status,
-        unserved: place.unserved,
+        unpriced: unpriced.map(|why| (why.label, why.message)),
         nodes: seen.nodes,
         startup: median_boot.zip(seen.boot),
         cost,

@@ -140,7 +140,10 @@ impl StageMemory {
         }
         let slower =
             |rate: f64, usual: f64, odd: bool| rate < usual * if odd { 0.85 } else { 0.75 };
-        if let Some(rate) = rate
+        if self.rate.is_former() {
+            // Of pods with other CPU nothing is usual yet.
+            self.anomalies.rate = Usual::default();
+        } else if let Some(rate) = rate
             && let Some(usual) = self.anomalies.rate.observe(rate, at, slower)
         {
             found.push(Reason::SlowerReplicas { rate, usual });

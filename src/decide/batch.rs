@@ -10,8 +10,9 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
-use super::demand::{Bid, Load, Means, few, learning};
+use super::demand::{Bid, Load, Means};
 use super::evidence::Evidence;
+use super::lesson::{few, learning};
 use super::partitions::{breakpoints, capacity, ceil};
 use super::pipeline::DoneBy;
 use super::reason::Reason;

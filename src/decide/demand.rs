@@ -6,6 +6,7 @@
 
 use super::batch::{self, Due};
 use super::evidence::{Evidence, Trust};
+use super::lesson;
 use super::partitions::{breakpoints, capacity, ceil};
 use super::pipeline::Stage;
 use super::reason::Reason;
@@ -21,9 +22,6 @@ const KEPT: f64 = 0.02;
 /// How much of the busiest consumer's excess is provided for: the deals it is taken from are rather unlucky ones, and what piles up
 /// slowly is seen and mended within the objective. Found by simulation: with less, items come late.
 pub(super) const EXCESS: f64 = 0.6;
-/// A lower count that is tried is seen to be too low within so many seconds, and may use up so much of the objective until mended.
-const NOTICED: f64 = 15.0;
-const RISKED: f64 = 0.5;
 /// A lower count must carry this much more than there is, so that noise does not move it.
 const SLACK: f64 = 1.05;
 
@@ -107,6 +105,8 @@ impl<'a> Load<'a> {
 pub(super) struct Means {
     /// Items a second of one replica, once known.
     pub(super) rate: Option<f64>,
+    /// Is that what pods got through that had more CPU or less? Then it takes no replica away.
+    pub(super) is_former: bool,
     /// The least it has shown, while not known.
     pub(super) shown: Option<f64>,
     /// From a write to Ready.
@@ -138,6 +138,7 @@ impl Means {
     pub(super) fn of(pods: u32) -> Self {
         Self {
             rate: Some(100.0),
+            is_former: false,
             shown: None,
             startup: 45.0,
             pending: 0.0,
@@ -211,9 +212,13 @@ pub(super) fn objective(
 ) -> Option<Bid> {
     let objective = stage.max_delay?.as_secs_f64();
     let Some(rate) = means.known() else {
-        return is_alone.then(|| unknown(stage, objective, load, means));
+        return is_alone.then(|| lesson::unknown(stage, objective, load, means));
     };
-    Some(size(stage, objective, load, means, rate))
+    let bid = size(stage, objective, load, means, rate);
+    if means.is_former && bid.replicas < means.desired {
+        return is_alone.then(|| lesson::relearn(objective, load, means, &bid));
+    }
+    Some(bid)
 }
 
 /// What a count lacks.
@@ -272,7 +277,13 @@ impl<'a> Needed<'a> {
     }
 }
 
-fn size(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means, rate: f64) -> Bid {
+pub(super) fn size(
+    stage: &Stage,
+    objective: f64,
+    load: &Load<'_>,
+    means: &Means,
+    rate: f64,
+) -> Bid {
     let Needed { need, partitions, most, mut wished } =
         Needed::of(stage, objective, load, means, rate);
     let slack = Slack::of(stage.prefer, objective, load, means, rate);
@@ -439,56 +450,4 @@ impl<'a> Need<'a> {
             () => None,
         }
     }
-}
-
-/// No rate is known: run a few, watch them work, then jump.
-fn unknown(stage: &Stage, objective: f64, load: &Load<'_>, means: &Means) -> Bid {
-    let desired = means.desired;
-    if desired == 0 {
-        return learning(few(load, (stage.min, stage.max)));
-    }
-    let Load { delay, commits, .. } = *load;
-    let bearable = (0.25 * objective).max(commits + 2.0);
-    let is_untold = means.shown.is_none() && 0 < load.lag;
-    if is_untold || bearable < delay {
-        return match means.shown_at_length() {
-            Some(shown) => {
-                let bid = size(stage, objective, load, means, shown);
-                if desired < bid.replicas { bid } else { learning(desired) }
-            }
-            None => learning(desired),
-        };
-    }
-    match (means.may_probe, fewer(desired, load.partitions), means.shown) {
-        (true, Some(replicas), at_least) if is_bearable(means, replicas, objective) => {
-            let at_least = at_least.unwrap_or(0.0);
-            Bid::new(replicas, Reason::Probing { replicas, at_least })
-        }
-        _ => Bid::new(desired, Reason::Steady { delay, objective }),
-    }
-}
-
-/// Would a lower count that turns out too low be noticed and mended before much of the objective is used up? The present one is
-/// enough, so the lower one lacks no more than the difference.
-fn is_bearable(means: &Means, fewer: u32, objective: f64) -> bool {
-    let lacks = 1.0 - f64::from(fewer) / f64::from(means.desired.max(1));
-    (means.startup + means.rebalance + NOTICED) * lacks <= RISKED * objective
-}
-
-/// So many are woken to learn from.
-pub(super) fn few(load: &Load<'_>, (min, max): (u32, u32)) -> u32 {
-    load.partitions.map_or(1, |partitions| partitions / 8).max(min).max(1).min(max)
-}
-
-pub(super) fn learning(replicas: u32) -> Bid {
-    Bid::new(replicas, Reason::Learning { replicas })
-}
-
-/// The next lower count worth trying.
-fn fewer(desired: u32, partitions: Option<u32>) -> Option<u32> {
-    let next = match partitions {
-        Some(partitions) => breakpoints(partitions).take_while(|&n| n < desired).last(),
-        None => Some(desired - (desired / 8).max(1)),
-    };
-    next.filter(|&n| 0 < n && n < desired)
 }

@@ -105,7 +105,7 @@ impl<'a> Evidence<'a> {
     pub(super) fn told_age(&self) -> Option<f64> {
         let ages = self.sources.iter().filter_map(|seen| match seen.reading?.value {
             Value::Age(age) => Some(age),
-            Value::Queue(_) | Value::Gauge(_) => None,
+            Value::Queue(_) | Value::Gauge(_) | Value::Each(_) => None,
         });
         ages.reduce(f64::max)
     }
@@ -206,7 +206,7 @@ impl<'a> Seen<'a> {
     pub(super) fn queue(&self) -> Option<&'a Queue> {
         match &self.reading?.value {
             Value::Queue(queue) => Some(queue),
-            Value::Gauge(_) | Value::Age(_) => None,
+            Value::Gauge(_) | Value::Age(_) | Value::Each(_) => None,
         }
     }
 
@@ -220,6 +220,7 @@ impl<'a> Seen<'a> {
         Some(match &self.reading?.value {
             Value::Queue(queue) => float(lag(queue)),
             Value::Gauge(value) | Value::Age(value) => *value,
+            Value::Each(_) => return None,
         })
     }
 }

@@ -54,6 +54,14 @@ pub(super) fn number(x: f64) -> String {
     }
 }
 
+/// Bytes as Kubernetes writes them: `1.5Gi`.
+pub(super) fn bytes(x: f64) -> String {
+    let units = [("Gi", 1_073_741_824.0), ("Mi", 1_048_576.0), ("Ki", 1024.0)];
+    let unit = units.into_iter().find(|(_, size)| *size <= x);
+    let (name, size) = unit.unwrap_or(("", 1.0));
+    format!("{}{name}", number(x / size))
+}
+
 /// A time in seconds, in the unit that suits it.
 pub(super) fn seconds(s: f64) -> String {
     if !s.is_finite() || s >= 120.0 {

@@ -61,9 +61,16 @@ impl Reason {
                 let or = if first.is_some() { ", or spec.priority of this pipeline" } else { "" };
                 return said(format!("raise the limits of CapacityBudget {budget}{or}"));
             }
+            Self::OverQuota { quota, room, first, .. } => {
+                let or = if first.is_some() { ", or spec.priority of this pipeline" } else { "" };
+                return said(format!("raise {} of ResourceQuota {quota}{or}", room.of.name()));
+            }
             Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
             Self::Woken { .. } => "raise the source's activation to sleep through small amounts",
             Self::Probing { .. } => "state ratePerReplica on the stage to skip trying",
+            Self::Relearning { .. } => {
+                "nothing: busy pods show what they get through within a minute, and fewer are tried once it is quiet"
+            }
             Self::KeptAwake { wake, .. } => {
                 let wake = wake.ceil();
                 return said(format!(

@@ -152,6 +152,7 @@ mod tests {
             read_at: second(0),
             is_ours: true,
             hpa: None,
+            cpu: None,
             jobs: Some(Box::new(jobs)),
             lanes: Vec::new(),
         }

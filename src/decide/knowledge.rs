@@ -50,7 +50,7 @@ pub(super) struct Known {
     busiest: Option<f64>,
     /// What may come before new pods are at work.
     room: Room,
-    /// What is about to arrive, as a multiple of what does, where a forecast is better than none.
+    /// What is about to arrive, as a multiple of what does, where a forecast beats none.
     ahead: Option<f64>,
     /// What is asked of a batch.
     pub(super) due: Option<Due>,
@@ -86,15 +86,15 @@ impl Known {
         let is_sized = turn.stage.max_delay.is_some() && counted;
         let window = Window::first(memory.pods.startup(), memory.pods.rebalance());
         let settled = memory.rate.pods_since().map_or(Duration::ZERO, |since| span(since, at));
-        let desired = workload.map_or(0, |workload| workload.desired);
-        let ready = workload.map_or(0, |workload| workload.ready);
+        let (desired, ready) = workload.map_or((0, 0), |it| (it.desired, it.ready));
         let is_mature = !is_sized || arrivals.is_some_and(|arrivals| arrivals.is_mature);
         let lesson = rate::window(commits.unwrap_or(COMMITS), poll) + commits.unwrap_or(COMMITS);
         let pace = (memory.pods.known_startup().unwrap_or(0.0), poll);
-        let rate = memory.rate.cautious();
-        let rate = workload.map_or(rate, |workload| jobs::rate(rate, workload, pace, at));
+        let known = memory.rate.cautious();
+        let rate = workload.map_or(known, |workload| jobs::rate(known, workload, pace, at));
         let means = Means {
             rate,
+            is_former: memory.rate.is_former(),
             shown: memory.rate.shown(),
             startup: memory.pods.startup(),
             pending: memory.pods.pending(at).unwrap_or(0.0),
@@ -376,6 +376,7 @@ impl StageMemory {
                     0 < all && waiting == all && u64::from(pods) < evidence.lag().unwrap_or(0)
                 },
             consumers,
+            cpu: workload.cpu,
         }
     }
 

@@ -35,6 +35,7 @@ mod knowledge;
 mod reckon;
 mod partitions;
 mod demand;
+mod lesson;
 mod prospect;
 mod batch;
 mod formula;
@@ -69,7 +70,7 @@ use stage::{Answer, Turn};
 pub use capacity::{
     Budget, BudgetSeen, BudgetVerdict, Class, Compare, Cost, Crew, Draining, Grip, LaneSeen,
     LaneVerdict, Leaving, NodeStanding, Nodes, PerReplica, Places, PodStanding, Pool, PoolSeen,
-    PoolState, PoolVerdict, Sign, Standing, Term,
+    PoolState, PoolVerdict, Room, Sign, Standing, Term, Thing,
 };
 pub use field::{Field, Form, Limit};
 pub use forecast::Band;
@@ -88,7 +89,7 @@ pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;
 pub use schedule::{Schedule, Unreadable};
 pub use snapshot::{
-    Failing, FinishedJob, JobsSeen, Lost, Missing, Observation, Partition, Queue, Reading,
+    Cpu, Failing, FinishedJob, JobsSeen, Lost, Missing, Observation, Partition, Queue, Reading,
     Recalled, Situation, Snapshot, Target, Unusable, Value, Workload, Writing,
 };
 

@@ -26,9 +26,13 @@ impl std::fmt::Display for PipelineId {
     }
 }
 
-/// One question put to one source. Its text is `namespace/pipeline/stage/source`, so that a record can be read by eye.
+/// One question put to one source. Its text is `namespace/pipeline/stage/source`, so that a record can be read by eye; one that no
+/// pipeline asks begins with a slash.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct QuestionId(pub Arc<str>);
+
+/// How the text of a question for prices begins.
+const PRICES: &str = "/prices/";
 
 impl QuestionId {
     /// The question that this source of this stage stands for.
@@ -36,10 +40,21 @@ impl QuestionId {
         Self(format!("{pipeline}/{stage}/{source}").into())
     }
 
-    /// The pipeline whose question this is.
+    /// What nodes cost, asked of this `ClusterConnection` for the pools that name it.
+    pub fn prices(connection: &str) -> Self {
+        Self(format!("{PRICES}{connection}").into())
+    }
+
+    /// The pipeline whose question this is; `None` for one that is asked for pools.
     pub fn pipeline(&self) -> Option<PipelineId> {
-        let mut parts = self.0.split('/');
-        Some(PipelineId { namespace: parts.next()?.into(), name: parts.next()?.into() })
+        let (namespace, rest) =
+            self.0.split_once('/').filter(|(namespace, _)| !namespace.is_empty())?;
+        Some(PipelineId { namespace: namespace.into(), name: rest.split('/').next()?.into() })
+    }
+
+    /// The `ClusterConnection` that is asked what nodes cost; `None` for any other question.
+    pub fn priced_by(&self) -> Option<&str> {
+        self.0.strip_prefix(PRICES)
     }
 }
 

@@ -162,6 +162,7 @@ mod tests {
             read_at: second(0),
             is_ours: true,
             hpa: None,
+            cpu: None,
             jobs: None,
             lanes: Vec::new(),
         }

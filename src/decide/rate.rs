@@ -1,7 +1,8 @@
 //! How much one replica gets through, learned from commits. Everything that sizes a stage divides by it, so it learns only where it
 //! can be sure: between two moments at which commits moved, with the same pods at both, from consumers for which work was waiting
 //! all the while. Where nobody can tell who holds which partition, work must wait for all of them. Consumers that were never that
-//! busy show only the least a replica can do.
+//! busy show only the least a replica can do. Pods that are given more or less CPU are other pods: what was learned of those before
+//! sizes the stage until these have shown their own, but takes no replica away.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::age::Consumer;
 use super::depth::Guess;
+use super::snapshot::Cpu;
 use super::writes::{later, span};
 
 /// After a change of pods nothing is learned for this long: caches are cold and the group is still sorting itself out.
@@ -29,6 +31,8 @@ const CHANCE: f64 = 0.9;
 const NEAR: f64 = 0.4;
 /// Samples until the rate is moved gently.
 const YOUNG: u32 = 20;
+/// CPU that differs by no more than this part is the same.
+const SAME: f64 = 0.05;
 
 /// What is remembered of the rate.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,6 +54,12 @@ pub(super) struct Rate {
     pods_since: Option<Timestamp>,
     /// Commits as last looked at.
     looked: Option<Timestamp>,
+    /// What pods have of CPU.
+    #[serde(default)]
+    cpu: Option<Cpu>,
+    /// What was learned while they had more of it, or less; until these show their own.
+    #[serde(default)]
+    former: Option<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,12 +91,15 @@ pub(super) struct Work {
     pub(super) is_busy: bool,
     /// Who holds partitions, if that is known of all.
     pub(super) consumers: Vec<Consumer>,
+    /// What pods have of CPU, if that is known.
+    pub(super) cpu: Option<Cpu>,
 }
 
 impl Rate {
     /// What an earlier life or the owner says, until a busy stretch shows better.
     pub(super) fn believe(&mut self, rate: Option<f64>, samples: u32) {
         if self.learned.is_none()
+            && self.former.is_none()
             && let Some(rate) = rate.filter(|rate| rate.is_finite() && 0.0 < *rate)
         {
             self.learned = Some(rate);
@@ -98,6 +111,7 @@ impl Rate {
     pub(super) fn reckoned(&mut self, rate: Option<Guess>, hunch: Option<f64>) {
         if let Some(Guess { mean, variance }) = rate {
             self.learned = Some(mean);
+            self.former = None;
             self.variance = variance / (mean * mean);
             self.samples = self.samples.max(YOUNG);
         } else {
@@ -111,6 +125,12 @@ impl Rate {
             self.pods = work.pods;
             self.pods_since = Some(work.at);
             self.since = None;
+        }
+        if let Some(cpu) = work.cpu
+            && self.cpu.is_none_or(|known| known.differs(cpu))
+            && self.cpu.replace(cpu).is_some()
+        {
+            self.start_anew(work.at);
         }
         if !work.is_settled || work.pods == 0 {
             self.since = None;
@@ -156,6 +176,17 @@ impl Rate {
         self.since = Some(now);
     }
 
+    /// Pods have another CPU: they may get through more or less than was learned.
+    fn start_anew(&mut self, at: Timestamp) {
+        self.former = self.learned.take().or(self.former);
+        self.shown = None;
+        self.variance = 0.0;
+        self.samples = 0;
+        self.floor = 0.0;
+        self.since = None;
+        self.pods_since = Some(at);
+    }
+
     /// A busy sample of so many consumers says what one gets through.
     fn learn(&mut self, each: f64, count: f64, seconds: f64) {
         if !each.is_finite() || each <= 0.0 {
@@ -164,6 +195,7 @@ impl Rate {
         self.floor = self.floor.min(each);
         let Some(learned) = &mut self.learned else {
             self.learned = Some(each);
+            self.former = None;
             self.variance = 0.04;
             self.samples = 1;
             return;
@@ -197,12 +229,17 @@ impl Rate {
 
     /// Items a second of one replica, once known.
     pub(super) fn known(&self) -> Option<f64> {
-        self.learned
+        self.learned.or(self.former)
+    }
+
+    /// Is what is known of pods with more CPU or less, so that it takes nothing away?
+    pub(super) fn is_former(&self) -> bool {
+        self.learned.is_none() && self.former.is_some()
     }
 
     /// What to divide by: a little less than the mean while samples scatter.
     pub(super) fn cautious(&self) -> Option<f64> {
-        self.learned.map(|rate| {
+        self.known().map(|rate| {
             let cautious = rate * (-0.5 * self.variance.sqrt().min(0.2)).exp();
             cautious.max(self.floor.min(rate))
         })
@@ -221,6 +258,13 @@ impl Rate {
     /// Since when the present pods have been at work.
     pub(super) fn pods_since(&self) -> Option<Timestamp> {
         self.pods_since
+    }
+}
+
+impl Cpu {
+    fn differs(self, other: Self) -> bool {
+        let differ = |a: u32, b: u32| f64::from(a.max(b)) * SAME < f64::from(a.abs_diff(b));
+        differ(self.request, other.request) || differ(self.limit, other.limit)
     }
 }
 
@@ -297,9 +341,47 @@ mod tests {
                 poll: Duration::from_secs(2),
                 is_busy: false,
                 consumers,
+                cpu: None,
             });
         }
         rate
+    }
+
+    /// Two busy pods with so much CPU that do so much each, from one second to another.
+    fn works(rate: &mut Rate, cpu: u32, each: u64, (from, to): (u64, u64), served: &mut u64) {
+        for second in (from..to).step_by(2) {
+            *served += 2 * 2 * each;
+            let at = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+            rate.observe(&Work {
+                at,
+                pods: 2,
+                is_settled: true,
+                commits: (Some(at), Some(at)),
+                served: *served,
+                interval: Duration::from_secs(2),
+                poll: Duration::from_secs(2),
+                is_busy: true,
+                consumers: Vec::new(),
+                cpu: Some(Cpu { request: cpu, limit: cpu }),
+            });
+        }
+    }
+
+    #[test]
+    fn pods_with_other_cpu_are_learned_anew_and_the_former_rate_stands_until_then() {
+        let (mut rate, mut served) = (Rate::default(), 0);
+        works(&mut rate, 1000, 100, (0, 600), &mut served);
+        assert!((rate.known().unwrap() - 100.0).abs() < 1.0 && !rate.is_former());
+        // Nearly the same CPU is the same.
+        works(&mut rate, 1040, 100, (600, 602), &mut served);
+        assert!(!rate.is_former());
+        works(&mut rate, 400, 40, (602, 606), &mut served);
+        assert!((rate.known().unwrap() - 100.0).abs() < 1.0 && rate.is_former());
+        // The owner's hint, and what was recalled, were of the former pods, too.
+        rate.believe(Some(90.0), 3);
+        assert!(rate.is_former());
+        works(&mut rate, 400, 40, (606, 640), &mut served);
+        assert!((rate.known().unwrap() - 40.0).abs() < 2.0 && !rate.is_former(), "{rate:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::Nodes;
+use super::capacity::{Nodes, Room};
 use super::pipeline::{PipelineId, Stage};
 use super::snapshot::Unusable;
 
@@ -49,6 +49,8 @@ pub enum Reason {
     Woken { source: String, items: u64 },
     /// No load was ever heavy enough to show what a replica can do: try the next lower count and watch.
     Probing { replicas: u32, at_least: f64 },
+    /// Kept: pods have other CPU than those that showed this rate, and take nothing away until they have shown their own.
+    Relearning { wished: u32, rate: f64 },
     /// Not to zero: waking up takes longer than the objective allows.
     KeptAwake { objective: f64, wake: f64, replicas: u32 },
     /// Nothing waits and nothing arrives.
@@ -85,6 +87,17 @@ pub enum Reason {
     DownstreamFull { wished: u32, stage: String },
     /// A budget leaves less than was wished: one comes first, or it is shared with so many equals.
     OverBudget { wished: u32, granted: u32, budget: String, first: Option<PipelineId>, equals: u32 },
+    /// A ResourceQuota leaves less than was wished, of what it has for all pods of the namespace; `is_awaited`: others are to give some of it
+    /// back first.
+    OverQuota {
+        wished: u32,
+        granted: u32,
+        quota: Box<str>,
+        room: Room,
+        first: Option<PipelineId>,
+        equals: u32,
+        is_awaited: bool,
+    },
     /// Kept: a gate says so; `since`: it has not been read since then, and what it said last still stands.
     GateHolds { gate: Box<str>, value: f64, hold_when: Box<str>, since: Option<Timestamp> },
     /// Not lowered: a gate cannot be read.
@@ -204,6 +217,7 @@ impl Reason {
         "Learning",
         "Woken",
         "Probing",
+        "Relearning",
         "KeptAwake",
         "Idle",
         "PartitionBound",
@@ -221,6 +235,7 @@ impl Reason {
         "HeldBySilence",
         "DownstreamFull",
         "OverBudget",
+        "OverQuota",
         "GateHolds",
         "GateUnread",
         "AwaitingPods",
@@ -321,6 +336,7 @@ impl Reason {
             Self::Learning { .. } => "Learning",
             Self::Woken { .. } => "Woken",
             Self::Probing { .. } => "Probing",
+            Self::Relearning { .. } => "Relearning",
             Self::KeptAwake { .. } => "KeptAwake",
             Self::Idle { .. } => "Idle",
             Self::PartitionBound { .. } => "PartitionBound",
@@ -338,6 +354,7 @@ impl Reason {
             Self::HeldBySilence { .. } => "HeldBySilence",
             Self::DownstreamFull { .. } => "DownstreamFull",
             Self::OverBudget { .. } => "OverBudget",
+            Self::OverQuota { .. } => "OverQuota",
             Self::GateHolds { .. } => "GateHolds",
             Self::GateUnread { .. } => "GateUnread",
             Self::AwaitingPods { .. } => "AwaitingPods",

@@ -125,9 +125,21 @@ pub struct Workload {
     /// Ready pod; there is no `/scale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<Box<JobsSeen>>,
+    /// What its Ready pods have of CPU; `None` where none is Ready, or nobody can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
     /// It is several workloads, one for each lane, in the order of the stage's lanes. See [`Workload::of_lanes`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<LaneSeen>,
+}
+
+/// What a pod may use of CPU, in the mean of some: thousandths of a core, 0 where nothing is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// What it requests.
+    pub request: u32,
+    /// What it is limited to.
+    pub limit: u32,
 }
 
 /// What is known of the Jobs that were made from one CronJob's template. A Job runs from the moment it is made until it is Complete or
@@ -255,6 +267,8 @@ pub enum Value {
     Gauge(#[serde(with = "super::number")] f64),
     /// How old something is, in seconds: a number for thresholds, and a delay for the objective.
     Age(#[serde(with = "super::number")] f64),
+    /// Numbers by name: what nodes cost. Asked for pools of nodes; no source of a stage says such a thing.
+    Each(BTreeMap<Arc<str>, f64>),
 }
 
 /// A queue. Where it has partitions, they say everything; the sums are theirs.

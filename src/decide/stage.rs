@@ -393,7 +393,9 @@ impl Turn<'_> {
     /// Is it late with all the replicas it may have, so that more would only pile up before it?
     fn is_full(&self, known: &Known, answer: &Answer) -> bool {
         let late = self.stage.max_delay.is_some_and(|objective| known.is_late(objective));
-        let is_cut = |reason: &Reason| matches!(reason, Reason::OverBudget { .. });
+        let is_cut = |reason: &Reason| {
+            matches!(reason, Reason::OverBudget { .. } | Reason::OverQuota { .. })
+        };
         let most = answer.verdict.replicas.filter(|replicas| {
             *replicas == self.stage.max || answer.verdict.why.iter().any(is_cut)
         });

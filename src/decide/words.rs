@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use super::figures::{clock, count, day, number, replicas, seconds, span, until_when, waiting};
+use super::capacity::Room;
+use super::figures::{
+    bytes, clock, count, day, number, replicas, seconds, span, until_when, waiting,
+};
 use super::reason::Reason;
 
 impl fmt::Display for Reason {
@@ -149,6 +152,11 @@ impl fmt::Display for Reason {
                 replicas(*n),
                 number(*at_least)
             ),
+            Self::Relearning { wished, rate } => write!(
+                f,
+                "kept: {wished} would do at {}/s each, but pods showed that with other CPU than they have now",
+                number(*rate)
+            ),
             Self::KeptAwake { objective, wake, replicas: n } => write!(
                 f,
                 "{} kept awake: waking from zero takes {}, and {} are promised",
@@ -230,6 +238,24 @@ impl fmt::Display for Reason {
                     (Some(first), _) => write!(f, "{first} is served first"),
                     (None, 0) => f.write_str("it allows no more"),
                     (None, equals) => write!(f, "it is shared evenly with {equals} more"),
+                }
+            }
+            Self::OverQuota { wished, granted, quota, room, first, equals, is_awaited } => {
+                let amount = |of: f64| if room.of.is_in_bytes() { bytes(of) } else { number(of) };
+                let Room { of, hard, left } = room;
+                write!(
+                    f,
+                    "ResourceQuota {quota} leaves {granted} of {}: pipelines have {} of its {} {}",
+                    replicas(*wished),
+                    amount(left.max(0.0)),
+                    amount(*hard),
+                    of.name()
+                )?;
+                match (first, equals) {
+                    _ if *is_awaited => f.write_str(", and others give some of it back first"),
+                    (Some(first), _) => write!(f, ", and {first} is served first"),
+                    (None, 0) => Ok(()),
+                    (None, equals) => write!(f, ", shared evenly with {equals} more"),
                 }
             }
             Self::GateHolds { gate, value, hold_when, since: None } => {

@@ -30,12 +30,22 @@ const LONG: usize = 2000;
 /// What to read: the value of a query.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ask {
-    /// `PromQL` that gives one number.
+    /// `PromQL` that gives one number, or as many as `gives` says.
     pub query: String,
     /// What an answer without a value means.
     pub on_empty: OnEmpty,
-    /// What the number counts as.
-    pub unit: Unit,
+    /// What it gives.
+    pub gives: Gives,
+}
+
+/// What a query gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gives {
+    /// One number, which counts as this.
+    One(Unit),
+    /// A price for each series, which is called by the first of these labels that it has. What is no number above 0 is left out: a server that
+    /// does not know a price is not one that knows it to be nothing.
+    Prices(&'static [&'static str]),
 }
 
 /// What an answer without a value means.
@@ -66,11 +76,22 @@ enum Late {
     Slow,
 }
 
-/// What is asked of one query.
-#[derive(Debug, Clone, Copy)]
-struct Query {
-    /// From this age on its sample is stale.
-    stale: Duration,
+/// One query. Asks that differ in what they make of its answer share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Query<'a> {
+    text: &'a str,
+    /// What calls its series, where each counts by itself.
+    labels: &'static [&'static str],
+}
+
+impl<'a> Query<'a> {
+    fn of(ask: &'a Ask) -> Self {
+        let labels = match ask.gives {
+            Gives::One(_) => &[],
+            Gives::Prices(labels) => labels,
+        };
+        Self { text: &ask.query, labels }
+    }
 }
 
 /// What came of one query.
@@ -78,6 +99,7 @@ struct Query {
 enum Found {
     Nothing,
     One { value: f64, warning: Option<String> },
+    Each { values: BTreeMap<Arc<str>, f64>, warning: Option<String> },
 }
 
 /// The envelope of every answer.
@@ -116,30 +138,30 @@ impl Source for Prometheus {
         if let Err(error) = self.web.log_in(deadline).await {
             return vec![Err(error); asks.len()];
         }
-        let mut queries: BTreeMap<&str, Query> = BTreeMap::new();
+        let mut queries: BTreeMap<Query<'_>, Duration> = BTreeMap::new();
         for Asked { ask, poll_interval, .. } in asks {
             let stale = STALE.max(*poll_interval * 3);
-            let query = queries.entry(&ask.query).or_insert(Query { stale });
-            query.stale = query.stale.min(stale);
+            let query = queries.entry(Query::of(ask)).or_insert(stale);
+            *query = (*query).min(stale);
         }
         let mut queries: Vec<_> = queries.into_iter().collect();
-        queries.sort_by_key(|(text, _)| match self.late.get(*text) {
+        queries.sort_by_key(|(query, _)| match self.late.get(query.text) {
             Some(Late::Behind) => 0,
             None => 1,
             Some(Late::Slow) => 2,
         });
         let this = &*self;
-        let ask = |(text, query)| async move {
+        let ask = |(query, stale)| async move {
             let is_behind = deadline < Instant::now() + PATIENCE;
             let why = if is_behind { Late::Behind } else { Late::Slow };
-            (text, this.found(text, query, deadline).await, why)
+            (query, this.found(query, stale, deadline).await, why)
         };
         let all: Vec<_> = queries.into_iter().map(ask).collect();
         let all: Vec<_> = futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
         let late = all.iter().filter(|(_, found, _)| matches!(found, Err(Error::Timeout { .. })));
-        let late = late.map(|(text, _, why)| ((*text).to_owned(), *why)).collect();
-        let found: BTreeMap<&str, Result<Found, Error>> =
-            all.into_iter().map(|(text, found, _)| (text, found)).collect();
+        let late = late.map(|(query, _, why)| (query.text.to_owned(), *why)).collect();
+        let found: BTreeMap<Query<'_>, Result<Found, Error>> =
+            all.into_iter().map(|(query, found, _)| (query, found)).collect();
         let answers = asks.iter().map(|asked| self.answer(asked.ask, &found)).collect();
         self.late = late;
         let is_refused =
@@ -162,9 +184,17 @@ impl Source for Prometheus {
 }
 
 impl Prometheus {
-    /// What one query gives, unless its sample is stale.
-    async fn found(&self, text: &str, query: Query, deadline: Instant) -> Result<Found, Error> {
+    /// What one query gives, unless its sample is older than `stale`.
+    async fn found(
+        &self,
+        Query { text, labels }: Query<'_>,
+        stale: Duration,
+        deadline: Instant,
+    ) -> Result<Found, Error> {
         let deadline = deadline.min(Instant::now() + PATIENCE);
+        if !labels.is_empty() {
+            return self.ask(text, deadline).await.and_then(|said| self.each(text, said, labels));
+        }
         if !is_selector(text) {
             return self.ask(text, deadline).await.and_then(|said| self.value(text, said));
         }
@@ -175,7 +205,7 @@ impl Prometheus {
         let made = self.ask(&ages, deadline).await;
         let made = made.ok().and_then(|said| only(said.data?.data())?.ok());
         match made.map(|made| made.timestamp() - made.value()) {
-            Some(age) if query.stale.as_secs_f64() < age => {
+            Some(age) if stale.as_secs_f64() < age => {
                 let age = Duration::try_from_secs_f64(age).unwrap_or(Duration::MAX).as_secs();
                 Err(Error::StaleSample { at: self.at(), about: line(text), age })
             }
@@ -230,29 +260,58 @@ impl Prometheus {
             },
             count => Error::ManyValues { at: self.at(), about: line(text), count },
         })?;
-        // What only comments on the query is no loss of data.
-        let is_loss = |warning: &&String| !warning.starts_with("PromQL ");
-        let warning = said.warnings.iter().find(is_loss).map(|warning| line(warning));
-        Ok(Found::One { value: sample.value(), warning })
+        Ok(Found::One { value: sample.value(), warning: loss(&said.warnings) })
+    }
+
+    /// What each series of an answer says that is a price.
+    fn each(&self, text: &str, said: Envelope, labels: &[&str]) -> Result<Found, Error> {
+        let data =
+            said.data.ok_or_else(|| self.failed(text, "its answer has no data".to_owned()))?;
+        let Data::Vector(series) = data.data() else {
+            let detail = format!("{} gives no series", line(text));
+            return Err(Error::QueryRefused { at: self.at(), detail });
+        };
+        let named = series.iter().filter_map(|series| {
+            let value = series.sample().value();
+            let name = labels.iter().find_map(|label| series.metric().get(*label))?;
+            (value.is_finite() && 0.0 < value).then(|| (name.as_str().into(), value))
+        });
+        let values: BTreeMap<Arc<str>, f64> = named.collect();
+        if values.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        Ok(Found::Each { values, warning: loss(&said.warnings) })
     }
 
     /// What a query's value means to one ask.
-    fn answer(&self, ask: &Ask, found: &BTreeMap<&str, Result<Found, Error>>) -> Answer {
+    fn answer(&self, ask: &Ask, found: &BTreeMap<Query<'_>, Result<Found, Error>>) -> Answer {
         let about = line(&ask.query);
-        let found = found.get(ask.query.as_str()).cloned();
-        match found.ok_or_else(|| Error::InternalError { at: self.at() })?? {
-            Found::One { value, warning } => {
-                let value = ask.unit.value(&self.at(), &about, value)?;
-                let lost = warning.map(|error| Lost { partitions: 0, of: 0, error: error.into() });
-                Ok((value, lost))
+        let found = found.get(&Query::of(ask)).cloned();
+        let lost = |warning: Option<String>| {
+            warning.map(|error| Lost { partitions: 0, of: 0, error: error.into() })
+        };
+        match (found.ok_or_else(|| Error::InternalError { at: self.at() })??, ask.gives) {
+            (Found::One { value, warning }, Gives::One(unit)) => {
+                Ok((unit.value(&self.at(), &about, value)?, lost(warning)))
             }
-            Found::Nothing if ask.on_empty == OnEmpty::Zero => {
-                let none: Value = ask.unit.value(&self.at(), &about, 0.0)?;
-                Ok((none, None))
+            (Found::Each { values, warning }, Gives::Prices(_)) => {
+                Ok((Value::Each(values), lost(warning)))
             }
-            Found::Nothing => Err(Error::EmptyAnswer { at: self.at(), about }),
+            (Found::Nothing, Gives::One(unit)) if ask.on_empty == OnEmpty::Zero => {
+                Ok((unit.value(&self.at(), &about, 0.0)?, None))
+            }
+            (Found::Nothing, _) => Err(Error::EmptyAnswer { at: self.at(), about }),
+            // A query is read as it is asked.
+            (Found::One { .. } | Found::Each { .. }, _) => {
+                Err(Error::InternalError { at: self.at() })
+            }
         }
     }
+}
+
+/// The first warning that tells of lost data, not one that only comments on the query.
+fn loss(warnings: &[String]) -> Option<String> {
+    warnings.iter().find(|warning| !warning.starts_with("PromQL ")).map(|warning| line(warning))
 }
 
 /// Names and values as a form has them.

@@ -307,8 +307,8 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
     claim(KIND, Truth::True, "InTime", "every stage keeps its objective")
 }
 
-/// Does a stage get less than it needs, for want of nodes or of money? `None` where no stage has lanes and no budget is over it: then
-/// nobody looks.
+/// Does a stage get less than it needs, for want of nodes, of money or of a quota? `None` where no stage has lanes and no budget and no quota
+/// is over it: then nobody looks.
 fn capacity_short(picture: &Picture) -> Option<Claim> {
     const KIND: &str = "CapacityShort";
     let situation = picture.situation.as_ref()?;
@@ -317,7 +317,12 @@ fn capacity_short(picture: &Picture) -> Option<Claim> {
         return None;
     }
     let is_short = |reason: &&Reason| {
-        matches!(reason, Reason::Nodes(Nodes::Short { .. }) | Reason::OverBudget { .. })
+        matches!(
+            reason,
+            Reason::Nodes(Nodes::Short { .. })
+                | Reason::OverBudget { .. }
+                | Reason::OverQuota { .. }
+        )
     };
     let mut verdicts = picture.verdicts.iter();
     let short = verdicts.find_map(|verdict| {
@@ -326,7 +331,7 @@ fn capacity_short(picture: &Picture) -> Option<Claim> {
     });
     Some(match short {
         Some((verdict, reason)) => told(KIND, Truth::True, verdict, reason),
-        None => claim(KIND, Truth::False, "RoomForAll", "nothing lacks nodes or money"),
+        None => claim(KIND, Truth::False, "RoomForAll", "nothing lacks nodes, money or quota"),
     })
 }
 

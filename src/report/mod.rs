@@ -277,7 +277,7 @@ impl Teller {
                         let _turn = span.entered();
                         let (plan, at) = (&tick.step.plan, tick.snapshot.at);
                         pools.take(
-                            pools::pictures(std::mem::take(&mut tick.pools), &plan.pools),
+                            pools::pictures(std::mem::take(&mut tick.pools), &plan.pools, at),
                             at,
                         );
                         let glances = std::mem::take(&mut tick.budgets);

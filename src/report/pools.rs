@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 use super::compose::{condition, whole_second};
-use super::conditions::{Claim, Truth};
+use super::conditions::{Claim, Truth, cut};
 use super::desk::Subject;
 use crate::crd::duration;
 use crate::crd::pool_status::{CapacityPoolStatus, PoolEvidence, PoolEvidenceKind, PoolStartup};
@@ -30,8 +31,8 @@ pub struct PoolGlance {
     pub generation: i64,
     /// Its status as last seen.
     pub status: Arc<CapacityPoolStatus>,
-    /// What is written and does not work: paths. Then it is not Ready.
-    pub unserved: Arc<[String]>,
+    /// Why no price of its nodes is known, where a server is to say it: a CamelCase word and a sentence. Then it is not Ready.
+    pub unpriced: Option<(Arc<str>, Arc<str>)>,
     /// Nodes that are Ready and stay.
     pub nodes: u32,
     /// How long nodes take to come: half of them, and 95 of 100, no longer than this.
@@ -47,6 +48,8 @@ pub struct PoolPicture {
     pub glance: PoolGlance,
     /// What is believed of it.
     pub verdict: PoolVerdict,
+    /// When the turn was.
+    pub at: Timestamp,
 }
 
 impl Subject for PoolPicture {
@@ -114,10 +117,11 @@ impl Subject for PoolPicture {
 pub(super) fn pictures(
     glances: BTreeMap<Arc<str>, PoolGlance>,
     verdicts: &[PoolVerdict],
+    at: Timestamp,
 ) -> BTreeMap<Arc<str>, PoolPicture> {
     let picture = |(name, glance): (Arc<str>, PoolGlance)| {
         let verdict = verdicts.iter().find(|verdict| verdict.pool == name)?.clone();
-        Some((name, PoolPicture { glance, verdict }))
+        Some((name, PoolPicture { glance, verdict, at }))
     };
     glances.into_iter().filter_map(picture).collect()
 }
@@ -125,21 +129,15 @@ pub(super) fn pictures(
 impl PoolPicture {
     /// Its condition `Ready`.
     fn ready(&self) -> Condition {
-        let unserved = &self.glance.unserved;
-        let (truth, reason, message) = if unserved.is_empty() {
-            (Truth::True, "Serving", String::new())
-        } else {
-            let message =
-                format!("{} does not work in this version: leave it out", unserved.join(", "));
-            (Truth::False, "NotYetSupported", message)
+        let (truth, reason, message) = match &self.glance.unpriced {
+            None => (Truth::True, "Serving".into(), String::new()),
+            Some((label, message)) => {
+                let message = format!("what its nodes cost is not known: {message}");
+                (Truth::False, label.to_string().into(), cut(message))
+            }
         };
-        let claim = Claim { kind: "Ready", truth, reason: reason.into(), message: message.into() };
-        condition(
-            &claim,
-            self.verdict.since,
-            self.glance.generation,
-            &self.glance.status.conditions,
-        )
+        let claim = Claim { kind: "Ready", truth, reason, message: message.into() };
+        condition(&claim, self.at, self.glance.generation, &self.glance.status.conditions)
     }
 }
 

@@ -213,6 +213,7 @@ impl Eye {
             read_at: time(0.0),
             is_ours: false,
             hpa: None,
+            cpu: None,
             jobs: None,
             lanes: Vec::new(),
         };

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::crd::{CapacityBudget, CapacityBudgetSpec, CapacityBudgetStatus};
-use crate::decide::{Budget, PerReplica, PipelineId, Stage};
+use crate::decide::{Budget, PerReplica, PipelineId, Stage, Thing};
 
+use super::pods::Demand;
 use super::stores::{Name, Stores};
 
 /// All budgets.
@@ -96,12 +97,14 @@ impl Stores {
         }
     }
 
-    /// Names of the budgets over a pipeline. A namespace whose labels are not known has none.
+    /// Names of the budgets and the quotas over a pipeline. No budget is over a namespace whose labels are not known.
     pub(super) fn budgets_over(&self, id: &PipelineId) -> Vec<Arc<str>> {
-        let Some(labels) = self.namespaces.get(&id.namespace) else { return Vec::new() };
-        let over = self.budgets.each.iter();
-        let over = over.filter(|(_, note)| note.spec.namespace_selector.matches(labels));
-        over.map(|(name, _)| Arc::clone(name)).collect()
+        let labels = self.namespaces.get(&id.namespace);
+        let is_over =
+            |note: &Note| labels.is_some_and(|labels| note.spec.namespace_selector.matches(labels));
+        let budgets = self.budgets.each.iter().filter(|(_, note)| is_over(note));
+        let budgets = budgets.map(|(name, _)| Arc::clone(name));
+        budgets.chain(self.quotas.over(&id.namespace)).collect()
     }
 
     /// What one replica of a stage uses: the mean of the pods there are.
@@ -111,19 +114,29 @@ impl Stores {
         costs: &BTreeMap<Arc<str>, Option<f64>>,
         now: Timestamp,
     ) -> PerReplica {
-        let (mut pods, mut cores, mut placed) = (0_u32, 0.0, 0_u32);
+        let mut all = Demand::default();
+        // Only a kind with a lever of its own has more than one for a replica, and no lanes.
+        let mut each = None;
         for target in stage.targets() {
             let Some(selector) = self.targets.selector(target) else { continue };
-            let use_of = self.pods.demand(&target.namespace, selector, &self.nodes, now);
-            pods += use_of.pods;
-            placed += use_of.placed;
-            cores += use_of.cores;
+            all += self.pods.demand(&target.namespace, selector, &self.nodes, now);
+            each = self.targets.pods_each(target).map(f64::from);
         }
         let cost: Option<f64> = costs.values().copied().sum();
+        let mean = |thing: Thing| {
+            let pods = Some(all.pods).filter(|pods| *pods != 0);
+            Some(all.of(thing) / f64::from(pods?) * each?)
+        };
         PerReplica {
-            cores: (pods != 0).then(|| cores / f64::from(pods)),
+            cores: mean(Thing::Cpu),
             // Of nodes in no pool nobody knows the price.
-            cost_per_hour: cost.filter(|_| placed != 0).map(|cost| cost / f64::from(placed)),
+            cost_per_hour: cost
+                .filter(|_| all.placed != 0)
+                .and_then(|cost| Some(cost / f64::from(all.placed) * each?)),
+            bytes: mean(Thing::Memory),
+            cpu_limit: mean(Thing::CpuLimit),
+            memory_limit: mean(Thing::MemoryLimit),
+            pods: each,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ResourceQuota};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Resource;
@@ -20,6 +20,7 @@ use crate::decide::TargetId;
 use super::drains::WireBudget;
 use super::nodes::{SIGNS, WireNode};
 use super::pods::WirePod;
+use super::quotas::WireQuota;
 use super::stores::{Keeper, Name, Stores, chain, config};
 use super::{Reach, Watch, drains, targets};
 
@@ -37,6 +38,7 @@ pub(super) fn keep_all(watch: &Watch) {
     watch.keep(&ApiResource::erase::<CapacityBudget>(&()), Reach::Cluster, &budgets());
     watch.keep(&ApiResource::erase::<Namespace>(&()), Reach::Cluster, &namespaces());
     watch.keep(&ApiResource::erase::<Pod>(&()), Reach::Namespaces, &pods());
+    watch.keep(&ApiResource::erase::<ResourceQuota>(&()), Reach::Namespaces, &quotas());
     watch.keep(&ApiResource::erase::<HorizontalPodAutoscaler>(&()), Reach::Namespaces, &hpas());
 }
 
@@ -186,6 +188,7 @@ fn pods() -> Keeper<WirePod> {
         config: config(),
         is_optional: false,
         put: |stores, name, pod| {
+            stores.quotas.touch(&name.namespace);
             let awaits = |stores: &Stores| {
                 stores.pods.awaits_interruption(&name.namespace, &name.name, &stores.nodes)
             };
@@ -198,6 +201,7 @@ fn pods() -> Keeper<WirePod> {
             }
         },
         gone: |stores, name| {
+            stores.quotas.touch(&name.namespace);
             let of = (&name.namespace, &name.name);
             if let Some(labels) = stores.pods.awaits_interruption(of.0, of.1, &stores.nodes) {
                 stores.end_by_interruption(name, &labels);
@@ -207,6 +211,16 @@ fn pods() -> Keeper<WirePod> {
                 targets::pod_moved(stores, name, &[&labels]);
             }
         },
+    }
+}
+
+fn quotas() -> Keeper<WireQuota> {
+    Keeper {
+        store: "resource quotas".to_owned(),
+        config: config(),
+        is_optional: true,
+        put: Stores::put_quota,
+        gone: Stores::drop_quota,
     }
 }
 

@@ -11,7 +11,7 @@ use kube::{Api, Client, Resource};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::decide::{PipelineId, TargetId};
+use crate::decide::{Observation, PipelineId, TargetId};
 use crate::tasks::Tasks;
 
 mod stores;
@@ -26,6 +26,7 @@ mod selector;
 mod nodes;
 mod budgets;
 mod drains;
+mod quotas;
 mod jobs;
 mod secrets;
 mod strimzi;
@@ -36,7 +37,7 @@ mod inside;
 
 pub use budgets::{BudgetPlace, BudgetSight};
 pub use levers::{Count, Lever};
-pub use nodes::{Place, PoolSight};
+pub use nodes::{Place, PoolSight, Unpriced};
 pub use seen::{Seen, Sight};
 
 use seen::Work;
@@ -166,6 +167,11 @@ impl Watch {
         self.stale.notify_one();
     }
 
+    /// Takes in what a `ClusterConnection` was found to say of the prices of nodes.
+    pub fn hear_prices(&self, connection: &str, said: &Observation) {
+        self.shelf.open().put_prices(connection, said);
+    }
+
     /// All pipelines there are.
     pub fn pipelines(&self) -> Vec<PipelineId> {
         self.shelf.open().pipelines.keys().cloned().collect()
@@ -215,11 +221,12 @@ impl Watch {
         let gone: Vec<_> = std::mem::take(&mut stores.gone).into_iter().collect();
         // What a budget says of a pipeline that is gone is to be told anew.
         stores.budgets.have_moved |= !gone.is_empty() && !stores.budgets.is_empty();
+        stores.nodes.pass(now);
         let pools_moved = std::mem::take(&mut stores.nodes.has_moved)
             | std::mem::take(&mut stores.budgets.have_moved);
-        stores.nodes.pass(now);
+        stores.share_quotas(now);
         let sights = stores.sights(due, now);
-        let budgets = stores.budgets.sights();
+        let (budgets, quotas) = (stores.budgets.sights(), stores.quotas.meant());
         let mut pools = stores.nodes.sights(now);
         stores.pods.tells_places = !pools.is_empty();
         let needs = if pools.is_empty() { BTreeMap::new() } else { stores.needs(now) };
@@ -239,7 +246,7 @@ impl Watch {
         if starts_budgets {
             kinds::keep_budgets_of_pods(self);
         }
-        Seen { sights, gone, questions, pools, pools_moved, budgets }
+        Seen { sights, gone, questions, pools, pools_moved, budgets, quotas }
     }
 
     /// Starts the watches of one store.

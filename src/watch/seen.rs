@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
-    Draining, LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId,
+    Budget, Draining, LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId,
     Recalled, Stage, Standing, Target, TargetId, Unusable, Workload,
 };
 use crate::observe::{Credentials, Question};
@@ -36,6 +36,8 @@ pub struct Seen {
     pub pools_moved: bool,
     /// Every budget.
     pub budgets: BTreeMap<Arc<str>, BudgetSight>,
+    /// What every ResourceQuota leaves to pipelines.
+    pub quotas: BTreeMap<Arc<str>, Arc<Budget>>,
 }
 
 /// One pipeline as the cluster shows it.
@@ -63,7 +65,7 @@ pub struct Sight {
     pub answered: Vec<(QuestionId, Observation)>,
     /// What its stages cost in an hour, in stage order, by pool; `None` where the price of a node is unknown.
     pub costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
-    /// Names of the budgets over its namespace.
+    /// Names of the budgets and of the quotas over its namespace.
     pub budgets: Vec<Arc<str>>,
     /// What one replica of each stage uses, in stage order; empty where no budget is over it.
     pub per_replica: Vec<PerReplica>,
@@ -218,7 +220,7 @@ impl Stores {
     }
 
     /// Why a question cannot be asked for want of a Secret; `None` when it can, or when the Secret is still being read.
-    fn lacking(&self, draft: &QuestionDraft) -> Option<(&'static str, String)> {
+    pub(super) fn lacking(&self, draft: &QuestionDraft) -> Option<(&'static str, String)> {
         match self.credentials(draft) {
             Ok(_) | Err(NoSecret::Awaited) => None,
             Err(NoSecret::Lasting { label, message }) => Some((label, message)),
@@ -234,6 +236,25 @@ impl Stores {
         let before = std::mem::take(&mut self.in_use);
         let mut in_use = BTreeMap::new();
         let (mut laned, mut holding) = (BTreeSet::new(), BTreeSet::new());
+        let prices = self.price_drafts();
+        let mut ask = |draft: &QuestionDraft| {
+            wanted.extend(draft.secrets.iter().map(name_of));
+            if let Some(strimzi) = &draft.strimzi {
+                clusters.insert(strimzi::cluster_of(strimzi));
+                wanted.extend(self.secrets_of(strimzi));
+            }
+            // What is still being read does not take away what serves.
+            let credentials = match self.credentials(draft) {
+                Ok(found) => Arc::new(found),
+                Err(NoSecret::Awaited) => Arc::clone(before.get(&draft.address)?),
+                Err(NoSecret::Lasting { .. }) => return None,
+            };
+            if credentials.has_any() {
+                in_use.insert(draft.address.clone(), Arc::clone(&credentials));
+            }
+            Some(draft.with(credentials))
+        };
+        questions.extend(prices.iter().filter_map(&mut ask));
         for (id, written) in &self.pipelines {
             let Some(meant) = written.meant() else { continue };
             for target in meant.pipeline.stages.iter().flat_map(Stage::targets) {
@@ -248,24 +269,7 @@ impl Stores {
             if meant.pipeline.stages.iter().any(|stage| stage.holds) {
                 holding.insert(id.clone());
             }
-            for draft in &meant.questions {
-                wanted.extend(draft.secrets.iter().map(name_of));
-                if let Some(strimzi) = &draft.strimzi {
-                    clusters.insert(strimzi::cluster_of(strimzi));
-                    wanted.extend(self.secrets_of(strimzi));
-                }
-                // What is still being read does not take away what serves.
-                let credentials = match self.credentials(draft) {
-                    Ok(found) => Some(Arc::new(found)),
-                    Err(NoSecret::Awaited) => before.get(&draft.address).cloned(),
-                    Err(NoSecret::Lasting { .. }) => None,
-                };
-                let Some(credentials) = credentials else { continue };
-                if credentials.has_any() {
-                    in_use.insert(draft.address.clone(), Arc::clone(&credentials));
-                }
-                questions.push(draft.with(credentials));
-            }
+            questions.extend(meant.questions.iter().filter_map(&mut ask));
         }
         self.in_use = in_use;
         self.laned = laned;

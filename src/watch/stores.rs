@@ -26,6 +26,7 @@ use super::jobs::Jobs;
 use super::meter::Meter;
 use super::nodes::Nodes;
 use super::pods::Pods;
+use super::quotas::Quotas;
 use super::secrets::Vault;
 use super::strimzi::Strimzi;
 use super::targets::Targets;
@@ -61,6 +62,7 @@ pub(super) struct Stores {
     pub(super) nodes: Nodes,
     pub(super) budgets: Budgets,
     pub(super) drains: Drains,
+    pub(super) quotas: Quotas,
     /// Pipelines with lanes: whatever moves of nodes concerns them.
     pub(super) laned: BTreeSet<PipelineId>,
     pub(super) targets: Targets,
@@ -125,6 +127,7 @@ impl Stores {
 
     /// Marks the pipelines that name a target.
     pub(super) fn touch_target(&mut self, target: &TargetId) {
+        self.quotas.touch(&target.namespace);
         if let Some(owners) = self.targets.owners(target) {
             self.dirty.extend(owners.iter().cloned());
         }
@@ -135,9 +138,7 @@ impl Stores {
         if !self.cluster_connections.is_empty() {
             self.reread_all();
         } else if !self.budgets.is_empty() {
-            let here = self.pipelines.keys().filter(|id| *id.namespace == *namespace);
-            let here: Vec<_> = here.cloned().collect();
-            self.dirty.extend(here);
+            self.touch_namespace(namespace);
         }
     }
 

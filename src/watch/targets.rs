@@ -124,6 +124,14 @@ impl Targets {
         }
     }
 
+    /// How many pods one replica of a target is; `None` while that is not known.
+    pub(super) fn pods_each(&self, target: &TargetId) -> Option<u32> {
+        match self.scales.get(target)? {
+            ScaleNote::Read { pods_each, .. } => Some(*pods_each),
+            ScaleNote::Unreadable(_) => None,
+        }
+    }
+
     /// Asks for a fresh reading of a target's `/scale`.
     pub(super) fn reread(&mut self, target: &TargetId) {
         self.stale.insert(target.clone());
@@ -187,6 +195,7 @@ impl Stores {
                         .find(|(_, named)| *named == target)
                         .map(|(hpa, _)| Arc::clone(&hpa.name)),
                     jobs: None,
+                    cpu: pods.and_then(|pods| pods.cpu()),
                     lanes: Vec::new(),
                 })
             }

@@ -135,6 +135,7 @@ impl Stores {
     /// A pipeline came or changed.
     pub(super) fn put_pipeline(&mut self, name: &Name, object: DynamicObject) {
         let id = id_of(name);
+        self.quotas.touch(&name.namespace);
         let mut new = Written::read(object);
         match self.pipelines.get_mut(&id) {
             // Our own status came back: nothing to think about.
@@ -156,6 +157,7 @@ impl Stores {
     /// A pipeline went.
     pub(super) fn drop_pipeline(&mut self, name: &Name) {
         let id = id_of(name);
+        self.quotas.touch(&name.namespace);
         if let Some(written) = self.pipelines.remove(&id) {
             // A target it had may now be another's.
             if let Some(meant) = written.meant() {

@@ -55,6 +55,8 @@ pub(crate) async fn stores_are_filled_and_followed(g: Ground) {
     });
     follow(&g, &g.path("autoscaling/v2", "horizontalpodautoscalers", ""), true, &hpa).await;
     follow(&g, &budgets(&g, ""), true, &budget("b", "web")).await;
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.cpu": "4"}}});
+    follow(&g, &g.path("v1", "resourcequotas", ""), true, &quota).await;
     follow(&g, &g.deployment(""), false, &deployment("web", Some(0))).await;
     let mut set = deployment("db", Some(0));
     set["kind"] = json!("StatefulSet");

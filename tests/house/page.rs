@@ -344,7 +344,7 @@ async fn pools_are_shown_with_their_evidence_and_budgets_with_who_gives_way() {
             class: Class::Spot,
             generation: 1,
             status: Arc::default(),
-            unserved: Arc::default(),
+            unpriced: None,
             nodes: 3,
             startup: Some((Duration::from_secs(52), Duration::from_secs(140))),
             cost: None,
@@ -356,6 +356,7 @@ async fn pools_are_shown_with_their_evidence_and_budgets_with_who_gives_way() {
             evidence: vec![sign("pods wait", false), sign("no capacity", true)],
             next_probe: Some(at + SignedDuration::from_mins(10)),
         },
+        at,
     };
     let name = Arc::<str>::from("team");
     let (cost_per_hour, cores) = (Some(40.0), None);
@@ -372,6 +373,7 @@ async fn pools_are_shown_with_their_evidence_and_budgets_with_who_gives_way() {
             cost_per_hour,
             cores,
             is_enforced: true,
+            rooms: Vec::new(),
         }),
         verdict: BudgetVerdict {
             budget: name,

@@ -325,7 +325,7 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
     };
     let due = if turn.faults.is_empty() { vec![situation] } else { Vec::new() };
     let (mut of_nodes, mut beliefs) = (BTreeMap::new(), Vec::new());
-    for PoolPicture { glance, verdict } in turn.pools.clone() {
+    for PoolPicture { glance, verdict, .. } in turn.pools.clone() {
         of_nodes.insert(Arc::clone(&verdict.pool), glance);
         beliefs.push(verdict);
     }

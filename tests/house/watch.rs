@@ -1,16 +1,21 @@
 //! What the cluster says: stores, targets, Secrets, on the in-memory API.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use penstock::clock::Clock;
-use penstock::decide::{Mode, PipelineId, Target, Unusable, Workload, Writing};
+use penstock::decide::{
+    Missing, Mode, Observation, PipelineId, QuestionId, Reading, Target, Unusable, Value as Said,
+    Workload, Writing,
+};
 use penstock::demo::cluster::{Cluster, Fault, Match, Options};
+use penstock::observe::{Address, Question};
 use penstock::tasks::Tasks;
-use penstock::watch::{self, Seen, Sight, Watch};
+use penstock::watch::{self, PoolSight, Seen, Sight, Watch};
 use serde_json::{Value, json};
 
 /// A cluster with the CRDs, and a watch on it.
@@ -474,4 +479,84 @@ async fn what_a_relist_no_longer_shows_is_dropped() {
         .unwrap();
     scene.cluster.compact();
     scene.see(&watch, "p", |s| unusable(s) == Some(&Unusable::NotFound)).await;
+}
+
+/// The pool `spot` and the questions in force, once `is_it` holds.
+async fn see_pool(
+    scene: &Scene,
+    watch: &Watch,
+    is_it: impl Fn(&PoolSight, &[Question]) -> bool,
+) -> (PoolSight, Vec<Question>) {
+    let mut asked = Vec::new();
+    let mut last = None;
+    for _ in 0..500 {
+        if watch.unsynced().is_empty() {
+            let mut seen = watch.seen(&BTreeSet::new(), scene.clock.now());
+            asked = seen.questions.take().unwrap_or(asked);
+            last = seen.pools.remove("spot");
+            if let Some(pool) = last.take_if(|pool| is_it(pool, &asked)) {
+                return (pool, asked);
+            }
+        }
+        drop(tokio::time::timeout(Duration::from_millis(20), watch.changed()).await);
+    }
+    panic!("it was never seen; the last was {last:#?}, and asked is {asked:#?}");
+}
+
+#[tokio::test]
+async fn a_pool_whose_prices_opencost_knows_has_them_asked_and_forgets_old_ones() {
+    let scene = Scene::new().await;
+    let ours = "penstock.dev/v1alpha1";
+    let spec = json!({"class": "Spot", "nodeSelector": {"pool": "spot"},
+        "price": {"source": "OpenCost", "connectionRef": {"name": "prom"}}});
+    scene.apply(ours, "CapacityPool", "", "spot", &json!({"spec": spec})).await;
+    for name in ["a", "b"] {
+        let node = json!({"metadata": {"labels": {"pool": "spot"}}});
+        scene.apply("v1", "Node", "", name, &node).await;
+    }
+    let watch = scene.watch();
+    let (pool, asked) = see_pool(&scene, &watch, |pool, _| pool.unpriced.is_some()).await;
+    assert_eq!(&*pool.unpriced.unwrap().label, "ConnectionNotFound");
+    assert!(asked.is_empty());
+
+    // Allowed for no namespace at all: a pool lies in none.
+    let spec = json!({"prometheus": {"url": "http://prometheus.monitoring:9090"}});
+    scene.apply(ours, "ClusterConnection", "", "prom", &json!({"spec": spec})).await;
+    let (pool, asked) = see_pool(&scene, &watch, |_, asked| !asked.is_empty()).await;
+    assert_eq!(pool.unpriced, None);
+    let [question] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((&question.id, question.id.pipeline()), (&QuestionId::prices("prom"), None));
+    assert_eq!(question.id.priced_by(), Some("prom"));
+    assert!(matches!(question.address, Address::Prometheus(_)), "{question:?}");
+
+    let at = scene.clock.now();
+    let told = |pairs: &[(&str, f64)]| {
+        let prices: BTreeMap<Arc<str>, f64> =
+            pairs.iter().map(|(node, price)| ((*node).into(), *price)).collect();
+        Observation::Fresh(Arc::new(Reading { at, value: Said::Each(prices) }))
+    };
+    // Of one node it is not known: no figure.
+    let known = |pool: &PoolSight, _: &[Question]| pool.cost.is_none();
+    see_pool(&scene, &watch, known).await;
+    watch.hear_prices("prom", &told(&[("a", 0.5), ("elsewhere", 9.0)]));
+    assert_eq!(see_pool(&scene, &watch, |_, _| true).await.0.cost, None);
+    let at = scene.clock.now();
+    let prices = BTreeMap::from([("a".into(), 0.5), ("b".into(), 0.25)]);
+    let both = Reading { at, value: Said::Each(prices) };
+    let both = Arc::new(both);
+    watch.hear_prices("prom", &Observation::Fresh(Arc::clone(&both)));
+    assert_eq!(see_pool(&scene, &watch, |_, _| true).await.0.cost, Some(0.75));
+
+    // It does not answer any more: what it said holds for a quarter of an hour, and then nobody knows.
+    let missing = Missing {
+        label: "Unreachable".into(),
+        message: "gone".into(),
+        is_lasting: false,
+        since: at,
+    };
+    watch.hear_prices("prom", &Observation::Stale(both, missing));
+    let later = |minutes: i64| at + jiff::SignedDuration::from_mins(minutes);
+    let pool = |minutes: i64| watch.seen(&BTreeSet::new(), later(minutes)).pools["spot"].clone();
+    assert_eq!((pool(14).cost, pool(14).unpriced), (Some(0.75), None));
+    assert_eq!((pool(15).cost, &*pool(15).unpriced.unwrap().label), (None, "Unreachable"));
 }

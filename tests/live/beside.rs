@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use penstock::clock::Clock;
 use penstock::decide::{Observation, QuestionId, Value};
-use penstock::observe::prometheus::OnEmpty;
+use penstock::observe::prometheus::{Gives, OnEmpty};
 use penstock::observe::redis::{self, Mode};
 use penstock::observe::web::{self, Login};
 use penstock::observe::{Address, Ask, Credentials, Observe, Question, Unit, prometheus};
@@ -76,6 +76,7 @@ impl Watched {
             let amount = match &reading.value {
                 Value::Gauge(number) | Value::Age(number) => *number,
                 Value::Queue(queue) => f64::from(u32::try_from(queue.backlog)?),
+                Value::Each(_) => anyhow::bail!("it is not one number: {seen:?}"),
             };
             ensure!((amount - wished).abs() < 1e-9, "{amount}");
             Ok(Some(()))
@@ -120,7 +121,8 @@ async fn prometheus_is_read_and_what_it_does_not_know_is_no_zero() -> Result<()>
     };
     let ask = |name: &'static str, query: &str, on_empty| {
         let query = query.to_owned();
-        let ask = Ask::Prometheus(prometheus::Ask { query, on_empty, unit: Unit::Gauge });
+        let gives = Gives::One(Unit::Gauge);
+        let ask = Ask::Prometheus(prometheus::Ask { query, on_empty, gives });
         (name, address(), ask, Arc::default())
     };
     let watched = Watched::asking(vec![
@@ -187,7 +189,8 @@ async fn a_thousand_queries_of_one_prometheus_are_answered_in_one_poll_over_four
     };
     let asks = names.iter().enumerate().map(|(number, name)| {
         let query = query((number, name));
-        let ask = prometheus::Ask { query, on_empty: OnEmpty::Error, unit: Unit::Gauge };
+        let gives = Gives::One(Unit::Gauge);
+        let ask = prometheus::Ask { query, on_empty: OnEmpty::Error, gives };
         let address = Address::Prometheus(web::Address {
             connection: "shop/prom".to_owned(),
             url: server.url(),

@@ -35,43 +35,16 @@ fn budget(namespace: &str, cpu: &str) -> Value {
     })
 }
 
-#[tokio::test]
-async fn the_example_of_priorities_reaches_its_counts() -> Result<()> {
-    let broker = shared::broker().await?;
-    let scene = Scene::open("example-priorities").await?;
-    let namespace = scene.namespace.as_str();
-    let topic = |name: &str| format!("{namespace}-{name}");
-    for name in ["orders", "bills"] {
-        broker.topic(&topic(name), 12).await?;
-        broker.commit(&topic(name), &topic(name), 0).await?;
-    }
-    for name in ["book", "print"] {
-        scene.create(deployment(name, 1)).await?;
-    }
-    let replaced = [
-        ("{name: shop}", format!("{{name: {namespace}}}")),
-        ("metadata.name: shop", format!("metadata.name: {namespace}")),
-        ("kafka.shop:9092", broker.bootstrap()),
-        ("topics: [orders], group: book", format!("topics: [{0}], group: {0}", topic("orders"))),
-        ("topics: [bills], group: print", format!("topics: [{0}], group: {0}", topic("bills"))),
-    ];
-    apply(&scene, "priorities", &replaced).await?;
-    broker.send(&topic("bills"), None, 80).await?;
-    scene.until_moved(("print", 1, 8), SOON).await?;
-    broker.send(&topic("orders"), None, 60).await?;
-    scene.until_moved(("book", 1, 6), SOON).await?;
-    scene.until_condition("bills", ("CapacityShort", "True", "OverBudget"), SOON).await?;
-    // Down only after its window.
-    scene.until_moved(("print", 1, 4), 3 * SOON).await?;
-    Ok(())
+fn quota(cpu: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "compute"},
+        "spec": {"hard": {"requests.cpu": cpu, "pods": "50"}},
+    })
 }
 
-#[tokio::test]
-async fn who_comes_first_is_served_and_the_other_gives_way_within_the_budget() -> Result<()> {
-    let cluster = shared::cluster().await?;
-    let scene = Scene::open("budgets").await?;
+/// Two pipelines, of which the first is served first, each with a Deployment of pods of one CPU.
+async fn two(scene: &Scene) -> Result<()> {
     let (broker, namespace) = (shared::broker().await?, scene.namespace.as_str());
-    cluster.apply("default", &budget(namespace, "10").to_string()).await?;
     for (name, priority) in [("orders", 5), ("bills", 0)] {
         let topic = format!("{namespace}-{name}");
         broker.topic(&topic, 12).await?;
@@ -89,6 +62,73 @@ async fn who_comes_first_is_served_and_the_other_gives_way_within_the_budget() -
             }))
             .await?;
     }
+    Ok(())
+}
+
+/// What binds a stage now, in words.
+async fn said(scene: &Scene, pipeline: &str) -> Result<String> {
+    let stage = scene.stage(pipeline).await?;
+    Ok(stage.reasons.last().context("a reason")?.sentence.clone())
+}
+
+#[tokio::test]
+async fn the_example_of_priorities_reaches_its_counts() -> Result<()> {
+    let scene = Scene::open("example-priorities").await?;
+    let budget = [
+        ("{name: shop}", format!("{{name: {}}}", scene.namespace)),
+        ("metadata.name: shop", format!("metadata.name: {}", scene.namespace)),
+    ];
+    gives_way(&scene, "priorities", &budget, "OverBudget").await
+}
+
+#[tokio::test]
+async fn the_example_of_quotas_reaches_its_counts() -> Result<()> {
+    let scene = Scene::open("example-quotas").await?;
+    scene.create(deployment("other", 2)).await?;
+    gives_way(&scene, "quotas", &[], "OverQuota").await
+}
+
+/// Eighty bills, and then sixty orders: who prints has eight of ten, and then gives four back to who books.
+async fn gives_way(
+    scene: &Scene,
+    example: &str,
+    more: &[(&str, String)],
+    reason: &str,
+) -> Result<()> {
+    let broker = shared::broker().await?;
+    let namespace = scene.namespace.as_str();
+    let topic = |name: &str| format!("{namespace}-{name}");
+    for name in ["orders", "bills"] {
+        broker.topic(&topic(name), 12).await?;
+        broker.commit(&topic(name), &topic(name), 0).await?;
+    }
+    for name in ["book", "print"] {
+        scene.create(deployment(name, 1)).await?;
+    }
+    let replaced = [
+        ("kafka.shop:9092", broker.bootstrap()),
+        ("topics: [orders], group: book", format!("topics: [{0}], group: {0}", topic("orders"))),
+        ("topics: [bills], group: print", format!("topics: [{0}], group: {0}", topic("bills"))),
+    ];
+    apply(scene, example, &[&replaced[..], more].concat()).await?;
+    broker.send(&topic("bills"), None, 80).await?;
+    scene.until_moved(("print", 1, 8), SOON).await?;
+    broker.send(&topic("orders"), None, 60).await?;
+    // With a quota not before the other has given it back.
+    scene.until_moved(("book", 1, 6), 3 * SOON).await?;
+    scene.until_condition("bills", ("CapacityShort", "True", reason), SOON).await?;
+    // Down only after its window.
+    scene.until_moved(("print", 1, 4), 3 * SOON).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_comes_first_is_served_and_the_other_gives_way_within_the_budget() -> Result<()> {
+    let cluster = shared::cluster().await?;
+    let scene = Scene::open("budgets").await?;
+    let (broker, namespace) = (shared::broker().await?, scene.namespace.as_str());
+    cluster.apply("default", &budget(namespace, "10").to_string()).await?;
+    two(&scene).await?;
     let status = async || -> Result<Value> {
         let text = cluster.kubectl(&["get", "capacitybudget", namespace, "-o", "json"]).await?;
         Ok(serde_json::from_str::<Value>(&text)?["status"].clone())
@@ -113,14 +153,9 @@ async fn who_comes_first_is_served_and_the_other_gives_way_within_the_budget() -
         })
         .await?;
     assert_eq!(told["conditions"][0]["reason"], "GaveWay", "{told}");
-    let stage = scene.stage("bills").await?;
-    let said = stage.reasons.last().context("a reason")?;
-    assert!(
-        said.sentence
-            .ends_with(&format!("leaves 4 of 8 replicas: {namespace}/orders is served first")),
-        "{}",
-        said.sentence
-    );
+    let said = said(&scene, "bills").await?;
+    let end = format!("leaves 4 of 8 replicas: {namespace}/orders is served first");
+    assert!(said.ends_with(&end), "{said}");
 
     // More is allowed: nobody gives way any more.
     cluster.apply("default", &budget(namespace, "16").to_string()).await?;
@@ -133,4 +168,57 @@ async fn who_comes_first_is_served_and_the_other_gives_way_within_the_budget() -
             Ok(Some(()))
         })
         .await
+}
+
+/// The same by a quota of the namespace, which the API server keeps: what is written is never more than it lets be made.
+#[tokio::test]
+async fn a_quota_is_shared_by_priority_and_never_asked_for_more_than_it_has_left() -> Result<()> {
+    let scene = Scene::open("quotas").await?;
+    let (broker, namespace) = (shared::broker().await?, scene.namespace.as_str());
+    scene.create(quota("12")).await?;
+    // Somebody else takes two of the twelve.
+    scene.create(deployment("other", 2)).await?;
+    two(&scene).await?;
+    let left = "pipelines have 10 of its 12 requests.cpu";
+    broker.send(&format!("{namespace}-bills"), None, 80).await?;
+    scene.until_moved(("bills", 1, 8), SOON).await?;
+    scene.until_condition("bills", ("CapacityShort", "False", "RoomForAll"), SOON).await?;
+
+    // Who comes first wishes six: two are free at once, and the rest as soon as the other has given them back.
+    broker.send(&format!("{namespace}-orders"), None, 60).await?;
+    scene.until_moved(("orders", 1, 6), SOON).await?;
+    assert_eq!(scene.until_moved(("bills", 1, 4), SOON).await?.last(), Some(&4));
+    scene.until_condition("bills", ("CapacityShort", "True", "OverQuota"), SOON).await?;
+    let told = said(&scene, "bills").await?;
+    let expected = format!(
+        "ResourceQuota compute leaves 4 of 8 replicas: {left}, and {namespace}/orders is served first"
+    );
+    assert_eq!(told, expected);
+    // At no time was more asked for than it has: by what the API server recorded of both, in the order of time.
+    let mut writes = scene.writes("bills")?;
+    writes.extend(scene.writes("orders")?);
+    writes.sort_by_key(|write| write.at);
+    let mut asked =
+        std::collections::BTreeMap::from([("bills".to_owned(), 1), ("orders".to_owned(), 1)]);
+    for write in writes {
+        asked.insert(write.name, write.replicas.context("a write without its answer")?);
+        assert!(asked.values().sum::<u32>() <= 10, "{asked:?}");
+    }
+    // Every pod that was asked for is there.
+    scene
+        .until("all pods to be made", SOON, async || {
+            for (name, count) in [("bills", 4), ("orders", 6)] {
+                let stage =
+                    scene.view(name).await?.stages.into_iter().next().context("no stage")?;
+                ensure!(stage.replicas.ready == Some(count), "{name}: {:?}", stage.replicas);
+            }
+            Ok(Some(()))
+        })
+        .await?;
+
+    // The owner allows more.
+    scene.change(quota("18")).await?;
+    scene.until_moved(("bills", 1, 8), SOON).await?;
+    scene.until_condition("bills", ("CapacityShort", "False", "RoomForAll"), SOON).await?;
+    Ok(())
 }

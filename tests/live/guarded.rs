@@ -24,7 +24,8 @@ fn place(who: &str, url: &str, login: Login) -> Address {
 
 fn seven() -> Ask {
     let query = "vector(7)".to_owned();
-    Ask::Prometheus(prometheus::Ask { query, on_empty: OnEmpty::Error, unit: Unit::Gauge })
+    let gives = prometheus::Gives::One(Unit::Gauge);
+    Ask::Prometheus(prometheus::Ask { query, on_empty: OnEmpty::Error, gives })
 }
 
 #[tokio::test]

@@ -45,6 +45,9 @@ mod hands;
 /// CPU, memory and pods, from the API server.
 mod metered;
 
+/// CPU that changes under a stage, as VPA has it.
+mod vertical;
+
 /// `explain` and `top`, by port-forward.
 mod aloud;
 
@@ -98,3 +101,4 @@ mod writers;
 mod failover;
 mod crowd;
 mod pools;
+mod prices;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::examples::apply;
 use crate::rig::{Cluster, ClusterOptions, External, Kubernetes, Reply};
 use crate::scene::{SOON, Scene};
+use crate::vertical::resized_pods_are_learned_anew;
 
 /// What pods use, and the lists that were asked for.
 #[derive(Debug, Default)]
@@ -121,6 +122,9 @@ async fn stages_follow_the_cpu_of_their_pods_and_the_number_of_others() -> Resul
     let ten_seconds = tokio::time::sleep(Duration::from_secs(10));
     // Meanwhile the example.
     let (example, ()) = tokio::join!(the_example_reaches_its_count(&cluster, &meter), ten_seconds);
+    let vertical = Scene::on(&cluster, "example-vpa").await?;
+    meter.set(&vertical, Use::Each(900));
+    resized_pods_are_learned_anew(&cluster, &vertical).await?;
     let (asked, until) = (meter.asked.lock().unwrap().clone(), from + Duration::from_secs(10));
     let own = format!("/namespaces/{}/pods", scene.namespace);
     let is_lately = |at: Instant| from < at && at < until;

@@ -141,7 +141,7 @@ impl Capacity {
 
 impl PoolRow {
     fn of(picture: &PoolPicture) -> Self {
-        let PoolPicture { glance, verdict } = picture;
+        let PoolPicture { glance, verdict, .. } = picture;
         let class = match glance.class {
             Class::OnDemand => "OnDemand",
             Class::Spot => "Spot",

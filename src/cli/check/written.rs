@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::super::reach::{self, Plurals};
 use crate::crd::pipeline::Stage;
+use crate::crd::pool::Pricing;
 use crate::crd::workload::{Drain, ScaleIn};
 use crate::crd::{CapacityPool, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::CRON_JOB;
@@ -73,7 +74,16 @@ impl Written {
         let shared = shared.unwrap_or_default();
         let pools = Api::<CapacityPool>::all(client.clone());
         let pools = pools.list(&ListParams::default()).await.map(|list| list.items);
-        written.has_pools = !pools.unwrap_or_default().is_empty();
+        let pools = pools.unwrap_or_default();
+        written.has_pools = !pools.is_empty();
+        for pool in &pools {
+            let Some(Pricing::OpenCost(name)) = pool.spec.pricing() else { continue };
+            let found = shared.iter().find(|it| it.name_any() == name);
+            let lender = found.and_then(|it| it.spec.secret_namespace.clone());
+            if let (Some(found), Some(lender)) = (found, lender) {
+                written.lean_on(&lender, &found.spec)?;
+            }
+        }
         for pipeline in &pipelines {
             let namespace = pipeline.namespace().unwrap_or_default();
             for stage in &pipeline.spec.stages {

@@ -14,6 +14,7 @@ impl CapacityBudgetSpec {
             cost_per_hour: self.limits.cost_per_hour(),
             cores: self.limits.cpu(),
             is_enforced: self.on_exceeded() == OnExceeded::Limit,
+            rooms: Vec::new(),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::crd::pipeline::Stage as WrittenStage;
 use crate::crd::rules;
 use crate::crd::source::Kinds;
 use crate::decide::{Gate, Gives, TargetId};
-use crate::observe::{Ask, Unit};
+use crate::observe::{Ask, Unit, prometheus};
 
 impl Reader<'_> {
     /// Reads all gates of a stage.
@@ -84,7 +84,7 @@ fn has_threshold(kind: &Kinds) -> bool {
 /// What would count as items is asked for as the number it is.
 fn as_number(mut ask: Ask) -> Ask {
     match &mut ask {
-        Ask::Prometheus(ask) => ask.unit = Unit::Gauge,
+        Ask::Prometheus(ask) => ask.gives = prometheus::Gives::One(Unit::Gauge),
         Ask::Http(ask) => ask.unit = Unit::Gauge,
         Ask::Sql(ask) => ask.unit = Unit::Gauge,
         Ask::External(ask) => ask.in_targets = false,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ::http::Uri;
 
-use super::{Code, Fault, Reader, SecretWanted};
+use super::{Code, Fault, Reader, SecretWanted, Surroundings};
 use crate::crd::connection;
 use crate::crd::login::{SECRETS, SecretRef, Tls};
 use crate::crd::rules;
@@ -51,13 +51,7 @@ impl Reader<'_> {
                 })
             }
             ConnectionKind::ClusterConnection => {
-                let object = self.around.cluster_connection(name).ok_or_else(|| {
-                    lasting(
-                        Code::ConnectionNotFound,
-                        format!("there is no ClusterConnection {name}"),
-                        "create it, or mend the name",
-                    )
-                })?;
+                let object = lent(self.around, &path, name)?;
                 let labels = self.around.namespace_labels(namespace).unwrap_or_default();
                 let is_allowed = object
                     .spec
@@ -71,35 +65,24 @@ impl Reader<'_> {
                         "its allowedNamespaces must match the labels of the namespace",
                     ));
                 }
-                let secret_namespace = object.spec.secret_namespace.clone().unwrap_or_default();
-                if names_secrets(&object.spec.kind) {
-                    if secret_namespace.is_empty() {
-                        return Err(Fault {
-                            path: format!("ClusterConnection {name} spec.secretNamespace"),
-                            code: Code::InvalidConnection,
-                            message: rules::SECRET_NAMESPACE.to_owned(),
-                            hint: None,
-                        });
-                    }
-                    if !self.around.may_lend_secrets_of(&secret_namespace) {
-                        return Err(lasting(
-                            Code::SecretNamespaceNotAllowed,
-                            format!(
-                                "ClusterConnection {name} wants Secrets of namespace {secret_namespace}, which Penstock was not given"
-                            ),
-                            "list the namespace in the chart's values",
-                        ));
-                    }
-                }
-                Ok(Found {
-                    id: format!("/{name}"),
-                    title: format!("ClusterConnection {name}"),
-                    kind: object.spec.kind.clone(),
-                    secret_namespace,
-                })
+                Found::of_cluster(self.around, path, name, &object)
             }
         }
     }
+}
+
+/// The `ClusterConnection` of this name.
+fn lent(
+    around: &dyn Surroundings,
+    path: &str,
+    name: &str,
+) -> Result<Arc<connection::ClusterConnection>, Fault> {
+    around.cluster_connection(name).ok_or_else(|| Fault {
+        path: path.to_owned(),
+        code: Code::ConnectionNotFound,
+        message: format!("there is no ClusterConnection {name}"),
+        hint: Some("create it, or mend the name".to_owned()),
+    })
 }
 
 /// Does this connection name any Secret, or what leads to one?
@@ -114,6 +97,52 @@ fn names_secrets(kind: &connection::Kinds) -> bool {
 }
 
 impl Found {
+    /// A `ClusterConnection` that something of the cluster names: who may write that is asked for no namespace.
+    pub(super) fn for_the_cluster(
+        around: &dyn Surroundings,
+        path: &str,
+        name: &str,
+    ) -> Result<Self, Fault> {
+        let object = lent(around, path, name)?;
+        Self::of_cluster(around, path.to_owned(), name, &object)
+    }
+
+    /// A `ClusterConnection`, if it names no Secrets but those that may be lent.
+    fn of_cluster(
+        around: &dyn Surroundings,
+        path: String,
+        name: &str,
+        object: &connection::ClusterConnection,
+    ) -> Result<Self, Fault> {
+        let secret_namespace = object.spec.secret_namespace.clone().unwrap_or_default();
+        if names_secrets(&object.spec.kind) {
+            if secret_namespace.is_empty() {
+                return Err(Fault {
+                    path: format!("ClusterConnection {name} spec.secretNamespace"),
+                    code: Code::InvalidConnection,
+                    message: rules::SECRET_NAMESPACE.to_owned(),
+                    hint: None,
+                });
+            }
+            if !around.may_lend_secrets_of(&secret_namespace) {
+                return Err(Fault {
+                    path,
+                    code: Code::SecretNamespaceNotAllowed,
+                    message: format!(
+                        "ClusterConnection {name} wants Secrets of namespace {secret_namespace}, which Penstock was not given"
+                    ),
+                    hint: Some("list the namespace in the chart's values".to_owned()),
+                });
+            }
+        }
+        Ok(Self {
+            id: format!("/{name}"),
+            title: format!("ClusterConnection {name}"),
+            kind: object.spec.kind.clone(),
+            secret_namespace,
+        })
+    }
+
     /// Where its Secrets lie, and what Strimzi runs.
     pub(super) fn secret_namespace(&self) -> &str {
         &self.secret_namespace

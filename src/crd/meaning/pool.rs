@@ -1,11 +1,24 @@
-//! The crossing from a `CapacityPool` as it is written to the pool that `decide` knows, and between the words of both for its state.
+//! The crossing from a `CapacityPool` as it is written to the pool that `decide` knows and to the question for its prices, and between the
+//! words of both for its state.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::login::Found;
+use super::{Fault, QuestionDraft, Surroundings};
 use crate::crd::CapacityPoolSpec;
 use crate::crd::pool::{Class as WrittenClass, Pricing};
 use crate::crd::pool_status::PoolState as WrittenState;
-use crate::decide::{Class, Pool, PoolState};
+use crate::decide::{Class, Pool, PoolState, QuestionId};
+use crate::observe::Ask;
+use crate::observe::prometheus::{self, Gives, OnEmpty};
+
+/// What OpenCost says of all nodes, by one query that is answered in few words.
+const PRICES: &str = "max by (exported_node, node) (node_total_hourly_cost)";
+/// What calls a node there. A scrape that lets labels of its own come first has put `exported_` before OpenCost's.
+const NODE: &[&str] = &["exported_node", "node"];
+/// Prices change by the hour, but a node may come at any minute.
+const EVERY: Duration = Duration::from_mins(1);
 
 impl CapacityPoolSpec {
     /// The pool that is meant, with what is in force where something was left out.
@@ -19,10 +32,27 @@ impl CapacityPoolSpec {
         Pool { name: Arc::clone(name), class, notice: self.notice(), probe, longest_probe }
     }
 
-    /// What is written and does not work in this version, by path.
-    pub fn unserved(&self) -> Vec<String> {
-        let asks = matches!(self.pricing(), Some(Pricing::OpenCost(_)));
-        asks.then(|| "spec.price.source: OpenCost".to_owned()).into_iter().collect()
+    /// The `ClusterConnection` that knows what its nodes cost, and how it is asked; `None` where no server is. One question does for all
+    /// pools that name the same. A pool lies in no namespace, so that `allowedNamespaces` says nothing of it.
+    pub fn prices(
+        &self,
+        around: &dyn Surroundings,
+    ) -> Option<(&str, Result<QuestionDraft, Fault>)> {
+        let Some(Pricing::OpenCost(name)) = self.pricing() else { return None };
+        let found = Found::for_the_cluster(around, "spec.price.connectionRef", name);
+        let draft = |(address, secrets)| QuestionDraft {
+            id: QuestionId::prices(name),
+            poll_interval: EVERY,
+            address,
+            ask: Ask::Prometheus(prometheus::Ask {
+                query: PRICES.to_owned(),
+                on_empty: OnEmpty::Error,
+                gives: Gives::Prices(NODE),
+            }),
+            secrets,
+            strimzi: None,
+        };
+        Some((name, found.and_then(|found| found.prometheus()).map(draft)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a Prometheus source asks.
 
-use super::Reader;
-use super::source::{Draft, SLOW_POLL, unit};
+use super::login::Found;
+use super::source::{Draft, Place, SLOW_POLL, unit};
+use super::{Fault, Reader};
 use crate::crd::source::{OnEmpty as WrittenEmpty, Prometheus};
 use crate::observe::{Address, Ask, prometheus};
 
@@ -16,14 +17,18 @@ impl Reader<'_> {
                 Some(WrittenEmpty::Zero) => prometheus::OnEmpty::Zero,
                 Some(WrittenEmpty::Error) | None => prometheus::OnEmpty::Error,
             },
-            unit: unit(per_replica),
+            gives: prometheus::Gives::One(unit(per_replica)),
         });
-        let place = self.found(at, &written.connection_ref).and_then(|found| {
-            let login =
-                found.kind.prometheus.as_ref().ok_or_else(|| found.mismatch("prometheus"))?;
-            let (address, secrets) = found.web("spec.prometheus", login)?;
-            Ok((Address::Prometheus(address), secrets))
-        });
+        let place = self.found(at, &written.connection_ref).and_then(|found| found.prometheus());
         Draft { default_poll: SLOW_POLL, per_replica, ask, place }
+    }
+}
+
+impl Found {
+    /// The Prometheus that it leads to.
+    pub(super) fn prometheus(&self) -> Result<Place, Fault> {
+        let login = self.kind.prometheus.as_ref().ok_or_else(|| self.mismatch("prometheus"))?;
+        let (address, secrets) = self.web("spec.prometheus", login)?;
+        Ok((Address::Prometheus(address), secrets))
     }
 }

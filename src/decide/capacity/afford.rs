@@ -40,9 +40,19 @@ impl Turn<'_> {
         if let Some(cut) = cuts.into_iter().min_by_key(|cut| cut.granted)
             && cut.granted < bid.replicas
         {
-            let Cut { budget, granted, first, equals } = cut;
-            let (wished, budget) = (ask.wished, budget.to_string());
-            bid.set(granted, Reason::OverBudget { wished, granted, budget, first, equals });
+            let Cut { budget, granted, first, equals, room } = cut;
+            let wished = ask.wished;
+            let reason = match room {
+                None => {
+                    let budget = budget.to_string();
+                    Reason::OverBudget { wished, granted, budget, first, equals }
+                }
+                Some((room, is_awaited)) => {
+                    let quota = budget.rsplit('/').next().unwrap_or_default().into();
+                    Reason::OverQuota { wished, granted, quota, room, first, equals, is_awaited }
+                }
+            };
+            bid.set(granted, reason);
         }
         Some(Asked { ask, left, window })
     }

@@ -20,6 +20,37 @@ pub struct Budget {
     pub cores: Option<f64>,
     /// True when wishes are cut down to it; false when it is only told.
     pub is_enforced: bool,
+    /// It is a `ResourceQuota`, called `namespace/name`, and this is what it leaves to pipelines; empty for a `CapacityBudget`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<Room>,
+}
+
+/// What a `ResourceQuota` leaves of one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Room {
+    /// Of what.
+    pub of: Thing,
+    /// So much of it there may be in the namespace.
+    pub hard: f64,
+    /// Of that, what is not taken by pods of others.
+    pub left: f64,
+}
+
+/// What a `ResourceQuota` may limit that pods take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Thing {
+    /// CPUs that are requested.
+    Cpu,
+    /// Bytes that are requested.
+    Memory,
+    /// CPUs that pods are limited to.
+    CpuLimit,
+    /// Bytes that pods are limited to.
+    MemoryLimit,
+    /// Pods that have not ended.
+    Pods,
+    /// Pods that are there.
+    PodObjects,
 }
 
 /// What one replica of a stage uses, as its pods show it.
@@ -29,6 +60,18 @@ pub struct PerReplica {
     pub cores: Option<f64>,
     /// Money for an hour; `None` while the price of its nodes is not known.
     pub cost_per_hour: Option<f64>,
+    /// Bytes that it requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<f64>,
+    /// CPUs and bytes that it is limited to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit: Option<f64>,
+    /// See there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<f64>,
+    /// Pods that it is; known before any was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<f64>,
 }
 
 /// How a budget fares after a turn.
@@ -60,26 +103,83 @@ impl PerReplica {
         Self {
             cores: join(self.cores, known.cores),
             cost_per_hour: join(self.cost_per_hour, known.cost_per_hour),
+            bytes: join(self.bytes, known.bytes),
+            cpu_limit: join(self.cpu_limit, known.cpu_limit),
+            memory_limit: join(self.memory_limit, known.memory_limit),
+            pods: join(self.pods, known.pods),
         }
     }
 }
 
 /// One limit and what a replica takes of it.
-pub(super) type Limit = (f64, fn(&PerReplica) -> Option<f64>);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) most: f64,
+    pub(super) unit: fn(&PerReplica) -> Option<f64>,
+    /// What there is of it, where pods beyond it would not even be made.
+    pub(super) room: Option<Room>,
+}
 
 impl Budget {
     /// Its limits. Each is kept on its own, so of two the stricter holds for every stage.
     pub(super) fn limits(&self) -> impl Iterator<Item = Limit> {
-        let cost: Option<Limit> = self.cost_per_hour.map(|most| (most, cost_of as _));
-        let cores: Option<Limit> = self.cores.map(|most| (most, cores_of as _));
-        cost.into_iter().chain(cores)
+        let cost = self.cost_per_hour.map(|most| {
+            let unit: fn(&PerReplica) -> Option<f64> = |per| per.cost_per_hour;
+            Limit { most, unit, room: None }
+        });
+        let cores = self.cores.map(|most| Limit { most, unit: Thing::Cpu.unit(), room: None });
+        let rooms = self.rooms.iter().map(|room| {
+            let most = room.left.max(0.0);
+            Limit { most, unit: room.of.unit(), room: Some(*room) }
+        });
+        cost.into_iter().chain(cores).chain(rooms)
     }
 }
 
-fn cost_of(per: &PerReplica) -> Option<f64> {
-    per.cost_per_hour
+impl Thing {
+    /// Its name in a `ResourceQuota`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "requests.cpu",
+            Self::Memory => "requests.memory",
+            Self::CpuLimit => "limits.cpu",
+            Self::MemoryLimit => "limits.memory",
+            Self::Pods => "pods",
+            Self::PodObjects => "count/pods",
+        }
+    }
+
+    /// What such a name stands for; two of them have another besides.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "requests.cpu" | "cpu" => Self::Cpu,
+            "requests.memory" | "memory" => Self::Memory,
+            "limits.cpu" => Self::CpuLimit,
+            "limits.memory" => Self::MemoryLimit,
+            "pods" => Self::Pods,
+            "count/pods" => Self::PodObjects,
+            _ => return None,
+        })
+    }
+
+    /// Is it counted in bytes?
+    pub(in crate::decide) fn is_in_bytes(self) -> bool {
+        matches!(self, Self::Memory | Self::MemoryLimit)
+    }
+
+    /// What a replica takes of it.
+    fn unit(self) -> fn(&PerReplica) -> Option<f64> {
+        match self {
+            Self::Cpu => |per| per.cores,
+            Self::Memory => |per| per.bytes,
+            Self::CpuLimit => |per| per.cpu_limit,
+            Self::MemoryLimit => |per| per.memory_limit,
+            Self::Pods | Self::PodObjects => |per| per.pods,
+        }
+    }
 }
 
-fn cores_of(per: &PerReplica) -> Option<f64> {
-    per.cores
+/// The sum, where that of nothing is 0 and not -0, which would be told.
+pub(super) fn whole(parts: impl Iterator<Item = f64>) -> f64 {
+    parts.fold(0.0, |sum, part| sum + part)
 }

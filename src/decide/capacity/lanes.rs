@@ -75,6 +75,8 @@ impl Workload {
             is_ours: true,
             hpa: None,
             jobs: None,
+            // Lanes whose pods differ say nothing: what moves between them would look like another CPU.
+            cpu: all().map(|lane| lane.cpu).reduce(|a, b| a.filter(|_| a == b)).flatten(),
             lanes,
         }
     }

@@ -27,7 +27,7 @@ mod pool;
 mod split;
 mod words;
 
-pub use budget::{Budget, BudgetVerdict, PerReplica};
+pub use budget::{Budget, BudgetVerdict, PerReplica, Room, Thing};
 pub use evictions::{BudgetSeen, Compare, Crew, Draining, Grip, Leaving, Term};
 pub use pack::{Cost, NodeStanding, PodStanding, Standing};
 pub use words::Nodes;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::pipeline::{Pipeline, PipelineId, Stage};
 use super::super::writes::span;
-use super::budget::{Budget, BudgetVerdict, PerReplica};
-use super::ration::{Ask, Share, grants, slack};
+use super::budget::{Budget, BudgetVerdict, Limit, PerReplica, Room, whole};
+use super::ration::{Ask, Share, fits, grants, slack};
 
 /// For so long after its first claim not everybody under a budget may have been heard. Meanwhile nobody grows once this part of it is
 /// asked for.
@@ -29,7 +29,7 @@ pub(in crate::decide) struct Asked {
 }
 
 /// Why a stage gets less than it asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cut {
     pub(super) budget: Arc<str>,
     pub(super) granted: u32,
@@ -37,6 +37,8 @@ pub(super) struct Cut {
     pub(super) first: Option<PipelineId>,
     /// Stages it shares with.
     pub(super) equals: u32,
+    /// What a quota has left of what it lacks, and whether some of that is still to be given back by others.
+    pub(super) room: Option<(Room, bool)>,
 }
 
 /// What is remembered of all budgets.
@@ -232,7 +234,7 @@ impl Purse {
         let counted = |per: &PerReplica, unit: fn(&PerReplica) -> Option<f64>| {
             unit(per).filter(|unit| 0.0 < *unit)
         };
-        let granted = budget.limits().filter_map(|(limit, unit)| {
+        let granted = budget.limits().filter_map(|Limit { most: limit, unit, room }| {
             let peak = mine.map_or(0, |claim| claim.peak.0);
             let high = Ask { wished: ask.wished.max(peak), ..ask };
             let me = Share { unit: counted(&per, unit)?, priority: claimant.priority, ask: high };
@@ -247,14 +249,22 @@ impl Purse {
             let mut shares: Vec<Share> = before.iter().filter_map(of).collect();
             let index = shares.len();
             shares.push(me);
-            shares.extend(after.filter_map(of));
+            shares.extend(after.clone().filter_map(of));
             let most: f64 = shares.iter().map(|it| it.unit * f64::from(it.ask.wished)).sum();
             let granted = grants(limit, &shares).get(index).copied()?;
             // Who has not been heard yet may come first.
             let waits = self.is_new(at) && UNHEARD * limit < most;
-            Some(if waits { granted.min(claimant.running.max(ask.least)) } else { granted })
+            let kept = claimant.running.max(ask.least);
+            let granted = if waits { granted.min(kept) } else { granted };
+            let Some(room) = room else { return Some((granted, None)) };
+            // What others run they have not given back yet, and a pod beyond a quota is not made.
+            let runs = |it: &Claim| f64::from(it.running.max(it.granted));
+            let takes = |it: &Claim| Some(counted(&it.per, unit)? * runs(it));
+            let others: f64 = before.iter().chain(after).filter_map(takes).sum();
+            let free = fits(limit - others, me.unit).max(kept);
+            Some((granted.min(free), Some((room, free < granted))))
         });
-        let granted = granted.min()?;
+        let (granted, room) = granted.min_by_key(|(granted, _)| *granted)?;
         if ask.wished <= granted {
             return None;
         }
@@ -271,6 +281,7 @@ impl Purse {
             granted,
             first: first.map(|claim| claim.pipeline.clone()),
             equals: u32::try_from(equals).unwrap_or(u32::MAX),
+            room,
         })
     }
 
@@ -295,7 +306,7 @@ impl Purse {
         let cost = sum(running, |per| per.cost_per_hour).map(|costs| whole(costs.into_iter()));
         let known = |claim: &Claim| Some(f64::from(claim.running) * claim.per.cores?);
         let cores = whole(self.claims.iter().filter_map(known));
-        let is_exceeded = budget.limits().any(|(limit, unit)| {
+        let is_exceeded = budget.limits().any(|Limit { most: limit, unit, .. }| {
             let of = |claim: &Claim| {
                 let most = claim.ask.wished.max(claim.running);
                 Some(f64::from(most) * unit(&claim.per)?)
@@ -321,11 +332,6 @@ impl Purse {
     }
 }
 
-/// The sum, where that of nothing is 0 and not -0, which would be told.
-fn whole(parts: impl Iterator<Item = f64>) -> f64 {
-    parts.fold(0.0, |sum, part| sum + part)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,7 +346,8 @@ mod tests {
 
     fn budget(name: &str, cost: Option<f64>, cores: Option<f64>) -> Arc<Budget> {
         let cost_per_hour = cost;
-        Arc::new(Budget { name: name.into(), cost_per_hour, cores, is_enforced: true })
+        let rooms = Vec::new();
+        Arc::new(Budget { name: name.into(), cost_per_hour, cores, is_enforced: true, rooms })
     }
 
     /// Some stages under some budgets, each turned in its order.
@@ -378,10 +385,12 @@ mod tests {
         }
     }
 
-    const CORE: PerReplica = PerReplica { cores: Some(1.0), cost_per_hour: None };
+    fn core() -> PerReplica {
+        PerReplica { cores: Some(1.0), ..PerReplica::default() }
+    }
 
     fn money(cost: f64) -> PerReplica {
-        PerReplica { cores: None, cost_per_hour: Some(cost) }
+        PerReplica { cost_per_hour: Some(cost), ..PerReplica::default() }
     }
 
     #[test]
@@ -393,7 +402,7 @@ mod tests {
             let mut all = Vec::new();
             for turn in 0..12 {
                 office.at = turn * 2;
-                let ask = |stage| office.ask(&format!("p{stage}"), 0, wished, CORE);
+                let ask = |stage| office.ask(&format!("p{stage}"), 0, wished, core());
                 all = (0..stages).map(ask).collect();
             }
             assert_eq!(all.iter().sum::<u32>(), sum, "{all:?}");
@@ -403,11 +412,11 @@ mod tests {
     #[test]
     fn nobody_grows_before_all_have_been_heard() {
         let mut office = Office::over(vec![budget("team", None, Some(10.0))]);
-        assert_eq!(office.ask("bills", 0, 9, CORE), 4, "four run");
-        assert_eq!(office.ask("orders", 5, 8, CORE), 4);
+        assert_eq!(office.ask("bills", 0, 9, core()), 4, "four run");
+        assert_eq!(office.ask("orders", 5, 8, core()), 4);
         office.at = 15;
-        assert_eq!(office.ask("bills", 0, 9, CORE), 2);
-        assert_eq!(office.ask("orders", 5, 8, CORE), 8);
+        assert_eq!(office.ask("bills", 0, 9, core()), 2);
+        assert_eq!(office.ask("orders", 5, 8, core()), 8);
         assert_eq!(office.verdict().gave_way, [(id("bills"), 7)]);
     }
 
@@ -417,8 +426,8 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for turn in 0..100 {
             office.at = turn * 2;
-            office.ask("bills", 0, 10 + u32::from(turn % 7 == 0) * 4, CORE);
-            let left = office.ask("orders", 0, 24, CORE);
+            office.ask("bills", 0, 10 + u32::from(turn % 7 == 0) * 4, core());
+            let left = office.ask("orders", 0, 24, core());
             if 20 < turn {
                 seen.insert(left);
             }
@@ -457,11 +466,11 @@ mod tests {
         for at in [0, 15, 17] {
             office.at = at;
             office.budgets = vec![Arc::clone(&team), Arc::clone(&all)];
-            office.ask("orders", 0, 100, CORE);
+            office.ask("orders", 0, 100, core());
             office.budgets = vec![Arc::clone(&all)];
-            office.ask("other", 0, 10, CORE);
+            office.ask("other", 0, 10, core());
         }
-        assert_eq!(office.ask("other", 0, 10, CORE), 10, "the team has its ten");
+        assert_eq!(office.ask("other", 0, 10, core()), 10, "the team has its ten");
     }
 
     #[test]
@@ -470,20 +479,20 @@ mod tests {
         let fill = |office: &mut Office| {
             for at in [0, 15] {
                 office.at = at;
-                office.ask("orders", 5, 8, CORE);
+                office.ask("orders", 5, 8, core());
             }
-            office.ask("bills", 0, 6, CORE)
+            office.ask("bills", 0, 6, core())
         };
         assert_eq!(fill(&mut office), 2);
         office.purses.forget(&id("orders"));
-        assert_eq!(office.ask("bills", 0, 6, CORE), 6);
+        assert_eq!(office.ask("bills", 0, 6, core()), 6);
         fill(&mut office);
         let team = [Arc::clone(&office.budgets[0].name)];
         office.purses.forget_but(&id("orders"), &team, |stage| stage != "work");
-        assert_eq!(office.ask("bills", 0, 6, CORE), 6);
+        assert_eq!(office.ask("bills", 0, 6, core()), 6);
         // What was kept after all, others do not have.
         fill(&mut office);
         office.purses.keep(&id("orders"), "work", 9);
-        assert_eq!(office.ask("bills", 0, 6, CORE), 1);
+        assert_eq!(office.ask("bills", 0, 6, core()), 1);
     }
 }

@@ -107,6 +107,11 @@ fn fill(left: f64, of: &[usize], shares: &[Share], granted: &mut [u32]) {
     }
 }
 
+/// How many whole replicas fit into what is left of a limit.
+pub(super) fn fits(left: f64, unit: f64) -> u32 {
+    whole(left / unit)
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -173,6 +173,10 @@ pub(super) fn fill_catalogue(catalogue: &mut Catalogue) -> Arc<Node> {
         shapes.of::<core::ServiceAccount>(),
     );
     add(
+        line("", "v1", "resourcequotas", "ResourceQuota").short(&["quota"]).status(),
+        shapes.of::<core::ResourceQuota>(),
+    );
+    add(
         line("", "v1", "nodes", "Node").short(&["no"]).cluster().status(),
         shapes.of::<core::Node>(),
     );

@@ -209,7 +209,7 @@ fn encode_costs(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fm
 
 fn encode_pools(to: &mut DescriptorEncoder<'_>, pools: &[PoolPicture]) -> fmt::Result {
     let mut family = begin(to, &table::POOL_NODES)?;
-    for PoolPicture { glance, verdict } in pools {
+    for PoolPicture { glance, verdict, .. } in pools {
         let labels: Labels<'_> = vec![("pool", &verdict.pool)];
         family.encode_family(&labels)?.encode_gauge(&f64::from(glance.nodes))?;
     }
@@ -222,7 +222,7 @@ fn encode_pools(to: &mut DescriptorEncoder<'_>, pools: &[PoolPicture]) -> fmt::R
         }
     }
     let mut family = begin(to, &table::POOL_COST)?;
-    for PoolPicture { glance, verdict } in pools {
+    for PoolPicture { glance, verdict, .. } in pools {
         let Some(cost) = glance.cost else { continue };
         let labels: Labels<'_> = vec![("pool", &verdict.pool)];
         family.encode_family(&labels)?.encode_gauge(&cost)?;

@@ -254,6 +254,8 @@ fn is_hold(code: &str) -> bool {
             | "HeldBySilence"
             | "DownstreamFull"
             | "OverBudget"
+            | "OverQuota"
+            | "Relearning"
             | "AwaitingPods"
             | "Stopped"
             | "SpikeUnconfirmed"

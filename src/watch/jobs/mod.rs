@@ -90,6 +90,7 @@ impl Stores {
             read_at: made.read_at.max(self.jobs.listed).unwrap_or(Timestamp::MIN),
             is_ours: true,
             hpa: None,
+            cpu: None,
             lanes: Vec::new(),
             jobs: Some(Box::new(JobsSeen {
                 next: made.next(),

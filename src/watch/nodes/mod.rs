@@ -8,17 +8,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::crd::duration::Duration as Written;
-use crate::crd::pool::{CapacityPool, CapacityPoolSpec};
+use crate::crd::pool::{CapacityPool, CapacityPoolSpec, Pricing};
 use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup};
 use crate::decide::{Pool, PoolSeen, PoolState, Sign};
 
 use super::stores::{Name, Stores};
 use going::{Going, Term};
+use prices::Prices;
 
+pub use prices::Unpriced;
 pub(super) use signs::REASONS as SIGNS;
 pub(super) use wire::WireNode;
 
 mod going;
+mod prices;
 mod signs;
 mod wire;
 
@@ -39,6 +42,7 @@ pub(super) struct Nodes {
     each: BTreeMap<Arc<str>, Node>,
     /// When those who take nodes back said so, by the name of the node.
     warned: BTreeMap<Arc<str>, Timestamp>,
+    prices: Prices,
     /// Is the watch of nodes on its way?
     pub(super) is_followed: bool,
     /// Has anything moved since the pools were last looked at?
@@ -68,8 +72,6 @@ pub struct Place {
     pub generation: i64,
     /// Its status as last seen.
     pub status: Arc<CapacityPoolStatus>,
-    /// What is written and does not work, by path.
-    pub unserved: Arc<[String]>,
 }
 
 /// A pool and what its nodes come to, for report.
@@ -83,6 +85,8 @@ pub struct PoolSight {
     pub median_boot: Option<Duration>,
     /// What its nodes cost in an hour; `None` when the price of one is unknown.
     pub cost: Option<f64>,
+    /// Why no price is known, where a server is to say it and does not.
+    pub unpriced: Option<Unpriced>,
 }
 
 /// A node, cut down.
@@ -159,9 +163,8 @@ impl Nodes {
         };
         let generation = object.metadata.generation.unwrap_or_default();
         let resource_version = object.metadata.resource_version.unwrap_or_default().into();
-        let unserved = object.spec.unserved().into();
         let status = Arc::new(status);
-        let place = Place { uid, resource_version, generation, status, unserved };
+        let place = Place { uid, resource_version, generation, status };
         let note = PoolNote {
             meant: Arc::new(object.spec.meant(name)),
             spec: object.spec,
@@ -179,8 +182,8 @@ impl Nodes {
 
     /// Finds the pool of every node anew, since a pool came, changed or went.
     fn assign(&mut self) {
-        for node in self.each.values_mut() {
-            node.assign(&self.pools);
+        for (name, node) in &mut self.each {
+            node.assign(name, &self.pools, &self.prices);
         }
         self.has_moved = true;
     }
@@ -195,7 +198,7 @@ impl Nodes {
             new.noticed = old.noticed.filter(|_| same);
         }
         new.warned = self.warned.get(name).copied().filter(|at| new.created <= Some(*at));
-        new.assign(&self.pools);
+        new.assign(name, &self.pools, &self.prices);
         let is_member = new.pool.is_some() || old.as_ref().is_some_and(|old| old.pool.is_some());
         let has_moved = is_member && old.as_ref() != Some(&new);
         self.each.insert(Arc::clone(name), new);
@@ -203,8 +206,11 @@ impl Nodes {
         has_moved
     }
 
-    /// Notes since when nodes have been going, so that their end can be told.
+    /// Notes since when nodes have been going, so that their end can be told, and forgets prices that were told too long ago.
     pub(super) fn pass(&mut self, now: Timestamp) {
+        if self.prices.pass(now) {
+            self.assign();
+        }
         for node in self.each.values_mut().filter(|node| node.going.is_some()) {
             node.noticed.get_or_insert(now);
         }
@@ -253,7 +259,7 @@ impl Nodes {
         }
         let sight = |(name, note): (&Arc<str>, &mut PoolNote)| {
             let members = members.get(name).map(Vec::as_slice).unwrap_or_default();
-            (Arc::clone(name), note.sight(members, now))
+            (Arc::clone(name), note.sight(members, &self.prices, now))
         };
         self.pools.iter_mut().map(sight).collect()
     }
@@ -277,9 +283,9 @@ impl Nodes {
 }
 
 impl Node {
-    fn assign(&mut self, pools: &BTreeMap<Arc<str>, PoolNote>) {
+    fn assign(&mut self, name: &str, pools: &BTreeMap<Arc<str>, PoolNote>, prices: &Prices) {
         let found = pools.iter().find(|(_, note)| note.spec.has(&self.labels));
-        self.price = found.and_then(|(_, note)| wire::price(&note.spec, self));
+        self.price = found.and_then(|(_, note)| wire::price(&note.spec, (name, self), prices));
         self.pool = found.map(|(name, _)| Arc::clone(name));
     }
 
@@ -321,7 +327,7 @@ impl PoolNote {
         Some(format!("its nodes cost {cost:.2} an hour, and limits.costPerHour is {most}").into())
     }
 
-    fn sight(&mut self, members: &[&Node], now: Timestamp) -> PoolSight {
+    fn sight(&mut self, members: &[&Node], prices: &Prices, now: Timestamp) -> PoolSight {
         let notice = self.meant.notice;
         let stay = || {
             let all = members.iter().filter(|node| node.goes(Some(notice), now).is_none());
@@ -360,6 +366,10 @@ impl PoolNote {
             place: self.place.clone(),
             median_boot: self.boots.map(|(half, _)| half),
             cost,
+            unpriced: match self.spec.pricing() {
+                Some(Pricing::OpenCost(connection)) => prices.missing(connection),
+                Some(Pricing::Label(_) | Pricing::Rates { .. } | Pricing::Table(_)) | None => None,
+            },
         }
     }
 }
@@ -375,6 +385,8 @@ impl Stores {
     pub(super) fn put_pool(&mut self, name: &Name, pool: CapacityPool) {
         if self.nodes.put_pool(&name.name, pool) {
             self.touch_laned();
+            // It may name who knows its prices.
+            self.questions_moved = true;
         }
     }
 
@@ -383,6 +395,7 @@ impl Stores {
         self.nodes.pools.remove(&name.name);
         self.nodes.assign();
         self.touch_laned();
+        self.questions_moved = true;
     }
 
     /// A node came or changed.

@@ -8,6 +8,7 @@ use crate::crd::pool::{CapacityPoolSpec, Pricing};
 use crate::crd::quantity::Quantity;
 
 use super::going::Going;
+use super::prices::Prices;
 use super::{Node, Room};
 
 /// A node cut down to what tells whether it stays, when it came and what it costs.
@@ -82,7 +83,11 @@ pub(super) fn read(wire: &WireNode) -> Node {
 }
 
 /// What a node costs in an hour; `None` when nobody knows.
-pub(super) fn price(spec: &CapacityPoolSpec, node: &Node) -> Option<f64> {
+pub(super) fn price(
+    spec: &CapacityPoolSpec,
+    (name, node): (&str, &Node),
+    prices: &Prices,
+) -> Option<f64> {
     let is_price = |price: &f64| price.is_finite() && 0.0 <= *price;
     match spec.pricing()? {
         Pricing::Label(label) => node.labels.get(label)?.parse().ok().filter(is_price),
@@ -92,7 +97,6 @@ pub(super) fn price(spec: &CapacityPoolSpec, node: &Node) -> Option<f64> {
         Pricing::Table(table) => {
             table.get(node.labels.get(INSTANCE_TYPE)?.as_str()).copied().filter(is_price)
         }
-        // Asked of a server, not read off the node.
-        Pricing::OpenCost(_) => None,
+        Pricing::OpenCost(connection) => prices.of(connection, name),
     }
 }

@@ -19,10 +19,14 @@ use super::selector::Selector;
 use super::stores::Name;
 use super::usage::UsedBy;
 
+use demand::{Request, requested};
 use standing::Mark;
 
+mod demand;
 mod leaving;
 mod standing;
+
+pub(super) use demand::Demand;
 
 /// A pod as it is asked of the API server: everything that is not named here is dropped while it is parsed.
 pub(super) type WirePod = Object<WireSpec, WireStatus>;
@@ -56,6 +60,8 @@ struct WireContainer {
 struct WireResources {
     #[serde(default)]
     requests: WireRequests,
+    #[serde(default)]
+    limits: WireRequests,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -99,15 +105,6 @@ pub(super) struct Pods {
     filling: BTreeMap<Arc<str>, u32>,
 }
 
-/// What a container requests; the pod as a whole has no name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Request {
-    container: Box<str>,
-    /// In thousandths of a core, and in bytes.
-    cpu: Option<u64>,
-    memory: Option<u64>,
-}
-
 #[derive(Debug, PartialEq)]
 struct Pod {
     /// `key=value` pairs, each ended by a zero byte.
@@ -139,23 +136,17 @@ enum State {
     Succeeded,
 }
 
-/// What pods request together.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Demand {
-    pub(super) pods: u32,
-    pub(super) cores: f64,
-    /// How many of them stand on nodes of some pool.
-    pub(super) placed: u32,
-}
-
 /// How many of a target's pods are Ready.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Readiness {
     pub(super) ready: u32,
     /// Pods that exist, Ready or not.
     pub(super) there: u32,
     /// When the youngest Ready pod became so.
     pub(super) since: Option<Timestamp>,
+    /// Thousandths of a core that the Ready ones request and are limited to, together.
+    requests: f64,
+    limits: f64,
 }
 
 impl Pod {
@@ -346,59 +337,18 @@ impl Pods {
         places
     }
 
-    /// What the pods cost in an hour that a selector matches, by the pool of their nodes: of each node the share of what they
-    /// request of it, of CPU or of memory, whichever is larger. `None` when the price of a node is unknown.
-    pub(super) fn costs(
-        &self,
-        namespace: &str,
-        selector: &Selector,
-        nodes: &Nodes,
-        now: Timestamp,
-    ) -> BTreeMap<Arc<str>, Option<f64>> {
-        let mut costs = BTreeMap::new();
-        for (_, pod) in self.matching(namespace, selector) {
-            if pod.has_ended() {
-                continue;
-            }
-            let Some(ground) = pod.node.as_ref().and_then(|node| nodes.ground(node, now)) else {
-                continue;
-            };
-            let Some(pool) = ground.pool else { continue };
-            let cores = requested(&pod.requests, Resource::Cpu, None).unwrap_or(0.0);
-            let bytes = requested(&pod.requests, Resource::Memory, None).unwrap_or(0.0);
-            let share = (cores / ground.room.cores).max(bytes / ground.room.bytes);
-            let cost = ground.price.map(|price| price * share).filter(|cost| cost.is_finite());
-            let sum = costs.entry(Arc::clone(pool)).or_insert(Some(0.0));
-            *sum = sum.zip(cost).map(|(sum, cost)| sum + cost);
-        }
-        costs
-    }
-
-    /// What the pods that a selector matches request, ended ones apart, and how many of them stand on nodes of some pool.
-    pub(super) fn demand(
-        &self,
-        namespace: &str,
-        selector: &Selector,
-        nodes: &Nodes,
-        now: Timestamp,
-    ) -> Demand {
-        let mut sum = Demand::default();
-        for (_, pod) in self.matching(namespace, selector).filter(|(_, pod)| !pod.has_ended()) {
-            sum.pods += 1;
-            sum.cores += requested(&pod.requests, Resource::Cpu, None).unwrap_or(0.0);
-            let ground = pod.node.as_ref().and_then(|node| nodes.ground(node, now));
-            sum.placed += u32::from(ground.is_some_and(|ground| ground.pool.is_some()));
-        }
-        sum
-    }
-
     /// Counts the pods of a namespace that a selector matches.
     pub(super) fn readiness(&self, namespace: &str, selector: &Selector) -> Readiness {
         let mut count = Readiness::default();
         for pod in self.by_namespace.get(namespace).into_iter().flat_map(BTreeMap::values) {
             if selector.matches(&pod.labels) {
                 count.there += 1;
-                count.ready += u32::from(pod.ready_since.is_some());
+                if pod.ready_since.is_some() {
+                    let (request, limit) = pod.cpu();
+                    count.ready += 1;
+                    count.requests += request;
+                    count.limits += limit;
+                }
                 count.since = count.since.max(pod.ready_since);
             }
         }
@@ -413,45 +363,6 @@ impl WireStatus {
         let placed = conditions.find(|it| it.kind == "PodScheduled" && it.status == "False")?;
         let is_refused = placed.reason.as_deref() == Some("Unschedulable");
         placed.last_transition_time.filter(|_| is_refused)
-    }
-}
-
-impl WireSpec {
-    /// Of the pod as a whole first, then of its containers and sidecars.
-    fn requests(&self) -> Vec<Request> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "quantities are not negative, and casts saturate"
-        )]
-        let whole = |quantity: Option<&Quantity>, factor: f64| {
-            quantity.and_then(Quantity::read).map(|value| (value * factor).round() as u64)
-        };
-        let of = |name: &str, resources: &WireResources| Request {
-            container: name.into(),
-            cpu: whole(resources.requests.cpu.as_ref(), 1000.0),
-            memory: whole(resources.requests.memory.as_ref(), 1.0),
-        };
-        let sidecars =
-            self.init_containers.iter().filter(|it| it.restart_policy.as_deref() == Some("Always"));
-        let containers = self.containers.iter().chain(sidecars);
-        let each = containers.map(|container| of(&container.name, &container.resources));
-        std::iter::once(of("", &self.resources)).chain(each).collect()
-    }
-}
-
-/// What a pod requests of a resource, in cores or bytes: of one container, of the pod as a whole where that is written, else of all
-/// containers; `None` when one of these requests none.
-fn requested(requests: &[Request], resource: Resource, container: Option<&str>) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "nobody requests 2^53 bytes")]
-    let of = |request: &Request| match resource {
-        Resource::Cpu => request.cpu.map(|thousandths| thousandths as f64 / 1000.0),
-        Resource::Memory => request.memory.map(|bytes| bytes as f64),
-    };
-    let (pod, containers) = requests.split_first()?;
-    match container {
-        Some(name) => of(containers.iter().find(|request| *request.container == *name)?),
-        None => of(pod).or_else(|| containers.iter().map(of).sum()),
     }
 }
 

@@ -188,7 +188,7 @@ fn pool() -> PoolPicture {
         class: Class::Spot,
         generation: 1,
         status: Arc::default(),
-        unserved: Arc::default(),
+        unpriced: None,
         nodes: 3,
         startup: None,
         cost: Some(0.21),
@@ -200,7 +200,7 @@ fn pool() -> PoolPicture {
         evidence: Vec::new(),
         next_probe: None,
     };
-    PoolPicture { glance, verdict }
+    PoolPicture { glance, verdict, at: Timestamp::UNIX_EPOCH }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use penstock::decide::{Budget, BudgetVerdict, Reason, Verdict};
+use penstock::decide::{Budget, BudgetVerdict, Reason, Room, Thing, Verdict};
 
 use super::fleet::{Fleet, id};
 
@@ -13,7 +13,13 @@ fn two(cores: f64, is_enforced: bool) -> Fleet {
     fleet.all[1].priority = 5;
     let name: Arc<str> = "team".into();
     let cost_per_hour = None;
-    let budget = Budget { name: Arc::clone(&name), cost_per_hour, cores: Some(cores), is_enforced };
+    let budget = Budget {
+        name: Arc::clone(&name),
+        cost_per_hour,
+        cores: Some(cores),
+        is_enforced,
+        rooms: Vec::new(),
+    };
     fleet.budgets = BTreeMap::from([(name, Arc::new(budget))]);
     // Until all may have been heard nobody grows under it.
     fleet.turns(8);
@@ -130,4 +136,71 @@ fn a_deleted_pipeline_frees_what_it_had() {
     fleet.all.truncate(1);
     fleet.turns(3);
     assert_eq!(fleet.all[0].replicas, 10);
+}
+
+/// Two pipelines as above in a namespace with a quota of so many CPUs, of which pods of others take six.
+fn under_quota(hard: f64) -> Fleet {
+    let mut fleet = two(0.0, true);
+    let name: Arc<str> = "shop/compute".into();
+    let quota = Budget {
+        name: Arc::clone(&name),
+        cost_per_hour: None,
+        cores: None,
+        is_enforced: true,
+        rooms: vec![
+            Room { of: Thing::Cpu, hard, left: hard - 6.0 },
+            Room { of: Thing::Pods, hard: 100.0, left: 94.0 },
+        ],
+    };
+    fleet.budgets = BTreeMap::from([(name, Arc::new(quota))]);
+    for one in &mut fleet.all {
+        one.replicas = 10;
+    }
+    fleet.turns(8);
+    fleet
+}
+
+#[test]
+fn a_quota_is_never_asked_for_more_than_it_has_left() {
+    let mut fleet = under_quota(30.0);
+    assert_eq!(replicas(&fleet), [10, 10], "there is room for both");
+    // The first wishes twenty of the twenty-four. Four are free; the rest is to be given back before it is asked for.
+    fleet.all[1].lag = Some(200);
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let step = fleet.turn();
+        let now = replicas(&fleet);
+        assert!(now.iter().sum::<u32>() <= 24, "{now:?} is more than the quota has left");
+        seen.push((now, says(&step.plan.verdicts[1])));
+    }
+    assert_eq!(seen[0].0, [10, 14]);
+    assert_eq!(
+        seen[0].1,
+        "ResourceQuota compute leaves 14 of 20 replicas: pipelines have 24 of its 30 requests.cpu, and others give some of it back first"
+    );
+    assert_eq!(seen[3].0, [4, 20]);
+    let step = fleet.turn();
+    let least = &step.plan.verdicts[0];
+    assert_eq!(
+        says(least),
+        "ResourceQuota compute leaves 4 of 10 replicas: pipelines have 24 of its 30 requests.cpu, and shop/p001 is served first"
+    );
+    let hint = least.reason().unwrap().hint().unwrap();
+    assert_eq!(
+        hint,
+        "raise requests.cpu of ResourceQuota compute, or spec.priority of this pipeline"
+    );
+    assert!(fleet.turns(5).iter().all(|step| step.plan.actions.is_empty()), "and it stays so");
+}
+
+#[test]
+fn where_others_fill_a_quota_pipelines_keep_their_least() {
+    let mut fleet = under_quota(6.0);
+    fleet.turns(4);
+    assert_eq!(replicas(&fleet), [1, 1]);
+    let step = fleet.turn();
+    assert_eq!(
+        says(&step.plan.verdicts[1]),
+        "ResourceQuota compute leaves 1 of 10 replicas: pipelines have 0 of its 6 requests.cpu"
+    );
 }

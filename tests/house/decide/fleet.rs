@@ -114,7 +114,11 @@ impl Fleet {
                 outcomes: std::mem::take(&mut one.outcomes),
                 recalled: vec![None],
                 budgets: self.budgets.keys().cloned().collect(),
-                per_replica: vec![PerReplica { cores: Some(1.0), cost_per_hour: None }],
+                per_replica: vec![PerReplica {
+                    cores: Some(1.0),
+                    pods: Some(1.0),
+                    ..PerReplica::default()
+                }],
                 ..Situation::of(Arc::new(pipeline))
             });
         }

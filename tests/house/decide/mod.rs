@@ -16,6 +16,7 @@ mod batch;
 pub(crate) mod forecast;
 mod blind;
 mod missing;
+mod relearn;
 mod reset;
 mod steady;
 mod owner;

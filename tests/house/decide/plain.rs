@@ -87,6 +87,7 @@ pub(crate) fn workload(uid: &str, replicas: u32) -> Workload {
         read_at: Timestamp::UNIX_EPOCH,
         is_ours: true,
         hpa: None,
+        cpu: None,
         jobs: None,
         lanes: Vec::new(),
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use penstock::decide::{
-    Action, Behaviour, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate,
+    Action, Behaviour, Cpu, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate,
     Gives, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause,
     Pipeline, PipelineId, Policy, QuestionId, Queue, Reading, Reason, Recalled, Rules, Schedule,
     Select, Situation, Snapshot, Source, Stage, Step, Target, Unit, Unusable, Value, Verdict,
@@ -131,6 +131,8 @@ pub(crate) struct Event {
     pub restart: bool,
     /// Partitions of the topic from now on.
     pub partitions: Option<usize>,
+    /// Thousandths of a core that every pod is limited to from now on.
+    pub cpu: Option<u32>,
     /// A new object of the same name.
     pub uid: Option<String>,
     /// From now on nobody takes anything from this partition; one that is not there frees them all.
@@ -392,6 +394,9 @@ impl World {
         if let Some(partitions) = event.partitions {
             self.ends.resize(partitions, 0);
             self.positions.resize(partitions, 0);
+        }
+        if let Some(limit) = event.cpu {
+            self.workload.cpu = Some(Cpu { request: limit, limit });
         }
         if let Some(uid) = event.uid {
             self.workload.uid = uid.into();

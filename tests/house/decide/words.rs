@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use penstock::decide::{Grip, Nodes, Reason};
+use penstock::decide::{Grip, Nodes, Reason, Room, Thing};
 
 use super::story::{pipeline_id, time};
 
@@ -42,6 +42,7 @@ fn every_reason() -> Vec<Reason> {
         Reason::Learning { replicas: 3 },
         Reason::Woken { source: text("orders"), items: 1 },
         Reason::Probing { replicas: 6, at_least: 2.5 },
+        Reason::Relearning { wished: 4, rate: 48.234 },
         Reason::KeptAwake { objective: 30.0, wake: 47.0, replicas: 1 },
         Reason::Idle { since: until, replicas: 0 },
         Reason::PartitionBound { wished: 31, partitions: 24 },
@@ -64,6 +65,15 @@ fn every_reason() -> Vec<Reason> {
             budget: "team".to_owned(),
             first: None,
             equals: 2,
+        },
+        Reason::OverQuota {
+            wished: 7,
+            granted: 4,
+            quota: "compute".into(),
+            room: Room { of: Thing::Memory, hard: 17_179_869_184.0, left: 6_710_886_400.0 },
+            first: None,
+            equals: 0,
+            is_awaited: false,
         },
         Reason::GateHolds {
             gate: "quality".into(),
@@ -254,6 +264,9 @@ fn the_sentences_are_worth_reading_aloud() {
         Probing
             6 replicas for a try: nothing waits, and one replica was never busy enough to show more than 2.5/s
             to change this: state ratePerReplica on the stage to skip trying
+        Relearning
+            kept: 4 would do at 48.2/s each, but pods showed that with other CPU than they have now
+            to change this: nothing: busy pods show what they get through within a minute, and fewer are tried once it is quiet
         KeptAwake
             1 replica kept awake: waking from zero takes 47 s, and 30 s are promised
             to change this: raise objective.maxDelay to 47s, or state idle: {replicas: 0, after: 5m} to sleep all the same
@@ -305,6 +318,9 @@ fn the_sentences_are_worth_reading_aloud() {
         OverBudget
             budget team leaves 4 of 7 replicas: it is shared evenly with 2 more
             to change this: raise the limits of CapacityBudget team
+        OverQuota
+            ResourceQuota compute leaves 4 of 7 replicas: pipelines have 6.25Gi of its 16Gi requests.memory
+            to change this: raise requests.memory of ResourceQuota compute
         GateHolds
             held by gate quality: value > 0.0, and value is 3
             to change this: mend what gate quality looks at, or take the gate out

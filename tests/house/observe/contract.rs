@@ -153,7 +153,8 @@ impl Server for Prometheus {
     fn ask(&self, queue: &str) -> Ask {
         let query = format!("sum(queue_{queue})");
         let on_empty = prometheus::OnEmpty::Error;
-        Ask::Prometheus(prometheus::Ask { query, on_empty, unit: Unit::Gauge })
+        let gives = prometheus::Gives::One(Unit::Gauge);
+        Ask::Prometheus(prometheus::Ask { query, on_empty, gives })
     }
 
     fn fill(&self, queue: &str, backlog: i32) {

@@ -69,7 +69,7 @@ fn every_kind(place: &str) -> Vec<(&'static str, Address, Ask)> {
             Ask::Prometheus(prometheus::Ask {
                 query: "x".to_owned(),
                 on_empty: prometheus::OnEmpty::Error,
-                unit: Unit::Gauge,
+                gives: prometheus::Gives::One(Unit::Gauge),
             }),
         ),
         (

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock::decide::{Observation, Value};
-use penstock::observe::prometheus::{Ask, OnEmpty};
+use penstock::observe::prometheus::{Ask, Gives, OnEmpty};
 use penstock::observe::{Address, Ask as AnyAsk, Credentials, Question, Unit};
 
 use super::contract::Behind;
@@ -16,7 +16,7 @@ fn question(server: &Behind, name: &str, query: &str, on_empty: OnEmpty, unit: U
         poll_interval: POLL,
         address: Address::Prometheus(server.address()),
         credentials: Arc::new(Credentials::default()),
-        ask: AnyAsk::Prometheus(Ask { query: query.to_owned(), on_empty, unit }),
+        ask: AnyAsk::Prometheus(Ask { query: query.to_owned(), on_empty, gives: Gives::One(unit) }),
     }
 }
 
@@ -173,5 +173,52 @@ async fn hundreds_of_questions_are_answered_in_one_poll_on_few_connections() {
         assert_eq!(amount(&seen), Some(f64::from(number)), "{seen:?}");
     }
     assert!(server.line.calls() <= 4, "{} connections", server.line.calls());
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prices_are_called_by_node_and_what_is_no_price_is_not_one() {
+    let server = Behind::start().await;
+    let prices = |name: &str| Question {
+        ask: AnyAsk::Prometheus(Ask {
+            query: "max by (exported_node, node) (node_total_hourly_cost)".to_owned(),
+            on_empty: OnEmpty::Error,
+            gives: Gives::Prices(&["exported_node", "node"]),
+        }),
+        ..question(&server, name, "", OnEmpty::Error, Unit::Gauge)
+    };
+    let says = |series: &[(&str, &str)]| {
+        let one = |(labels, value): &(&str, &str)| {
+            format!(r#"{{"metric": {{{labels}}}, "value": [1, "{value}"]}}"#)
+        };
+        let all: Vec<String> = series.iter().map(one).collect();
+        let data = format!(r#"{{"resultType": "vector", "result": [{}]}}"#, all.join(", "));
+        Some((200, format!(r#"{{"status": "success", "data": {data}}}"#)))
+    };
+    server.web.desk().nonsense = says(&[
+        (r#""node": "a""#, "0.096"),
+        // The scrape put a label of its own first.
+        (r#""node": "control", "exported_node": "b""#, "0.192"),
+        (r#""node": "c""#, "0"),
+        (r#""node": "d""#, "NaN"),
+        (r#""node": "e""#, "-1"),
+        ("", "7"),
+    ]);
+    // The same text may be asked for one number, too: that one is told that there are many.
+    let one = "max by (exported_node, node) (node_total_hourly_cost)";
+    let mut watcher = Watcher::asking(vec![
+        prices("prices"),
+        question(&server, "one", one, OnEmpty::Error, Unit::Gauge),
+    ]);
+    let seen = watcher.until("prices", Observation::is_fresh).await;
+    let Value::Each(known) = &seen.reading().unwrap().value else { panic!("{seen:?}") };
+    let known: Vec<_> = known.iter().map(|(node, price)| (&**node, *price)).collect();
+    assert_eq!(known, [("a", 0.096), ("b", 0.192)]);
+    let many = watcher.until("one", |_| true).await;
+    assert_eq!(label(&many), "ManyValues");
+    // Nothing that is a price is not an answer, and no zero.
+    server.web.desk().nonsense = says(&[(r#""node": "c""#, "0")]);
+    let none = watcher.until("prices", |seen| !seen.is_fresh()).await;
+    assert_eq!(label(&none), "EmptyAnswer");
     watcher.observe.shutdown().await;
 }

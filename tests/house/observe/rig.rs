@@ -130,7 +130,7 @@ impl Watcher {
 pub(super) fn queue(seen: &Observation) -> Queue {
     match &seen.reading().unwrap().value {
         Value::Queue(queue) => queue.clone(),
-        Value::Gauge(_) | Value::Age(_) => panic!("this is no queue"),
+        Value::Gauge(_) | Value::Age(_) | Value::Each(_) => panic!("this is no queue"),
     }
 }
 
@@ -139,6 +139,7 @@ pub(super) fn amount(seen: &Observation) -> Option<f64> {
     Some(match &seen.reading()?.value {
         Value::Queue(queue) => f64::from(u32::try_from(queue.backlog).unwrap()),
         Value::Gauge(number) | Value::Age(number) => *number,
+        Value::Each(_) => return None,
     })
 }
 

@@ -78,7 +78,11 @@ fn of_the_web() -> Vec<(Deed, &'static str)> {
 async fn each_fault_of_a_prometheus_has_its_word() {
     let server = server().await;
     let query = "sum(queue_jobs)".to_owned();
-    let ask = prometheus::Ask { query, on_empty: OnEmpty::Error, unit: Unit::Gauge };
+    let ask = prometheus::Ask {
+        query,
+        on_empty: OnEmpty::Error,
+        gives: prometheus::Gives::One(Unit::Gauge),
+    };
     let vector = |values: &[&str]| {
         let one = |value: &&str| format!(r#"{{"metric": {{}}, "value": [1, "{value}"]}}"#);
         let all: Vec<String> = values.iter().map(one).collect();

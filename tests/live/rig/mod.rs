@@ -36,6 +36,7 @@ pub(crate) mod rabbitmq;
 pub(crate) mod nats;
 mod elasticmq;
 mod karpenter;
+mod vpa;
 mod scaler;
 pub(crate) mod shared;
 
@@ -63,6 +64,7 @@ pub(crate) use self::{
     requests::{Request, RequestLog},
     scaler::Scaler,
     served::{serve, serve_on},
+    vpa::Recommender,
 };
 
 /// A file of `target/tools`, or an error that says how to get it.

@@ -142,14 +142,15 @@ fn draining(pipeline: &Pipeline) -> Draining {
 fn shared_with_a_rival(mine: Situation, known: Snapshot) -> Snapshot {
     let team: Arc<str> = "team".into();
     let (cost_per_hour, cores) = (None, Some(12.0));
-    let budget = Budget { name: Arc::clone(&team), cost_per_hour, cores, is_enforced: true };
+    let (name, rooms) = (Arc::clone(&team), Vec::new());
+    let budget = Budget { name, cost_per_hour, cores, is_enforced: true, rooms };
     let mut rival = Pipeline::clone(&mine.pipeline);
     rival.id.name = "rival".into();
     rival.priority = 1;
     for target in rival.stages.iter_mut().map(|stage| &mut stage.target) {
         target.name = format!("rival-{}", target.name).into();
     }
-    let core = PerReplica { cores: Some(1.0), cost_per_hour: None };
+    let core = PerReplica { cores: Some(1.0), ..PerReplica::default() };
     let under = |situation: Situation| Situation {
         budgets: vec![Arc::clone(&team)],
         per_replica: vec![core; situation.pipeline.stages.len()],

@@ -1,0 +1,42 @@
+//! Pods that are given more CPU or less, by a rollout or in place: what was learned of them before sizes the stage, but takes nothing away until
+//! they have shown their own.
+
+use super::story::{Told, turns};
+
+/// Eight busy pods of 100 items a second; from 300 s on 300 items a second come, by which three or four of them would do.
+fn after(event: &str) -> Vec<Told> {
+    turns(&format!(
+        "{{stage: {{objective: 60, desired: 8, commits: 2, partitions: 48, forecastOff: true, follow: true, down: {{window: 0}}}}, then: [\
+         {{at: 0, cpu: 1000, lag: 6000, arrive: 800, take: 800}}, \
+         {{at: 300, lag: 0, arrive: 300, take: 300}}, {event}], until: 1500}}"
+    ))
+}
+
+fn at(turns: &[Told], second: i64) -> &Told {
+    turns.iter().find(|turn| turn.at == second).unwrap()
+}
+
+#[test]
+fn what_pods_did_with_other_cpu_takes_nothing_away() {
+    let same = after("{at: 1400}");
+    assert!(at(&same, 420).replicas < Some(6), "{:?}", at(&same, 420));
+
+    let resized = after("{at: 290, cpu: 500}");
+    let now = at(&resized, 420);
+    assert_eq!((now.replicas, now.code), (Some(8), "Relearning"), "{now:?}");
+    // Nothing is ever taken by the former rate: one step at a time shows whether fewer do.
+    let after = resized.iter().filter(|turn| 290 <= turn.at);
+    let counts: Vec<u32> = after.filter_map(|turn| turn.replicas).collect();
+    assert!(counts.windows(2).all(|pair| pair[0] <= pair[1] + 2), "{counts:?}");
+}
+
+#[test]
+fn busy_pods_show_what_they_do_with_their_cpu_and_are_counted_by_that() {
+    let resized = after(
+        "{at: 290, cpu: 500}, {at: 500, lag: 4000, arrive: 400, take: 400}, {at: 700, lag: 500}",
+    );
+    let is_lost = |turn: &&Told| ["Relearning", "Probing"].contains(&turn.code);
+    assert!(resized.iter().any(|turn| turn.at < 500 && is_lost(&turn)));
+    let late = resized.iter().find(|turn| 540 < turn.at && is_lost(turn));
+    assert!(late.is_none(), "{late:?}");
+}
