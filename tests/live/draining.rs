@@ -17,10 +17,11 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use penstock::clock::Clock;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::rig::{
-    Cluster, ClusterOptions, Karpenter, Kubernetes, Penstock, Request, RequestLog, until,
+    Cluster, ClusterOptions, Karpenter, Kubernetes, Penstock, Request, RequestLog, plain_client,
+    until,
 };
 use crate::scene::{SOON, Scene};
 
@@ -36,7 +37,7 @@ struct Yard {
     cluster: Cluster,
     scene: Scene,
     eye: Arc<Mutex<Eye>>,
-    watching: JoinHandle<()>,
+    watching: JoinSet<()>,
     log: RequestLog,
     record: Vec<Request>,
 }
@@ -148,7 +149,8 @@ impl Yard {
         scene.create(deployment(of)).await?;
         let eye = Arc::<Mutex<Eye>>::default();
         let seen = look(scene.client.clone(), scene.namespace.clone(), Arc::clone(&eye));
-        let watching = tokio::spawn(seen);
+        let mut watching = JoinSet::new();
+        watching.spawn(seen);
         let log = cluster.requests()?;
         let yard = Self { cluster, scene, eye, watching, log, record: Vec::new() };
         until("all pods to be ready", SOON * 2, async || {
@@ -230,9 +232,15 @@ impl Yard {
             .await
     }
 
+    /// The pods, for who wants every answer: kube's own client would ask again by itself when it is told 429.
+    async fn pods(&self) -> Result<Api<Pod>> {
+        let client = plain_client(self.cluster.kubeconfig()).await?;
+        Ok(Api::namespaced(client, &self.scene.namespace))
+    }
+
     /// Evicts all pods of a node as drains do, each again and again until it is let go; gives every answer.
     async fn drain(&self, node: &str) -> Result<Vec<u16>> {
-        let pods = Api::<Pod>::namespaced(self.scene.client.clone(), &self.scene.namespace);
+        let pods = self.pods().await?;
         let on_it = ListParams::default().fields(&format!("spec.nodeName={node}"));
         let mut codes = Vec::new();
         until(&format!("{node} to be drained"), SOON, async || {
@@ -270,8 +278,7 @@ impl Yard {
     /// What the daemon wrote since the last call besides counts, in words: verb and resource.
     fn written(&mut self) -> Result<Vec<String>> {
         let is_ours = |request: &&Request| {
-            let is_daemon =
-                !request.user_agent.starts_with("ku") && !request.user_agent.starts_with("kwok");
+            let is_daemon = request.user_agent.starts_with("penstock");
             let writes = ["create", "patch", "delete"].contains(&request.verb.as_str());
             let is_it =
                 ["poddisruptionbudgets.policy", "pods"].contains(&request.resource.as_str());
@@ -321,7 +328,7 @@ async fn drains_wait_for_replacements_and_what_is_left_goes_before_the_node() ->
 
     in_time(&mut yard).await?;
     killed(&yard).await?;
-    yard.watching.abort();
+    yard.watching.shutdown().await;
     Ok(())
 }
 
@@ -332,7 +339,7 @@ async fn karpenter_drains_a_node_as_replacements_become_ready() -> Result<()> {
     let karpenter = Karpenter::start(&cluster, "").await?;
     let spot = json!({"karpenter.sh/capacity-type": "spot"});
     cluster.apply("default", &Karpenter::node_pool("spot", &["spot"], "{}")).await?;
-    let yard = Yard::on(cluster, &spot)
+    let mut yard = Yard::on(cluster, &spot)
         .await
         .with_context(|| karpenter.process().log().unwrap_or_default())?;
     yard.until_budget(None).await?;
@@ -364,7 +371,7 @@ async fn karpenter_drains_a_node_as_replacements_become_ready() -> Result<()> {
     yard.until_budget(None).await?;
     let on_it = u32::try_from(*on_it)?;
     yard.until_interrupted(f64::from(on_it)).await?;
-    yard.watching.abort();
+    yard.watching.shutdown().await;
     Ok(())
 }
 
@@ -398,7 +405,7 @@ async fn of_another(yard: &Yard) -> Result<()> {
             Ok(there.is_none().then_some(()))
         })
         .await?;
-    let pods = Api::<Pod>::namespaced(yard.scene.client.clone(), &yard.scene.namespace);
+    let pods = yard.pods().await?;
     let first = pods.list(&ListParams::default()).await?.items.pop().context("no pod")?;
     let answer = pods.evict(&first.name_any(), &EvictParams::default()).await;
     let code = match answer {
@@ -434,8 +441,10 @@ async fn in_time(yard: &mut Yard) -> Result<()> {
     let written = yard.written()?;
     let deleted = written.iter().filter(|word| *word == "delete pods").count();
     ensure!(deleted == NEEDED, "{written:?}");
-    let is_delete =
-        |it: &&Request| it.verb == "delete" && it.resource == "pods" && noticed <= it.came;
+    let is_delete = |it: &&Request| {
+        let is_daemon = it.user_agent.starts_with("penstock");
+        is_daemon && it.verb == "delete" && it.resource == "pods" && noticed <= it.came
+    };
     let first = yard.record.iter().find(is_delete).context("no pod was deleted")?;
     let after = first.came.duration_since(noticed).as_secs_f64();
     let (soonest, latest) = (8.0 - 0.1, 8.0 + 2.0);
