@@ -71,12 +71,6 @@ impl Quotas {
     pub(super) fn over(&self, namespace: &str) -> impl Iterator<Item = Arc<str>> {
         self.of(namespace).map(|quota| Arc::clone(&quota.meant.name))
     }
-
-    /// Every quota as it stands.
-    pub(super) fn meant(&self) -> BTreeMap<Arc<str>, Arc<Budget>> {
-        let all = self.each.values().map(|quota| &quota.meant);
-        all.map(|meant| (Arc::clone(&meant.name), Arc::clone(meant))).collect()
-    }
 }
 
 impl Stores {
@@ -141,6 +135,20 @@ impl Stores {
                 }
             }
         }
+    }
+
+    /// Every quota over some pipeline: a cluster has many more.
+    pub(super) fn quotas_meant(&self) -> BTreeMap<Arc<str>, Arc<Budget>> {
+        let mut all = BTreeMap::new();
+        let mut next = self.pipelines.keys().next().filter(|_| !self.quotas.each.is_empty());
+        while let Some(PipelineId { namespace, .. }) = next {
+            let here = self.quotas.of(namespace).map(|quota| &quota.meant);
+            all.extend(here.map(|meant| (Arc::clone(&meant.name), Arc::clone(meant))));
+            // No name of an object sorts after this one.
+            let last = PipelineId { namespace: Arc::clone(namespace), name: "~".into() };
+            next = self.pipelines.range(last..).next().map(|(id, _)| id);
+        }
+        all
     }
 
     fn stages_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Stage> {

@@ -560,3 +560,50 @@ async fn a_pool_whose_prices_opencost_knows_has_them_asked_and_forgets_old_ones(
     assert_eq!((pool(14).cost, pool(14).unpriced), (Some(0.75), None));
     assert_eq!((pool(15).cost, &*pool(15).unpriced.unwrap().label), (None, "Unreachable"));
 }
+
+#[tokio::test]
+async fn a_quota_leaves_to_pipelines_what_pods_of_others_do_not_take() {
+    let scene = Scene::new().await;
+    let hard = json!({"requests.cpu": "10", "limits.memory": "8Gi", "pods": "9", "secrets": "5"});
+    let quota = json!({"spec": {"hard": hard}});
+    scene.apply("v1", "ResourceQuota", "default", "compute", &quota).await;
+    // One of some pods only is not looked at, and one over no pipeline is nobody's business.
+    let some = json!({"spec": {"hard": {"pods": "1"}, "scopes": ["BestEffort"]}});
+    scene.apply("v1", "ResourceQuota", "default", "best-effort", &some).await;
+    let elsewhere = json!({"metadata": {"name": "elsewhere"}});
+    scene.apply("v1", "Namespace", "", "elsewhere", &elsewhere).await;
+    scene.apply("v1", "ResourceQuota", "elsewhere", "compute", &quota).await;
+    for (name, replicas, cpu) in [("ours", 3, "500m"), ("other", 2, "1")] {
+        let labels = json!({"app": name});
+        let resources = json!({"requests": {"cpu": cpu}, "limits": {"memory": "1Gi"}});
+        let containers = json!([{"name": "c", "image": "i", "resources": resources}]);
+        let spec = json!({"replicas": replicas, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}}});
+        scene.apply("apps/v1", "Deployment", "default", name, &json!({"spec": spec})).await;
+    }
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "ours"})).await;
+    let watch = scene.watch();
+    let is_counted = |sight: &Sight| sight.per_replica.first().is_some_and(|it| it.cores.is_some());
+    let sight = scene.see(&watch, "p", is_counted).await;
+    assert_eq!(sight.budgets, [Arc::<str>::from("default/compute")]);
+    let per = sight.per_replica[0];
+    assert_eq!(
+        (per.cores, per.pods, per.memory_limit),
+        (Some(0.5), Some(1.0), Some(1_073_741_824.0))
+    );
+    let gib = 1_073_741_824.0;
+    let expected =
+        [("requests.cpu", 10.0, 8.0), ("limits.memory", 8.0 * gib, 6.0 * gib), ("pods", 9.0, 7.0)];
+    let mut last = Vec::new();
+    for _ in 0..500 {
+        let seen = watch.seen(&BTreeSet::from([id("p")]), scene.clock.now());
+        assert_eq!(seen.quotas.len(), 1, "{:?}", seen.quotas);
+        let rooms = &seen.quotas["default/compute"].rooms;
+        last = rooms.iter().map(|room| (room.of.name(), room.hard, room.left)).collect();
+        if last == expected {
+            return;
+        }
+        drop(tokio::time::timeout(Duration::from_millis(20), watch.changed()).await);
+    }
+    panic!("what it leaves is {last:?}");
+}

@@ -134,8 +134,12 @@ async fn a_pool_and_a_stage_cost_what_opencost_says_of_their_nodes() -> Result<(
         })
         .await?;
     ensure!(told.starts_with("what its nodes cost is not known: "), "{told}");
-    let (_, metrics) = scene.daemon.get("/metrics").await?;
-    ensure!(!metrics.contains("penstock_stage_cost_per_hour{"), "a cost that nobody knows");
+    scene
+        .until("the stage to have no figure either", SOON, async || {
+            let (_, metrics) = scene.daemon.get("/metrics").await?;
+            Ok((!metrics.contains("penstock_stage_cost_per_hour{")).then_some(()))
+        })
+        .await?;
     for (kind, name) in [
         ("cpool", name),
         ("clusterconnection", name),
