@@ -24,7 +24,9 @@ mod licence;
 mod scale;
 mod costs;
 mod jobs;
+mod headroom;
 
+pub use headroom::Placeholders;
 pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
 
 /// The field manager of every replica count we write.
@@ -53,6 +55,7 @@ pub struct Act {
     hand: scale::Hand,
     maker: jobs::Maker,
     crier: costs::Crier,
+    keeper: headroom::Keeper,
     clock: Clock,
     outcomes: UnboundedSender<Outcome>,
     flights: Arc<Mutex<BTreeSet<TargetId>>>,
@@ -71,12 +74,20 @@ impl Act {
         Self {
             hand: scale::Hand::new(client.clone()),
             crier: costs::Crier::new(client.clone(), clock),
+            keeper: headroom::Keeper::new(client.clone(), Placeholders::default()),
             maker: jobs::Maker::new(client, clock),
             clock,
             outcomes,
             flights: Arc::default(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// The same, with these placeholders.
+    #[must_use]
+    pub fn keeping_room_by(mut self, placeholders: Placeholders) -> Self {
+        self.keeper = self.keeper.with(placeholders);
+        self
     }
 
     /// Starts each action in a task of its own and returns at once. Each gets exactly one outcome. An action for a target that has
@@ -123,6 +134,9 @@ impl Act {
             }
             Action::StartJobs(jobs) => within_deadline(self.maker.carry_out(jobs, licence)).await,
             Action::GiveUpFirst(told) => within_deadline(self.crier.carry_out(told, licence)).await,
+            Action::Reserve(reserve) => {
+                within_deadline(self.keeper.carry_out(reserve, licence)).await
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use crate::decide::PipelineId;
 use crate::report::{Capacity, Metrics, Report, Standing, Timelines};
 
 pub mod view;
+mod lanes;
 mod outlook;
 pub mod page;
 pub mod identity;

@@ -67,20 +67,22 @@ use schedule::Bound;
 use stage::{Answer, Turn};
 
 pub use capacity::{
-    Budget, BudgetVerdict, Class, Cost, LaneSeen, LaneVerdict, NodeStanding, Nodes, PerReplica,
-    Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, Sign, Standing,
+    Budget, BudgetVerdict, Cause, Class, Cost, LaneSeen, LaneVerdict, Method, NodeStanding, Nodes,
+    PerReplica, Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves,
+    RoomVerdict, Sign, Standing, reserve_name,
 };
 pub use field::{Field, Form, Limit};
 pub use formula::{Formula, Gives, Wrong};
 pub use gate::Gate;
 pub use memory::Memory;
 pub use pipeline::{
-    Behaviour, CRON_JOB, DoneBy, Fallback, FallbackPolicy, Idle, Lane, Mode, OnSilence, Pause,
-    Pipeline, PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
+    Behaviour, CRON_JOB, DoneBy, Fallback, FallbackPolicy, Headroom, Idle, Lane, Mode, OnSilence,
+    Pause, Pipeline, PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage,
+    TargetId, Unit,
 };
 pub use plan::{
-    Action, Doubted, Ending, ForeignWriter, GiveUpFirst, Outcome, Plan, PodCost, Scale, Signals,
-    StageId, StartJobs, Verdict,
+    Action, Doubted, Ending, ForeignWriter, GiveUpFirst, Outcome, Plan, PodCost, Reserve, Scale,
+    Signals, StageId, StartJobs, Verdict,
 };
 pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;
@@ -253,6 +255,7 @@ fn held(situation: &Situation, message: &str) -> Vec<Answer> {
             next: None,
             anomalies: Vec::new(),
             lanes: Vec::new(),
+            rooms: Vec::new(),
         };
         Answer::of(verdict)
     };

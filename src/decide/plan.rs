@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{BudgetVerdict, LaneVerdict, PoolVerdict};
+use super::capacity::{BudgetVerdict, LaneVerdict, Method, PoolVerdict, RoomVerdict};
 use super::pipeline::{PipelineId, TargetId};
 use super::reason::Reason;
 use super::snapshot::{FinishedJob, Writing};
@@ -85,6 +85,9 @@ pub struct Verdict {
     /// How its replicas are shared out over its lanes, in their order; empty without lanes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<LaneVerdict>,
+    /// Room that is kept on nodes, for the stage or for each of its lanes; empty where none is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<RoomVerdict>,
 }
 
 impl Verdict {
@@ -154,6 +157,10 @@ pub enum Action {
     /// Say which pods a step down shall take, by their deletion costs. Inverse: the same without costs. Idempotent: it states what each
     /// pod costs. A crash leaves some of them told; the next turn tells the others, or takes away what no step needs.
     GiveUpFirst(GiveUpFirst),
+    /// Keep room on nodes for so many replicas, or for none any more. Inverse: the same with the counts swapped. Idempotent: it states what
+    /// one object of ours shall be, and its name follows from the stage. A crash leaves the old or the new; the next turn sees which. The
+    /// object goes with the pipeline.
+    Reserve(Reserve),
 }
 
 impl Action {
@@ -163,6 +170,7 @@ impl Action {
             Self::Scale(scale) | Self::Claim(scale) => scale,
             Self::StartJobs(jobs) => &mut jobs.scale,
             Self::GiveUpFirst(told) => &mut told.scale,
+            Self::Reserve(reserve) => &mut reserve.scale,
         }
     }
 
@@ -172,6 +180,7 @@ impl Action {
             Self::Scale(scale) | Self::Claim(scale) => scale,
             Self::StartJobs(jobs) => &jobs.scale,
             Self::GiveUpFirst(told) => &told.scale,
+            Self::Reserve(reserve) => &reserve.scale,
         }
     }
 }
@@ -205,6 +214,23 @@ pub struct PodCost {
     pub version: u64,
     /// The lower, the sooner it goes; `None` takes the cost away.
     pub cost: Option<i32>,
+}
+
+/// Room on nodes for replicas to come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// Of the object that stands for the room: its uid, empty while there is none, and replicas. None: it is taken away.
+    pub scale: Scale,
+    /// The workload whose pods the room is for.
+    pub of: TargetId,
+    /// How it is kept.
+    pub method: Method,
+    /// uid of the pipeline, with which the object goes.
+    pub owner: Arc<str>,
+    /// The revision of the workload that is there, where that is known.
+    pub revision: Option<Arc<str>>,
+    /// Is its shape to be taken from the workload anew, and not its count alone?
+    pub is_reshaped: bool,
 }
 
 /// A write to `/scale`, with all that it was decided on.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{Budget, LaneSeen, PerReplica, PoolSeen, Standing};
+use super::capacity::{Budget, LaneSeen, PerReplica, PoolSeen, Reserves, Standing};
 use super::field::Field;
 use super::pipeline::{Pipeline, QuestionId, TargetId};
 use super::plan::Outcome;
@@ -49,9 +49,15 @@ pub struct Situation {
     /// What one replica of each stage uses, in stage order; empty where no budget asks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_replica: Vec<PerReplica>,
-    /// Where the pods stand of those workloads whose going empties nodes.
+    /// Where the pods stand of those workloads whose going empties nodes, or for which room is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub standing: Vec<(TargetId, Standing)>,
+    /// What stands for room that is kept for its stages.
+    #[serde(default)]
+    pub reserves: Reserves,
+    /// Does the API server know `CapacityBuffer`s, and may they be read?
+    #[serde(default)]
+    pub serves_buffers: bool,
 }
 
 /// What a stage learned in an earlier life, as its status kept it.
@@ -324,6 +330,8 @@ impl Situation {
             budgets: Vec::new(),
             per_replica: Vec::new(),
             standing: Vec::new(),
+            reserves: Reserves::Unseen,
+            serves_buffers: false,
         }
     }
 }

@@ -60,6 +60,10 @@ fn write_outcome(outcome: &Outcome) {
             let no_more = told.costs.len() - pods;
             tracing::info!(%stage, workload = %target, pods, no_more, "which pods go first was told");
         }
+        (Action::Reserve(reserve), Ending::Done { .. }) => {
+            let (object, workload) = (target, &reserve.of);
+            tracing::info!(%stage, %workload, %object, from, to, reason, %why, "room on nodes");
+        }
         (_, Ending::Conflict { writer }) => {
             let (manager, applies) = (&writer.manager, writer.applies);
             tracing::warn!(%stage, workload = %target, from, to, %manager, applies, "another writer owns the replica count");

@@ -85,8 +85,11 @@ fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
                 format!("stage {name}: the write to {target} was refused ({code}): {message}");
             Some(tale(glance, "WriteRefused", note, "Scale", true))
         }
-        // A claim and tidying up move nothing; what keeps pods from being told is odd about the stage, and said as that; conflicts become conditions; the rest is decided on anew.
-        (Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_), Ending::Done { .. })
+        // A claim and tidying up move nothing; what keeps pods from being told, or room from being kept, is odd about the stage, and said as that; conflicts become conditions; the rest is decided on anew.
+        (
+            Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_) | Action::Reserve(_),
+            Ending::Done { .. },
+        )
         | (
             _,
             Ending::Refused { .. }

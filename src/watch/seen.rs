@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
-    LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId, Recalled, Stage,
-    Standing, Target, TargetId, Unusable, Workload,
+    LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId, Recalled,
+    Reserves, Stage, Standing, Target, TargetId, Unusable, Workload,
 };
 use crate::observe::{Credentials, Question};
 
@@ -67,8 +67,14 @@ pub struct Sight {
     pub budgets: Vec<Arc<str>>,
     /// What one replica of each stage uses, in stage order; empty where no budget is over it.
     pub per_replica: Vec<PerReplica>,
-    /// Where the pods stand of those workloads whose going empties nodes.
+    /// Where the pods stand of those workloads whose going empties nodes, or for which room is kept.
     pub standing: Vec<(TargetId, Standing)>,
+    /// What stands for room that is kept.
+    pub reserves: Reserves,
+    /// Does the API server know `CapacityBuffer`s, and may they be read?
+    pub serves_buffers: bool,
+    /// What the room costs in an hour that is kept for its stages, in stage order, by pool.
+    pub room_costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
 }
 
 /// What all pipelines together need.
@@ -104,10 +110,15 @@ impl Stores {
             .take(counted)
             .map(|(stage, costs)| self.per_replica(stage, costs, now))
             .collect();
-        let packing = stages().filter(|stage| stage.packs).flat_map(Stage::targets);
+        let packing = stages()
+            .filter(|stage| stage.packs || stage.headroom.is_some())
+            .flat_map(Stage::targets);
         let standing = packing
             .filter_map(|target| Some((target.clone(), self.standing(target, now)?)))
             .collect();
+        let reserves = self.reserves_of(id, &written.uid);
+        let room_costs =
+            stages().map(|stage| self.room_costs(id, stage, reserves.seen(), now)).collect();
         let recalled = stages()
             .map(|stage| {
                 let status =
@@ -152,6 +163,9 @@ impl Stores {
             budgets,
             per_replica,
             standing,
+            reserves,
+            serves_buffers: self.serves_buffers(),
+            room_costs,
         })
     }
 
@@ -229,9 +243,11 @@ impl Stores {
         let mut questions = Vec::new();
         let before = std::mem::take(&mut self.in_use);
         let mut in_use = BTreeMap::new();
-        let mut laned = BTreeSet::new();
+        let (mut laned, mut keeps_room) = (BTreeSet::new(), false);
         for (id, written) in &self.pipelines {
+            keeps_room |= written.status.stages.iter().any(|stage| stage.headroom.is_some());
             let Some(meant) = written.meant() else { continue };
+            keeps_room |= meant.pipeline.stages.iter().any(|stage| stage.headroom.is_some());
             for target in meant.pipeline.stages.iter().flat_map(Stage::targets) {
                 let owners = owners.entry(target.clone()).or_default();
                 if owners.last() != Some(id) {
@@ -261,7 +277,7 @@ impl Stores {
             }
         }
         self.in_use = in_use;
-        self.laned = laned;
+        (self.laned, self.keeps_room) = (laned, keeps_room);
         let kinds = self.targets.want(owners);
         let has_new_secrets = self.secrets.want(wanted);
         let has_new_clusters = self.strimzi.want(clusters);

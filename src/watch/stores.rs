@@ -25,6 +25,7 @@ use super::jobs::Jobs;
 use super::meter::Meter;
 use super::nodes::Nodes;
 use super::pods::Pods;
+use super::reserves::Stock;
 use super::secrets::Vault;
 use super::strimzi::Strimzi;
 use super::targets::Targets;
@@ -59,6 +60,9 @@ pub(super) struct Stores {
     pub(super) pods: Pods,
     pub(super) nodes: Nodes,
     pub(super) budgets: Budgets,
+    pub(super) reserves: Stock,
+    /// Does any pipeline keep room on nodes, or did it, as its status says?
+    pub(super) keeps_room: bool,
     /// Pipelines with lanes: whatever moves of nodes concerns them.
     pub(super) laned: BTreeSet<PipelineId>,
     pub(super) targets: Targets,
@@ -79,6 +83,8 @@ pub(super) struct Stores {
     pub(super) questions_moved: bool,
     /// Stores that still wait for their first list.
     unsynced: BTreeSet<String>,
+    /// Stores of what may not be read, or is not served.
+    without: BTreeSet<String>,
 }
 
 impl Stores {
@@ -95,6 +101,16 @@ impl Stores {
             || !self.gone.is_empty()
             || self.nodes.has_moved
             || self.budgets.have_moved
+    }
+
+    /// Is any store of this name one of what may not be read, or is not served?
+    pub(super) fn is_without(&self, store: &str) -> bool {
+        self.without.iter().any(|it| it.starts_with(store))
+    }
+
+    /// Does any store of this name still wait for its first list?
+    pub(super) fn awaits(&self, store: &str) -> bool {
+        self.unsynced.iter().any(|it| it.starts_with(store))
     }
 
     /// Marks the pipelines that name a target.
@@ -256,7 +272,9 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                     (keeper.gone)(&mut shelf.open(), &name);
                 }
                 known = std::mem::take(&mut listed);
-                is_without = false;
+                if std::mem::take(&mut is_without) {
+                    shelf.open().without.remove(&keeper.store);
+                }
                 shelf.synced(&keeper.store);
                 shelf.ring();
             }
@@ -275,6 +293,7 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                 if keeper.is_optional && is_denied(&error) {
                     if !std::mem::replace(&mut is_without, true) {
                         warn!(store, error = %why, "done without until it can be read; hint: penstock check");
+                        shelf.open().without.insert(store.clone());
                     }
                     shelf.synced(store);
                     tokio::time::sleep(DENIED).await;

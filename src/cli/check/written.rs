@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::super::reach::{self, Plurals};
 use crate::crd::pipeline::Stage;
-use crate::crd::workload::ScaleIn;
+use crate::crd::workload::{HeadroomMode, ScaleIn};
 use crate::crd::{CapacityPool, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::CRON_JOB;
 
@@ -52,6 +52,8 @@ pub(super) struct Written {
     pub(super) is_metered: bool,
     /// Namespaces in which a stage empties nodes.
     pub(super) packing: BTreeSet<String>,
+    /// Namespaces in which a stage keeps room on nodes.
+    pub(super) roomy: BTreeSet<String>,
     /// Is there a `CapacityPool`?
     pub(super) has_pools: bool,
 }
@@ -79,6 +81,10 @@ impl Written {
                 let capacity = stage.capacity.as_ref();
                 if capacity.is_some_and(|it| it.scale_in == Some(ScaleIn::Pack)) {
                     written.packing.insert(namespace.clone());
+                }
+                let headroom = capacity.and_then(|it| it.headroom.as_ref()?.mode);
+                if headroom == Some(HeadroomMode::Auto) {
+                    written.roomy.insert(namespace.clone());
                 }
                 for (version, kind) in kinds(stage) {
                     let (version, kind) = (version.to_owned(), kind.to_owned());

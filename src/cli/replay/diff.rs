@@ -158,6 +158,7 @@ fn said(verdict: &Verdict, plan: &Plan) -> Said {
             Action::Scale(_) => format!("{} for {}{on}{force}", scale.to, scale.from),
             Action::Claim(_) => format!("a claim of {}{on}", scale.to),
             Action::GiveUpFirst(told) => format!("the costs of {} pods{on}", told.costs.len()),
+            Action::Reserve(_) => format!("room for {}{on}", scale.to),
             Action::StartJobs(jobs) => {
                 let (made, removed) = (scale.to.saturating_sub(scale.from), jobs.remove.len());
                 format!("{made} Jobs made, {removed} removed")

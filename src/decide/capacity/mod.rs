@@ -2,7 +2,7 @@
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
-//! `lanes` joins them to a stage's turn; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
+//! `lanes` joins them to a stage's turn; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve` and `headroom` keep room for what may come; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
 //! to the turn.
 
 use std::sync::Arc;
@@ -16,8 +16,10 @@ use super::snapshot::Workload;
 mod afford;
 mod budget;
 mod costs;
+mod headroom;
 mod purse;
 mod ration;
+mod reserve;
 mod lanes;
 mod pack;
 mod patience;
@@ -27,9 +29,11 @@ mod words;
 
 pub use budget::{Budget, BudgetVerdict, PerReplica};
 pub use pack::{Cost, NodeStanding, PodStanding, Standing};
+pub use reserve::{Cause, Method, ReserveSeen, Reserves, RoomVerdict, reserve_name};
 pub use words::Nodes;
 
 pub(super) use costs::{Before, Costs};
+pub(super) use headroom::Rooms;
 pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
 pub(super) use purse::{Asked, Claimant, Purses};

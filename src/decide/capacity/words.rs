@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::figures::{clock, count, replicas};
+use super::reserve::RoomVerdict;
 
 /// A cause that lies with nodes. It moves replicas between lanes; how many the stage needs, it does not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,11 +28,17 @@ pub enum Nodes {
     CostsRefused { message: String },
     /// Of the pods that the last step was to take, so many are still there: others went in their place.
     OthersWent { left: u32, of: u32 },
+    /// Room is kept for replicas to come.
+    RoomKept(RoomVerdict),
+    /// No room can be kept, since nothing may be written for it.
+    RoomRefused { message: String },
+    /// What stands for room is there, and something is in its way.
+    RoomTroubled { room: u32, message: String },
 }
 
 impl Nodes {
     /// Every code there is, in the order of the enum.
-    pub(in crate::decide) const CODES: [&'static str; 8] = [
+    pub(in crate::decide) const CODES: [&'static str; 11] = [
         "PoolShort",
         "NodesGoing",
         "LaneShare",
@@ -40,11 +47,15 @@ impl Nodes {
         "DeletionCostTaken",
         "DeletionCostRefused",
         "OtherPodsWent",
+        "HeadroomKept",
+        "HeadroomRefused",
+        "HeadroomShort",
     ];
 
     /// The CamelCase word of conditions, events and metrics.
     pub(in crate::decide) fn code(&self) -> &'static str {
-        let [short, going, shared, undescribed, emptying, taken, refused, others] = Self::CODES;
+        let [short, going, shared, undescribed, emptying, taken, refused, others, ..] = Self::CODES;
+        let [.., kept, forbidden, troubled] = Self::CODES;
         match self {
             Self::Short { .. } => short,
             Self::Going { .. } => going,
@@ -54,6 +65,9 @@ impl Nodes {
             Self::CostsOfAnother { .. } => taken,
             Self::CostsRefused { .. } => refused,
             Self::OthersWent { .. } => others,
+            Self::RoomKept(_) => kept,
+            Self::RoomRefused { .. } => forbidden,
+            Self::RoomTroubled { .. } => troubled,
         }
     }
 
@@ -72,11 +86,16 @@ impl Nodes {
             Self::CostsRefused { .. } => {
                 Some("the chart gives the right to patch pods with --set packing.enabled=true")
             }
+            Self::RoomRefused { .. } => Some(
+                "the chart gives the rights, and makes the PriorityClass, with --set headroom.enabled=true",
+            ),
             Self::Short { .. }
             | Self::Going { .. }
             | Self::Shared { .. }
             | Self::Emptying { .. }
-            | Self::OthersWent { .. } => None,
+            | Self::OthersWent { .. }
+            | Self::RoomKept(_)
+            | Self::RoomTroubled { .. } => None,
         }
     }
 }
@@ -136,6 +155,13 @@ impl fmt::Display for Nodes {
                 count((*of).into(), "pod"),
                 if *left == 1 { "is" } else { "are" },
             ),
+            Self::RoomKept(room) => room.fmt(f),
+            Self::RoomRefused { message } => {
+                write!(f, "no room can be kept for what may come: {message}")
+            }
+            Self::RoomTroubled { room, message } => {
+                write!(f, "the room for {} is not all there: {message}", replicas(*room))
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ use super::usage::UsedBy;
 
 use standing::Mark;
 
+mod costs;
 mod standing;
 
 /// A pod as it is asked of the API server: everything that is not named here is dropped while it is parsed.
@@ -282,7 +283,8 @@ impl Pods {
         selector: &'a Selector,
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a Pod)> {
         let pods = self.by_namespace.get(namespace).into_iter().flatten();
-        pods.filter(|(_, pod)| selector.matches(&pod.labels))
+        // Placeholders are nobody's pods, whatever a selector leaves open.
+        pods.filter(|(_, pod)| !pod.mark.is_placeholder && selector.matches(&pod.labels))
     }
 
     /// Counts the pods of a namespace that a selector matches and that have not ended.
@@ -340,34 +342,6 @@ impl Pods {
         places
     }
 
-    /// What the pods cost in an hour that a selector matches, by the pool of their nodes: of each node the share of what they
-    /// request of it, of CPU or of memory, whichever is larger. `None` when the price of a node is unknown.
-    pub(super) fn costs(
-        &self,
-        namespace: &str,
-        selector: &Selector,
-        nodes: &Nodes,
-        now: Timestamp,
-    ) -> BTreeMap<Arc<str>, Option<f64>> {
-        let mut costs = BTreeMap::new();
-        for (_, pod) in self.matching(namespace, selector) {
-            if pod.has_ended() {
-                continue;
-            }
-            let Some(ground) = pod.node.as_ref().and_then(|node| nodes.ground(node, now)) else {
-                continue;
-            };
-            let Some(pool) = ground.pool else { continue };
-            let cores = requested(&pod.requests, Resource::Cpu, None).unwrap_or(0.0);
-            let bytes = requested(&pod.requests, Resource::Memory, None).unwrap_or(0.0);
-            let share = (cores / ground.room.cores).max(bytes / ground.room.bytes);
-            let cost = ground.price.map(|price| price * share).filter(|cost| cost.is_finite());
-            let sum = costs.entry(Arc::clone(pool)).or_insert(Some(0.0));
-            *sum = sum.zip(cost).map(|(sum, cost)| sum + cost);
-        }
-        costs
-    }
-
     /// What the pods that a selector matches request, ended ones apart, and how many of them stand on nodes of some pool.
     pub(super) fn demand(
         &self,
@@ -389,12 +363,10 @@ impl Pods {
     /// Counts the pods of a namespace that a selector matches.
     pub(super) fn readiness(&self, namespace: &str, selector: &Selector) -> Readiness {
         let mut count = Readiness::default();
-        for pod in self.by_namespace.get(namespace).into_iter().flat_map(BTreeMap::values) {
-            if selector.matches(&pod.labels) {
-                count.there += 1;
-                count.ready += u32::from(pod.ready_since.is_some());
-                count.since = count.since.max(pod.ready_since);
-            }
+        for (_, pod) in self.matching(namespace, selector) {
+            count.there += 1;
+            count.ready += u32::from(pod.ready_since.is_some());
+            count.since = count.since.max(pod.ready_since);
         }
         count
     }

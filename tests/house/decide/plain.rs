@@ -49,6 +49,7 @@ pub(crate) fn stage(name: &str, target: TargetId, sources: Vec<Source>) -> Stage
         is_default_objective: false,
         is_forecast: true,
         packs: false,
+        headroom: None,
         rate_hint: None,
         startup_hint: None,
         on_silence: OnSilence::Hold,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use penstock::decide::{Nodes, Reason};
+use penstock::decide::{Cause, Nodes, Reason, RoomVerdict};
 
 use super::story::{pipeline_id, time};
 
@@ -134,6 +134,15 @@ fn every_reason() -> Vec<Reason> {
         Reason::Nodes(Nodes::CostsOfAnother { writer: text("karpenter"), pods: 12 }),
         Reason::Nodes(Nodes::CostsRefused { message: text("pods is forbidden") }),
         Reason::Nodes(Nodes::OthersWent { left: 1, of: 5 }),
+        Reason::Nodes(Nodes::RoomKept(RoomVerdict {
+            pool: Some("spot".into()),
+            replicas: 5,
+            placed: 3,
+            why: Cause::Spare { fullest: 5 },
+            is_only_told: false,
+        })),
+        Reason::Nodes(Nodes::RoomRefused { message: text("deployments.apps is forbidden") }),
+        Reason::Nodes(Nodes::RoomTroubled { room: 5, message: text("exceeded quota: cpu") }),
         Reason::NoFreshData {
             source: text("orders"),
             label: text("BrokerDown"),
@@ -366,6 +375,13 @@ fn the_sentences_are_worth_reading_aloud() {
             to change this: the chart gives the right to patch pods with --set packing.enabled=true
         OtherPodsWent
             of 5 pods that the last step was to take, 1 is still there: others went instead
+        HeadroomKept
+            room for 5 replicas on spot is kept: 5 stand on its fullest node, which may go at short notice
+        HeadroomRefused
+            no room can be kept for what may come: deployments.apps is forbidden
+            to change this: the chart gives the rights, and makes the PriorityClass, with --set headroom.enabled=true
+        HeadroomShort
+            the room for 5 replicas is not all there: exceeded quota: cpu
         NoFreshData
             held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
             to change this: mend the source, or state a fallback for the time without it

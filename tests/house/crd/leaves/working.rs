@@ -69,7 +69,19 @@ fn lanes() -> Vec<Working> {
             (stage!("/lanes/1/target/part"), json!("cpu")),
         ),
     ];
-    cases.map(|(leaf, at, value)| (leaf, both(), (at, value))).into_iter().chain(more).collect()
+    let auto = || (stage!("/capacity"), json!({"headroom": {"mode": "Auto"}}));
+    let mut roomy = both();
+    roomy.push(auto());
+    let room = [
+        ("spec.stages[].capacity.headroom.mode", both(), auto()),
+        (
+            "spec.stages[].capacity.headroom.max",
+            roomy,
+            (stage!("/capacity/headroom/max"), json!(2)),
+        ),
+    ];
+    let cases = cases.map(|(leaf, at, value)| (leaf, both(), (at, value)));
+    cases.into_iter().chain(more).chain(room).collect()
 }
 
 /// Pods stand on nodes of their own, so that one becomes empty when the right ones go.
