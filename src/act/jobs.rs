@@ -289,12 +289,12 @@ fn job(scale: &Scale, template: &Value, number: u64) -> Value {
 }
 
 /// A name as a label's value, cut where it is too long.
-fn as_label(name: &str) -> &str {
+pub(super) fn as_label(name: &str) -> &str {
     let end = name.floor_char_boundary(LABEL_LIMIT);
     name[..end].trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric())
 }
 
-fn request(method: Method, path: &str, body: Option<&Value>) -> Request<Vec<u8>> {
+pub(super) fn request(method: Method, path: &str, body: Option<&Value>) -> Request<Vec<u8>> {
     let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
     let mut request = Request::new(bytes);
     *request.method_mut() = method;

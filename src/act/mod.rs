@@ -25,7 +25,9 @@ mod scale;
 mod costs;
 mod drain;
 mod jobs;
+mod headroom;
 
+pub use headroom::Placeholders;
 pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
 
 /// The field manager of every replica count we write.
@@ -55,6 +57,7 @@ pub struct Act {
     maker: jobs::Maker,
     crier: costs::Crier,
     warden: drain::Warden,
+    keeper: headroom::Keeper,
     clock: Clock,
     outcomes: UnboundedSender<Outcome>,
     flights: Arc<Mutex<BTreeSet<(TargetId, Concern)>>>,
@@ -74,12 +77,20 @@ impl Act {
             hand: scale::Hand::new(client.clone()),
             crier: costs::Crier::new(client.clone(), clock),
             warden: drain::Warden::new(client.clone(), clock),
+            keeper: headroom::Keeper::new(client.clone(), Placeholders::default()),
             maker: jobs::Maker::new(client, clock),
             clock,
             outcomes,
             flights: Arc::default(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// The same, with these placeholders.
+    #[must_use]
+    pub fn keeping_room_by(mut self, placeholders: Placeholders) -> Self {
+        self.keeper = self.keeper.with(placeholders);
+        self
     }
 
     /// Starts each action in a task of its own and returns at once. Each gets exactly one outcome. An action for a target that has
@@ -129,6 +140,9 @@ impl Act {
             Action::GiveUpFirst(told) => within_deadline(self.crier.carry_out(told, licence)).await,
             Action::HoldDrain(hold) => within_deadline(self.warden.hold(hold, licence)).await,
             Action::LetGo(gone) => within_deadline(self.warden.let_go(gone, licence)).await,
+            Action::Reserve(reserve) => {
+                within_deadline(self.keeper.carry_out(reserve, licence)).await
+            }
         }
     }
 

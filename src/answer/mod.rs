@@ -22,6 +22,7 @@ use crate::decide::PipelineId;
 use crate::report::{Capacity, Metrics, Picture, Report, Standing, Timelines};
 
 pub mod view;
+mod lanes;
 mod outlook;
 pub mod page;
 pub mod identity;

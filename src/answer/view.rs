@@ -5,11 +5,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::page::Currency;
+use super::lanes::{lanes, rooms};
 use crate::decide::{
-    self, LaneSeen, LaneVerdict, Mode, Observation, Reason, Source, Stage as Meant, Target,
-    TargetId, Verdict,
+    self, Mode, Observation, Reason, Source, Stage as Meant, Target, TargetId, Verdict,
 };
 use crate::report::{self, Picture};
+
+pub use super::lanes::{Lane, Room};
 
 /// All pipelines of a replica.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,6 +90,9 @@ pub struct Stage {
     /// How they are shared out over lanes; empty where there is one workload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<Lane>,
+    /// Room that is kept on nodes for replicas to come: for the stage, or for each of its lanes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<Room>,
     /// Items waiting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
@@ -159,31 +164,6 @@ pub struct Replicas {
     /// Never more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
-}
-
-/// One lane of a stage.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Lane {
-    /// The pool of nodes it runs on.
-    pub pool: String,
-    /// Its workload, for example `Deployment enrich-spot`.
-    pub target: String,
-    /// Replicas it would have if nodes of every pool could be had.
-    pub share: u32,
-    /// Replicas it should have now.
-    pub desired: u32,
-    /// Are Ready.
-    pub ready: u32,
-    /// Of these, on nodes that are about to go.
-    #[serde(default)]
-    pub going: u32,
-    /// Pods for which no node is found.
-    #[serde(default)]
-    pub unplaced: u32,
-    /// What it costs in an hour, where the prices of its nodes are known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cost_per_hour: Option<f64>,
 }
 
 /// A down window that keeps more than is wished.
@@ -312,25 +292,6 @@ impl Pipeline {
     }
 }
 
-/// The lanes of a stage, as they are and as they should be.
-fn lanes(picture: &Picture, index: usize, meant: &Meant) -> Vec<Lane> {
-    let Some(verdict) = picture.verdicts.get(index) else { return Vec::new() };
-    let seen = picture.workload(index).map(|workload| &*workload.lanes).unwrap_or_default();
-    let costs = picture.glance.costs.get(index);
-    let each = meant.lanes.iter().zip(&verdict.lanes).zip(seen);
-    let lane = |((meant, verdict), seen): ((&decide::Lane, &LaneVerdict), &LaneSeen)| Lane {
-        pool: meant.pool.to_string(),
-        target: target(&meant.target),
-        share: verdict.share,
-        desired: verdict.replicas,
-        ready: seen.workload.ready,
-        going: seen.places.doomed,
-        unplaced: seen.places.unplaced,
-        cost_per_hour: costs.and_then(|costs| *costs.get(&meant.pool)?),
-    };
-    each.map(lane).collect()
-}
-
 impl Fault {
     fn of(fault: &report::Fault) -> Self {
         Self {
@@ -388,6 +349,7 @@ impl Stage {
                 max: Some(meant.max),
             },
             lanes: lanes(picture, index, meant),
+            rooms: rooms(verdict),
             lag: signals.lag,
             delay_seconds: signals.delay,
             is_delay_at_least: signals.is_delay_at_least,
@@ -488,7 +450,7 @@ fn age(at: Timestamp, now: Timestamp) -> f64 {
 }
 
 /// A target as people say it, without its namespace.
-fn target(id: &TargetId) -> String {
+pub(super) fn target(id: &TargetId) -> String {
     let part = id.part.as_ref().map_or_else(String::new, |part| format!(" ({part})"));
     format!("{} {}{part}", id.kind, id.name)
 }

@@ -13,10 +13,10 @@ use super::reach::{self, Reach};
 use super::{Failure, out};
 use crate::answer::page::Currency;
 use crate::answer::view::{
-    Held, Lane, Outlook, Pipeline, Refusal, Replicas, Said, Sighting, Stage,
+    Held, Lane, Outlook, Pipeline, Refusal, Replicas, Room, Said, Sighting, Stage,
 };
 use crate::crd::duration::Duration;
-use crate::crd::status::StageStatus;
+use crate::crd::status::{HeadroomStatus, StageStatus};
 use crate::crd::{PipelineStatus, ScaledPipeline};
 
 /// The arguments of `penstock explain`.
@@ -149,6 +149,12 @@ pub(super) fn of_status(
     }
 }
 
+/// The room that is kept, as the status tells it: of all lanes together, and not how much of it is there.
+fn room_of_status(status: &HeadroomStatus) -> Room {
+    let sentence = status.message.clone().unwrap_or_default();
+    Room { pool: None, replicas: status.replicas, placed: status.replicas, sentence }
+}
+
 fn stage_of_status(status: &StageStatus) -> Stage {
     let learned = status.learned.clone().unwrap_or_default();
     let reasons = status.reason.iter().map(|reason| Said {
@@ -172,6 +178,7 @@ fn stage_of_status(status: &StageStatus) -> Stage {
         rebalance_seconds: seconds(learned.rebalance.as_ref()),
         held: status.held.as_ref().map(|held| Held { replicas: held.replicas, since: held.since }),
         reasons: reasons.collect(),
+        rooms: status.headroom.iter().map(room_of_status).collect(),
         ..Stage::default()
     }
 }
@@ -286,6 +293,17 @@ fn write_stage(to: &mut String, stage: &Stage, currency: Option<&Currency>) -> s
             write!(to, "; costs {cost:.2}{unit} an hour")?;
         }
         writeln!(to, ".")?;
+    }
+    for room in stage.rooms.iter().filter(|room| room.replicas != 0) {
+        let there = match room.placed {
+            placed if placed == room.replicas => "all of it is there now".to_owned(),
+            placed => format!("there now: {placed}"),
+        };
+        let mut sentence = room.sentence.clone();
+        if let Some(first) = sentence.get_mut(0..1) {
+            first.make_ascii_uppercase();
+        }
+        writeln!(to, "  {sentence}; {there}.")?;
     }
     let mut reasons: Vec<&Said> = stage.reasons.iter().collect();
     reasons.dedup();

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::telemetry::{LogFormat, Telemetry};
 use super::{Failure, reach};
+use crate::act::Placeholders;
 use crate::answer;
 use crate::answer::identity::{Files, Identity};
 use crate::answer::page;
@@ -41,6 +42,12 @@ pub(super) struct Run {
     /// Namespace whose Secrets a ClusterConnection may name; may be repeated. Default: none
     #[arg(long = "secret-namespace", value_name = "NAMESPACE")]
     secret_namespaces: Vec<String>,
+    /// Image of the pods that keep room on nodes for others; it does nothing. Default: registry.k8s.io/pause:3.10
+    #[arg(long, value_name = "IMAGE")]
+    headroom_image: Option<String>,
+    /// PriorityClass of these pods: below that of any other. Default: penstock-headroom
+    #[arg(long, value_name = "NAME")]
+    headroom_priority_class: Option<String>,
     /// Namespace of the Lease by which replicas choose the one that writes. Default: the pod's own, else "default"
     #[arg(long, value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
@@ -155,6 +162,13 @@ impl Run {
                 selector: self.selector,
                 observe_only: self.observe,
                 secret_namespaces: self.secret_namespaces.into_iter().collect(),
+            },
+            placeholders: {
+                let usual = Placeholders::default();
+                Placeholders {
+                    image: self.headroom_image.unwrap_or(usual.image),
+                    priority_class: self.headroom_priority_class.unwrap_or(usual.priority_class),
+                }
             },
             probes: Some(answer::listen(self.listen).await?),
             page,

@@ -91,6 +91,9 @@ pub struct StageStatus {
     /// A down window that keeps more than is wished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldStatus>,
+    /// Room that is kept on nodes for replicas to come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headroom: Option<HeadroomStatus>,
     /// What was learned of it; read back after a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learned: Option<LearnedStatus>,
@@ -117,6 +120,18 @@ pub struct HeldStatus {
     /// Since when.
     #[schemars(with = "String", length(max = 64), extend("format" = "date-time"))]
     pub since: Timestamp,
+}
+
+/// Room that is kept on nodes for replicas to come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadroomStatus {
+    /// For how many, in all lanes together.
+    pub replicas: u32,
+    /// Why so many, in a sentence for each lane that keeps any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
 }
 
 /// What was learned of a stage.

@@ -115,7 +115,7 @@ pub struct Capacity {
     /// What evictions of its pods wait for. Default Leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
-    /// Room kept free ahead of need.
+    /// Room kept free on nodes ahead of need. For Deployments, StatefulSets and ReplicaSets; see docs/headroom.md.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headroom: Option<Headroom>,
 }
@@ -157,7 +157,7 @@ pub struct Headroom {
     /// Default Off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<HeadroomMode>,
-    /// Replicas that room is kept for, at most. Default: what the forecast asks for.
+    /// Replicas that room is kept for at most, in all lanes together. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub max: Option<u32>,
@@ -166,7 +166,7 @@ pub struct Headroom {
 /// Whether room is kept free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HeadroomMode {
-    /// as much as the forecast asks for.
+    /// for what the forecast or a schedule may ask for before new nodes come, and on spot for the pods of the fullest node.
     Auto,
     /// none.
     Off,

@@ -15,8 +15,7 @@ use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
 use crate::clock::{Clock, sleep_until};
 use crate::decide::{
-    Budget, Concern, Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage,
-    Verdict, advance,
+    Action, Budget, Concern, Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage, Verdict, advance,
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
@@ -30,6 +29,7 @@ mod options;
 mod rehearse;
 mod wake;
 
+pub use crate::act::Placeholders;
 pub use crate::report::Destination;
 pub use options::{Clients, Error, Options, run};
 pub use rehearse::{Rehearsal, rehearse};
@@ -97,6 +97,12 @@ impl Daemon {
             agenda: Agenda::default(),
             goodbye,
         }
+    }
+
+    /// The same, with these placeholders.
+    fn keeping_room_by(mut self, placeholders: Placeholders) -> Self {
+        self.act = self.act.keeping_room_by(placeholders);
+        self
     }
 
     /// Turns until it is asked to end, or a task breaks.
@@ -183,7 +189,10 @@ impl Daemon {
             }
             Wake::Outcome(outcome) => {
                 let scale = outcome.action.scale();
+                // What stands for room is followed whole; there is nothing to read besides.
+                let is_room = matches!(outcome.action, Action::Reserve(_));
                 match outcome.result {
+                    _ if is_room => {}
                     Ending::Outdated
                     | Ending::Unknown { .. }
                     | Ending::Conflict { .. }
@@ -303,6 +312,7 @@ impl Daemon {
                 status: sight.status,
                 faults: sight.faults,
                 costs: sight.costs,
+                room_costs: sight.room_costs,
             });
             let Some(pipeline) = sight.pipeline else { continue };
             for source in pipeline.stages.iter().flat_map(Stage::heard) {
@@ -320,6 +330,8 @@ impl Daemon {
                 per_replica: sight.per_replica,
                 standing: sight.standing,
                 draining: sight.draining,
+                reserves: sight.reserves,
+                serves_buffers: sight.serves_buffers,
             });
         }
         let may_act = self.licence.check().is_ok();

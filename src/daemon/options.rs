@@ -29,6 +29,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Options {
     /// What to watch.
     pub watch: watch::Options,
+    /// What keeps room on nodes where nobody serves buffers.
+    pub placeholders: act::Placeholders,
     /// Where the Lease is and who asks for it.
     pub seat: Seat,
     /// Where turns are recorded, if anywhere.
@@ -131,8 +133,10 @@ pub async fn run(
         let router = answer::lineage::router(inbox.clone(), clock);
         servers.spawn("take lineage", answer::serve(listener, router, stop.clone()));
     }
+    let placeholders = options.placeholders;
     let powers = Powers { licence, leads: lease.leads(), report, pulse, memory, inbox, goodbye };
-    let daemon = Daemon::new(clients, options.watch, clock, tasks.clone(), powers);
+    let daemon = Daemon::new(clients, options.watch, clock, tasks.clone(), powers)
+        .keeping_room_by(placeholders);
     let hand_over = CancellationToken::new();
     let given_away = hand_over.clone();
     // The lease outlives the loop and its last words: it is given away only when nothing of ours can still be written.

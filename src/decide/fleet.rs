@@ -117,7 +117,9 @@ impl Fleet {
         outcomes: impl Iterator<Item = &'a Outcome>,
         moves: &[Move],
     ) {
-        for outcome in outcomes {
+        // Room that is kept is no move.
+        let is_room = |outcome: &&Outcome| matches!(outcome.action, Action::Reserve(_));
+        for outcome in outcomes.filter(|outcome| !is_room(outcome)) {
             let of = |down: &Down| down.is_asked && down.stage == *stage;
             if matches!(outcome.result, Ending::Unknown { .. }) {
                 // It may have been carried out.

@@ -34,6 +34,8 @@ const JUDGED: f64 = 0.02;
 /// Forecasts judged before one is believed, and how much better it must be than none.
 const ENOUGH: u16 = 100;
 const BETTER: f64 = 0.97;
+/// Errors as often to one side as to the other and with tails as long as Laplace's lie below so many times their mean in nine cases of ten.
+const NINE_IN_TEN: f64 = 1.61;
 /// A forecast says no more than this of the present level, and no less.
 const MOST: f64 = 3.0;
 
@@ -150,6 +152,15 @@ impl Forecast {
         let [persists, profile] = self.errors;
         let is_better = ENOUGH <= self.judged && f64::from(profile) < BETTER * f64::from(persists);
         if is_better { self.told(ahead, at) } else { None }
+    }
+
+    /// The most that is to be expected at any time until then, unless the forecast is more wrong than nine times in ten.
+    pub(super) fn most(&self, ahead: Duration, at: Timestamp) -> Option<f64> {
+        let [_, error] = self.errors;
+        let beyond = 2.0_f64.powf(NINE_IN_TEN * f64::from(error));
+        let steps = [0.25, 0.5, 0.75, 1.0].map(|share| self.ratio(ahead.mul_f64(share), at));
+        let most = steps.into_iter().flatten().reduce(f64::max)?;
+        Some(most * beyond)
     }
 
     /// What is far from usual, and has been for two quarters.

@@ -11,7 +11,7 @@ use super::age::Trace;
 use super::anomaly::Anomalies;
 use super::batch::Batch;
 use super::blind::Blind;
-use super::capacity::{Drains, Lanes, Pools, Purses};
+use super::capacity::{Drains, Lanes, Pools, Purses, Rooms};
 use super::demand::Bid;
 use super::depth::Tally;
 use super::effect::Effect;
@@ -21,6 +21,7 @@ use super::flow::Selectivity;
 use super::forecast::{Band, Forecast};
 use super::idle::Quiet;
 use super::pipeline::{PipelineId, Stage};
+use super::plan::Action;
 use super::pods::Pods;
 use super::rate::Rate;
 use super::skew::Skew;
@@ -115,6 +116,9 @@ pub(super) struct StageMemory {
     /// The same of each lane, and how the lanes make one.
     #[serde(default)]
     pub(super) lanes: Option<Box<Lanes>>,
+    /// Room that is kept on nodes.
+    #[serde(default)]
+    pub(super) rooms: Option<Box<Rooms>>,
 }
 
 /// A few things by name. A `BTreeMap` would set eleven places aside for the first of them, each as large as a stage's memory.
@@ -157,6 +161,15 @@ impl<T> ByName<T> {
 
     pub(super) fn keep_if(&mut self, is_kept: impl Fn(&T) -> bool) {
         self.0.retain(|(_, thing)| is_kept(thing));
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &T)> {
+        self.0.iter().map(|(name, thing)| (name, thing))
+    }
+
+    /// Changes each.
+    pub(super) fn change(&mut self, mut change: impl FnMut(&str, &mut T)) {
+        self.0.iter_mut().for_each(|(name, thing)| change(name, thing));
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
@@ -309,6 +322,9 @@ impl StageMemory {
     /// Takes in what became of earlier writes and what the target says now. Returns the accepted moves, oldest first.
     pub(super) fn settle(&mut self, turn: &Turn<'_>, workload: &Workload) -> Vec<Move> {
         let (at, may_act, outcomes) = (turn.at, turn.may_act, &turn.outcomes);
+        if let Some(rooms) = &mut self.rooms {
+            rooms.settle(outcomes, turn.reserves);
+        }
         if turn.stage.lanes.is_empty() {
             self.lanes = None;
             return self.writes.settle(workload, outcomes, at, may_act);
@@ -332,7 +348,12 @@ impl StageMemory {
 
     /// When to look again for what became of writes.
     pub(super) fn next_write(&self, at: Timestamp) -> Option<Timestamp> {
-        self.lanes.as_ref().map_or_else(|| self.writes.next(at), |lanes| lanes.next(at))
+        let rooms = self.rooms.as_ref().and_then(|rooms| rooms.next(at));
+        let counts = match &self.lanes {
+            Some(lanes) => lanes.next(at),
+            None => self.writes.next(at),
+        };
+        counts.into_iter().chain(rooms).min()
     }
 }
 
@@ -347,8 +368,11 @@ impl PipelineMemory {
             return;
         }
         for action in &answer.actions {
-            match (&action.scale().lane, &mut stage.lanes) {
-                (Some(pool), Some(lanes)) => lanes.ask(action, pool, at),
+            match (action, &action.scale().lane, &mut stage.lanes) {
+                (Action::Reserve(reserve), ..) => {
+                    stage.rooms.get_or_insert_default().ask(reserve, at);
+                }
+                (_, Some(pool), Some(lanes)) => lanes.ask(action, pool, at),
                 _ => stage.writes.ask(action, at),
             }
         }
@@ -371,6 +395,7 @@ impl PipelineMemory {
                 + stage.calm.weight()
                 + stage.writes.weight()
                 + stage.lanes.as_ref().map_or(0, |lanes| lanes.weight())
+                + stage.rooms.as_ref().map_or(0, |rooms| rooms.weight())
         };
         let drains = self.drains.as_ref().map_or(0, |drains| size_of::<Drains>() + drains.weight());
         let voices = self.voices.capacity() * size_of::<Voice>();

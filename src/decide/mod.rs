@@ -68,9 +68,7 @@ use schedule::Bound;
 use stage::{Answer, Turn};
 
 pub use capacity::{
-    Budget, BudgetSeen, BudgetVerdict, Class, Compare, Cost, Crew, Draining, Grip, LaneSeen,
-    LaneVerdict, Leaving, NodeStanding, Nodes, PerReplica, Places, PodStanding, Pool, PoolSeen,
-    PoolState, PoolVerdict, Room, Sign, Standing, Term, Thing,
+    Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, LaneSeen, LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict, Sign, Standing, Term, Thing, reserve_name,
 };
 pub use field::{Field, Form, Limit};
 pub use forecast::Band;
@@ -78,12 +76,12 @@ pub use formula::{Formula, Gives, Wrong};
 pub use gate::Gate;
 pub use memory::Memory;
 pub use pipeline::{
-    Behaviour, CRON_JOB, DoneBy, Fallback, FallbackPolicy, Idle, Lane, Mode, OnSilence, Pause,
-    Pipeline, PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage, TargetId, Unit,
+    Behaviour, CRON_JOB, DoneBy, Fallback, FallbackPolicy, Headroom, Idle, Lane, Mode, OnSilence,
+    Pause, Pipeline, PipelineId, Policy, Prefer, QuestionId, Rules, Select, Source, Stage,
+    TargetId, Unit,
 };
 pub use plan::{
-    Action, Concern, Doubted, Ending, ForeignWriter, GiveUpFirst, HoldDrain, LetGo, Outcome, Plan,
-    PodCost, PodSeen, Scale, Signals, StageId, StartJobs, Verdict,
+    Action, Concern, Doubted, Ending, ForeignWriter, GiveUpFirst, HoldDrain, LetGo, Outcome, Plan, PodCost, PodSeen, Reserve, Scale, Signals, StageId, StartJobs, Verdict,
 };
 pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;
@@ -277,6 +275,7 @@ fn held(situation: &Situation, message: &str) -> Vec<Answer> {
             next: None,
             anomalies: Vec::new(),
             lanes: Vec::new(),
+            rooms: Vec::new(),
         };
         Answer::of(verdict)
     };

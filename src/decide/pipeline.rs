@@ -117,6 +117,9 @@ pub struct Stage {
     /// Do evictions of its pods wait until replacements are Ready?
     #[serde(default)]
     pub holds: bool,
+    /// Is room kept on nodes ahead of need? `None`: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headroom: Option<Headroom>,
     /// Never fewer than this, `idle` and pause apart.
     pub min: u32,
     /// Never more than this.
@@ -159,6 +162,13 @@ pub struct Stage {
     pub behaviour: Behaviour,
     /// What to do when nothing is known for long.
     pub fallback: Fallback,
+}
+
+/// Room kept on nodes ahead of need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Headroom {
+    /// Replicas that room is kept for at most, in all lanes together; `None` is no limit.
+    pub most: Option<u32>,
 }
 
 /// Records from before arrivals were forecast say nothing of it.
@@ -257,6 +267,12 @@ impl TargetId {
     /// Is it the CronJob whose template Jobs are made from? Then replicas are running Jobs.
     pub fn is_jobs(&self) -> bool {
         (&*self.api_version, &*self.kind) == CRON_JOB
+    }
+
+    /// Does it hold the template of its pods, by which room for one of them can be kept?
+    pub fn has_template(&self) -> bool {
+        &*self.api_version == "apps/v1"
+            && matches!(&*self.kind, "Deployment" | "StatefulSet" | "ReplicaSet")
     }
 
     /// Does its controller take away first what costs least by `controller.kubernetes.io/pod-deletion-cost`? That of ReplicaSets does.

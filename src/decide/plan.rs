@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{BudgetVerdict, Grip, LaneVerdict, PoolVerdict, Term};
+use super::capacity::{
+    BudgetVerdict, Grip, LaneVerdict, Method, PoolVerdict, RoomVerdict, Term,
+};
 use super::pipeline::{PipelineId, TargetId};
 use super::reason::Reason;
 use super::snapshot::{FinishedJob, Writing};
@@ -85,6 +87,9 @@ pub struct Verdict {
     /// How its replicas are shared out over its lanes, in their order; empty without lanes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<LaneVerdict>,
+    /// Room that is kept on nodes, for the stage or for each of its lanes; empty where none is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<RoomVerdict>,
 }
 
 impl Verdict {
@@ -161,6 +166,10 @@ pub enum Action {
     /// Delete pods, with the time they may take to end, before their node ends. Inverse: none is needed, they would have ended with it.
     /// Idempotent: a pod goes once. A crash leaves some of them; the next turn sees those.
     LetGo(LetGo),
+    /// Keep room on nodes for so many replicas, or for none any more. Inverse: the same with the counts swapped. Idempotent: it states what
+    /// one object of ours shall be, and its name follows from the stage. A crash leaves the old or the new; the next turn sees which. The
+    /// object goes with the pipeline.
+    Reserve(Reserve),
 }
 
 /// What of a workload an action changes. Those that change different things do not wait for each other.
@@ -172,6 +181,8 @@ pub enum Concern {
     Drain,
     /// Some of its pods themselves.
     Pods,
+    /// Room on nodes for pods to come.
+    Room,
 }
 
 impl Action {
@@ -183,6 +194,7 @@ impl Action {
             }
             Self::HoldDrain(_) => Concern::Drain,
             Self::LetGo(_) => Concern::Pods,
+            Self::Reserve(_) => Concern::Room,
         }
     }
 
@@ -194,6 +206,7 @@ impl Action {
             Self::GiveUpFirst(told) => &mut told.scale,
             Self::HoldDrain(hold) => &mut hold.scale,
             Self::LetGo(gone) => &mut gone.scale,
+            Self::Reserve(reserve) => &mut reserve.scale,
         }
     }
 
@@ -205,6 +218,7 @@ impl Action {
             Self::GiveUpFirst(told) => &told.scale,
             Self::HoldDrain(hold) => &hold.scale,
             Self::LetGo(gone) => &gone.scale,
+            Self::Reserve(reserve) => &reserve.scale,
         }
     }
 }
@@ -275,6 +289,23 @@ pub struct PodSeen {
     pub pod: Arc<str>,
     /// The `resourceVersion` that was seen: another pod of this name, and one that moved since, is left alone.
     pub version: u64,
+}
+
+/// Room on nodes for replicas to come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// Of the object that stands for the room: its uid, empty while there is none, and replicas. None: it is taken away.
+    pub scale: Scale,
+    /// The workload whose pods the room is for.
+    pub of: TargetId,
+    /// How it is kept.
+    pub method: Method,
+    /// uid of the pipeline, with which the object goes.
+    pub owner: Arc<str>,
+    /// The revision of the workload that is there, where that is known.
+    pub revision: Option<Arc<str>>,
+    /// Is its shape to be taken from the workload anew, and not its count alone?
+    pub is_reshaped: bool,
 }
 
 /// A write to `/scale`, with all that it was decided on.

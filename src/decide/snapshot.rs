@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{Budget, Draining, LaneSeen, PerReplica, PoolSeen, Standing};
+use super::capacity::{Budget, Draining, LaneSeen, PerReplica, PoolSeen, Reserves, Standing};
 use super::field::Field;
 use super::pipeline::{Pipeline, QuestionId, TargetId};
 use super::plan::{Concern, Outcome};
@@ -49,12 +49,18 @@ pub struct Situation {
     /// What one replica of each stage uses, in stage order; empty where no budget asks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_replica: Vec<PerReplica>,
-    /// Where the pods stand of those workloads whose going empties nodes.
+    /// Where the pods stand of those workloads whose going empties nodes, or for which room is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub standing: Vec<(TargetId, Standing)>,
     /// What is known of the evictions of its pods; `None` while nobody holds any back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Draining>,
+    /// What stands for room that is kept for its stages.
+    #[serde(default)]
+    pub reserves: Reserves,
+    /// Does the API server know `CapacityBuffer`s, and may they be read?
+    #[serde(default)]
+    pub serves_buffers: bool,
 }
 
 /// What a stage learned in an earlier life, as its status kept it.
@@ -342,6 +348,8 @@ impl Situation {
             per_replica: Vec::new(),
             standing: Vec::new(),
             draining: None,
+            reserves: Reserves::Unseen,
+            serves_buffers: false,
         }
     }
 

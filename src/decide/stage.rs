@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::batch;
 use super::blind;
 use super::capacity::{
-    self, Asked, Budget, LanePlan, PerReplica, PoolSeen, Pools, Purses, Standing,
+    self, Asked, Budget, LanePlan, PerReplica, PoolSeen, Pools, Purses, Reserves, Standing,
 };
 use super::combine;
 use super::demand::{self, Bid, Load};
@@ -57,8 +57,11 @@ pub(super) struct Turn<'a> {
     pub(super) budgets_seen: &'a BTreeMap<Arc<str>, Arc<Budget>>,
     pub(super) purses: &'a Purses,
     pub(super) per_replica: PerReplica,
-    /// Where the pods of its workloads stand, if it empties nodes.
+    /// Where the pods of its workloads stand, if it empties nodes or keeps room on them.
     pub(super) standing: &'a [(TargetId, Standing)],
+    /// What stands for the room that is kept for all stages of the pipeline, and whether that may be buffers.
+    pub(super) reserves: &'a Reserves,
+    pub(super) serves_buffers: bool,
 }
 
 /// What a stage's turn comes to.
@@ -154,6 +157,8 @@ impl<'a> Turn<'a> {
             purses,
             per_replica: situation.per_replica.get(index).copied().unwrap_or_default(),
             standing: &situation.standing,
+            reserves: &situation.reserves,
+            serves_buffers: situation.serves_buffers,
         }
     }
 }
@@ -222,10 +227,11 @@ impl Turn<'_> {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
         order::keep_within(&mut draft.bid, workload);
-        let (actions, plan) = match &mut memory.lanes {
+        let (mut actions, plan) = match &mut memory.lanes {
             Some(lanes) => self.write_lanes(&mut draft.bid, workload, lanes),
             None => (self.write(&mut draft.bid, workload, memory).into_iter().collect(), None),
         };
+        actions.extend(self.keep_room(&draft.bid, &known, workload, memory));
         let retry = jobs::rests_until(workload, self.at).map(|(_, until)| until);
         let is_told = self.stage.pinned.is_some() || self.stage.max < workload.desired;
         let violations = u32::from(broken.is_some());
@@ -255,6 +261,7 @@ impl Turn<'_> {
             next: None,
             anomalies: Vec::new(),
             lanes: Vec::new(),
+            rooms: Vec::new(),
         };
         Answer::of(verdict)
     }
@@ -470,7 +477,8 @@ impl Turn<'_> {
         let next = next.filter(|&next| self.at < next).min();
         let mut anomalies = self.doubts.odd(&bid);
         let (lanes, nodes) = self.shared_out(workload, memory, bid.replicas);
-        anomalies.extend(nodes);
+        let (rooms, said) = self.rooms(memory);
+        anomalies.extend(nodes.into_iter().chain(said));
         let verdict = Verdict {
             stage: self.id(),
             replicas: Some(bid.replicas),
@@ -480,6 +488,7 @@ impl Turn<'_> {
             next,
             anomalies,
             lanes,
+            rooms,
         };
         Answer::of(verdict)
     }

@@ -109,7 +109,9 @@ impl Writes {
         }
         let mut moves = Vec::new();
         for outcome in outcomes {
-            if outcome.action.scale().uid == self.uid {
+            // What became of room that is kept says nothing of the count.
+            let is_room = matches!(outcome.action, Action::Reserve(_));
+            if outcome.action.scale().uid == self.uid && !is_room {
                 moves.extend(self.take(outcome));
             }
         }

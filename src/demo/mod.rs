@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::lease::{Seat, identity};
-use crate::daemon::{self, Clients, Destination};
+use crate::daemon::{self, Clients, Destination, Placeholders};
 use crate::watch;
 
 pub mod cluster;
@@ -330,6 +330,7 @@ fn daemon_options(page: TcpListener, record: Option<Destination>) -> daemon::Opt
             name: "penstock".to_owned(),
             identity: identity("demo"),
         },
+        placeholders: Placeholders::default(),
         record,
         probes: None,
         page: Some(page.into()),

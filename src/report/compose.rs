@@ -11,7 +11,10 @@ use super::conditions::{Claim, cut};
 use super::gist::learned_rate;
 use crate::crd::PipelineStatus;
 use crate::crd::duration;
-use crate::crd::status::{HeldStatus, LearnedStatus, ReasonStatus, ReplicasStatus, StageStatus};
+use crate::crd::status::{
+    HeadroomStatus, HeldStatus, LearnedStatus, ReasonStatus, ReplicasStatus, StageStatus,
+};
+use crate::decide::RoomVerdict;
 
 /// A merge patch keeps what it does not name, so what is no longer so is named with null.
 pub(super) fn whole(status: &PipelineStatus) -> Result<Value, serde_json::Error> {
@@ -109,7 +112,19 @@ fn stage(picture: &Picture, index: usize) -> Option<StageStatus> {
             message: cut(reason.to_string()),
         }),
         held: verdict.held.map(|(replicas, since)| HeldStatus { replicas, since }),
+        headroom: headroom(&verdict.rooms),
         learned: (learned != LearnedStatus::default()).then_some(learned),
+    })
+}
+
+/// Room that is kept for a stage, in all its lanes; `None` where none is asked for.
+pub(super) fn headroom(rooms: &[RoomVerdict]) -> Option<HeadroomStatus> {
+    rooms.first()?;
+    let kept = || rooms.iter().filter(|room| room.replicas != 0);
+    let said: Vec<_> = kept().map(ToString::to_string).collect();
+    Some(HeadroomStatus {
+        replicas: kept().map(|room| room.replicas).sum(),
+        message: (!said.is_empty()).then(|| cut(said.join("; "))),
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Picture;
+use super::compose::headroom;
 use super::conditions::{CREDENTIALS_REFUSED, Claim, HICCUP, Truth, is_hiccup};
 use crate::crd::PipelineStatus;
 use crate::crd::duration;
@@ -38,6 +39,7 @@ struct StageGist<'a> {
     code: &'a str,
     rate: Option<f64>,
     is_held: bool,
+    room: Option<u32>,
 }
 
 /// What is remembered between two turns of a pipeline.
@@ -90,6 +92,7 @@ impl<'a> Gist<'a> {
             code: verdict.reason().map_or("", |reason| reason.code()),
             rate: learned_rate(picture, verdict.stage.index),
             is_held: verdict.held.is_some(),
+            room: headroom(&verdict.rooms).map(|it| it.replicas),
         });
         let code = |verdict: &crate::decide::Verdict| verdict.reason().map_or("", |r| r.code());
         let codes = picture.verdicts.iter().enumerate().map(|(index, verdict)| {
@@ -133,6 +136,7 @@ impl<'a> Gist<'a> {
                     code: stage.reason.as_ref().map_or("", |reason| &reason.code),
                     rate: stage.learned.as_ref().and_then(|learned| learned.rate_per_replica),
                     is_held: stage.held.is_some(),
+                    room: stage.headroom.as_ref().map(|it| it.replicas),
                 })
                 .collect(),
             band: ratios.map(band_of).max().unwrap_or(0),
@@ -207,7 +211,10 @@ impl<'a> Gist<'a> {
         self.band != written.band
             || self.stages.len() != written.stages.len()
             || self.stages.iter().zip(&written.stages).any(|(new, old)| {
-                new.name != old.name || new.desired != old.desired || new.is_held != old.is_held
+                // Where no room is told, nobody has looked yet, or the spec is another.
+                let has_other_room = new.room.is_some() && new.room != old.room;
+                has_other_room
+                    || (new.name, new.desired, new.is_held) != (old.name, old.desired, old.is_held)
             })
     }
 

@@ -69,6 +69,10 @@ fn write_outcome(outcome: &Outcome) {
             let pods = gone.pods.len();
             tracing::info!(%stage, workload = %target, pods, reason, %why, "pods were let go before their node ends");
         }
+        (Action::Reserve(reserve), Ending::Done { .. }) => {
+            let (object, workload) = (target, &reserve.of);
+            tracing::info!(%stage, %workload, %object, from, to, reason, %why, "room on nodes");
+        }
         (_, Ending::Conflict { writer }) => {
             let (manager, applies) = (&writer.manager, writer.applies);
             tracing::warn!(%stage, workload = %target, from, to, %manager, applies, "another writer owns the replica count");

@@ -102,8 +102,13 @@ pub struct Glance {
     /// What is wrong with what was written.
     pub faults: Arc<[Fault]>,
     /// What its stages cost in an hour, in stage order, by pool; `None` where the price of a node is unknown.
-    pub costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
+    pub costs: Costs,
+    /// The same of the room that is kept for them.
+    pub room_costs: Costs,
 }
+
+/// What each stage costs in an hour, by pool; `None` where the price of a node is unknown.
+pub type Costs = Vec<BTreeMap<Arc<str>, Option<f64>>>;
 
 /// What the tellers are told.
 #[derive(Debug)]

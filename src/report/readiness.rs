@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::conditions::{CREDENTIALS_REFUSED, Claim, Truth, claim, cut, first, told};
 use super::{Heard, Picture};
-use crate::decide::{Ending, Missing, Observation, Reason};
+use crate::decide::{Action, Ending, Missing, Observation, Reason};
 
 /// A refusal or conflict that has not come again for this long is over.
 const OVER: Duration = Duration::from_mins(1);
@@ -48,9 +48,11 @@ pub(super) fn judge(picture: &Picture, standoff: &mut Option<Box<Standoff>>) -> 
 
 fn has_written(picture: &Picture, stage: usize) -> bool {
     let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
-    outcomes
-        .into_iter()
-        .any(|(of, outcome)| *of == stage && matches!(outcome.result, Ending::Done { .. }))
+    outcomes.into_iter().any(|(of, outcome)| {
+        // Room that is kept says nothing of the count.
+        let is_room = matches!(outcome.action, Action::Reserve(_));
+        *of == stage && !is_room && matches!(outcome.result, Ending::Done { .. })
+    })
 }
 
 /// Can Penstock do its work for this pipeline?

@@ -85,15 +85,19 @@ fn of_outcome(glance: &Glance, outcome: &Outcome) -> Option<Tale> {
                 format!("stage {name}: the write to {target} was refused ({code}): {message}");
             Some(tale(glance, "WriteRefused", note, "Scale", true))
         }
-        // A claim and tidying up move nothing; what keeps pods from being told is odd about the stage, and said as that; conflicts become conditions; the rest is decided on anew.
         (Action::LetGo(gone), Ending::Done { .. }) => {
             let (pods, why) = (gone.pods.len(), &scale.why);
             let what = if pods == 1 { "pod" } else { "pods" };
             let note = format!("stage {name}: {pods} {what} of {} deleted: {why}", scale.target);
             Some(tale(glance, "LetGo", note, "DeletePods", false))
         }
+        // A claim and tidying up move nothing; what keeps pods from being told, or room from being kept, is odd about the stage, and said as that; conflicts become conditions; the rest is decided on anew.
         (
-            Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_) | Action::HoldDrain(_),
+            Action::Claim(_)
+            | Action::StartJobs(_)
+            | Action::GiveUpFirst(_)
+            | Action::HoldDrain(_)
+            | Action::Reserve(_),
             Ending::Done { .. },
         )
         | (

@@ -172,6 +172,10 @@ impl Penstock {
             let scale = action.scale();
             let index = scale.stage.index;
             let lanes = self.pipeline.stages.get(index).map(|stage| &stage.lanes);
+            // Room is kept by the world itself, where it is kept at all.
+            if matches!(action, Action::Reserve(_)) {
+                continue;
+            }
             let lane = |pool: &str| lanes?.iter().position(|lane| *lane.pool == *pool);
             let at = scale.lane.as_deref().and_then(lane).unwrap_or(0);
             let want = wants.get_mut(index).and_then(|wants| wants.get_mut(at));
@@ -188,7 +192,8 @@ impl Penstock {
                 | Action::StartJobs(_)
                 | Action::GiveUpFirst(_)
                 | Action::HoldDrain(_)
-                | Action::LetGo(_) => {}
+                | Action::LetGo(_)
+                | Action::Reserve(_) => {}
             }
             self.version += 1;
             target.is_ours = true;

@@ -198,7 +198,7 @@ impl Stores {
         if targets.is_empty() && budgets.is_empty() {
             return None;
         }
-        Some(Draining { held, budgets, is_unreadable: self.is_denied(STORE) })
+        Some(Draining { held, budgets, is_unreadable: self.is_without(STORE) })
     }
 
     /// The pods of a workload whose drain is held; `None` while they cannot be told.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ResourceQuota};
 use k8s_openapi::api::events::v1::Event;
@@ -21,6 +22,7 @@ use super::drains::WireBudget;
 use super::nodes::{SIGNS, WireNode};
 use super::pods::WirePod;
 use super::quotas::WireQuota;
+use super::reserves::{BUFFERS, LABEL, PLACEHOLDERS, WireBuffer, WireDeployment};
 use super::stores::{Keeper, Name, Stores, chain, config};
 use super::{Reach, Watch, drains, targets};
 
@@ -47,6 +49,40 @@ pub(super) fn keep_nodes(watch: &Watch) {
     watch.keep(&ApiResource::erase::<Node>(&()), Reach::Cluster, &nodes());
     for reason in SIGNS {
         watch.keep(&ApiResource::erase::<Event>(&()), Reach::Cluster, &signs(reason));
+    }
+}
+
+/// Starts the stores that only room kept on nodes needs.
+pub(super) fn keep_reserves(watch: &Watch) {
+    let buffers = ApiResource {
+        group: "autoscaling.x-k8s.io".to_owned(),
+        version: "v1beta1".to_owned(),
+        api_version: "autoscaling.x-k8s.io/v1beta1".to_owned(),
+        kind: "CapacityBuffer".to_owned(),
+        plural: "capacitybuffers".to_owned(),
+    };
+    let deployments = ApiResource::erase::<Deployment>(&());
+    watch.keep(&deployments, Reach::Namespaces, &placeholders());
+    watch.keep(&buffers, Reach::Namespaces, &capacity_buffers());
+}
+
+fn placeholders() -> Keeper<WireDeployment> {
+    Keeper {
+        store: PLACEHOLDERS.to_owned(),
+        config: config().labels(LABEL),
+        is_optional: true,
+        put: Stores::put_placeholders,
+        gone: Stores::drop_placeholders,
+    }
+}
+
+fn capacity_buffers() -> Keeper<WireBuffer> {
+    Keeper {
+        store: BUFFERS.to_owned(),
+        config: config().labels(LABEL),
+        is_optional: true,
+        put: Stores::put_buffer,
+        gone: Stores::drop_buffer,
     }
 }
 

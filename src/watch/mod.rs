@@ -22,6 +22,7 @@ mod follow;
 mod levers;
 mod scales;
 mod pods;
+mod reserves;
 mod selector;
 mod nodes;
 mod budgets;
@@ -239,7 +240,12 @@ impl Watch {
             !pools.is_empty() && !std::mem::replace(&mut stores.nodes.is_followed, true);
         let holds = !stores.drains.holding.is_empty();
         let starts_budgets = holds && !std::mem::replace(&mut stores.drains.is_followed, true);
+        let starts_reserves =
+            stores.keeps_room && !std::mem::replace(&mut stores.reserves.are_followed, true);
         drop(stores);
+        if starts_reserves {
+            kinds::keep_reserves(self);
+        }
         if starts_nodes {
             kinds::keep_nodes(self);
         }

@@ -10,7 +10,7 @@ use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
     Budget, Draining, LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId,
-    Recalled, Stage, Standing, Target, TargetId, Unusable, Workload,
+    Recalled, Reserves, Stage, Standing, Target, TargetId, Unusable, Workload,
 };
 use crate::observe::{Credentials, Question};
 
@@ -69,10 +69,16 @@ pub struct Sight {
     pub budgets: Vec<Arc<str>>,
     /// What one replica of each stage uses, in stage order; empty where no budget is over it.
     pub per_replica: Vec<PerReplica>,
-    /// Where the pods stand of those workloads whose going empties nodes.
+    /// Where the pods stand of those workloads whose going empties nodes, or for which room is kept.
     pub standing: Vec<(TargetId, Standing)>,
     /// What is known of the evictions of its pods.
     pub draining: Option<Draining>,
+    /// What stands for room that is kept.
+    pub reserves: Reserves,
+    /// Does the API server know `CapacityBuffer`s, and may they be read?
+    pub serves_buffers: bool,
+    /// What the room costs in an hour that is kept for its stages, in stage order, by pool.
+    pub room_costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
 }
 
 /// What all pipelines together need.
@@ -108,11 +114,16 @@ impl Stores {
             .take(counted)
             .map(|(stage, costs)| self.per_replica(stage, costs, now))
             .collect();
-        let packing = stages().filter(|stage| stage.packs).flat_map(Stage::targets);
+        let packing = stages()
+            .filter(|stage| stage.packs || stage.headroom.is_some())
+            .flat_map(Stage::targets);
         let standing = packing
             .filter_map(|target| Some((target.clone(), self.standing(target, now)?)))
             .collect();
         let draining = self.draining(id, &written.uid, stages().as_slice(), now);
+        let reserves = self.reserves_of(id, &written.uid);
+        let room_costs =
+            stages().map(|stage| self.room_costs(id, stage, reserves.seen(), now)).collect();
         let recalled = stages()
             .map(|stage| {
                 let status =
@@ -158,6 +169,9 @@ impl Stores {
             per_replica,
             standing,
             draining,
+            reserves,
+            serves_buffers: self.serves_buffers(),
+            room_costs,
         })
     }
 
@@ -236,6 +250,7 @@ impl Stores {
         let before = std::mem::take(&mut self.in_use);
         let mut in_use = BTreeMap::new();
         let (mut laned, mut holding) = (BTreeSet::new(), BTreeSet::new());
+        let mut keeps_room = false;
         let prices = self.price_drafts();
         let mut ask = |draft: &QuestionDraft| {
             wanted.extend(draft.secrets.iter().map(name_of));
@@ -256,7 +271,9 @@ impl Stores {
         };
         questions.extend(prices.iter().filter_map(&mut ask));
         for (id, written) in &self.pipelines {
+            keeps_room |= written.status.stages.iter().any(|stage| stage.headroom.is_some());
             let Some(meant) = written.meant() else { continue };
+            keeps_room |= meant.pipeline.stages.iter().any(|stage| stage.headroom.is_some());
             for target in meant.pipeline.stages.iter().flat_map(Stage::targets) {
                 let owners = owners.entry(target.clone()).or_default();
                 if owners.last() != Some(id) {
@@ -272,7 +289,7 @@ impl Stores {
             questions.extend(meant.questions.iter().filter_map(&mut ask));
         }
         self.in_use = in_use;
-        self.laned = laned;
+        (self.laned, self.keeps_room) = (laned, keeps_room);
         let kinds = self.targets.want(owners);
         self.keep_drains(holding);
         let has_new_secrets = self.secrets.want(wanted);

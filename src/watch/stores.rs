@@ -27,6 +27,7 @@ use super::meter::Meter;
 use super::nodes::Nodes;
 use super::pods::Pods;
 use super::quotas::Quotas;
+use super::reserves::Stock;
 use super::secrets::Vault;
 use super::strimzi::Strimzi;
 use super::targets::Targets;
@@ -63,6 +64,9 @@ pub(super) struct Stores {
     pub(super) budgets: Budgets,
     pub(super) drains: Drains,
     pub(super) quotas: Quotas,
+    pub(super) reserves: Stock,
+    /// Does any pipeline keep room on nodes, or did it, as its status says?
+    pub(super) keeps_room: bool,
     /// Pipelines with lanes: whatever moves of nodes concerns them.
     pub(super) laned: BTreeSet<PipelineId>,
     pub(super) targets: Targets,
@@ -83,8 +87,8 @@ pub(super) struct Stores {
     pub(super) questions_moved: bool,
     /// Stores that still wait for their first list.
     unsynced: BTreeSet<String>,
-    /// Those that may not be read.
-    denied: BTreeSet<String>,
+    /// Stores of what may not be read, or is not served.
+    without: BTreeSet<String>,
 }
 
 impl Stores {
@@ -103,22 +107,22 @@ impl Stores {
             || self.budgets.have_moved
     }
 
-    /// Does a store of this name wait for its first list?
-    pub(super) fn awaits(&self, store: &str) -> bool {
-        self.unsynced.iter().any(|known| known.starts_with(store))
+    /// Is any store of this name one of what may not be read, or is not served?
+    pub(super) fn is_without(&self, store: &str) -> bool {
+        self.without.iter().any(|it| it.starts_with(store))
     }
 
-    /// May a store of this name not be read?
-    pub(super) fn is_denied(&self, store: &str) -> bool {
-        self.denied.iter().any(|known| known.starts_with(store))
+    /// Does any store of this name still wait for its first list?
+    pub(super) fn awaits(&self, store: &str) -> bool {
+        self.unsynced.iter().any(|it| it.starts_with(store))
     }
 
     /// Notes whether a store may be read: pipelines that hold drains do so by what one of them shows.
-    fn deny(&mut self, store: &str, is_denied: bool) {
-        let has_changed = if is_denied {
-            self.denied.insert(store.to_owned())
+    fn note_without(&mut self, store: &str, is_without: bool) {
+        let has_changed = if is_without {
+            self.without.insert(store.to_owned())
         } else {
-            self.denied.remove(store)
+            self.without.remove(store)
         };
         if has_changed {
             self.dirty.extend(self.drains.holding.iter().cloned());
@@ -283,8 +287,9 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                     (keeper.gone)(&mut shelf.open(), &name);
                 }
                 known = std::mem::take(&mut listed);
-                is_without = false;
-                shelf.open().deny(&keeper.store, false);
+                if std::mem::take(&mut is_without) {
+                    shelf.open().note_without(&keeper.store, false);
+                }
                 shelf.synced(&keeper.store);
                 shelf.ring();
             }
@@ -303,8 +308,8 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                 if keeper.is_optional && is_denied(&error) {
                     if !std::mem::replace(&mut is_without, true) {
                         warn!(store, error = %why, "done without until it can be read; hint: penstock check");
+                        shelf.open().note_without(store, true);
                     }
-                    shelf.open().deny(store, true);
                     shelf.synced(store);
                     shelf.ring();
                     tokio::time::sleep(DENIED).await;

@@ -538,3 +538,60 @@ pub(crate) async fn jobs_are_made_of_a_template_under_names_that_are_taken_once(
     g.delete(&jobs("backfill-p1"), &options(made.text("/metadata/uid"))).await.expect(200);
     g.get(&jobs("backfill-p1")).await.expect(404);
 }
+
+/// Of what stands for room, by its label.
+const ROOMS: &str = "labelSelector=penstock.dev%2Fheadroom";
+
+pub(crate) async fn room_is_kept_by_what_is_told_by_its_label(g: Ground) {
+    // Nobody serves buffers here.
+    let buffers = format!(
+        "/apis/autoscaling.x-k8s.io/v1beta1/namespaces/{}/capacitybuffers?&limit=500&{ROOMS}",
+        g.namespace
+    );
+    g.get(&buffers).await.expect(404);
+    let listed = g.get(&g.deployment(&format!("?&limit=500&{ROOMS}"))).await.expect(200);
+    assert_eq!(names(&listed.body), [""; 0]);
+    g.post(&g.deployment(""), &deployment("web", Some(0))).await.expect(201);
+    // The workload whose shape is taken.
+    let web = g.get(&g.deployment("web")).await.expect(200);
+    assert_eq!(web.body["spec"]["template"]["spec"]["containers"][0]["image"], "demo:1");
+    let mut room = deployment("room", Some(0));
+    room["metadata"]["labels"] = json!({"penstock.dev/headroom": "room"});
+    room["metadata"]["annotations"] = json!({"penstock.dev/reason": "so"});
+    let posted = "?fieldManager=penstock-headroom";
+    let made = g.post(&g.deployment(posted), &room).await.expect(201);
+    let again = g.post(&g.deployment(posted), &room).await;
+    again.refused(409, "AlreadyExists", "deployments.apps \"room\" already exists");
+    let found = g.get(&g.deployment(&format!("?{ROOMS}%3Droom"))).await.expect(200);
+    assert_eq!(names(&found.body), ["room"]);
+    let query = format!(
+        "?&watch=true&timeoutSeconds=55&allowWatchBookmarks=true&{ROOMS}&resourceVersion={}",
+        listed.revision()
+    );
+    let events = g.watch(&g.deployment(&query), "", 1).await;
+    assert_eq!(events[0]["object"]["metadata"]["uid"], made.body["metadata"]["uid"]);
+    let steps = |uid: &str, count: u32| {
+        json!([
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": "/metadata/labels/penstock.dev~1headroom", "value": "room"},
+            {"op": "add", "path": "/spec/replicas", "value": count},
+            {"op": "replace", "path": "/spec/template", "value": made.body["spec"]["template"]},
+            {"op": "add", "path": "/metadata/annotations/penstock.dev~1reason", "value": "other"},
+        ])
+    };
+    let path = g.deployment(&format!("room{posted}"));
+    let (uid, other) = (made.text("/metadata/uid"), "11111111-1111-1111-1111-111111111111");
+    let stale = g.json_patch(&path, &steps(other, 0)).await.expect(422);
+    assert!(!stale.message().contains("is invalid"), "{}", stale.message());
+    let patched = g.json_patch(&path, &steps(uid, 0)).await.expect(200);
+    assert_eq!(patched.body["metadata"]["annotations"]["penstock.dev/reason"], "other");
+    let options = |uid: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+            "preconditions": {"uid": uid},
+        })
+    };
+    g.delete(&g.deployment("room"), &options(other)).await.expect(409);
+    g.delete(&g.deployment("room"), &options(uid)).await.expect(200);
+    g.get(&g.deployment("room")).await.expect(404);
+}

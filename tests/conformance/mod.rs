@@ -45,6 +45,7 @@ macro_rules! every_case {
                 what_is_not_there_yet_is_asked_for_by_name, a_stateful_set_is_scaled_without_force_first,
                 a_status_is_written_over_what_was_seen_and_an_event_is_told,
                 a_disruption_budget_is_made_changed_and_goes_by_its_uid, a_pod_goes_as_it_was_seen_and_with_its_grace,
+                room_is_kept_by_what_is_told_by_its_label,
                 jobs_are_made_of_a_template_under_names_that_are_taken_once, kubectl_applies_and_edits_by_four_kinds_of_patch,
                 kubectl_prints_what_it_watches, kubectl_finds_out_what_there_is;
             kinds: a_lease_changes_hands, an_event_has_two_faces, a_deployment_is_defaulted_and_checked,

@@ -64,6 +64,7 @@ impl Scene {
             status: Arc::default(),
             faults: Arc::default(),
             costs: Vec::new(),
+            room_costs: Vec::new(),
         };
         bench.report.tell(Tick {
             snapshot,

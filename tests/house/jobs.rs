@@ -136,6 +136,7 @@ impl Scene {
         };
         let watch = watch::Options::default();
         let options = daemon::Options {
+            placeholders: daemon::Placeholders::default(),
             watch,
             seat,
             record: None,

@@ -35,6 +35,7 @@ impl Ground {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page = listener.local_addr().unwrap().to_string();
         let options = daemon::Options {
+            placeholders: daemon::Placeholders::default(),
             watch: watch::Options::default(),
             seat,
             record: None,

@@ -26,6 +26,7 @@ mod levers;
 mod observe;
 mod decide;
 mod act;
+mod rooms;
 mod report;
 mod boards;
 mod replay;

@@ -54,6 +54,8 @@ pub(crate) struct Turn {
     pub(crate) budgets: Vec<BudgetPicture>,
     /// What each stage costs, by pool.
     pub(crate) costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
+    /// What the room costs that is kept for each.
+    pub(crate) room_costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
 }
 
 /// The tellers, and a cluster for them to write to.
@@ -102,6 +104,7 @@ pub(crate) fn stage(name: &str) -> Told {
         next: None,
         anomalies: Vec::new(),
         lanes: Vec::new(),
+        rooms: Vec::new(),
     };
     let target = Target::Seen(Workload {
         resource_version: "7".into(),
@@ -125,6 +128,7 @@ pub(crate) fn turn(stages: Vec<Told>) -> Turn {
         pools: Vec::new(),
         budgets: Vec::new(),
         costs: Vec::new(),
+        room_costs: Vec::new(),
     }
 }
 
@@ -248,6 +252,7 @@ impl Bench {
             status: Arc::new(object.status.unwrap_or_default()),
             faults: Arc::default(),
             costs: Vec::new(),
+            room_costs: Vec::new(),
         }
     }
 
@@ -262,6 +267,7 @@ impl Bench {
     pub(crate) fn tell_over(&self, mut glance: Glance, turn: &Turn) {
         glance.faults = turn.faults.clone().into();
         glance.costs.clone_from(&turn.costs);
+        glance.room_costs.clone_from(&turn.room_costs);
         self.report.tell(tick(glance, turn, self.clock.now()));
     }
 

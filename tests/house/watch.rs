@@ -282,7 +282,7 @@ async fn a_pipeline_that_cannot_work_stops_no_other() {
     let scene = Scene::new().await;
     scene.deployment("d", 1).await;
     scene.pipeline("good", &json!({"kind": "Deployment", "name": "d"})).await;
-    let spec = json!({"stages": [{"name": "s", "target": {"name": "x"}, "capacity": {"headroom": {"mode": "Auto"}}, "replicas": {"max": 9}}]});
+    let spec = json!({"stages": [{"name": "s", "target": {"name": "x"}, "actuate": "HPA", "replicas": {"max": 9}}]});
     scene
         .apply("penstock.dev/v1alpha1", "ScaledPipeline", "default", "bad", &json!({"spec": spec}))
         .await;
@@ -290,7 +290,7 @@ async fn a_pipeline_that_cannot_work_stops_no_other() {
     let bad = scene.see(&watch, "bad", |s| !s.faults.is_empty()).await;
     assert!(bad.pipeline.is_none());
     assert!(
-        bad.faults.iter().any(|fault| fault.path.starts_with("spec.stages[0].capacity")),
+        bad.faults.iter().any(|fault| fault.path == "spec.stages[0].actuate"),
         "{:?}",
         bad.faults
     );

@@ -54,6 +54,11 @@ pub(crate) const PASSED: &[(&str, &str, &str)] = &[
         "penstock explain",
         "shows how it is asked; docs/getting-started.md has it followed",
     ),
+    (
+        "docs/headroom.md",
+        "kubectl ",
+        "looks at what tests/live/headroom.rs makes, and takes it away",
+    ),
     ("docs/lanes.md", "make bench-capacity", "a benchmark of many minutes"),
     ("docs/lanes.md", "cargo bench", "a benchmark of many minutes"),
     ("docs/quality.md", "make quality", "a benchmark of hours"),

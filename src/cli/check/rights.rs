@@ -103,6 +103,13 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
         add(&[place.clone()], "policy", "poddisruptionbudgets", &budgets);
         add(&[place], "", "pods", &["delete"]);
     }
+    for namespace in &written.roomy {
+        let place = if account.watches.is_empty() { None } else { Some(namespace.clone()) };
+        let kept = ["list", "watch", "create", "patch", "delete"];
+        add(std::slice::from_ref(&place), "apps", "deployments", &["get"]);
+        add(std::slice::from_ref(&place), "apps", "deployments", &kept);
+        add(&[place], "autoscaling.x-k8s.io", "capacitybuffers", &kept);
+    }
     for target in &written.targets {
         let place = if account.watches.is_empty() { None } else { Some(target.namespace.clone()) };
         let (place, group) = ([place], target.group());

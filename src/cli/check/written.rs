@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::super::reach::{self, Plurals};
 use crate::crd::pipeline::Stage;
 use crate::crd::pool::Pricing;
-use crate::crd::workload::{Drain, ScaleIn};
+use crate::crd::workload::{Drain, HeadroomMode, ScaleIn};
 use crate::crd::{CapacityPool, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::CRON_JOB;
 
@@ -55,6 +55,8 @@ pub(super) struct Written {
     pub(super) packing: BTreeSet<String>,
     /// Namespaces in which a stage holds drains.
     pub(super) draining: BTreeSet<String>,
+    /// Namespaces in which a stage keeps room on nodes.
+    pub(super) roomy: BTreeSet<String>,
     /// Is there a `CapacityPool`?
     pub(super) has_pools: bool,
 }
@@ -94,6 +96,10 @@ impl Written {
                 }
                 if capacity.is_some_and(|it| it.drain == Some(Drain::Hold)) {
                     written.draining.insert(namespace.clone());
+                }
+                let headroom = capacity.and_then(|it| it.headroom.as_ref()?.mode);
+                if headroom == Some(HeadroomMode::Auto) {
+                    written.roomy.insert(namespace.clone());
                 }
                 for (version, kind) in kinds(stage) {
                     let (version, kind) = (version.to_owned(), kind.to_owned());

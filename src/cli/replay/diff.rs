@@ -163,6 +163,7 @@ fn said(verdict: &Verdict, plan: &Plan) -> Said {
                 None => format!("the drain{on} let be"),
             },
             Action::LetGo(gone) => format!("{} pods{on} let go", gone.pods.len()),
+            Action::Reserve(_) => format!("room for {}{on}", scale.to),
             Action::StartJobs(jobs) => {
                 let (made, removed) = (scale.to.saturating_sub(scale.from), jobs.remove.len());
                 format!("{made} Jobs made, {removed} removed")

@@ -11,10 +11,10 @@ use crate::crd::pipeline::{OnSilence as WrittenSilence, Stage as Written};
 use crate::crd::quantity::{NOT_NEGATIVE, Quantity};
 use crate::crd::rules;
 use crate::crd::wish::{DoneBy as WrittenTime, ForecastMode};
-use crate::crd::workload::{Actuate, Drain, Role, ScaleIn};
+use crate::crd::workload::{Actuate, Drain, HeadroomMode, Role, ScaleIn};
 use crate::decide::{
-    Behaviour, DoneBy, Fallback, FallbackPolicy, Idle, Lane, Mode, OnSilence, Policy, Prefer,
-    Rules, Select, Stage, TargetId, Unit,
+    Behaviour, DoneBy, Fallback, FallbackPolicy, Headroom, Idle, Lane, Mode, OnSilence, Policy,
+    Prefer, Rules, Select, Stage, TargetId, Unit,
 };
 
 /// Most replicas that any count may name.
@@ -53,6 +53,7 @@ impl Reader<'_> {
             target: target.clone(),
             packs: self.packs(&at, written, &lanes, &target),
             holds: self.holds(&at, written, &lanes),
+            headroom: self.headroom(&at, written, &lanes, &target),
             lanes,
             min,
             max,
@@ -81,16 +82,34 @@ impl Reader<'_> {
 
     /// What the contract has and this version cannot serve.
     fn refuse_later_fields(&mut self, at: &str, written: &Written) {
-        let later = [
-            ("actuate", written.actuate == Some(Actuate::HPA)),
-            (
-                "capacity.headroom",
-                written.capacity.as_ref().is_some_and(|it| it.headroom.is_some()),
-            ),
-        ];
-        for (field, _) in later.iter().filter(|(_, is_written)| *is_written) {
-            self.faults.push(not_yet(format!("{at}.{field}")));
+        if written.actuate == Some(Actuate::HPA) {
+            self.faults.push(not_yet(format!("{at}.actuate")));
         }
+    }
+
+    /// Is room kept on nodes ahead of need? Only for pods whose shape a template tells.
+    fn headroom(
+        &mut self,
+        at: &str,
+        written: &Written,
+        lanes: &[Lane],
+        target: &TargetId,
+    ) -> Option<Headroom> {
+        let written = written.capacity.as_ref()?.headroom.as_ref()?;
+        let at = format!("{at}.capacity.headroom");
+        let most = written.max.map(|max| self.count(format!("{at}.max"), max, 0, MOST));
+        if written.mode != Some(HeadroomMode::Auto) {
+            return None;
+        }
+        let one = lanes.is_empty().then_some(target);
+        let mut targets = lanes.iter().map(|lane| &lane.target).chain(one);
+        if let Some(other) = targets.find(|target| !target.has_template()) {
+            self.refuse(
+                at,
+                format!("is for a Deployment, StatefulSet or ReplicaSet: of a {} nobody can tell the shape of the next pod", other.kind),
+            );
+        }
+        Some(Headroom { most })
     }
 
     /// Do the pods go first whose going empties a node? Those of a driver, or with state of their own, are left alone.

@@ -108,7 +108,7 @@ impl Drains {
         match outcome.action.concern() {
             Concern::Drain => self.refused = refused,
             Concern::Pods => self.kept = refused,
-            Concern::Count => {}
+            Concern::Count | Concern::Room => {}
         }
     }
 

@@ -258,7 +258,7 @@ impl Turn<'_> {
     }
 
     /// How the lanes stand, and what that makes of so many replicas.
-    fn parts(&self, workload: &Workload, lanes: &Lanes, replicas: u32) -> Vec<Part> {
+    pub(super) fn parts(&self, workload: &Workload, lanes: &Lanes, replicas: u32) -> Vec<Part> {
         let each = self.stage.lanes.iter().zip(&workload.lanes);
         let stands: Vec<_> = each
             .map(|(lane, seen)| Stand {

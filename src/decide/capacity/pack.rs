@@ -16,6 +16,9 @@ pub struct Standing {
     /// Do they belong to more than one revision? Then the controller first shares out what goes among these, and costs say little.
     #[serde(default)]
     pub is_rolling: bool,
+    /// The revision that they all are of, where that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Arc<str>>,
 }
 
 /// A node on which pods of the workload stand.
@@ -100,6 +103,12 @@ impl Standing {
         self.nodes.values().flat_map(|node| &node.pods)
     }
 
+    /// Pods on the fullest of its nodes, those apart that are about to go.
+    pub(super) fn fullest(&self) -> u32 {
+        let stay = self.nodes.values().filter(|node| !node.is_going);
+        stay.map(|node| count(node.pods.len())).max().unwrap_or(0)
+    }
+
     /// Its pods that have a cost of Penstock's.
     pub(super) fn ours(&self) -> impl Iterator<Item = &PodStanding> {
         self.pods().filter(|pod| pod.is_ours())
@@ -172,7 +181,11 @@ mod tests {
             let node = NodeStanding { pods: pods.collect(), others: *others, is_going: *is_going };
             (Arc::from(format!("node-{at}")), node)
         };
-        Standing { nodes: drawn.iter().enumerate().map(node).collect(), is_rolling: false }
+        Standing {
+            nodes: drawn.iter().enumerate().map(node).collect(),
+            is_rolling: false,
+            revision: None,
+        }
     }
 
     fn drawn(nodes: usize, pods: usize) -> impl Strategy<Value = Vec<Drawn>> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::figures::{clock, count, replicas};
 use super::Grip;
+use super::reserve::RoomVerdict;
 
 /// A cause that lies with nodes. It moves replicas between lanes; how many the stage needs, it does not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,11 +39,17 @@ pub enum Nodes {
     DrainOfAnother { pool: String, budget: String },
     /// Evictions could not be held back, or pods not be let go.
     DrainRefused { message: String },
+    /// Room is kept for replicas to come.
+    RoomKept(RoomVerdict),
+    /// No room can be kept, since nothing may be written for it.
+    RoomRefused { message: String },
+    /// What stands for room is there, and something is in its way.
+    RoomTroubled { room: u32, message: String },
 }
 
 impl Nodes {
     /// Every code there is, in the order of the enum.
-    pub(in crate::decide) const CODES: [&'static str; 13] = [
+    pub(in crate::decide) const CODES: [&'static str; 16] = [
         "PoolShort",
         "NodesGoing",
         "LaneShare",
@@ -56,13 +63,17 @@ impl Nodes {
         "LetGo",
         "DrainOfAnother",
         "DrainRefused",
+        "HeadroomKept",
+        "HeadroomRefused",
+        "HeadroomShort",
     ];
 
     /// The CamelCase word of conditions, events and metrics.
     pub(in crate::decide) fn code(&self) -> &'static str {
         let [short, going, shared, undescribed, emptying, taken, refused, others, drain @ ..] =
             Self::CODES;
-        let [held, over, gone, of_another, undrained] = drain;
+        let [held, over, gone, of_another, undrained, room @ ..] = drain;
+        let [kept, forbidden, troubled] = room;
         match self {
             Self::Short { .. } => short,
             Self::Going { .. } => going,
@@ -77,6 +88,9 @@ impl Nodes {
             Self::LetGo { .. } => gone,
             Self::DrainOfAnother { .. } => of_another,
             Self::DrainRefused { .. } => undrained,
+            Self::RoomKept(_) => kept,
+            Self::RoomRefused { .. } => forbidden,
+            Self::RoomTroubled { .. } => troubled,
         }
     }
 
@@ -101,6 +115,9 @@ impl Nodes {
             Self::DrainRefused { .. } => {
                 Some("the chart gives the rights with --set draining.enabled=true")
             }
+            Self::RoomRefused { .. } => Some(
+                "the chart gives the rights, and makes the PriorityClass, with --set headroom.enabled=true",
+            ),
             Self::Short { .. }
             | Self::Going { .. }
             | Self::Shared { .. }
@@ -108,7 +125,9 @@ impl Nodes {
             | Self::OthersWent { .. }
             | Self::DrainHeld { .. }
             | Self::DrainOver { .. }
-            | Self::LetGo { .. } => None,
+            | Self::LetGo { .. } 
+            | Self::RoomKept(_)
+            | Self::RoomTroubled { .. } => None,
         }
     }
 }
@@ -192,6 +211,13 @@ impl fmt::Display for Nodes {
             ),
             Self::DrainRefused { message } => {
                 write!(f, "nodes are drained as ever, whatever is ready elsewhere: {message}")
+            }
+            Self::RoomKept(room) => room.fmt(f),
+            Self::RoomRefused { message } => {
+                write!(f, "no room can be kept for what may come: {message}")
+            }
+            Self::RoomTroubled { room, message } => {
+                write!(f, "the room for {} is not all there: {message}", replicas(*room))
             }
         }
     }

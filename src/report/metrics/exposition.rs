@@ -9,6 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
+use super::super::{Costs, Glance};
 use super::table::{self, Family, Kind, Unit};
 use super::{Counts, Heard, Picture, PoolPicture, Sheet};
 use crate::decide::{Observation, PipelineId, PoolState, Reason, Verdict};
@@ -193,9 +194,21 @@ fn encode_lanes(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fm
 }
 
 fn encode_costs(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
-    let mut family = begin(to, &table::STAGE_COST)?;
+    let families: [(_, fn(&Glance) -> &Costs); 2] =
+        [(&table::STAGE_COST, |it| &it.costs), (&table::HEADROOM_COST, |it| &it.room_costs)];
+    for (family, costs) in families {
+        encode_cost(begin(to, family)?, pictures, costs)?;
+    }
+    Ok(())
+}
+
+fn encode_cost(
+    mut family: MetricEncoder<'_>,
+    pictures: &[Arc<Picture>],
+    costs: fn(&Glance) -> &Costs,
+) -> fmt::Result {
     for picture in pictures {
-        for (verdict, costs) in picture.verdicts.iter().zip(&picture.glance.costs) {
+        for (verdict, costs) in picture.verdicts.iter().zip(costs(&picture.glance)) {
             for (pool, cost) in costs {
                 let Some(cost) = cost else { continue };
                 let mut labels = stage_labels(&verdict.stage.pipeline, &verdict.stage.name);

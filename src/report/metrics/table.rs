@@ -195,6 +195,16 @@ pub const STAGE_COST: Family = Family {
     )
 };
 
+/// What the room costs that is kept for it.
+pub const HEADROOM_COST: Family = Family {
+    labels: &[NAMESPACE, PIPELINE, STAGE, POOL],
+    ..stage_gauge(
+        "penstock_headroom_cost_per_hour",
+        None,
+        "What the room costs in an hour that is kept for replicas of a stage to come, by pool, as pods of the stage would cost there. Absent where a price is unknown or nothing is kept.",
+    )
+};
+
 /// Replicas of a lane.
 pub const LANE_REPLICAS: Family = Family {
     labels: &[NAMESPACE, PIPELINE, STAGE, POOL, STATE_OF_LANE],
@@ -425,6 +435,7 @@ pub const FAMILIES: &[Family] = &[
     STAGE_STARTUP,
     STAGE_REBALANCE,
     STAGE_COST,
+    HEADROOM_COST,
     LANE_REPLICAS,
     POOL_NODES,
     POOL_STATE,

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -82,34 +81,6 @@ impl Demand {
 }
 
 impl Pods {
-    /// What the pods cost in an hour that a selector matches, by the pool of their nodes: of each node the share of what they
-    /// request of it, of CPU or of memory, whichever is larger. `None` when the price of a node is unknown.
-    pub(in crate::watch) fn costs(
-        &self,
-        namespace: &str,
-        selector: &Selector,
-        nodes: &Nodes,
-        now: Timestamp,
-    ) -> BTreeMap<Arc<str>, Option<f64>> {
-        let mut costs = BTreeMap::new();
-        for (_, pod) in self.matching(namespace, selector) {
-            if pod.has_ended() {
-                continue;
-            }
-            let Some(ground) = pod.node.as_ref().and_then(|node| nodes.ground(node, now)) else {
-                continue;
-            };
-            let Some(pool) = ground.pool else { continue };
-            let cores = requested(&pod.requests, Resource::Cpu, None).unwrap_or(0.0);
-            let bytes = requested(&pod.requests, Resource::Memory, None).unwrap_or(0.0);
-            let share = (cores / ground.room.cores).max(bytes / ground.room.bytes);
-            let cost = ground.price.map(|price| price * share).filter(|cost| cost.is_finite());
-            let sum = costs.entry(Arc::clone(pool)).or_insert(Some(0.0));
-            *sum = sum.zip(cost).map(|(sum, cost)| sum + cost);
-        }
-        costs
-    }
-
     /// What the pods that a selector matches ask for.
     pub(in crate::watch) fn demand(
         &self,

@@ -22,6 +22,7 @@ use super::usage::UsedBy;
 use demand::{Request, requested};
 use standing::Mark;
 
+mod costs;
 mod demand;
 mod leaving;
 mod standing;
@@ -279,7 +280,8 @@ impl Pods {
         selector: &'a Selector,
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a Pod)> {
         let pods = self.by_namespace.get(namespace).into_iter().flatten();
-        pods.filter(|(_, pod)| selector.matches(&pod.labels))
+        // Placeholders are nobody's pods, whatever a selector leaves open.
+        pods.filter(|(_, pod)| !pod.mark.is_placeholder && selector.matches(&pod.labels))
     }
 
     /// Counts the pods of a namespace that a selector matches and that have not ended.
@@ -340,17 +342,15 @@ impl Pods {
     /// Counts the pods of a namespace that a selector matches.
     pub(super) fn readiness(&self, namespace: &str, selector: &Selector) -> Readiness {
         let mut count = Readiness::default();
-        for pod in self.by_namespace.get(namespace).into_iter().flat_map(BTreeMap::values) {
-            if selector.matches(&pod.labels) {
-                count.there += 1;
-                if pod.ready_since.is_some() {
-                    let (request, limit) = pod.cpu();
-                    count.ready += 1;
-                    count.requests += request;
-                    count.limits += limit;
-                }
-                count.since = count.since.max(pod.ready_since);
+        for (_, pod) in self.matching(namespace, selector) {
+            count.there += 1;
+            if pod.ready_since.is_some() {
+                let (request, limit) = pod.cpu();
+                count.ready += 1;
+                count.requests += request;
+                count.limits += limit;
             }
+            count.since = count.since.max(pod.ready_since);
         }
         count
     }

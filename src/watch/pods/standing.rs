@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 
 use crate::decide::{Cost, NodeStanding, PodStanding, Standing};
 use crate::watch::nodes::Nodes;
+use crate::watch::reserves::LABEL;
 use crate::watch::selector::Selector;
 
 use super::{Pod, Pods, State};
@@ -20,8 +21,8 @@ const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 /// A pod of the kubelet's own, which the API server only shows.
 const MIRROR: &str = "kubernetes.io/config.mirror";
-/// Which revision of a Deployment a pod is of.
-const REVISION: &str = "pod-template-hash=";
+/// Which revision of a Deployment or a `StatefulSet` a pod is of.
+const REVISIONS: [&str; 2] = ["pod-template-hash=", "controller-revision-hash="];
 
 /// What of a pod's metadata tells whether it may be told to go.
 #[derive(Debug, PartialEq)]
@@ -32,6 +33,8 @@ pub(super) struct Mark {
     is_kept: bool,
     /// Does it go with its node, as those of a `DaemonSet` do?
     is_bound: bool,
+    /// Does it only keep room for a pod to come?
+    pub(super) is_placeholder: bool,
 }
 
 impl Mark {
@@ -50,6 +53,7 @@ impl Mark {
                 || annotation(DO_NOT_DISRUPT).is_some_and(|text| text != "false"),
             is_bound: owners.iter().any(|owner| owner.kind == "DaemonSet")
                 || annotation(MIRROR).is_some(),
+            is_placeholder: meta.labels.as_ref().is_some_and(|all| all.contains_key(LABEL)),
         }
     }
 
@@ -78,9 +82,11 @@ fn writer(managers: &[ManagedFieldsEntry]) -> Option<Arc<str>> {
 }
 
 impl Pod {
-    /// Does it keep its node from being empty?
+    /// Does it keep its node from being empty? A placeholder does not: it goes when a real pod comes, or when no room is wanted.
     fn fills(&self) -> Option<&Arc<str>> {
-        let stays = matches!(self.state, State::Pending | State::Runs) && !self.mark.is_bound;
+        let Mark { is_bound, is_placeholder, .. } = self.mark;
+        let stays =
+            matches!(self.state, State::Pending | State::Runs) && !(is_bound || is_placeholder);
         self.node.as_ref().filter(|_| stays)
     }
 }
@@ -116,7 +122,8 @@ impl Pods {
         let mut revision = None;
         for (name, pod) in self.matching(namespace, selector) {
             let Some(node) = pod.fills() else { continue };
-            let of = pod.labels.split_terminator('\0').find(|pair| pair.starts_with(REVISION));
+            let mut pairs = pod.labels.split_terminator('\0');
+            let of = pairs.find_map(|pair| REVISIONS.iter().find_map(|key| pair.strip_prefix(key)));
             standing.is_rolling |= *revision.get_or_insert(of) != of;
             let place = standing.nodes.entry(Arc::clone(node)).or_insert_with(|| {
                 let is_going = nodes.ground(node, now).is_some_and(|ground| ground.going.is_some());
@@ -133,6 +140,8 @@ impl Pods {
                 cost: pod.mark.cost.as_deref().cloned(),
             });
         }
+        let is_one = !standing.is_rolling;
+        standing.revision = revision.flatten().filter(|_| is_one).map(Into::into);
         standing
     }
 }
@@ -193,7 +202,12 @@ mod tests {
             json!({"labels": {"app": "web"}, "deletionTimestamp": "2026-01-01T00:00:00Z"}),
         );
         assert_eq!(standing(&pods).nodes["n1"].others, 0);
-        for name in ["a", "b", "other", "logs"] {
+        // One that only keeps room fills nothing, and is nobody's pod.
+        put(&mut pods, "room", "n1", json!({"labels": {"app": "sink", LABEL: "r"}}));
+        let node = &standing(&pods).nodes["n1"];
+        assert_eq!((node.pods.len(), node.others), (2, 0));
+        assert_eq!(pods.placed_placeholders("shop", "r"), 1);
+        for name in ["a", "b", "other", "logs", "room"] {
             pods.gone(&Name { namespace: "shop".into(), name: name.into() });
         }
         assert!(pods.filling.is_empty());

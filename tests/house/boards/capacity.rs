@@ -1,7 +1,7 @@
 //! The board of nodes: whether pools give any, where the lanes of stages run, and what all of it costs.
 
 use penstock::report::metrics::table::{
-    INTERRUPTIONS, LANE_REPLICAS, PIPELINE_CONDITION, POOL_COST, POOL_NODES, POOL_STATE, STAGE_COST,
+    HEADROOM_COST, INTERRUPTIONS, LANE_REPLICAS, PIPELINE_CONDITION, POOL_COST, POOL_NODES, POOL_STATE, STAGE_COST,
 };
 
 use super::fleet::everywhere;
@@ -106,6 +106,8 @@ fn cost() -> Row {
                 .query(format!("max by (pool) ({})", own(&POOL_COST)), "{{pool}}"),
             Panel::new(Look::Lines, "By pipeline", "What the stages of a pipeline cost in an hour, the ten dearest.")
                 .query(format!("topk(10, sum by (namespace, pipeline) ({stage}))"), "{{namespace}}/{{pipeline}}"),
+            Panel::new(Look::Lines, "Room kept free", "What the room costs in an hour that is kept on nodes for replicas to come, the ten dearest.")
+                .query(format!("topk(10, {})", FLEET.of(&HEADROOM_COST, "")), "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}"),
             Panel::new(Look::Lines, "By stage and pool", "What each stage costs in an hour on each pool, the ten dearest.")
                 .query(format!("topk(10, {stage})"), "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}"),
         ],

@@ -236,6 +236,7 @@ async fn what_is_printed_is_what_the_table_says() {
         told.verdict.lanes = vec![lane];
     });
     all.costs = vec![BTreeMap::from([(Arc::from("spot"), Some(0.3))])];
+    all.room_costs = vec![BTreeMap::from([(Arc::from("spot"), Some(0.1))])];
     all.pools = vec![pool()];
     all.outcomes = vec![moved(1, 24, Reason::Learning { replicas: 24 }, done())];
     all.polls = Polls { fresh: 7, partial: 1, failed: 2, took: Duration::from_millis(20) };

@@ -8,24 +8,28 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::decide::{
     Action, Behaviour, Class, Ending, ForeignWriter, Lane, LaneSeen, Memory, Missing, Observation,
-    OnSilence, Outcome, Pipeline, Places, Pool, PoolSeen, PoolState, Queue, Reading, Rules, Sign,
-    Situation, Snapshot, Source, Stage, Step, Target, Value, Verdict, Workload, Writing, decide,
+    OnSilence, Outcome, Pipeline, Places, Pool, PoolSeen, PoolState, Queue, Reading, ReserveSeen,
+    Reserves, Rules, Sign, Situation, Snapshot, Source, Stage, Standing, Step, Target, TargetId,
+    Value, Verdict, Workload, Writing, decide,
 };
 
-use super::plain;
+use super::{headroom, plain};
 
 /// Two on demand, and seven of ten above them on spot; ten items a replica.
-struct World {
-    pipeline: Pipeline,
-    at: i64,
-    backlog: u64,
-    lanes: [LaneSeen; 2],
-    pools: BTreeMap<Arc<str>, PoolSeen>,
-    memory: Memory,
+pub(super) struct World {
+    pub(super) pipeline: Pipeline,
+    pub(super) at: i64,
+    pub(super) backlog: u64,
+    pub(super) lanes: [LaneSeen; 2],
+    pub(super) pools: BTreeMap<Arc<str>, PoolSeen>,
+    pub(super) memory: Memory,
     outcomes: Vec<(usize, Outcome)>,
     may_act: bool,
     /// Does the source fail?
     is_silent: bool,
+    /// Pods by node, and what stands for room that is kept.
+    pub(super) standing: Vec<(TargetId, Standing)>,
+    pub(super) reserves: Vec<ReserveSeen>,
 }
 
 const KEPT: usize = 0;
@@ -84,7 +88,7 @@ fn pool(name: &str, class: Class) -> PoolSeen {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let pools = [("kept", Class::OnDemand), ("spot", Class::Spot)];
         let pools = pools.map(|(name, class)| (Arc::from(name), pool(name, class)));
         let mut world = Self {
@@ -97,6 +101,8 @@ impl World {
             outcomes: Vec::new(),
             may_act: true,
             is_silent: false,
+            standing: Vec::new(),
+            reserves: Vec::new(),
         };
         // Past the window that every stage keeps after a start.
         for _ in 0..400 {
@@ -118,6 +124,8 @@ impl World {
             outcomes: self.outcomes.clone(),
             may_act: self.may_act,
             is_silent: self.is_silent,
+            standing: self.standing.clone(),
+            reserves: self.reserves.clone(),
         }
     }
 
@@ -147,6 +155,8 @@ impl World {
             due: vec![Situation {
                 targets: vec![Target::Seen(Workload::of_lanes(self.lanes.to_vec()))],
                 outcomes: std::mem::take(&mut self.outcomes),
+                standing: self.standing.clone(),
+                reserves: Reserves::Seen(self.reserves.clone()),
                 ..Situation::of(Arc::new(self.pipeline.clone()))
             }],
             observations: BTreeMap::from([(source.question.clone(), observation)]),
@@ -165,6 +175,10 @@ impl World {
 
     /// Takes a write: the count is what was asked for.
     fn take(&mut self, action: Action) {
+        if let Action::Reserve(reserve) = &action {
+            headroom::keep(&mut self.reserves, reserve, time(self.at));
+            return self.end(action, Ending::Done { resource_version: "1".into() });
+        }
         let (to, target) = (action.scale().to, action.scale().target.clone());
         let at = self.at;
         let lanes = self.pipeline.stages[0].lanes.iter().zip(&mut self.lanes);
@@ -176,7 +190,7 @@ impl World {
     }
 
     /// A turn whose writes are taken at once.
-    fn turn(&mut self) -> Verdict {
+    pub(super) fn turn(&mut self) -> Verdict {
         let mut step = self.decide();
         for action in step.plan.actions {
             self.take(action);
@@ -185,7 +199,7 @@ impl World {
     }
 
     /// Turns until nothing more is written, two seconds apart, at most 40; pods come at once where they can.
-    fn settle(&mut self, can: [bool; 2]) -> Verdict {
+    pub(super) fn settle(&mut self, can: [bool; 2]) -> Verdict {
         for _ in 0..40 {
             self.pods(can);
             self.at += 2;
@@ -209,11 +223,11 @@ impl World {
         }
     }
 
-    fn desired(&self) -> [u32; 2] {
+    pub(super) fn desired(&self) -> [u32; 2] {
         [KEPT, SPOT].map(|lane| self.lanes[lane].workload.desired)
     }
 
-    fn say(&mut self, pool: &str) {
+    pub(super) fn say(&mut self, pool: &str) {
         let sign = Sign { at: time(self.at), is_hard: true, what: "no capacity".into() };
         self.pools.get_mut(pool).unwrap().signs.push(sign);
     }

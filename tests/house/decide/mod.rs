@@ -37,6 +37,7 @@ mod bursts;
 mod lanes;
 mod draining;
 mod packing;
+pub(crate) mod headroom;
 mod prospects;
 
 /// On which cases a law is tried: on so many that are always the same, so that who changes something else is not stopped by a find; or on

@@ -57,7 +57,7 @@ impl World {
             (Arc::from(format!("node-{at}")), NodeStanding { pods, ..NodeStanding::default() })
         };
         let standing =
-            Standing { nodes: nodes.iter().enumerate().map(node).collect(), is_rolling: false };
+            Standing { nodes: nodes.iter().enumerate().map(node).collect(), ..Standing::default() };
         let replicas = u32::try_from(nodes.iter().sum::<usize>()).unwrap();
         let mut world = Self {
             at: 0,
@@ -137,7 +137,7 @@ impl World {
                 result = Ending::Done { resource_version: version };
                 self.step(scale);
             }
-            Action::Claim(_) | Action::StartJobs(_) | Action::HoldDrain(_) | Action::LetGo(_) => {
+            Action::Claim(_) | Action::StartJobs(_) | Action::Reserve(_) | Action::HoldDrain(_) | Action::LetGo(_) => {
                 panic!("{action:?}")
             }
         }
@@ -184,7 +184,7 @@ impl World {
                 let pods = told.costs.iter().filter(|cost| cost.cost.is_some()).count();
                 format!("+{pods}-{}", told.costs.len() - pods)
             }
-            Action::Claim(_) | Action::StartJobs(_) | Action::HoldDrain(_) | Action::LetGo(_) => {
+            Action::Claim(_) | Action::StartJobs(_) | Action::Reserve(_) | Action::HoldDrain(_) | Action::LetGo(_) => {
                 panic!("{action:?}")
             }
         };

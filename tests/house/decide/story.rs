@@ -9,15 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use penstock::decide::{
-    Action, Behaviour, Cpu, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate,
-    Gives, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause,
-    Pipeline, PipelineId, Policy, QuestionId, Queue, Reading, Reason, Recalled, Rules, Schedule,
-    Select, Situation, Snapshot, Source, Stage, Step, Target, Unit, Unusable, Value, Verdict,
-    Workload, Writing, decide,
+    Action, Behaviour, Cpu, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate, Gives, Headroom, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline, PipelineId, Policy, QuestionId, Queue, Reading, Reason, Recalled, ReserveSeen, Reserves, Rules, Schedule, Select, Situation, Snapshot, Source, Stage, Step, Target, Unit, Unusable, Value, Verdict, Workload, Writing, decide,
 };
 use serde::Deserialize;
 
-use super::plain;
+use super::{headroom, plain};
 
 /// The stage of a story. Left out: a Deployment of 1 to 48 replicas on a topic of 24 partitions, polled every 2 s.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -37,6 +33,8 @@ pub(crate) struct Given {
     pub idle: Option<(u32, u64)>,
     pub follow: bool,
     pub forecast_off: bool,
+    /// Room is kept ahead of need, for so many at most.
+    pub headroom: Option<u32>,
     pub down: Option<Side>,
     pub up: Option<Side>,
     pub fallback: Option<(String, u32, u64)>,
@@ -182,6 +180,9 @@ pub(crate) struct World {
     pub stuck: usize,
     pub hot: Option<usize>,
     pub missing: usize,
+    /// What stands for room that is kept, and whether it may be buffers.
+    pub reserves: Vec<ReserveSeen>,
+    pub serves_buffers: bool,
 }
 
 /// 2026-01-01T00:00:00Z, when all stories begin.
@@ -271,6 +272,7 @@ fn line(step: &Step) -> (String, String) {
             | Action::LetGo(_) => {
                 panic!("no stage of these stories runs Jobs, empties nodes or holds drains")
             }
+            Action::Reserve(_) => write!(line, " | keeps room for {}", scale.to).unwrap(),
             Action::Claim(_) => write!(line, " | claims {}", scale.to).unwrap(),
             Action::Scale(_) => {
                 let force = if scale.force { " by force" } else { "" };
@@ -318,6 +320,8 @@ impl World {
             is_unseen: false,
             ending: "Done".into(),
             shows: true,
+            reserves: Vec::new(),
+            serves_buffers: false,
             frozen: BTreeMap::new(),
             blind_since: 0,
             outcomes: Vec::new(),
@@ -583,6 +587,7 @@ impl World {
                 zone: TimeZone::UTC,
             }),
             is_forecast: !given.forecast_off,
+            headroom: given.headroom.map(|most| Headroom { most: Some(most) }),
             rate_hint: given.rate,
             startup_hint: given.startup.map(seconds),
             on_silence: if given.follow { OnSilence::Follow } else { OnSilence::Hold },
@@ -635,6 +640,8 @@ impl World {
                 targets: vec![target],
                 outcomes: std::mem::take(&mut self.outcomes),
                 recalled: vec![recalled],
+                reserves: Reserves::Seen(self.reserves.clone()),
+                serves_buffers: self.serves_buffers,
                 ..Situation::of(Arc::new(self.pipeline()))
             }],
             observations: self.observations(),
@@ -659,6 +666,19 @@ impl World {
     }
 
     fn carry_out(&mut self, action: &Action) {
+        if let Action::Reserve(reserve) = action {
+            let result = match self.ending.as_str() {
+                "Refused" => {
+                    Ending::Refused { code: 403, message: "deployments is forbidden".into() }
+                }
+                _ => {
+                    headroom::keep(&mut self.reserves, reserve, time(self.at));
+                    Ending::Done { resource_version: "1".into() }
+                }
+            };
+            let outcome = Outcome { action: action.clone(), at: time(self.at), result };
+            return self.outcomes.push((0, outcome));
+        }
         let ending = self.ending.clone();
         let named = |prefix| ending.strip_prefix(prefix).map(str::to_owned);
         let writer = |manager: String, applies| Ending::Conflict {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use penstock::decide::{Grip, Nodes, Reason, Room, Thing};
+use penstock::decide::{Cause, Grip, Nodes, Reason, Room, RoomVerdict, Thing};
 
 use super::story::{pipeline_id, time};
 
@@ -152,6 +152,15 @@ fn every_reason() -> Vec<Reason> {
         Reason::Nodes(Nodes::LetGo { pool: text("spot"), pods: 1 }),
         Reason::Nodes(Nodes::DrainOfAnother { pool: text("spot"), budget: text("sink") }),
         Reason::Nodes(Nodes::DrainRefused { message: text("pods is forbidden") }),
+        Reason::Nodes(Nodes::RoomKept(RoomVerdict {
+            pool: Some("spot".into()),
+            replicas: 5,
+            placed: 3,
+            why: Cause::Spare { fullest: 5 },
+            is_only_told: false,
+        })),
+        Reason::Nodes(Nodes::RoomRefused { message: text("deployments.apps is forbidden") }),
+        Reason::Nodes(Nodes::RoomTroubled { room: 5, message: text("exceeded quota: cpu") }),
         Reason::NoFreshData {
             source: text("orders"),
             label: text("BrokerDown"),
@@ -402,6 +411,13 @@ fn the_sentences_are_worth_reading_aloud() {
         DrainRefused
             nodes are drained as ever, whatever is ready elsewhere: pods is forbidden
             to change this: the chart gives the rights with --set draining.enabled=true
+        HeadroomKept
+            room for 5 replicas on spot is kept: 5 stand on its fullest node, which may go at short notice
+        HeadroomRefused
+            no room can be kept for what may come: deployments.apps is forbidden
+            to change this: the chart gives the rights, and makes the PriorityClass, with --set headroom.enabled=true
+        HeadroomShort
+            the room for 5 replicas is not all there: exceeded quota: cpu
         NoFreshData
             held: orders gives no fresh, complete reading (BrokerDown: no broker of kafka:9092 answers), and not knowing is not zero
             to change this: mend the source, or state a fallback for the time without it

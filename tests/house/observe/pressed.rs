@@ -77,6 +77,7 @@ async fn run(cluster: Cluster, stop: CancellationToken) {
         Seat { namespace: "default".into(), name: "penstock".into(), identity: "test".into() };
     let watch = watch::Options::default();
     let options = daemon::Options {
+        placeholders: daemon::Placeholders::default(),
         watch,
         seat,
         record: None,

@@ -72,6 +72,7 @@ async fn run(cluster: Cluster, folder: std::path::PathBuf, stop: CancellationTok
     let watch = watch::Options::default();
     let record = Some(Destination { folder, limit: 64 << 20 });
     let options = daemon::Options {
+        placeholders: daemon::Placeholders::default(),
         watch,
         seat,
         record,

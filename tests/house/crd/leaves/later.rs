@@ -10,14 +10,7 @@ pub(super) fn refused() -> Vec<(String, String, Vec<Changes>)> {
         let schema = format!("spec.stages[].{field}");
         (schema, format!("spec.stages[0].{field}"), vec![vec![(pointer, value)]])
     };
-    let mut all = vec![
-        stage("actuate", stage!("/actuate"), json!("HPA")),
-        stage(
-            "capacity.headroom",
-            stage!("/capacity"),
-            json!({"headroom": {"mode": "Auto", "max": 8}}),
-        ),
-    ];
+    let mut all = vec![stage("actuate", stage!("/actuate"), json!("HPA"))];
     for (kind, samples) in of_the_cluster() {
         // What its own pods use holds no stage.
         if kind != "workload" {

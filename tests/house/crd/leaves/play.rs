@@ -9,15 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::crd::meaning::{Meaning, QuestionDraft};
 use penstock::decide::{
-    Budget, Class, Crew, Draining, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation,
-    Outcome, Partition, PerReplica, Pipeline, Places, PodStanding, Pool, PoolSeen, QuestionId,
-    Queue, Reading, Sign, Situation, Snapshot, Stage, StageId, Standing, Target, TargetId, Value,
-    Workload, decide,
+    Action, Budget, Class, Crew, Draining, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation, Outcome, Partition, PerReplica, Pipeline, Places, PodStanding, Pool, PoolSeen, QuestionId, Queue, Reading, ReserveSeen, Reserves, Sign, Situation, Snapshot, Stage, StageId, Standing, Target, TargetId, Value, Workload, decide,
 };
 use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
 use penstock::observe::{Address, Ask};
 
-use crate::decide::plain;
+use crate::decide::{headroom, plain};
 
 /// Seconds between two turns.
 const TURN: i64 = 5;
@@ -100,6 +97,8 @@ struct Hour {
     position: i64,
     workloads: BTreeMap<TargetId, (Workload, i64)>,
     outcomes: Vec<(usize, Outcome)>,
+    /// What stands for room that is kept.
+    reserves: Vec<ReserveSeen>,
     read: BTreeMap<QuestionId, (i64, Observation)>,
     memory: Memory,
 }
@@ -184,6 +183,7 @@ impl Hour {
                 })
                 .collect(),
             outcomes: Vec::new(),
+            reserves: Vec::new(),
             read: BTreeMap::new(),
             memory: Memory::default(),
         }
@@ -212,6 +212,7 @@ impl Hour {
             targets: targets.collect(),
             outcomes: std::mem::take(&mut self.outcomes),
             draining: Some(draining(&meaning.pipeline)),
+            reserves: Reserves::Seen(self.reserves.clone()),
             standing: self.workloads.iter().map(|(of, it)| (of.clone(), standing(&it.0))).collect(),
             ..Situation::of(Arc::new(meaning.pipeline.clone()))
         };
@@ -235,6 +236,13 @@ impl Hour {
                 continue;
             }
             write!(line, "writes {} to {:?}: {}; ", scale.to, scale.target, scale.why).unwrap();
+            if let Action::Reserve(reserve) = action {
+                headroom::keep(&mut self.reserves, reserve, time(self.at));
+                let result = Ending::Done { resource_version: "1".into() };
+                let outcome = Outcome { action: action.clone(), at: time(self.at), result };
+                self.outcomes.push((scale.stage.index, outcome));
+                continue;
+            }
             let (workload, since) = self.workloads.get_mut(&scale.target).unwrap();
             let version = self.at.to_string();
             workload.resource_version = version.as_str().into();

@@ -70,8 +70,20 @@ fn lanes() -> Vec<Working> {
         ),
     ];
     let hold = ("spec.stages[].capacity.drain", stage!("/capacity"), json!({"drain": "Hold"}));
+    let auto = || (stage!("/capacity"), json!({"headroom": {"mode": "Auto"}}));
+    let mut roomy = both();
+    roomy.push(auto());
+    let room = [
+        ("spec.stages[].capacity.headroom.mode", both(), auto()),
+        (
+            "spec.stages[].capacity.headroom.max",
+            roomy,
+            (stage!("/capacity/headroom/max"), json!(2)),
+        ),
+    ];
     let cases = cases.into_iter().chain([hold]);
-    cases.map(|(leaf, at, value)| (leaf, both(), (at, value))).chain(more).collect()
+    let cases = cases.map(|(leaf, at, value)| (leaf, both(), (at, value)));
+    cases.chain(more).chain(room).collect()
 }
 
 /// Pods stand on nodes of their own, so that one becomes empty when the right ones go.

@@ -1,0 +1,349 @@
+//! Keeps room on nodes, or gives it back: makes, changes and removes one object for each reserve, a `CapacityBuffer` or a Deployment of
+//! placeholders. Each belongs to the pipeline, so that it goes with it; none without our label is ever touched.
+//!
+//! A buffer names the workload, and who makes nodes reads its shape there. Placeholders have the shape of the workload's template as it stands
+//! when they are written: what their pods request and where they may run, and nothing else of it. They do nothing, and a real pod pushes them out.
+
+use std::sync::Arc;
+
+use http::Method as Verb;
+use kube::Client;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Licence;
+use super::jobs::{as_label, request};
+use super::kinds::{Kinds, NoPath};
+use super::scale::{cut, ending_of, text};
+use crate::decide::{Ending, Method, Reserve};
+
+/// By this name the API server knows who made it.
+const FIELD_MANAGER: &str = "penstock-headroom";
+/// The label by which `watch` tells what is ours; its value is the object's name.
+const LABEL: &str = "penstock.dev/headroom";
+const PIPELINE: &str = "penstock.dev/pipeline";
+const STAGE: &str = "penstock.dev/stage";
+/// The revision whose shape placeholders have; `watch` reads it.
+const REVISION: &str = "penstock.dev/headroom-revision";
+/// The user that the pause image runs as.
+const NOBODY: u32 = 65535;
+
+/// What placeholders are.
+#[derive(Debug, Clone)]
+pub struct Placeholders {
+    /// The image of their containers, which does nothing.
+    pub image: String,
+    /// Their `PriorityClass`: below that of any real pod.
+    pub priority_class: String,
+}
+
+impl Default for Placeholders {
+    fn default() -> Self {
+        let [image, priority_class] =
+            ["registry.k8s.io/pause:3.10", "penstock-headroom"].map(str::to_owned);
+        Self { image, priority_class }
+    }
+}
+
+/// Who keeps room. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Keeper {
+    client: Client,
+    kinds: Kinds,
+    placeholders: Arc<Placeholders>,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    #[serde(default)]
+    metadata: Meta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    #[serde(default)]
+    resource_version: String,
+}
+
+#[derive(Deserialize)]
+struct List {
+    items: Vec<Value>,
+}
+
+impl Keeper {
+    pub(super) fn new(client: Client, placeholders: Placeholders) -> Self {
+        Self { client, kinds: Kinds::default(), placeholders: Arc::new(placeholders) }
+    }
+
+    /// The same, with other placeholders.
+    pub(super) fn with(&self, placeholders: Placeholders) -> Self {
+        Self { placeholders: Arc::new(placeholders), ..self.clone() }
+    }
+
+    /// Makes the object what it shall be. Nothing is overwritten that is not the one that was seen.
+    pub(super) async fn carry_out(&self, reserve: &Reserve, licence: &Licence) -> Ending {
+        let path = match self.kinds.path(&self.client, &reserve.scale.target).await {
+            Ok(path) => path,
+            Err(NoPath::Unusable(message)) => return Ending::Refused { code: 404, message },
+            Err(NoPath::Failed(error)) => {
+                let message = cut(&format!("its kind could not be looked up: {}", text(&error)));
+                return Ending::NotSent { message };
+            }
+        };
+        let is_there = !reserve.scale.uid.is_empty();
+        if reserve.scale.to == 0 {
+            let gone = Ending::Done { resource_version: "".into() };
+            return if is_there { self.remove(&path, reserve, licence).await } else { gone };
+        }
+        let template = if reserve.is_reshaped && reserve.method == Method::Placeholders {
+            match self.template(reserve).await {
+                Ok(template) => Some(template),
+                Err(ending) => return ending,
+            }
+        } else {
+            None
+        };
+        if is_there {
+            let patch = self.change(reserve, template.as_ref());
+            let path = format!("{path}?fieldManager={FIELD_MANAGER}");
+            return self.send(Verb::PATCH, &path, Some(&patch), licence).await;
+        }
+        let object = self.object(reserve, template.as_ref());
+        let all = path.rsplit_once('/').map_or(path.as_str(), |(all, _)| all);
+        let made = format!("{all}?fieldManager={FIELD_MANAGER}");
+        match self.send(Verb::POST, &made, Some(&object), licence).await {
+            Ending::Outdated => self.met(all, reserve).await,
+            // The kind is served no more: its path is looked up anew.
+            Ending::Gone => {
+                self.kinds.forget(&reserve.scale.target);
+                Ending::Gone
+            }
+            ending => ending,
+        }
+    }
+
+    /// The template of the workload's pods as it stands now.
+    async fn template(&self, reserve: &Reserve) -> Result<Value, Ending> {
+        let not_sent = |error: &kube::Error| {
+            let message = cut(&format!("its template could not be read: {}", text(error)));
+            Ending::NotSent { message }
+        };
+        let path = match self.kinds.path(&self.client, &reserve.of).await {
+            Ok(path) => path,
+            Err(NoPath::Unusable(message)) => return Err(Ending::Refused { code: 404, message }),
+            Err(NoPath::Failed(error)) => return Err(not_sent(&error)),
+        };
+        match self.client.request::<Value>(request(Verb::GET, &path, None)).await {
+            Ok(object) if object["spec"]["template"]["spec"].is_object() => {
+                Ok(object["spec"]["template"]["spec"].clone())
+            }
+            Ok(_) => {
+                let message = format!("{} has no template of pods", reserve.of);
+                Err(Ending::Refused { code: 422, message })
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
+                Err(ending_of(&status))
+            }
+            Err(error) => Err(not_sent(&error)),
+        }
+    }
+
+    /// Somebody has this name already. If it is ours, what was decided on is outdated; else someone must move it out of the way.
+    async fn met(&self, all: &str, reserve: &Reserve) -> Ending {
+        let name = &reserve.scale.target.name;
+        let path = format!("{all}?labelSelector=penstock.dev%2Fheadroom%3D{name}");
+        match self.client.request::<List>(request(Verb::GET, &path, None)).await {
+            Ok(list) if list.items.is_empty() => {
+                let target = &reserve.scale.target;
+                let message = format!("{target} is there already and was not made by Penstock");
+                Ending::Refused { code: 409, message }
+            }
+            _ => Ending::Outdated,
+        }
+    }
+
+    async fn remove(&self, path: &str, reserve: &Reserve, licence: &Licence) -> Ending {
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": reserve.scale.uid},
+        });
+        self.send(Verb::DELETE, path, Some(&options), licence).await
+    }
+
+    /// One write. The licence is asked at the last moment.
+    async fn send(
+        &self,
+        verb: Verb,
+        path: &str,
+        body: Option<&Value>,
+        licence: &Licence,
+    ) -> Ending {
+        let mut request = request(verb.clone(), path, body);
+        if verb == Verb::PATCH {
+            let json_patch = http::HeaderValue::from_static("application/json-patch+json");
+            request.headers_mut().insert(http::header::CONTENT_TYPE, json_patch);
+        }
+        if let Err(none) = licence.check() {
+            return Ending::NotSent { message: none.to_string() };
+        }
+        match self.client.request::<Answered>(request).await {
+            Ok(answered) => {
+                Ending::Done { resource_version: answered.metadata.resource_version.into() }
+            }
+            Err(kube::Error::Api(status)) => match (status.code, &verb) {
+                // A test of the patch failed: it is another than was seen. What a rule refuses is said to be invalid.
+                (422, &Verb::PATCH) if !status.message.contains("is invalid") => Ending::Outdated,
+                _ => ending_of(&status),
+            },
+            Err(error) => Ending::Unknown { message: cut(&text(&error)) },
+        }
+    }
+
+    /// A JSON patch that holds to the object that was seen, and to our label on it.
+    fn change(&self, reserve: &Reserve, template: Option<&Value>) -> Value {
+        let scale = &reserve.scale;
+        let pointer =
+            |part: &str, key: &str| format!("/metadata/{part}/{}", key.replace('/', "~1"));
+        let mut patch = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": scale.uid}),
+            json!({"op": "test", "path": pointer("labels", LABEL), "value": scale.target.name}),
+            json!({"op": "add", "path": "/spec/replicas", "value": scale.to}),
+        ];
+        if let Some(template) = template {
+            let pods = self.pods(reserve, template);
+            patch.push(json!({"op": "replace", "path": "/spec/template", "value": pods}));
+        }
+        for (key, value) in annotations(reserve) {
+            let path = pointer("annotations", &key);
+            patch.push(json!({"op": "add", "path": path, "value": value}));
+        }
+        Value::Array(patch)
+    }
+
+    fn object(&self, reserve: &Reserve, template: Option<&Value>) -> Value {
+        let scale = &reserve.scale;
+        let (target, pipeline) = (&scale.target, &scale.stage.pipeline);
+        let spec = match reserve.method {
+            Method::Buffer => {
+                let group = reserve.of.api_version.split_once('/').map_or("", |(group, _)| group);
+                json!({
+                    "scalableRef": {"apiGroup": group, "kind": reserve.of.kind, "name": reserve.of.name},
+                    // Alone: beside a percentage, releases differ in which of the two counts.
+                    "replicas": scale.to,
+                    "provisioningStrategy": "buffer.x-k8s.io/active-capacity",
+                })
+            }
+            Method::Placeholders => json!({
+                "replicas": scale.to,
+                "selector": {"matchLabels": {LABEL: target.name}},
+                // All at once: there is nothing to be kept up meanwhile.
+                "strategy": {"type": "Recreate"},
+                "revisionHistoryLimit": 0,
+                "template": self.pods(reserve, template.unwrap_or(&Value::Null)),
+            }),
+        };
+        json!({
+            "apiVersion": target.api_version,
+            "kind": target.kind,
+            "metadata": {
+                "name": target.name,
+                "namespace": target.namespace,
+                "labels": labels(reserve),
+                "annotations": annotations(reserve),
+                "ownerReferences": [{
+                    "apiVersion": "penstock.dev/v1alpha1",
+                    "kind": "ScaledPipeline",
+                    "name": pipeline.name,
+                    "uid": reserve.owner,
+                    "controller": true,
+                }],
+            },
+            "spec": spec,
+        })
+    }
+
+    /// The pods of a Deployment of placeholders.
+    fn pods(&self, reserve: &Reserve, template: &Value) -> Value {
+        let Placeholders { image, priority_class } = &*self.placeholders;
+        let mut spec = Map::new();
+        for field in [
+            "nodeSelector",
+            "tolerations",
+            "affinity",
+            "schedulerName",
+            "runtimeClassName",
+            "overhead",
+            "imagePullSecrets",
+            "resources",
+        ] {
+            if let Some(value) = template.get(field) {
+                spec.insert(field.to_owned(), value.clone());
+            }
+        }
+        let mine = json!({"matchLabels": {LABEL: reserve.scale.target.name}});
+        let spread = template["topologySpreadConstraints"].as_array();
+        let spread = spread.into_iter().flatten().map(|constraint| {
+            let mut constraint = constraint.clone();
+            // Among themselves: the pods that they keep room for have other labels.
+            constraint["labelSelector"] = mine.clone();
+            constraint
+        });
+        spec.insert("topologySpreadConstraints".to_owned(), spread.collect());
+        let sidecars = template["initContainers"].as_array().into_iter().flatten();
+        let sidecars = sidecars.filter(|it| it["restartPolicy"] == "Always");
+        let containers = template["containers"].as_array().into_iter().flatten().chain(sidecars);
+        let containers = containers.map(|it| {
+            let mut resources = it["resources"].as_object().cloned().unwrap_or_default();
+            // Claims are of the pod that makes them.
+            resources.remove("claims");
+            json!({
+                "name": it["name"],
+                "image": image,
+                "resources": resources,
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            })
+        });
+        spec.insert("containers".to_owned(), containers.collect());
+        let own = json!({
+            "priorityClassName": priority_class,
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": NOBODY,
+                "runAsGroup": NOBODY,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        });
+        if let Value::Object(own) = own {
+            spec.extend(own);
+        }
+        json!({"metadata": {"labels": labels(reserve)}, "spec": spec})
+    }
+}
+
+fn labels(reserve: &Reserve) -> Value {
+    let stage = &reserve.scale.stage;
+    json!({
+        LABEL: reserve.scale.target.name,
+        PIPELINE: as_label(&stage.pipeline.name),
+        STAGE: as_label(&stage.name),
+    })
+}
+
+fn annotations(reserve: &Reserve) -> Map<String, Value> {
+    let mut all = Map::new();
+    all.insert("penstock.dev/reason".to_owned(), reserve.scale.why.to_string().into());
+    if let Some(revision) = &reserve.revision {
+        all.insert(REVISION.to_owned(), (**revision).into());
+    }
+    all
+}

@@ -1,0 +1,364 @@
+//! Room that is kept on nodes: for what comes every hour and for what the calendar says, for the pods of a spot node that may go, never without
+//! need, never given back blindly, and by whichever means the cluster has.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use penstock::decide::{
+    Action, Cause, Headroom, Method, Mode, NodeStanding, PodStanding, Reason, Reserve, ReserveSeen,
+    RoomVerdict, Standing, Step,
+};
+
+use super::lanes;
+use super::plain;
+use super::story::{Given, World, verdict};
+
+/// The world carries out what is asked.
+pub(crate) fn keep(reserves: &mut Vec<ReserveSeen>, reserve: &Reserve, at: Timestamp) {
+    let name = &reserve.scale.target.name;
+    let old = reserves.iter().position(|it| it.name == *name && it.method == reserve.method);
+    let old = old.map(|old| reserves.remove(old));
+    assert_eq!(old.as_ref().map_or("", |old| &*old.uid), &*reserve.scale.uid);
+    if reserve.scale.to == 0 {
+        return;
+    }
+    let made = old.as_ref().map_or(at, |old| old.made);
+    let revision = if reserve.is_reshaped {
+        reserve.revision.clone()
+    } else {
+        old.and_then(|old| old.revision)
+    };
+    reserves.push(ReserveSeen {
+        name: Arc::clone(name),
+        method: reserve.method,
+        uid: "room-uid".into(),
+        made,
+        replicas: reserve.scale.to,
+        placed: reserve.scale.to,
+        revision: revision.filter(|_| reserve.method == Method::Placeholders),
+        is_tended: reserve.method == Method::Placeholders,
+        trouble: None,
+    });
+}
+
+/// What is asked of the room of a turn: how, and for how many.
+fn asked(step: &Step) -> Vec<(Method, u32)> {
+    let of = |action: &Action| match action {
+        Action::Reserve(reserve) => Some((reserve.method, reserve.scale.to)),
+        _ => None,
+    };
+    step.plan.actions.iter().filter_map(of).collect()
+}
+
+fn room(step: &Step) -> RoomVerdict {
+    let [room] = &verdict(step).rooms[..] else { panic!("{:?}", verdict(step).rooms) };
+    room.clone()
+}
+
+/// A load that swings by the hour, 40 to 400 items a second, polled each minute; all is taken at once. Hands each turn of the fourth day to `see`.
+fn swing(forecast_off: bool, mut see: impl FnMut(&World, &Step)) {
+    let mut world = World::new(Given {
+        objective: Some(30),
+        rate: Some(20.0),
+        startup: Some(240),
+        partitions: Some(48),
+        poll: Some(60),
+        commits: Some(60),
+        desired: Some(8),
+        headroom: Some(20),
+        forecast_off,
+        ..Given::default()
+    });
+    let count = i64::try_from(world.ends.len()).unwrap();
+    let mut came = 0;
+    while world.at < 4 * 86_400 {
+        for (at, end) in world.ends.iter_mut().enumerate() {
+            *end = 1_000_000 + (came + i64::try_from(at).unwrap()) / count;
+        }
+        world.positions.clone_from(&world.ends);
+        world.commits_at = world.at;
+        let step = world.turn();
+        if 3 * 86_400 < world.at {
+            see(&world, &step);
+        }
+        world.workload.ready = world.workload.desired;
+        #[expect(clippy::cast_precision_loss, reason = "seconds of an hour")]
+        let hour = world.at.rem_euclid(3_600) as f64 / 3_600.0;
+        #[expect(clippy::cast_possible_truncation, reason = "small")]
+        let level = (220.0 - 180.0 * (std::f64::consts::TAU * hour).cos()) as i64;
+        came += 60 * level;
+        world.at += 60;
+    }
+}
+
+#[test]
+fn room_is_there_before_a_peak_that_comes_every_hour_and_goes_as_replicas_come() {
+    let (mut turns, mut writes, mut kept, mut before_peak) = (0, 0, 0, 0);
+    swing(false, |world, step| {
+        turns += 1;
+        writes += asked(step).len();
+        let room = room(step);
+        assert!(room.replicas <= 20, "{room}");
+        kept += room.replicas;
+        // Half an hour past the full hour the load is at its height; from its foot it rises for as long.
+        if world.at.rem_euclid(3_600) == 600 && 0 < room.replicas {
+            before_peak += 1;
+            assert_ne!(room.why, Cause::Unneeded);
+        }
+    });
+    assert!(20 <= before_peak, "room stood before {before_peak} of 24 peaks");
+    assert!(writes < 24 * 14, "{writes} writes in a day of {turns} turns");
+    assert!(kept / turns < 15, "{} on the mean", kept / turns);
+}
+
+#[test]
+fn without_a_forecast_a_schedule_or_spot_no_room_is_kept() {
+    swing(true, |_, step| {
+        assert_eq!(asked(step), []);
+        assert_eq!((room(step).replicas, room(step).why), (0, Cause::Unneeded));
+    });
+}
+
+/// At eight there are to be 20; it is five to.
+fn before_eight(headroom: Option<u32>) -> World {
+    let mut world = World::new(Given {
+        per_replica: Some(100.0),
+        desired: Some(4),
+        max: Some(30),
+        startup: Some(60),
+        schedules: vec![(
+            "trading".into(),
+            "0 8 * * *".into(),
+            "0 20 * * *".into(),
+            Some(20),
+            None,
+        )],
+        headroom,
+        ..Given::default()
+    });
+    world.at = 8 * 3_600 - 900;
+    while world.at < 8 * 3_600 - 300 {
+        assert_eq!(asked(&world.turn()), []);
+        world.at += 2;
+    }
+    world
+}
+
+/// Turns for so many seconds: what was asked, and when.
+fn turns(world: &mut World, seconds: i64) -> Vec<(i64, Method, u32)> {
+    let mut all = Vec::new();
+    for _ in 0..seconds / 2 {
+        let at = world.at - 8 * 3_600;
+        all.extend(asked(&world.turn()).into_iter().map(|(method, room)| (at, method, room)));
+        world.workload.ready = world.workload.desired;
+        world.workload.current = world.workload.desired;
+        world.at += 2;
+    }
+    all
+}
+
+#[test]
+fn a_schedule_that_begins_soon_has_its_room_by_then_and_its_replicas_take_it() {
+    let mut world = before_eight(Some(1_000));
+    let asked = turns(&mut world, 360);
+    let [(made, Method::Placeholders, first), (gone, Method::Placeholders, 0)] = asked[..] else {
+        panic!("{asked:?}")
+    };
+    // Three minutes for a node, one for a pod, and two looks.
+    assert!((-250..=-240).contains(&made) && first == 20 - 1, "{asked:?}");
+    assert!((0..=10).contains(&gone), "{asked:?}");
+    assert_eq!((world.workload.desired, world.reserves.len()), (20, 0));
+}
+
+#[test]
+fn no_more_room_is_kept_than_the_owner_says_nor_any_where_nothing_is_written() {
+    let mut world = before_eight(Some(6));
+    let asked = turns(&mut world, 290);
+    assert_eq!(asked.iter().map(|(_, _, room)| *room).collect::<Vec<_>>(), [6]);
+    let mut world = before_eight(Some(9));
+    world.given.observe = true;
+    assert_eq!(turns(&mut world, 290), []);
+    let told = room(&world.turn());
+    assert_eq!((told.replicas, told.is_only_told), (9, true));
+    assert!(told.to_string().starts_with("room for 9 replicas would be kept"), "{told}");
+}
+
+#[test]
+fn without_fresh_readings_room_stays_as_it_is() {
+    let mut world = before_eight(Some(1_000));
+    turns(&mut world, 100);
+    let before = world.reserves.clone();
+    assert_eq!(before.len(), 1);
+    // The owner takes the schedule back, and nobody hears the source.
+    world.given.schedules.clear();
+    world.sight = "Failed".into();
+    assert_eq!(turns(&mut world, 1_800), []);
+    assert_eq!(world.reserves, before);
+    assert_eq!(room(&world.turn()).why, Cause::Unheard);
+    // Heard again, it goes once it has not been needed for ten minutes.
+    world.sight = "Fresh".into();
+    let asked = turns(&mut world, 590);
+    assert_eq!(asked, [], "not yet");
+    let asked = turns(&mut world, 30);
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(world.reserves.is_empty());
+}
+
+#[test]
+fn room_that_an_earlier_life_kept_is_kept_on_until_it_is_known_not_to_be_needed() {
+    let mut world = before_eight(Some(1_000));
+    turns(&mut world, 100);
+    world.given.schedules.clear();
+    (world.memory, world.outcomes) = (penstock::decide::Memory::default(), Vec::new());
+    assert_eq!(turns(&mut world, 590), []);
+    assert_eq!(turns(&mut world, 30).len(), 1);
+}
+
+#[test]
+fn what_is_taken_out_of_the_spec_is_taken_away_whoever_kept_it() {
+    let mut world = before_eight(Some(1_000));
+    turns(&mut world, 100);
+    world.given.headroom = None;
+    (world.memory, world.outcomes) = (penstock::decide::Memory::default(), Vec::new());
+    let asked = turns(&mut world, 10);
+    assert_eq!(
+        asked.iter().map(|(_, how, room)| (*how, *room)).collect::<Vec<_>>(),
+        [(Method::Placeholders, 0)]
+    );
+    assert!(world.reserves.is_empty());
+    assert_eq!(turns(&mut world, 100), []);
+}
+
+#[test]
+fn a_buffer_is_made_where_it_is_served_and_given_up_when_nobody_tends_it_within_a_minute() {
+    let mut world = before_eight(Some(1_000));
+    world.serves_buffers = true;
+    let first = turns(&mut world, 70);
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert_eq!((first[0].1, first[0].2), (Method::Buffer, 19));
+    let mut tended = World { reserves: world.reserves.clone(), ..before_eight(Some(1_000)) };
+    (tended.at, tended.serves_buffers) = (world.at, true);
+    tended.reserves[0].is_tended = true;
+    assert_eq!(turns(&mut tended, 200), [], "who tends it goes on");
+    // Placeholders first, and then the buffer goes.
+    let second = turns(&mut world, 60);
+    let methods: Vec<_> = second.iter().map(|(_, how, room)| (*how, *room)).collect();
+    assert_eq!(methods, [(Method::Buffer, 0), (Method::Placeholders, 19)]);
+    assert_eq!(turns(&mut world, 100), [], "and none is tried again soon");
+}
+
+#[test]
+fn a_refusal_is_told_and_not_asked_for_again_soon() {
+    let mut world = before_eight(Some(1_000));
+    world.ending = "Refused".into();
+    let asked = turns(&mut world, 250);
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    let odd: Vec<_> = verdict(&world.turn()).anomalies.iter().map(Reason::code).collect();
+    assert_eq!(odd, ["HeadroomRefused"]);
+}
+
+#[test]
+fn placeholders_follow_their_workload_to_another_revision() {
+    let mut world = before_eight(Some(1_000));
+    turns(&mut world, 100);
+    world.reserves[0].revision = Some("old".into());
+    // Nobody knows of another one: it stays.
+    assert_eq!(turns(&mut world, 20), []);
+}
+
+fn on_nodes(nodes: &[usize]) -> Standing {
+    let pod = |name: String| PodStanding {
+        name: name.into(),
+        version: 1,
+        is_ready: true,
+        is_kept: false,
+        cost: None,
+    };
+    let node = |(at, pods): (usize, &usize)| {
+        let pods = (0..*pods).map(|number| pod(format!("{at}-{number}"))).collect();
+        (Arc::from(format!("node-{at}")), NodeStanding { pods, ..NodeStanding::default() })
+    };
+    let nodes = nodes.iter().enumerate().map(node).collect();
+    Standing { nodes, revision: Some("a".into()), ..Standing::default() }
+}
+
+/// Twelve replicas on two lanes, of which seven stand on two spot nodes.
+fn on_spot() -> lanes::World {
+    let mut world = lanes::World::new();
+    world.pipeline.stages[0].headroom = Some(Headroom::default());
+    world.backlog = 120;
+    world.settle([true, true]);
+    assert_eq!(world.desired(), [5, 7]);
+    assert!(world.reserves.is_empty(), "no pod stands anywhere yet");
+    world.standing = vec![
+        (plain::deployment("sink-kept"), on_nodes(&[5])),
+        (plain::deployment("sink-spot"), on_nodes(&[4, 3])),
+    ];
+    world
+}
+
+fn rooms(world: &lanes::World) -> Vec<(&str, u32)> {
+    world.reserves.iter().map(|it| (it.name.rsplit_once("-room").unwrap().0, it.replicas)).collect()
+}
+
+#[test]
+fn a_lane_on_spot_keeps_room_for_the_pods_of_its_fullest_node_and_no_other_lane_does() {
+    let mut world = on_spot();
+    let verdict = world.settle([true, true]);
+    assert_eq!(rooms(&world), [("orders-sink-spot", 4)]);
+    assert_eq!(
+        verdict.rooms[1].to_string(),
+        "room for 4 replicas on spot is kept: 4 stand on its fullest node, which may go at short notice"
+    );
+    assert_eq!(verdict.rooms[1].placed, 4);
+    assert_eq!(world.reserves[0].revision.as_deref(), Some("a"));
+    // A node that is about to go is replaced already: what counts is the next one. Less is kept after a while only.
+    world.standing[1].1 = on_nodes(&[6, 3]);
+    world.settle([true, true]);
+    assert_eq!(rooms(&world), [("orders-sink-spot", 6)]);
+    let going = world.standing[1].1.nodes.get_mut("node-0").unwrap();
+    going.is_going = true;
+    world.settle([true, true]);
+    assert_eq!(rooms(&world), [("orders-sink-spot", 6)]);
+    for _ in 0..8 {
+        world.settle([true, true]);
+    }
+    assert_eq!(rooms(&world), [("orders-sink-spot", 3)]);
+    // Another revision is through: placeholders take its shape, once.
+    world.standing[1].1.revision = Some("b".into());
+    world.settle([true, true]);
+    assert_eq!(world.reserves[0].revision.as_deref(), Some("b"));
+}
+
+#[test]
+fn while_the_pool_gives_nothing_its_heir_keeps_the_room() {
+    let mut world = on_spot();
+    world.settle([true, true]);
+    world.say("spot");
+    for _ in 0..9 {
+        let now = world.at;
+        world.settle([true, true]);
+        let sign = world.pools["spot"].signs[0].clone();
+        assert!(now < world.at && sign.is_hard);
+        world.say("spot");
+    }
+    assert!(rooms(&world).contains(&("orders-sink-kept", 4)), "{:?}", rooms(&world));
+    assert!(
+        !rooms(&world).iter().any(|(name, _)| *name == "orders-sink-spot"),
+        "{:?}",
+        rooms(&world)
+    );
+}
+
+#[test]
+fn a_lane_that_is_gone_leaves_no_room_behind() {
+    let mut world = on_spot();
+    world.settle([true, true]);
+    world.reserves[0].name = "orders-sink-cheap-room-00000000".into();
+    world.settle([true, true]);
+    assert_eq!(rooms(&world), [("orders-sink-spot", 4)], "the other was taken away");
+    world.pipeline.stages[0].mode = Mode::Observe;
+    world.reserves[0].replicas = 1;
+    world.settle([true, true]);
+    assert_eq!(world.reserves[0].replicas, 1, "who only looks writes nothing");
+}
