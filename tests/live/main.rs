@@ -66,6 +66,7 @@ mod first;
 mod scaling;
 mod lanes;
 mod packing;
+mod headroom;
 mod budgets;
 mod learning;
 mod owners;
