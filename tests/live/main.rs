@@ -70,6 +70,7 @@ mod scaling;
 mod draining;
 mod lanes;
 mod packing;
+mod headroom;
 mod budgets;
 mod learning;
 mod owners;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -13,6 +14,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::conformance::conformance;
+use crate::headroom::ahead_of_a_schedule;
 use crate::jobs::jobs;
 use crate::kubectl::{Hands, PIPELINE, WORKER, until_printed};
 use crate::levers::operators::definitions;
@@ -147,6 +149,7 @@ async fn work(scene: &Scene, hands: &Hands) -> Result<()> {
         crew.stop().await;
     }
 
+    keep_room(scene).await?;
     run_jobs(scene).await?;
     pull_levers(scene).await?;
 
@@ -218,6 +221,42 @@ async fn pull_levers(scene: &Scene) -> Result<()> {
     })
     .await?;
     Ok(())
+}
+
+/// Room is kept ahead of a schedule, then less of it, and then none.
+async fn keep_room(scene: &Scene) -> Result<()> {
+    let (broker, topic) = (shared::broker().await?, format!("{}-roomy", scene.namespace));
+    broker.topic(&topic, 2).await?;
+    broker.commit(&topic, &topic, 0).await?;
+    scene.deployment("roomy", 1).await?;
+    let source = kafka(broker, &[&topic], &topic, json!({"perReplica": 2}));
+    let mut stage = ahead_of_a_schedule("roomy", 4, source)?;
+    scene.pipeline("roomy", stage.clone()).await?;
+    let rooms = Api::<Deployment>::namespaced(scene.client.clone(), &scene.namespace);
+    let mine = ListParams::default().labels("penstock.dev/headroom");
+    for (capacity, wanted) in [
+        (json!({"headroom": {"mode": "Auto"}}), vec![Some(3)]),
+        (json!({"headroom": {"mode": "Auto", "max": 2}}), vec![Some(2)]),
+        (json!(null), vec![]),
+    ] {
+        stage["capacity"] = capacity;
+        let spec = json!({"stages": [stage]});
+        let metadata = json!({"name": "roomy"});
+        scene
+            .change(json!({
+                "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "metadata": metadata, "spec": spec,
+            }))
+            .await?;
+        scene
+            .until(&format!("room for {wanted:?}"), SOON, async || {
+                let found = rooms.list(&mine).await?.items.into_iter();
+                let found: Vec<_> = found.map(|it| it.spec.and_then(|it| it.replicas)).collect();
+                anyhow::ensure!(found == wanted, "{found:?}");
+                Ok(Some(()))
+            })
+            .await?;
+    }
+    scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", "roomy").await
 }
 
 /// Two Jobs are made from a template, are done, and go by their history limit.
