@@ -111,12 +111,12 @@ impl Drains {
     fn other(&self, own: &Name, labels: &str) -> Option<&Arc<str>> {
         let of_namespace = |(name, _): &(&Name, &Note)| name.namespace == own.namespace;
         let first = Name { namespace: Arc::clone(&own.namespace), name: "".into() };
-        let here = self.budgets.range(first..).take_while(of_namespace);
+        let mut here = self.budgets.range(first..).take_while(of_namespace);
         let in_the_way = |(name, note): &(&Name, &Note)| {
             let is_first = note.ours.is_none() || **name < *own;
             *name != own && is_first && note.matches(labels)
         };
-        here.into_iter().find(in_the_way).map(|(name, _)| &name.name)
+        here.find(in_the_way).map(|(name, _)| &name.name)
     }
 
     /// Budgets of Penstock's that a pipeline owns, and those of its workloads.

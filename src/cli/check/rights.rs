@@ -98,10 +98,10 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
     let sees_budgets = if written.draining.is_empty() { &[][..] } else { &places };
     add(sees_budgets, "policy", "poddisruptionbudgets", &see);
     for namespace in &written.draining {
-        let place = if account.watches.is_empty() { None } else { Some(namespace.clone()) };
+        let place = [if account.watches.is_empty() { None } else { Some(namespace.clone()) }];
         let budgets = ["create", "patch", "delete"];
-        add(&[place.clone()], "policy", "poddisruptionbudgets", &budgets);
-        add(&[place], "", "pods", &["delete"]);
+        add(&place, "policy", "poddisruptionbudgets", &budgets);
+        add(&place, "", "pods", &["delete"]);
     }
     for namespace in &written.roomy {
         let place = if account.watches.is_empty() { None } else { Some(namespace.clone()) };

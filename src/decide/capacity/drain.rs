@@ -202,7 +202,6 @@ impl Look<'_> {
         let seen = self.draining.budgets.iter().find(|budget| *budget.name == *name);
         let loosens = grip == Grip::Loose && seen.is_some_and(|seen| seen.grip != Some(grip));
         let wish = match (&crew.other, seen) {
-            (Some(_), None) => return,
             (Some(_), Some(_)) => None,
             (None, Some(seen)) if seen.grip.is_some_and(|there| will_do(there, grip)) => {
                 if let Some(Grip::Tight { until, .. }) = seen.grip {
@@ -213,7 +212,8 @@ impl Look<'_> {
             // Nobody is there to be held.
             (None, None) if crew.pods == 0 => return,
             (None, _) if may_hold || loosens => Some(grip),
-            (None, _) => return,
+            // Somebody else's budget is there alone, or nothing may be written.
+            (Some(_), None) | (None, _) => return,
         };
         let hold = HoldDrain {
             scale: scale.clone(),
