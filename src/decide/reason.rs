@@ -87,7 +87,7 @@ pub enum Reason {
     DownstreamFull { wished: u32, stage: String },
     /// A budget leaves less than was wished: one comes first, or it is shared with so many equals.
     OverBudget { wished: u32, granted: u32, budget: String, first: Option<PipelineId>, equals: u32 },
-    /// A ResourceQuota leaves less than was wished, of what it has for all pods of the namespace; `is_awaited`: others are to give some of it
+    /// A `ResourceQuota` leaves less than was wished, of what it has for all pods of the namespace; `is_awaited`: others are to give some of it
     /// back first.
     OverQuota {
         wished: u32,

@@ -1,4 +1,4 @@
-//! ResourceQuotas as they stand: what each leaves to pipelines of its namespace, beside what other pods there take. It is reckoned from the pods
+//! `ResourceQuota`s as they stand: what each leaves to pipelines of its namespace, beside what other pods there take. It is reckoned from the pods
 //! themselves and not from the quota's status: that is later or earlier than what is seen of pods, and the difference would look like somebody
 //! else's.
 

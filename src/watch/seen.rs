@@ -36,7 +36,7 @@ pub struct Seen {
     pub pools_moved: bool,
     /// Every budget.
     pub budgets: BTreeMap<Arc<str>, BudgetSight>,
-    /// What every ResourceQuota leaves to pipelines.
+    /// What every `ResourceQuota` leaves to pipelines.
     pub quotas: BTreeMap<Arc<str>, Arc<Budget>>,
 }
 

@@ -10,7 +10,7 @@ use super::process::{Process, Program};
 use super::{folder, http, ports, tool};
 
 /// A busy machine takes several times the usual second.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// A running recommender.
 #[derive(Debug)]
