@@ -57,6 +57,7 @@ impl Scene {
             is_forecast: true,
             packs: false,
             holds: false,
+            headroom: None,
             rate_hint: Some(50.0),
             startup_hint: None,
             on_silence: OnSilence::Hold,
