@@ -105,9 +105,9 @@ impl Keeper {
             None
         };
         if is_there {
-            let patch = self.change(reserve, template.as_ref());
+            let steps = self.change(reserve, template.as_ref());
             let path = format!("{path}?fieldManager={FIELD_MANAGER}");
-            return self.send(Verb::PATCH, &path, Some(&patch), licence).await;
+            return self.send(Verb::PATCH, &path, Some(&steps), licence).await;
         }
         let object = self.object(reserve, template.as_ref());
         let all = path.rsplit_once('/').map_or(path.as_str(), |(all, _)| all);
@@ -119,7 +119,11 @@ impl Keeper {
                 self.kinds.forget(&reserve.scale.target);
                 Ending::Gone
             }
-            ending => ending,
+            ending @ (Ending::Done { .. }
+            | Ending::Conflict { .. }
+            | Ending::Refused { .. }
+            | Ending::Unknown { .. }
+            | Ending::NotSent { .. }) => ending,
         }
     }
 
@@ -207,20 +211,20 @@ impl Keeper {
         let scale = &reserve.scale;
         let pointer =
             |part: &str, key: &str| format!("/metadata/{part}/{}", key.replace('/', "~1"));
-        let mut patch = vec![
+        let mut steps = vec![
             json!({"op": "test", "path": "/metadata/uid", "value": scale.uid}),
             json!({"op": "test", "path": pointer("labels", LABEL), "value": scale.target.name}),
             json!({"op": "add", "path": "/spec/replicas", "value": scale.to}),
         ];
         if let Some(template) = template {
             let pods = self.pods(reserve, template);
-            patch.push(json!({"op": "replace", "path": "/spec/template", "value": pods}));
+            steps.push(json!({"op": "replace", "path": "/spec/template", "value": pods}));
         }
         for (key, value) in annotations(reserve) {
-            let path = pointer("annotations", &key);
-            patch.push(json!({"op": "add", "path": path, "value": value}));
+            let place = pointer("annotations", &key);
+            steps.push(json!({"op": "add", "path": place, "value": value}));
         }
-        Value::Array(patch)
+        Value::Array(steps)
     }
 
     fn object(&self, reserve: &Reserve, template: Option<&Value>) -> Value {

@@ -45,7 +45,7 @@ pub(super) struct Run {
     /// Image of the pods that keep room on nodes for others; it does nothing. Default: registry.k8s.io/pause:3.10
     #[arg(long, value_name = "IMAGE")]
     headroom_image: Option<String>,
-    /// PriorityClass of these pods: below that of any other. Default: penstock-headroom
+    /// Priority class of these pods: below that of any other. Default: penstock-headroom
     #[arg(long, value_name = "NAME")]
     headroom_priority_class: Option<String>,
     /// Namespace of the Lease by which replicas choose the one that writes. Default: the pod's own, else "default"

@@ -122,7 +122,7 @@ impl Note {
 
 impl Stores {
     pub(super) fn put_placeholders(&mut self, name: &Name, wire: WireDeployment) {
-        self.put_reserve(name, Method::Placeholders, &wire.metadata, wire.spec, wire.status);
+        self.put_reserve(name, Method::Placeholders, &wire.metadata, &wire.spec, wire.status);
     }
 
     pub(super) fn drop_placeholders(&mut self, name: &Name) {
@@ -130,7 +130,7 @@ impl Stores {
     }
 
     pub(super) fn put_buffer(&mut self, name: &Name, wire: WireBuffer) {
-        self.put_reserve(name, Method::Buffer, &wire.metadata, wire.spec, wire.status);
+        self.put_reserve(name, Method::Buffer, &wire.metadata, &wire.spec, wire.status);
     }
 
     pub(super) fn drop_buffer(&mut self, name: &Name) {
@@ -142,13 +142,13 @@ impl Stores {
         name: &Name,
         method: Method,
         meta: &ObjectMeta,
-        spec: WireSpec,
+        spec: &WireSpec,
         status: Option<WireStatus>,
     ) {
         if meta.deletion_timestamp.is_some() {
             return self.drop_reserve(name, method);
         }
-        let note = Note::of(name, method, meta, &spec, &status.unwrap_or_default());
+        let note = Note::of(name, method, meta, spec, &status.unwrap_or_default());
         let Some((id, note)) = note else { return self.drop_reserve(name, method) };
         let of_pipeline = self.reserves.each.entry(id.clone()).or_default();
         let key = (method, Arc::clone(&name.name));
@@ -230,7 +230,9 @@ impl Stores {
                     Method::Placeholders => {
                         let place = (&*id.namespace, &*name);
                         let each = self.pods.room_costs(place, &self.nodes, now);
-                        each.iter().for_each(|(pool, cost)| add(pool, *cost));
+                        for (pool, cost) in &each {
+                            add(pool, *cost);
+                        }
                     }
                     // It has no pods: the room of one replica costs what a replica does that runs there.
                     Method::Buffer if 0 < seen.placed => {
@@ -261,7 +263,7 @@ mod tests {
         Name { namespace: "shop".into(), name: "orders-sink-room-1".into() }
     }
 
-    fn wire(method: Method, status: serde_json::Value) -> Option<(PipelineId, Note)> {
+    fn wire(method: Method, status: &serde_json::Value) -> Option<(PipelineId, Note)> {
         let owner = json!({"apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "name": "orders", "uid": "o"});
         let wire: WireBuffer = serde_json::from_value(json!({
             "metadata": {
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn a_buffer_has_room_when_who_makes_nodes_says_so_and_tells_what_limits_it() {
         let of = |conditions| {
-            let (id, note) = wire(Method::Buffer, json!({"conditions": conditions})).unwrap();
+            let (id, note) = wire(Method::Buffer, &json!({"conditions": conditions})).unwrap();
             assert_eq!((&*id.name, &*note.owner), ("orders", "o"));
             (note.seen.is_tended, note.seen.placed, note.seen.trouble)
         };
@@ -295,7 +297,7 @@ mod tests {
     fn placeholders_tell_their_revision_and_why_pods_of_theirs_cannot_be_made() {
         let failure =
             json!({"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"});
-        let (_, note) = wire(Method::Placeholders, json!({"conditions": [failure]})).unwrap();
+        let (_, note) = wire(Method::Placeholders, &json!({"conditions": [failure]})).unwrap();
         assert_eq!(note.seen.revision.as_deref(), Some("abc"));
         assert_eq!((note.seen.replicas, note.seen.trouble.as_deref()), (4, Some("exceeded quota")));
     }

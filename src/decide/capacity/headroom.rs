@@ -420,7 +420,7 @@ impl Turn<'_> {
         (method, room): (Method, u32),
         seen: Option<&ReserveSeen>,
     ) -> Option<Action> {
-        let name = post.map(|post| &post.name).or(seen.map(|seen| &seen.name))?;
+        let name = post.map(|post| &post.name).or_else(|| seen.map(|seen| &seen.name))?;
         let revision = post.and_then(|post| post.revision).cloned();
         let shaped = |seen: &ReserveSeen| {
             method == Method::Buffer || revision.is_none() || seen.revision == revision

@@ -194,7 +194,7 @@ fn encode_lanes(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fm
 }
 
 fn encode_costs(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
-    let families: [(_, fn(&Glance) -> &Costs); 2] =
+    let families: [(_, Told); 2] =
         [(&table::STAGE_COST, |it| &it.costs), (&table::HEADROOM_COST, |it| &it.room_costs)];
     for (family, costs) in families {
         encode_cost(begin(to, family)?, pictures, costs)?;
@@ -202,10 +202,13 @@ fn encode_costs(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fm
     Ok(())
 }
 
+/// Which costs of a picture are told.
+type Told = fn(&Glance) -> &Costs;
+
 fn encode_cost(
     mut family: MetricEncoder<'_>,
     pictures: &[Arc<Picture>],
-    costs: fn(&Glance) -> &Costs,
+    costs: Told,
 ) -> fmt::Result {
     for picture in pictures {
         for (verdict, costs) in picture.verdicts.iter().zip(costs(&picture.glance)) {
