@@ -112,7 +112,7 @@ pub struct Capacity {
     /// Which pods go first. Default Spread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_in: Option<ScaleIn>,
-    /// Room kept free on nodes ahead of need. For workloads of apps/v1; see docs/headroom.md.
+    /// Room kept free on nodes ahead of need; see docs/headroom.md.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headroom: Option<Headroom>,
 }

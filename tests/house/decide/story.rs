@@ -154,6 +154,7 @@ struct Script {
 
 /// The world of a story.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "a story says each by itself")]
 pub(crate) struct World {
     pub given: Given,
     pub at: i64,
@@ -663,14 +664,11 @@ impl World {
 
     fn carry_out(&mut self, action: &Action) {
         if let Action::Reserve(reserve) = action {
-            let result = match self.ending.as_str() {
-                "Refused" => {
-                    Ending::Refused { code: 403, message: "deployments is forbidden".into() }
-                }
-                _ => {
-                    headroom::keep(&mut self.reserves, reserve, time(self.at));
-                    Ending::Done { resource_version: "1".into() }
-                }
+            let result = if self.ending == "Refused" {
+                Ending::Refused { code: 403, message: "deployments is forbidden".into() }
+            } else {
+                headroom::keep(&mut self.reserves, reserve, time(self.at));
+                Ending::Done { resource_version: "1".into() }
             };
             let outcome = Outcome { action: action.clone(), at: time(self.at), result };
             return self.outcomes.push((0, outcome));
