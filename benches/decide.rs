@@ -56,6 +56,7 @@ impl Scene {
             is_default_objective: false,
             is_forecast: true,
             packs: false,
+            headroom: None,
             rate_hint: Some(50.0),
             startup_hint: None,
             on_silence: OnSilence::Hold,
