@@ -115,7 +115,7 @@ pub struct Capacity {
     /// What evictions of its pods wait for. Default Leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
-    /// Room kept free on nodes ahead of need. For workloads of apps/v1; see docs/headroom.md.
+    /// Room kept free on nodes ahead of need; see docs/headroom.md.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headroom: Option<Headroom>,
 }

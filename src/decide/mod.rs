@@ -68,7 +68,10 @@ use schedule::Bound;
 use stage::{Answer, Turn};
 
 pub use capacity::{
-    Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, LaneSeen, LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict, Sign, Standing, Term, Thing, reserve_name,
+    Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, LaneSeen,
+    LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding, Pool,
+    PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict, Sign, Standing,
+    Term, Thing, reserve_name,
 };
 pub use field::{Field, Form, Limit};
 pub use forecast::Band;
@@ -81,7 +84,8 @@ pub use pipeline::{
     TargetId, Unit,
 };
 pub use plan::{
-    Action, Concern, Doubted, Ending, ForeignWriter, GiveUpFirst, HoldDrain, LetGo, Outcome, Plan, PodCost, PodSeen, Reserve, Scale, Signals, StageId, StartJobs, Verdict,
+    Action, Concern, Doubted, Ending, ForeignWriter, GiveUpFirst, HoldDrain, LetGo, Outcome, Plan,
+    PodCost, PodSeen, Reserve, Scale, Signals, StageId, StartJobs, Verdict,
 };
 pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;

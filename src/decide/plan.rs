@@ -6,9 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{
-    BudgetVerdict, Grip, LaneVerdict, Method, PoolVerdict, RoomVerdict, Term,
-};
+use super::capacity::{BudgetVerdict, Grip, LaneVerdict, Method, PoolVerdict, RoomVerdict, Term};
 use super::pipeline::{PipelineId, TargetId};
 use super::reason::Reason;
 use super::snapshot::{FinishedJob, Writing};

@@ -1,7 +1,7 @@
 //! Room kept on nodes ahead of need, with the real scheduler and controllers on nodes of KWOK's, and with a real Karpenter and its buffers: pods of a
 //! peak find their room at once, also while nobody keeps it any more; nothing is left half done, nor behind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jiff::ToSpan;
@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_secs(10);
 const LABEL: &str = "penstock.dev/headroom";
 
 /// A stage that needs so many replicas in half an hour, and whose pods are said to take longer than that: it keeps room from now on.
-pub(crate) fn ahead_of_a_schedule(target: &str, replicas: u32, source: Value) -> Result<Value> {
+pub(crate) fn ahead_of_a_schedule(target: &str, replicas: u32, source: &Value) -> Result<Value> {
     let now = Clock::start().now();
     let cron = |at: jiff::Timestamp| at.strftime("%-M %-H * * *").to_string();
     let (start, end) = (now.checked_add(30.minutes())?, now.checked_add(3.hours())?);
@@ -82,7 +82,7 @@ impl Yard {
     fn stage(&self, replicas: u32) -> Result<Value> {
         let topic = &self.scene.namespace;
         let source = kafka(self.broker, &[topic], topic, json!({"perReplica": PARTITIONS}));
-        ahead_of_a_schedule("sink", replicas, source)
+        ahead_of_a_schedule("sink", replicas, &source)
     }
 
     /// As many items wait as so many replicas are to work on.
@@ -115,7 +115,7 @@ impl Yard {
 
     /// Waits until so many pods with these labels are there, all of them Ready; how long that took.
     async fn until_ready(&self, labels: &str, count: usize) -> Result<Duration> {
-        let since = Instant::now();
+        let (clock, since) = (Clock::start(), Clock::start().now());
         self.scene
             .until(&format!("{count} ready pods of {labels}"), SOON, async || {
                 let (there, ready) = self.pods(labels).await?;
@@ -123,7 +123,7 @@ impl Yard {
                 Ok(Some(()))
             })
             .await?;
-        Ok(since.elapsed())
+        Ok(Duration::try_from(clock.now().duration_since(since))?)
     }
 
     /// What stands for room in this namespace.

@@ -230,7 +230,7 @@ async fn keep_room(scene: &Scene) -> Result<()> {
     broker.commit(&topic, &topic, 0).await?;
     scene.deployment("roomy", 1).await?;
     let source = kafka(broker, &[&topic], &topic, json!({"perReplica": 2}));
-    let mut stage = ahead_of_a_schedule("roomy", 4, source)?;
+    let mut stage = ahead_of_a_schedule("roomy", 4, &source)?;
     scene.pipeline("roomy", stage.clone()).await?;
     let rooms = Api::<Deployment>::namespaced(scene.client.clone(), &scene.namespace);
     let mine = ListParams::default().labels("penstock.dev/headroom");

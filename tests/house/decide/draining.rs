@@ -197,9 +197,10 @@ impl World {
                 let pods: Vec<_> = gone.pods.iter().map(|pod| &*pod.pod).collect();
                 format!("{lane}: goes {}", pods.join(","))
             }
-            Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_) => {
-                panic!("{action:?}")
-            }
+            Action::Claim(_)
+            | Action::StartJobs(_)
+            | Action::GiveUpFirst(_)
+            | Action::Reserve(_) => panic!("{action:?}"),
         };
         self.outcomes.push((0, Outcome { action, at: time(self.at), result }));
         word

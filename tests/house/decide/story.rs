@@ -9,7 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use penstock::decide::{
-    Action, Behaviour, Cpu, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate, Gives, Headroom, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline, PipelineId, Policy, QuestionId, Queue, Reading, Reason, Recalled, ReserveSeen, Reserves, Rules, Schedule, Select, Situation, Snapshot, Source, Stage, Step, Target, Unit, Unusable, Value, Verdict, Workload, Writing, decide,
+    Action, Behaviour, Cpu, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate,
+    Gives, Headroom, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition,
+    Pause, Pipeline, PipelineId, Policy, QuestionId, Queue, Reading, Reason, Recalled, ReserveSeen,
+    Reserves, Rules, Schedule, Select, Situation, Snapshot, Source, Stage, Step, Target, Unit,
+    Unusable, Value, Verdict, Workload, Writing, decide,
 };
 use serde::Deserialize;
 
@@ -152,6 +156,7 @@ struct Script {
 
 /// The world of a story.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "a story says each by itself")]
 pub(crate) struct World {
     pub given: Given,
     pub at: i64,
@@ -667,14 +672,11 @@ impl World {
 
     fn carry_out(&mut self, action: &Action) {
         if let Action::Reserve(reserve) = action {
-            let result = match self.ending.as_str() {
-                "Refused" => {
-                    Ending::Refused { code: 403, message: "deployments is forbidden".into() }
-                }
-                _ => {
-                    headroom::keep(&mut self.reserves, reserve, time(self.at));
-                    Ending::Done { resource_version: "1".into() }
-                }
+            let result = if self.ending == "Refused" {
+                Ending::Refused { code: 403, message: "deployments is forbidden".into() }
+            } else {
+                headroom::keep(&mut self.reserves, reserve, time(self.at));
+                Ending::Done { resource_version: "1".into() }
             };
             let outcome = Outcome { action: action.clone(), at: time(self.at), result };
             return self.outcomes.push((0, outcome));

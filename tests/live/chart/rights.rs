@@ -299,7 +299,7 @@ async fn keeps_room(scene: &Scene) -> Result<()> {
     broker.commit(&topic, &topic, 0).await?;
     let stage = || {
         let source = kafka(broker, &[&topic], &topic, json!({"perReplica": 2}));
-        ahead_of_a_schedule("roomy", 4, source)
+        ahead_of_a_schedule("roomy", 4, &source)
     };
     scene.pipeline_unread("roomy", stage()?).await?;
     let until_there = async |count: usize| {
