@@ -45,7 +45,12 @@ pub(crate) fn keep(reserves: &mut Vec<ReserveSeen>, reserve: &Reserve, at: Times
 fn asked(step: &Step) -> Vec<(Method, u32)> {
     let of = |action: &Action| match action {
         Action::Reserve(reserve) => Some((reserve.method, reserve.scale.to)),
-        Action::Scale(_) | Action::Claim(_) | Action::StartJobs(_) | Action::GiveUpFirst(_) => None,
+        Action::Scale(_)
+        | Action::Claim(_)
+        | Action::StartJobs(_)
+        | Action::GiveUpFirst(_)
+        | Action::HoldDrain(_)
+        | Action::LetGo(_) => None,
     };
     step.plan.actions.iter().filter_map(of).collect()
 }
