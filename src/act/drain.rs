@@ -17,13 +17,9 @@ use super::Licence;
 use super::kinds::is_plain;
 use super::scale::{cut, ending_of, text};
 use crate::clock::Clock;
-use crate::decide::{Ending, Grip, HoldDrain, LetGo, PodSeen, Scale};
+use crate::decide::{Draining, Ending, Grip, HoldDrain, LetGo, PodSeen, Scale};
 
 const FIELD_MANAGER: &str = "penstock-drain";
-/// The label by which `watch` tells the budgets made here.
-const HELD: &str = "penstock.dev/drain";
-/// When a tight budget is loosened at the latest.
-const TIGHT_UNTIL: &str = "penstock.dev/tight-until";
 /// Requests at once.
 const AT_ONCE: usize = 8;
 /// The last pod is begun no later than this: who is left over is let go in the next turn, and the answers come within the deadline.
@@ -71,7 +67,11 @@ impl Warden {
             Ok(answered) => {
                 Ending::Done { resource_version: answered.metadata.resource_version.into() }
             }
-            // Gone, or there already, or moved: the watch shows which.
+            // There is one of this name, and whoever asked saw none: if it is Penstock's the watch shows it.
+            Err(kube::Error::Api(status)) if status.code == 409 && hold.uid.is_none() => {
+                Ending::Refused { code: 409, message: cut(&status.message) }
+            }
+            // Gone, or moved: the watch shows which.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ending::Outdated,
             Err(kube::Error::Api(status)) => ending_of(&status),
             Err(error) => Ending::Unknown { message: cut(&text(&error)) },
@@ -173,7 +173,7 @@ fn budget(hold: &HoldDrain) -> Result<Request<Vec<u8>>, http::Error> {
     }
 }
 
-/// All that a budget says; null takes away what another grip had said.
+/// All that a budget says; null takes away what another grip or somebody else had said.
 fn object(hold: &HoldDrain, grip: Grip) -> Value {
     let (least, lacking, until) = match grip {
         Grip::Loose => (None, Some(1), None),
@@ -182,8 +182,8 @@ fn object(hold: &HoldDrain, grip: Grip) -> Value {
     let pipeline = &hold.scale.stage.pipeline;
     json!({
         "metadata": {
-            "labels": {HELD: "held"},
-            "annotations": {TIGHT_UNTIL: until},
+            "labels": {Draining::LABEL: "held"},
+            "annotations": {Grip::UNTIL: until},
             "ownerReferences": [{
                 "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline",
                 "name": pipeline.name, "uid": hold.owner,
@@ -192,7 +192,8 @@ fn object(hold: &HoldDrain, grip: Grip) -> Value {
         "spec": {
             "minAvailable": least,
             "maxUnavailable": lacking,
-            "selector": {"matchExpressions": hold.selector},
+            // What somebody added to it would stay otherwise.
+            "selector": {"matchLabels": null, "matchExpressions": hold.selector},
             // A pod that is not Ready serves nobody, and held would only keep its node.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },

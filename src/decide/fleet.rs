@@ -117,9 +117,7 @@ impl Fleet {
         outcomes: impl Iterator<Item = &'a Outcome>,
         moves: &[Move],
     ) {
-        // Room that is kept is no move.
-        let is_room = |outcome: &&Outcome| matches!(outcome.action, Action::Reserve(_));
-        for outcome in outcomes.filter(|outcome| !is_room(outcome)) {
+        for outcome in outcomes {
             let of = |down: &Down| down.is_asked && down.stage == *stage;
             if matches!(outcome.result, Ending::Unknown { .. }) {
                 // It may have been carried out.

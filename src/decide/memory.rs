@@ -323,7 +323,7 @@ impl StageMemory {
     pub(super) fn settle(&mut self, turn: &Turn<'_>, workload: &Workload) -> Vec<Move> {
         let (at, may_act, outcomes) = (turn.at, turn.may_act, &turn.outcomes);
         if let Some(rooms) = &mut self.rooms {
-            rooms.settle(outcomes, turn.reserves);
+            rooms.settle(&turn.of_rooms, turn.reserves);
         }
         if turn.stage.lanes.is_empty() {
             self.lanes = None;

@@ -127,7 +127,11 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
             turn(now, situation, (&pools, &mut purses), memory)
         });
         for (answer, index) in answers.iter().zip(0..) {
-            fleet.settle(&answer.verdict.stage, situation.of_count(index), &answer.moves);
+            fleet.settle(
+                &answer.verdict.stage,
+                situation.ended(index, Concern::Count),
+                &answer.moves,
+            );
         }
         fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
         let is_stage = |name: &str| pipeline.stages.iter().any(|stage| *stage.name == *name);
@@ -190,7 +194,8 @@ fn turn(
             if is_free { situation.targets.get(index).unwrap_or(&Target::Unseen) } else { &twice };
         let mut turn = Turn {
             target,
-            outcomes: situation.of_count(index).collect(),
+            outcomes: situation.ended(index, Concern::Count).collect(),
+            of_rooms: situation.ended(index, Concern::Room).collect(),
             recalled: situation.recalled.get(index).and_then(Option::as_ref),
             full_below: below.map(|(stage, _)| &*stage.name),
             ..Turn::new(now, situation, (index, &bound.stage), above, (pools, &*purses))

@@ -353,10 +353,10 @@ impl Situation {
         }
     }
 
-    /// What became of the writes to the count of a stage.
-    pub(super) fn of_count(&self, index: usize) -> impl Iterator<Item = &Outcome> {
+    /// What became of the writes of a stage that concern this.
+    pub(super) fn ended(&self, index: usize, concern: Concern) -> impl Iterator<Item = &Outcome> {
         let of = move |(of, outcome): &&(usize, Outcome)| {
-            *of == index && outcome.action.concern() == Concern::Count
+            *of == index && outcome.action.concern() == concern
         };
         self.outcomes.iter().filter(of).map(|(_, outcome)| outcome)
     }

@@ -40,7 +40,10 @@ pub(super) struct Turn<'a> {
     pub(super) index: usize,
     pub(super) stage: &'a Stage,
     pub(super) target: &'a Target,
+    /// What became of the writes to its count.
     pub(super) outcomes: Vec<&'a Outcome>,
+    /// And of those for the room that is kept for it.
+    pub(super) of_rooms: Vec<&'a Outcome>,
     pub(super) recalled: Option<&'a Recalled>,
     pub(super) evidence: Evidence<'a>,
     pub(super) gates: Gates,
@@ -144,6 +147,7 @@ impl<'a> Turn<'a> {
             stage,
             target: situation.targets.get(index).unwrap_or(&Target::Unseen),
             outcomes: Vec::new(),
+            of_rooms: Vec::new(),
             recalled: None,
             evidence: Evidence::gather(stage, &now.observations, now.at),
             gates: Gates::look(stage, &now.observations, now.at),

@@ -109,9 +109,7 @@ impl Writes {
         }
         let mut moves = Vec::new();
         for outcome in outcomes {
-            // What became of room that is kept says nothing of the count.
-            let is_room = matches!(outcome.action, Action::Reserve(_));
-            if outcome.action.scale().uid == self.uid && !is_room {
+            if outcome.action.scale().uid == self.uid {
                 moves.extend(self.take(outcome));
             }
         }

@@ -17,9 +17,6 @@ use super::stores::{Name, Stores};
 
 /// How the store is called.
 pub(super) const STORE: &str = "pod disruption budgets";
-/// The label and the annotation that `act` writes.
-const HELD: &str = "penstock.dev/drain";
-const TIGHT_UNTIL: &str = "penstock.dev/tight-until";
 
 /// A budget as it is asked of the API server: everything that is not named here is dropped while it is parsed.
 pub(super) type WireBudget = Object<WireSpec, Nothing>;
@@ -73,7 +70,8 @@ impl Note {
     fn read(wire: &WireBudget) -> Self {
         let meta = &wire.metadata;
         let selector = wire.spec.selector.as_ref().map(Selector::of);
-        let is_ours = meta.labels.as_ref().is_some_and(|labels| labels.contains_key(HELD));
+        let is_ours =
+            meta.labels.as_ref().is_some_and(|labels| labels.contains_key(Draining::LABEL));
         let owners = meta.owner_references.as_deref().unwrap_or_default();
         let owner = owners.iter().find(|owner| owner.kind == "ScaledPipeline");
         let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
@@ -97,7 +95,7 @@ fn grip(wire: &WireBudget) -> Option<Grip> {
     match (&wire.spec.min_available, &wire.spec.max_unavailable) {
         (None, Some(IntOrString::Int(1))) => Some(Grip::Loose),
         (Some(IntOrString::Int(least)), None) => {
-            let until = wire.metadata.annotations.as_ref()?.get(TIGHT_UNTIL)?;
+            let until = wire.metadata.annotations.as_ref()?.get(Grip::UNTIL)?;
             let until = until.parse().ok()?;
             Some(Grip::Tight { least: u32::try_from(*least).ok()?, until })
         }
@@ -106,17 +104,30 @@ fn grip(wire: &WireBudget) -> Option<Grip> {
 }
 
 impl Drains {
+    /// The budgets of a namespace.
+    fn here<'a, 'b>(
+        &'a self,
+        namespace: &'b str,
+    ) -> impl Iterator<Item = (&'a Name, &'a Note)> + use<'a, 'b> {
+        let first = Name { namespace: namespace.into(), name: "".into() };
+        self.budgets.range(first..).take_while(move |(name, _)| *name.namespace == *namespace)
+    }
+
     /// The first budget by name that is not this workload's own and selects a pod with these labels. Of two of Penstock's, which two
     /// workloads with a selector in common would have, the first by name stands.
     fn other(&self, own: &Name, labels: &str) -> Option<&Arc<str>> {
-        let of_namespace = |(name, _): &(&Name, &Note)| name.namespace == own.namespace;
-        let first = Name { namespace: Arc::clone(&own.namespace), name: "".into() };
-        let mut here = self.budgets.range(first..).take_while(of_namespace);
+        let mut here = self.here(&own.namespace);
         let in_the_way = |(name, note): &(&Name, &Note)| {
             let is_first = note.ours.is_none() || **name < *own;
             *name != own && is_first && note.matches(labels)
         };
         here.find(in_the_way).map(|(name, _)| &name.name)
+    }
+
+    /// The budget that has the name of this workload's own and is not Penstock's: whatever it selects, none can be made.
+    fn in_its_place(&self, own: &Name) -> Option<&Arc<str>> {
+        let (name, note) = self.budgets.get_key_value(own)?;
+        note.ours.is_none().then_some(&name.name)
     }
 
     /// Budgets of Penstock's that a pipeline owns, and those of its workloads.
@@ -126,8 +137,7 @@ impl Drains {
         owner: &'a str,
         names: &'a [String],
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a Ours)> {
-        let here = self.budgets.iter().filter(move |(name, _)| *name.namespace == *namespace);
-        here.filter_map(move |(name, note)| {
+        self.here(namespace).filter_map(move |(name, note)| {
             let ours = note.ours.as_ref()?;
             let is_named = || names.iter().any(|own| **own == *name.name);
             (*ours.owner == *owner || is_named()).then_some((&name.name, ours))
@@ -177,7 +187,7 @@ impl Stores {
         stages: &[Stage],
         now: Timestamp,
     ) -> Option<Draining> {
-        if !self.drains.is_followed || self.awaits(STORE) {
+        if !self.drains.is_followed || self.awaits_in(STORE, &id.namespace) {
             return None;
         }
         let holding = stages.iter().filter(|stage| stage.holds);
@@ -198,7 +208,8 @@ impl Stores {
         if targets.is_empty() && budgets.is_empty() {
             return None;
         }
-        Some(Draining { held, budgets, is_unreadable: self.is_without(STORE) })
+        let is_unreadable = self.is_without_in(STORE, &id.namespace);
+        Some(Draining { held, budgets, is_unreadable })
     }
 
     /// The pods of a workload whose drain is held; `None` while they cannot be told.
@@ -211,7 +222,7 @@ impl Stores {
             target: target.clone(),
             selector: selector.terms(),
             pods: crowd.pods,
-            other: crowd.other,
+            other: crowd.other.or_else(|| self.drains.in_its_place(&own).cloned()),
             until: crowd.until,
             leaving: crowd.leaving,
         })

@@ -264,7 +264,11 @@ impl Watch {
         };
         for (at, api) in apis.into_iter().enumerate() {
             let mut keeper = keeper.clone();
-            keeper.store = format!("{} {at}", keeper.store);
+            let namespace = match reach {
+                Reach::Cluster => None,
+                Reach::Namespaces => self.scope.0.get(at).map(String::as_str),
+            };
+            keeper.store = stores::called(&keeper.store, namespace);
             self.shelf.await_store(&keeper.store);
             self.tasks.spawn("keep a store", keep(api, Arc::clone(&self.shelf), keeper));
         }

@@ -117,6 +117,16 @@ impl Stores {
         self.unsynced.iter().any(|it| it.starts_with(store))
     }
 
+    /// May this not be read, or is it not served, in this namespace?
+    pub(super) fn is_without_in(&self, store: &str, namespace: &str) -> bool {
+        names_in(store, namespace).iter().any(|name| self.without.contains(name))
+    }
+
+    /// Does this still wait for its first list in this namespace?
+    pub(super) fn awaits_in(&self, store: &str, namespace: &str) -> bool {
+        names_in(store, namespace).iter().any(|name| self.unsynced.contains(name))
+    }
+
     /// Notes whether a store may be read: pipelines that hold drains do so by what one of them shows.
     fn note_without(&mut self, store: &str, is_without: bool) {
         let has_changed = if is_without {
@@ -153,6 +163,19 @@ impl Stores {
         }
         self.touch_all();
     }
+}
+
+/// How a store is called that covers a namespace, or all.
+pub(super) fn called(store: &str, namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("{store} of {namespace}"),
+        None => format!("{store} 0"),
+    }
+}
+
+/// The two of which one covers a namespace.
+fn names_in(store: &str, namespace: &str) -> [String; 2] {
+    [called(store, None), called(store, Some(namespace))]
 }
 
 /// The stores and the bell that rings when one moved.

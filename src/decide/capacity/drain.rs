@@ -4,8 +4,10 @@
 //! The means is one `PodDisruptionBudget` for each held workload, and never one where somebody else's selects a pod: evictions of a pod with
 //! two budgets fail (kubernetes: pkg/registry/core/pod/storage/eviction.go). It stands from the first pod on, since who drains begins
 //! 0.1 s after the notice, and is then as loose as is safe while nobody looks after it: one pod at a time. While replacements are on their way it
-//! is tight: each that becomes Ready frees one eviction. What is there is seen, not remembered: whoever takes over in the middle finds a tight
-//! budget and loosens it.
+//! is tight: each that becomes Ready frees one eviction. Who drains is never held up for longer than was promised: then the budget goes, until the
+//! last Ready pod has left these nodes. A loose one would not do: it counts what is asked for, replacements that never come among it, and one pod
+//! that is not Ready is then all that may be lacking. What is there is seen, not remembered: whoever takes over in the middle finds a tight budget and
+//! loosens it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,10 @@ use super::{LaneSeen, LaneVerdict, Nodes};
 const ECHO: Duration = Duration::from_secs(2);
 /// After a write was refused, none is tried for so long.
 const REFUSED: Duration = Duration::from_mins(10);
+/// One that loosens is tried again so soon: whoever drains waits for it.
+const LOOSENED: Duration = Duration::from_secs(10);
+/// What the API server says when there is one of that name.
+const THERE: u16 = 409;
 /// A tight budget that is there until later than this before it should is left as it is.
 const CLOSE: Duration = Duration::from_secs(30);
 /// A node that outlives its end by so long was not taken away; what is on it stays.
@@ -43,10 +49,32 @@ pub(in crate::decide) struct Drains {
     told: ByName<(Timestamp, Arc<str>)>,
     /// When pods of each workload were last let go, by the name of its budget.
     freed: ByName<Timestamp>,
-    /// Budgets cannot be written until then, and why.
-    refused: Option<(Timestamp, Arc<str>)>,
+    /// Which budgets could not be written of late.
+    refused: ByName<Refusal>,
     /// Pods cannot be let go until then, and why.
     kept: Option<(Timestamp, Arc<str>)>,
+}
+
+/// A write of a budget that was refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Refusal {
+    at: Timestamp,
+    code: u16,
+    message: Arc<str>,
+}
+
+impl Refusal {
+    /// Until when this is not tried.
+    fn until(&self, hold: &HoldDrain) -> Timestamp {
+        let is_seen = hold.uid.is_some();
+        let wait = match hold.grip {
+            // The one that was in the way, or one that was made before the watch showed it, is known by now.
+            _ if is_seen && self.code == THERE => Duration::ZERO,
+            None | Some(Grip::Loose) if is_seen => LOOSENED,
+            _ => REFUSED,
+        };
+        later(self.at, wait)
+    }
 }
 
 /// What a pipeline's turn comes to besides its counts.
@@ -67,7 +95,7 @@ impl Drains {
 
     /// Bytes on the heap, text apart.
     pub(in crate::decide) fn weight(&self) -> usize {
-        self.told.weight(|_| 0) + self.freed.weight(|_| 0)
+        self.told.weight(|_| 0) + self.freed.weight(|_| 0) + self.refused.weight(|_| 0)
     }
 
     /// A pipeline's drains, after its stages have had their turns: `verdicts` are theirs.
@@ -103,20 +131,19 @@ impl Drains {
 
     /// Takes in what became of earlier writes. What was written the watch will show.
     fn take(&mut self, outcome: &Outcome) {
-        let Ending::Refused { message, .. } = &outcome.result else { return };
-        let refused = Some((later(outcome.at, REFUSED), message.as_str().into()));
-        match outcome.action.concern() {
-            Concern::Drain => self.refused = refused,
-            Concern::Pods => self.kept = refused,
-            Concern::Count | Concern::Room => {}
+        let Ending::Refused { code, message } = &outcome.result else { return };
+        let message: Arc<str> = message.as_str().into();
+        if let Action::HoldDrain(hold) = &outcome.action {
+            self.refused.put(&hold.budget, Refusal { at: outcome.at, code: *code, message });
+        } else if outcome.action.concern() == Concern::Pods {
+            self.kept = Some((later(outcome.at, REFUSED), message));
         }
     }
 
     /// What is long past is forgotten.
     fn forget(&mut self, at: Timestamp) {
-        let is_over = |(until, _): &mut (Timestamp, Arc<str>)| *until <= at;
-        self.refused.take_if(is_over);
-        self.kept.take_if(is_over);
+        self.refused.keep_if(|refusal| at < later(refusal.at, REFUSED));
+        self.kept.take_if(|(until, _)| *until <= at);
         self.told.keep_if(|(told, _)| at < later(*told, ECHO));
         self.freed.keep_if(|freed| at < later(*freed, ECHO));
     }
@@ -141,7 +168,6 @@ impl Look<'_> {
         drained: &mut Drained,
     ) {
         let may_hold = stage.mode == Mode::Enforce && !self.pipeline.pause.all;
-        let is_held = may_hold && self.memory.refused.is_none() && !self.draining.is_unreadable;
         let index = verdict.stage.index;
         let each = stage.lanes.iter().zip(&workload.lanes).enumerate();
         for (number, (lane, seen)) in each {
@@ -152,13 +178,19 @@ impl Look<'_> {
             let pool = || lane.pool.to_string();
             let mut tell = |told: Nodes| drained.told.push((index, Reason::Nodes(told)));
             let grip = self.grip(crew, seen, least(&verdict.lanes, &workload.lanes, number));
-            let held = Nodes::DrainHeld { pool: pool(), grip };
-            match &crew.other {
-                Some(budget) => {
+            let name = crew.target.budget();
+            let can_hold = self.memory.refused.get(&name).is_none() && !self.draining.is_unreadable;
+            let held = match grip {
+                Some(grip) => Nodes::DrainHeld { pool: pool(), grip },
+                None => Nodes::DrainOver { budget: name },
+            };
+            match (&crew.other, grip) {
+                (Some(budget), _) => {
                     tell(Nodes::DrainOfAnother { pool: pool(), budget: budget.to_string() });
                 }
-                None if grip != Grip::Loose && is_held => tell(held.clone()),
-                None => {}
+                (None, Some(Grip::Loose)) => {}
+                (None, _) if may_hold && can_hold => tell(held.clone()),
+                (None, _) => {}
             }
             let due = self.due(crew);
             let leaves = Nodes::LetGo { pool: pool(), pods: count(due.len()) };
@@ -171,8 +203,10 @@ impl Look<'_> {
                 self.let_go(crew, &due, scale(leaves), drained);
             }
         }
-        let refused = self.memory.refused.as_ref().or(self.memory.kept.as_ref());
-        let message = refused.map(|(_, message)| message.to_string());
+        let mut budgets = stage.lanes.iter().map(|lane| lane.target.budget());
+        let refused = budgets.find_map(|name| Some(&self.memory.refused.get(&name)?.message));
+        let kept = || self.memory.kept.as_ref().map(|(_, message)| message);
+        let message = refused.or_else(kept).map(ToString::to_string);
         let unreadable = || "PodDisruptionBudgets cannot be listed and watched".to_owned();
         let message = message.or_else(|| self.draining.is_unreadable.then(unreadable));
         if let Some(message) = message {
@@ -180,40 +214,40 @@ impl Look<'_> {
         }
     }
 
-    /// How tight the budget is to be. Only replacements that are asked for are waited for: where nobody starts any, the drain goes on as ever.
-    fn grip(&self, crew: &Crew, seen: &LaneSeen, least: Option<u32>) -> Grip {
-        let until = crew.until.filter(|until| self.at < *until && seen.places.doomed != 0);
-        match until.zip(least) {
-            Some((until, least)) => Grip::Tight { least, until },
-            None => Grip::Loose,
-        }
+    /// How tight the budget is to be; `None` is none at all. Only replacements that are asked for are waited for: where nobody starts any, the
+    /// drain goes on as ever, one at a time.
+    fn grip(&self, crew: &Crew, seen: &LaneSeen, least: Option<u32>) -> Option<Grip> {
+        let Some(until) = crew.until else { return Some(Grip::Loose) };
+        let least = least.filter(|_| seen.places.doomed != 0);
+        let grip = least.map_or(Grip::Loose, |least| Grip::Tight { least, until });
+        (self.at < until).then_some(grip)
     }
 
     /// Makes the budget of a workload what it should be.
     fn budget(
         &mut self,
         crew: &Crew,
-        grip: Grip,
+        grip: Option<Grip>,
         may_hold: bool,
         scale: &Scale,
         drained: &mut Drained,
     ) {
         let name = crew.target.budget();
         let seen = self.draining.budgets.iter().find(|budget| *budget.name == *name);
-        let loosens = grip == Grip::Loose && seen.is_some_and(|seen| seen.grip != Some(grip));
-        let wish = match (&crew.other, seen) {
-            (Some(_), Some(_)) => None,
-            (None, Some(seen)) if seen.grip.is_some_and(|there| will_do(there, grip)) => {
-                if let Some(Grip::Tight { until, .. }) = seen.grip {
-                    drained.again(until, self.at);
-                }
-                return;
-            }
+        if let Some(until) = crew.until {
+            drained.again(until, self.at);
+        }
+        let there = seen.and_then(|seen| seen.grip);
+        let will_do = there.zip(grip).is_some_and(|(there, grip)| will_do(there, grip));
+        let wish = match (&crew.other, seen, grip) {
+            (Some(_), Some(_), _) | (None, Some(_), None) => None,
+            (None, Some(_), _) if will_do => return,
+            (None, Some(_), Some(Grip::Loose)) => grip,
             // Nobody is there to be held.
-            (None, None) if crew.pods == 0 => return,
-            (None, _) if may_hold || loosens => Some(grip),
-            // Somebody else's budget is there alone, or nothing may be written.
-            (Some(_), None) | (None, _) => return,
+            (None, None, _) if crew.pods == 0 => return,
+            (None, _, Some(_)) if may_hold => grip,
+            // Somebody else's budget is there alone, none is wanted, or nothing may be written.
+            (_, None, _) | (None, Some(_), Some(Grip::Tight { .. })) => return,
         };
         let hold = HoldDrain {
             scale: scale.clone(),
@@ -271,8 +305,9 @@ impl Look<'_> {
         if !self.may_act || self.draining.is_unreadable {
             return;
         }
-        if let Some((until, _)) = &self.memory.refused {
-            drained.again(*until, self.at);
+        let refusal = self.memory.refused.get(&hold.budget).map(|refusal| refusal.until(&hold));
+        if let Some(until) = refusal.filter(|until| self.at < *until) {
+            drained.again(until, self.at);
             return;
         }
         let version = hold.version.clone().unwrap_or_default();

@@ -72,10 +72,11 @@ pub struct Crew {
     pub selector: Vec<Term>,
     /// How many there are.
     pub pods: u32,
-    /// A budget that is not this workload's own and selects one of its pods.
+    /// A budget that is not this workload's own and selects one of its pods, or has the name that its own would have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<Arc<str>>,
-    /// How long those who drain its nodes may be held up at most; `None` while no Ready pod stands on a node that goes.
+    /// How long those who drain its nodes may be held up at most, the first of them; `None` while no Ready pod stands on a node that goes.
+    /// Once it is past nobody is held up, until these pods have left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// Its pods on nodes whose end is known.
@@ -107,6 +108,16 @@ pub struct BudgetSeen {
     pub version: Arc<str>,
     /// What it says; `None` when that is nothing that Penstock writes, or of other pods than it should be.
     pub grip: Option<Grip>,
+}
+
+impl Draining {
+    /// The label of every budget of Penstock's.
+    pub const LABEL: &str = "penstock.dev/drain";
+}
+
+impl Grip {
+    /// The annotation of a tight budget that says until when it is.
+    pub const UNTIL: &str = "penstock.dev/tight-until";
 }
 
 impl Leaving {

@@ -197,7 +197,7 @@ impl fmt::Display for Nodes {
                 clock(*until)
             ),
             Self::DrainOver { budget } => {
-                write!(f, "PodDisruptionBudget {budget} is not needed any more")
+                write!(f, "PodDisruptionBudget {budget} is taken away, and holds nobody up")
             }
             Self::LetGo { pool, pods } => write!(
                 f,

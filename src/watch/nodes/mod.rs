@@ -193,9 +193,8 @@ impl Nodes {
         let old = self.each.remove(name);
         let mut new = wire::read(wire);
         if let Some(old) = &old {
-            let same = old.going.as_ref().map(|going| &going.sign)
-                == new.going.as_ref().map(|going| &going.sign);
-            new.noticed = old.noticed.filter(|_| same);
+            // A reboot that becomes an end is another notice, though the same condition gives it.
+            new.noticed = old.noticed.filter(|_| old.going == new.going);
         }
         new.warned = self.warned.get(name).copied().filter(|at| new.created <= Some(*at));
         new.assign(name, &self.pools, &self.prices);

@@ -52,6 +52,10 @@ pub(in crate::watch) struct WireCondition {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) status: String,
+    #[serde(default)]
+    pub(super) reason: String,
+    #[serde(default)]
+    pub(super) message: String,
     last_transition_time: Option<Timestamp>,
 }
 

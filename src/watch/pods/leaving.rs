@@ -11,7 +11,7 @@ use crate::watch::selector::Selector;
 
 use super::{Pod, Pods, State};
 
-/// A budget is loosened so long after the end of the node for which it was tight, at the latest.
+/// A budget yields so long after the end of the node for which it was tight, at the latest.
 const AFTER: Duration = Duration::from_mins(1);
 
 /// The pods of a workload, for those who drain their nodes.
@@ -20,7 +20,8 @@ pub(in crate::watch) struct Crowd {
     pub(in crate::watch) pods: u32,
     /// Somebody else's budget that selects one of them.
     pub(in crate::watch) other: Option<Arc<str>>,
-    /// How long who drains may be held up; `None` while no Ready pod stands on a node that goes.
+    /// How long who drains may be held up: till the first of the nodes that go, and have a Ready pod, was waited for long enough. `None` while
+    /// there is none. Of a node that merely stays cordoned this is long past, and not none: whoever comes to drain it is not held up either.
     pub(in crate::watch) until: Option<Timestamp>,
     pub(in crate::watch) leaving: Vec<Leaving>,
 }
@@ -51,17 +52,22 @@ impl Pods {
                 crowd.other = crowd.other.or_else(|| other(&pod.labels));
             }
             let ground = pod.node.as_ref().and_then(|node| nodes.ground(node, now));
-            let Some((going, since)) = ground.and_then(|it| it.going.zip(it.since)) else {
+            let Some((going, since)) = ground.and_then(|it| Some((it.going, it.since?))) else {
                 continue;
             };
             let until = match going {
-                End::By(end) => end.checked_add(AFTER),
-                End::Open => since.checked_add(CORDON),
+                Some(End::By(end)) => end.checked_add(AFTER),
+                Some(End::Open) | None => since.checked_add(CORDON),
             };
-            if pod.ready_since.is_some() {
-                crowd.until = crowd.until.max(until.ok());
+            if pod.ready_since.is_some()
+                && let Ok(until) = until
+            {
+                crowd.until = Some(crowd.until.map_or(until, |first| first.min(until)));
             }
-            if let End::By(end) = going
+            // One that came after the notice was put there by somebody who knows better.
+            let was_there = pod.started.is_some_and(|started| started <= since.as_second());
+            if let Some(End::By(end)) = going
+                && was_there
                 && pod.mark.version() != 0
             {
                 crowd.leaving.push(Leaving {

@@ -31,8 +31,8 @@ struct World {
     memory: Memory,
     outcomes: Vec<(usize, Outcome)>,
     may_act: bool,
-    /// Are writes of budgets and of pods refused?
-    is_refused: bool,
+    /// With which code writes of budgets and of pods are refused.
+    refused: Option<u16>,
 }
 
 fn time(second: i64) -> Timestamp {
@@ -112,7 +112,7 @@ impl World {
             memory: Memory::default(),
             outcomes: Vec::new(),
             may_act: true,
-            is_refused: false,
+            refused: None,
         }
     }
 
@@ -172,9 +172,9 @@ impl World {
                 (workload.desired, workload.resource_version) = (scale.to, version);
                 format!("{lane}: {} replicas", scale.to)
             }
-            Action::HoldDrain(_) | Action::LetGo(_) if self.is_refused => {
+            Action::HoldDrain(_) | Action::LetGo(_) if self.refused.is_some() => {
                 let message = "poddisruptionbudgets is forbidden".to_owned();
-                result = Ending::Refused { code: 403, message };
+                result = Ending::Refused { code: self.refused.unwrap(), message };
                 format!("{lane}: refused")
             }
             Action::HoldDrain(hold) => {
@@ -326,9 +326,79 @@ fn nobody_is_held_up_for_longer_than_was_promised() {
     assert_eq!(words, [""; 0]);
     assert!(verdict.next.is_some_and(|next| next <= time(200)), "{:?}", verdict.next);
     world.at = 200;
-    assert_eq!(world.turn().1, ["spot: loose"]);
+    assert_eq!(world.turn().1, ["spot: without"]);
     world.at = 210;
     assert_eq!(world.turn().1, [""; 0], "the node is there still");
+}
+
+#[test]
+fn replacements_that_never_come_hold_nobody_up_for_longer() {
+    let mut world = World::held();
+    world.doom(200);
+    assert_eq!(world.turn().1, ["spot: 9 replicas", "spot: tight 7"]);
+    while world.at < 190 {
+        world.at += 10;
+        assert_eq!(world.turn().1, [""; 0]);
+    }
+    // Of nine that are asked for seven are Ready: one that may be lacking would let nobody go.
+    world.at = 200;
+    let (verdict, words) = world.turn();
+    assert_eq!(words, ["spot: without"]);
+    assert!(odd(&verdict).contains(&"DrainOver"), "{:?}", odd(&verdict));
+    world.ready(5);
+    for _ in 0..100 {
+        world.at += 10;
+        assert_eq!(world.turn().1, [""; 0], "it is open until the node has gone");
+    }
+    world.at += 10;
+    world.done();
+    assert_eq!(world.turn().1, ["spot: 7 replicas", "spot: loose"]);
+}
+
+#[test]
+fn a_drain_for_which_nobody_starts_replacements_goes_one_by_one_and_then_as_it_likes() {
+    let mut world = World::held();
+    world.crews[SPOT].until = Some(time(200));
+    let (verdict, words) = world.turn();
+    assert_eq!(words, [""; 0]);
+    assert!(verdict.next.is_some_and(|next| next <= time(200)), "{:?}", verdict.next);
+    world.at = 200;
+    world.pipeline.pause.all = true;
+    assert_eq!(world.turn().1, ["spot: without"], "paused or not");
+}
+
+#[test]
+fn what_is_refused_of_one_budget_keeps_no_other_tight() {
+    let mut world = World::held();
+    world.doom(200);
+    world.turn();
+    world.budgets.retain(|budget| &*budget.name == BUDGET_OF_SPOT);
+    world.at = 195;
+    world.refused = Some(403);
+    assert_eq!(world.turn().1, ["kept: refused"]);
+    world.at = 200;
+    assert_eq!(world.turn().1, ["spot: refused"]);
+    world.at = 209;
+    assert_eq!(world.turn().1, [""; 0]);
+    world.refused = None;
+    world.at = 210;
+    assert_eq!(world.turn().1, ["spot: without"], "whoever drains waits for it");
+}
+
+#[test]
+fn a_budget_that_is_in_the_way_is_not_made_again_and_again() {
+    let mut world = World::bare();
+    world.refused = Some(409);
+    assert_eq!(world.turn().1, ["kept: refused", "spot: refused"]);
+    world.refused = None;
+    world.at = 10;
+    assert_eq!(world.turn().1, [""; 0]);
+    // It was Penstock's, and the watch was late to show it.
+    let (name, version) = (Arc::<str>::from(BUDGET_OF_SPOT), "1".into());
+    let grip = Some(Grip::Loose);
+    world.budgets.push(BudgetSeen { uid: Arc::clone(&name), name, version, grip });
+    world.doom(200);
+    assert_eq!(world.turn().1, ["spot: 9 replicas", "spot: tight 7"]);
 }
 
 #[test]
@@ -391,7 +461,7 @@ fn what_nobody_wants_any_more_goes() {
 #[test]
 fn without_the_rights_all_else_goes_on_and_the_stage_says_so() {
     let mut world = World::bare();
-    world.is_refused = true;
+    world.refused = Some(403);
     assert_eq!(world.turn().1, ["kept: refused", "spot: refused"]);
     world.doom(2000);
     world.leaving("a", 30, 2000);
@@ -405,7 +475,7 @@ fn without_the_rights_all_else_goes_on_and_the_stage_says_so() {
     );
     world.at = 599;
     assert_eq!(world.turn().1, [""; 0], "it is not asked for again and again");
-    world.is_refused = false;
+    world.refused = None;
     world.at = 611;
     assert_eq!(world.turn().1, ["kept: loose", "spot: tight 7"]);
 

@@ -402,7 +402,7 @@ fn the_sentences_are_worth_reading_aloud() {
         DrainHeld
             evictions from pool spot wait until more than 7 replicas of it are ready, at most until 01:00:00 UTC
         DrainOver
-            PodDisruptionBudget penstock-deployment-sink is not needed any more
+            PodDisruptionBudget penstock-deployment-sink is taken away, and holds nobody up
         LetGo
             1 pod of pool spot has to end now, to be done before the node is taken away
         DrainOfAnother
