@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::page::Currency;
 use super::lanes::{lanes, rooms};
+use super::page::Currency;
 use crate::decide::{
     self, Mode, Observation, Reason, Source, Stage as Meant, Target, TargetId, Verdict,
 };

@@ -15,7 +15,8 @@ use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
 use crate::clock::{Clock, sleep_until};
 use crate::decide::{
-    Action, Budget, Concern, Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot, Stage, Verdict, advance,
+    Action, Budget, Concern, Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot,
+    Stage, Verdict, advance,
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
@@ -328,6 +329,7 @@ impl Daemon {
                 recalled: sight.recalled,
                 budgets: sight.budgets,
                 per_replica: sight.per_replica,
+                present: sight.present,
                 standing: sight.standing,
                 draining: sight.draining,
                 reserves: sight.reserves,

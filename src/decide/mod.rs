@@ -68,7 +68,10 @@ use schedule::Bound;
 use stage::{Answer, Turn};
 
 pub use capacity::{
-    Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, LaneSeen, LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding, Pool, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict, Sign, Standing, Term, Thing, reserve_name,
+    Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, LaneSeen,
+    LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding, Pool,
+    PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict, Sign, Standing,
+    Term, Thing, reserve_name,
 };
 pub use field::{Field, Form, Limit};
 pub use forecast::Band;
@@ -81,7 +84,8 @@ pub use pipeline::{
     TargetId, Unit,
 };
 pub use plan::{
-    Action, Concern, Doubted, Ending, ForeignWriter, GiveUpFirst, HoldDrain, LetGo, Outcome, Plan, PodCost, PodSeen, Reserve, Scale, Signals, StageId, StartJobs, Verdict,
+    Action, Concern, Doubted, Ending, ForeignWriter, GiveUpFirst, HoldDrain, LetGo, Outcome, Plan,
+    PodCost, PodSeen, Reserve, Scale, Signals, StageId, StartJobs, Verdict,
 };
 pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;
@@ -196,8 +200,8 @@ fn turn(
         bound.tell(&mut answer, now.at);
         fleet::listen(&mut memory.voices, &before, &turn.evidence, &remembered, now.at);
         let per = situation.per_replica.get(index).copied().unwrap_or_default();
-        let running = answer.from.unwrap_or(0);
-        let claimant = Claimant::of(&situation.pipeline, stage, running, per);
+        let counts = (answer.from.unwrap_or(0), turn.present);
+        let claimant = Claimant::of(&situation.pipeline, stage, counts, per);
         match (&answer.asked, target) {
             (Some(asked), _) => purses.note(&situation.budgets, &claimant, asked, now.at),
             (None, Target::Unusable(_)) => purses.forget_stage(&claimant),

@@ -125,7 +125,7 @@ impl Nodes {
             | Self::OthersWent { .. }
             | Self::DrainHeld { .. }
             | Self::DrainOver { .. }
-            | Self::LetGo { .. } 
+            | Self::LetGo { .. }
             | Self::RoomKept(_)
             | Self::RoomTroubled { .. } => None,
         }

@@ -1,7 +1,8 @@
 //! The board of nodes: whether pools give any, where the lanes of stages run, and what all of it costs.
 
 use penstock::report::metrics::table::{
-    HEADROOM_COST, INTERRUPTIONS, LANE_REPLICAS, PIPELINE_CONDITION, POOL_COST, POOL_NODES, POOL_STATE, STAGE_COST,
+    HEADROOM_COST, INTERRUPTIONS, LANE_REPLICAS, PIPELINE_CONDITION, POOL_COST, POOL_NODES,
+    POOL_STATE, STAGE_COST,
 };
 
 use super::fleet::everywhere;

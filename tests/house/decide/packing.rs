@@ -137,7 +137,11 @@ impl World {
                 result = Ending::Done { resource_version: version };
                 self.step(scale);
             }
-            Action::Claim(_) | Action::StartJobs(_) | Action::Reserve(_) | Action::HoldDrain(_) | Action::LetGo(_) => {
+            Action::Claim(_)
+            | Action::StartJobs(_)
+            | Action::Reserve(_)
+            | Action::HoldDrain(_)
+            | Action::LetGo(_) => {
                 panic!("{action:?}")
             }
         }
@@ -184,7 +188,11 @@ impl World {
                 let pods = told.costs.iter().filter(|cost| cost.cost.is_some()).count();
                 format!("+{pods}-{}", told.costs.len() - pods)
             }
-            Action::Claim(_) | Action::StartJobs(_) | Action::Reserve(_) | Action::HoldDrain(_) | Action::LetGo(_) => {
+            Action::Claim(_)
+            | Action::StartJobs(_)
+            | Action::Reserve(_)
+            | Action::HoldDrain(_)
+            | Action::LetGo(_) => {
                 panic!("{action:?}")
             }
         };

@@ -9,7 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use penstock::decide::{
-    Action, Behaviour, Cpu, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate, Gives, Headroom, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition, Pause, Pipeline, PipelineId, Policy, QuestionId, Queue, Reading, Reason, Recalled, ReserveSeen, Reserves, Rules, Schedule, Select, Situation, Snapshot, Source, Stage, Step, Target, Unit, Unusable, Value, Verdict, Workload, Writing, decide,
+    Action, Behaviour, Cpu, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate,
+    Gives, Headroom, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition,
+    Pause, Pipeline, PipelineId, Policy, QuestionId, Queue, Reading, Reason, Recalled, ReserveSeen,
+    Reserves, Rules, Schedule, Select, Situation, Snapshot, Source, Stage, Step, Target, Unit,
+    Unusable, Value, Verdict, Workload, Writing, decide,
 };
 use serde::Deserialize;
 
@@ -631,6 +635,7 @@ impl World {
         };
         let recalled = self.given.recalled.map(|(rate_per_replica, startup, held)| Recalled {
             rate_per_replica,
+            former_rate: None,
             startup: startup.map(Duration::from_secs),
             rebalance: None,
             held: held.map(|(replicas, ago)| (replicas, time(-ago))),

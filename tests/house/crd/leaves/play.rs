@@ -9,7 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::crd::meaning::{Meaning, QuestionDraft};
 use penstock::decide::{
-    Action, Budget, Class, Crew, Draining, Ending, JobsSeen, LaneSeen, Memory, Missing, Observation, Outcome, Partition, PerReplica, Pipeline, Places, PodStanding, Pool, PoolSeen, QuestionId, Queue, Reading, ReserveSeen, Reserves, Sign, Situation, Snapshot, Stage, StageId, Standing, Target, TargetId, Value, Workload, decide,
+    Action, Budget, Class, Crew, Draining, Ending, JobsSeen, LaneSeen, Memory, Missing,
+    Observation, Outcome, Partition, PerReplica, Pipeline, Places, PodStanding, Pool, PoolSeen,
+    QuestionId, Queue, Reading, ReserveSeen, Reserves, Sign, Situation, Snapshot, Stage, StageId,
+    Standing, Target, TargetId, Value, Workload, decide,
 };
 use penstock::observe::kafka::{Isolation, Mechanism, OffsetReset};
 use penstock::observe::{Address, Ask};
