@@ -425,6 +425,7 @@ mod tests {
                 queues: 1,
                 pods: u32::try_from(step / 50 % 4).unwrap(),
                 told: Some(3.3),
+                is_former: false,
                 half_life: 120.0,
             });
             assert!(arrived <= now && served <= done && now - done == depth, "{step}: {tally:?}");
