@@ -141,6 +141,9 @@ pub struct LearnedStatus {
     /// Items a second that one replica gets through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_replica: Option<f64>,
+    /// And what one got through that had more CPU or less, until the present ones have shown what they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former_rate_per_replica: Option<f64>,
     /// Time from a write to Ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
@@ -156,10 +159,10 @@ impl StageStatus {
     pub fn recalled(&self) -> Recalled {
         let read = |text: &Option<String>| text.clone().and_then(|text| Duration(text).read());
         let learned = self.learned.clone().unwrap_or_default();
+        let rate = |told: Option<f64>| told.filter(|rate| rate.is_finite() && *rate > 0.0);
         Recalled {
-            rate_per_replica: learned
-                .rate_per_replica
-                .filter(|rate| rate.is_finite() && *rate > 0.0),
+            rate_per_replica: rate(learned.rate_per_replica),
+            former_rate: rate(learned.former_rate_per_replica),
             startup: read(&learned.startup),
             rebalance: read(&learned.rebalance),
             held: self.held.as_ref().map(|held| (held.replicas, held.since)),

@@ -329,6 +329,7 @@ impl Daemon {
                 recalled: sight.recalled,
                 budgets: sight.budgets,
                 per_replica: sight.per_replica,
+                present: sight.present,
                 standing: sight.standing,
                 draining: sight.draining,
                 reserves: sight.reserves,

@@ -8,23 +8,27 @@ use super::flow::Above;
 use super::formula::Formula;
 use super::gate::Gates;
 use super::knowledge::Known;
+use super::lesson;
 use super::memory::StageMemory;
 use super::partitions::ceil;
 use super::reason::Reason;
 use super::snapshot::Workload;
 use super::stage::Turn;
 
-/// What the expression asks for; what runs (`current`) is kept where a source it names is missing or it gives no count.
+/// What the expression asks for; what runs (`current`) is kept where a source it names is missing or it gives no count. By the rate of pods
+/// that had other CPU each source says plainly what it wants, and it is the count they come to that takes nothing away.
 pub(super) fn wish(
     turn: &Turn<'_>,
-    memory: &StageMemory,
+    (memory, known): (&StageMemory, &Known),
     workload: &Workload,
     formula: &Formula,
     current: u32,
 ) -> Bid {
     let mut wants = Vec::new();
+    let mut is_reckoned = false;
     for name in formula.names() {
         let seen = turn.evidence.sources.iter().find(|seen| *seen.source.name == *name);
+        is_reckoned |= seen.is_some_and(|seen| seen.queue().is_some());
         let want = seen
             .filter(|seen| seen.trust == Trust::Fresh)
             .and_then(|seen| want(turn, memory, workload, seen));
@@ -41,7 +45,12 @@ pub(super) fn wish(
         Ok(value) => {
             let wished = ceil(value);
             let wants = wants.into_iter().map(|(name, want)| (name.to_owned(), want)).collect();
-            Bid::new(wished, Reason::Combined { wants, wished })
+            let mut bid = Bid::new(wished, Reason::Combined { wants, wished });
+            if is_reckoned {
+                let partitions = known.load().and_then(|load| load.partitions);
+                lesson::keep(turn.stage, partitions, &known.means, &mut bid);
+            }
+            bid
         }
         Err(message) => Bid::new(current, Reason::CombineFailed { message }),
     }

@@ -171,8 +171,12 @@ pub(super) fn wish(
         seen.trust != Trust::Old && seen.source.per_replica.is_some() && seen.queue().is_some()
     });
     let batch = |load: &Load<'_>| Some(batch::bid((stage.min, stage.max), load, means, &load.due?));
-    let promised =
-        load.and_then(|load| batch(load).or_else(|| objective(stage, load, means, is_alone)));
+    let kept = |load: &Load<'_>| {
+        let mut bid = objective(stage, load, means, is_alone)?;
+        lesson::keep(stage, load.partitions, means, &mut bid);
+        Some(bid)
+    };
+    let promised = load.and_then(|load| batch(load).or_else(|| kept(load)));
     wishes.extend(promised);
     // Of equal wishes the first speaks, so that the reason does not flip with noise.
     wishes.into_iter().rev().max_by_key(|bid| bid.replicas)
@@ -203,7 +207,8 @@ fn thresholds(evidence: &Evidence<'_>) -> Vec<Bid> {
     bids
 }
 
-/// What the objective asks for; `None` without one. While the rate is not known, thresholds speak alone if there are any.
+/// What the objective asks for, by the rate there is; `None` without one. While none is known, thresholds speak alone if there are any.
+/// By the rate of pods that had other CPU fewer may come of it than there are: see `lesson::keep`.
 pub(super) fn objective(
     stage: &Stage,
     load: &Load<'_>,
@@ -214,11 +219,7 @@ pub(super) fn objective(
     let Some(rate) = means.known() else {
         return is_alone.then(|| lesson::unknown(stage, objective, load, means));
     };
-    let bid = size(stage, objective, load, means, rate);
-    if means.is_former && bid.replicas < means.desired {
-        return is_alone.then(|| lesson::relearn(objective, load, means, &bid));
-    }
-    Some(bid)
+    Some(size(stage, objective, load, means, rate))
 }
 
 /// What a count lacks.

@@ -48,8 +48,9 @@ pub(super) struct Look {
     pub(super) queues: u32,
     /// Pods that work.
     pub(super) pods: u32,
-    /// What one is said to get through, items a second.
+    /// What one is said to get through, items a second; and was that said of pods that had more CPU or less?
     pub(super) told: Option<f64>,
+    pub(super) is_former: bool,
     /// While arrivals cannot be seen, half as much is believed after so many seconds.
     pub(super) half_life: f64,
 }
@@ -67,6 +68,9 @@ pub(super) struct Tally {
     level: f64,
     /// Items a second of one pod.
     rate: Option<Guess>,
+    /// Is that of pods that had more CPU or less, and nothing measured since?
+    #[serde(default)]
+    is_former: bool,
     /// What a pod gets through if it does as much as is left over: good enough to try another count, and no more.
     hunch: Option<f64>,
     /// More pods than this have brought nothing.
@@ -110,6 +114,9 @@ impl Tally {
         if self.queues != look.queues {
             *self = Self { queues: look.queues, served: self.served, ..Self::default() };
         }
+        if look.is_former && !self.is_former {
+            self.start_anew(look.at);
+        }
         match self.read {
             Some(read) if read < look.at => {
                 let took = span(read, look.at).as_secs_f64();
@@ -126,14 +133,26 @@ impl Tally {
         (served.saturating_add(self.depth), served)
     }
 
-    /// What one pod gets through, once that was seen.
+    /// What one pod gets through, once that was seen of pods with the CPU they have.
     pub(super) fn rate(&self) -> Option<Guess> {
-        self.rate
+        self.rate.filter(|_| !self.is_former)
     }
 
     /// With what to try another count of pods while their rate is not known.
     pub(super) fn hunch(&self) -> Option<f64> {
         self.hunch.filter(|_| self.rate.is_none())
+    }
+
+    /// Pods have another CPU. What was known still says how to try another count, and next to nothing against what that shows; no slope
+    /// of before is compared with one of after.
+    fn start_anew(&mut self, at: Timestamp) {
+        let wide = |Guess { mean, variance }| Guess {
+            mean,
+            variance: (SURE * mean).powi(2).max(variance),
+        };
+        (self.rate, self.is_former) = (self.rate.map(wide), true);
+        (self.hunch, self.useful, self.before) = (None, None, None);
+        self.leg = Leg::from(at, self.rate);
     }
 
     fn follow(&mut self, look: &Look, took: f64) {
@@ -222,6 +241,7 @@ impl Tally {
         let Some(known) = known else {
             if (LEAST..=LARGEST).contains(&seen.mean) && seen.sd() < SURE * seen.mean {
                 (self.rate, self.hunch, self.useful) = (Some(seen), None, None);
+                self.is_former = false;
             } else if seen.mean + 2.0 * seen.sd() < VAIN * self.hunch.unwrap_or(0.0) {
                 self.hunch = None;
             }
@@ -236,6 +256,7 @@ impl Tally {
             return;
         }
         (self.rate, self.useful) = (Some(known.joined(seen)), None);
+        self.is_former = false;
     }
 
     /// The depth cannot fall faster than the pods take from it.
@@ -249,6 +270,7 @@ impl Tally {
         {
             self.rate = Some(Guess { mean: least, variance: (TOLD * least).powi(2) });
             self.leg.taught = self.rate;
+            self.is_former = false;
         }
     }
 
@@ -310,6 +332,9 @@ mod tests {
         depth: f64,
         limit: f64,
         told: Option<f64>,
+        /// What each gets through, and has it another CPU than what was learned is of?
+        each: f64,
+        is_former: bool,
         seed: u64,
         noise: f64,
     }
@@ -317,7 +342,9 @@ mod tests {
     impl Play {
         fn new(depth: f64) -> Self {
             let tally = Tally::default();
-            Self { tally, at: 0, depth, limit: f64::INFINITY, told: None, seed: 1, noise: 0.0 }
+            let (limit, each) = (f64::INFINITY, 20.0);
+            let (told, is_former) = (None, false);
+            Self { tally, at: 0, depth, limit, told, each, is_former, seed: 1, noise: 0.0 }
         }
 
         fn chance(&mut self) -> f64 {
@@ -330,7 +357,7 @@ mod tests {
             for _ in 0..polls {
                 self.at += 5;
                 let odd = 1.0 + self.noise * self.chance();
-                let take = (20.0 * f64::from(pods)).min(self.limit);
+                let take = (self.each * f64::from(pods)).min(self.limit);
                 self.depth = (self.depth + 5.0 * (arrive * odd - take)).max(0.0);
                 counted = self.tally.count(&Look {
                     at: Timestamp::from_second(self.at).unwrap(),
@@ -338,6 +365,7 @@ mod tests {
                     queues: 1,
                     pods,
                     told: self.told,
+                    is_former: self.is_former,
                     half_life: 120.0,
                 });
             }
@@ -358,6 +386,19 @@ mod tests {
         assert!((play.rate() - 20.0).abs() < 2.0, "{:?}", play.tally);
         play.run(6, 100.0, 1);
         assert!((play.tally.level - 100.0).abs() < 5.0, "{:?}", play.tally);
+    }
+
+    #[test]
+    fn pods_with_another_cpu_are_measured_before_their_rate_is_one() {
+        let mut play = Play::new(0.0);
+        play.run(6, 100.0, 0);
+        play.run(12, 100.0, 2);
+        assert!((play.rate() - 20.0).abs() < 2.0, "{:?}", play.tally);
+        (play.each, play.is_former) = (8.0, true);
+        play.run(24, 100.0, 2);
+        assert_eq!(play.tally.rate(), None, "the same pods show nothing: {:?}", play.tally);
+        play.run(6, 100.0, 5);
+        assert!((play.rate() - 8.0).abs() < 2.0, "{:?}", play.tally);
     }
 
     #[test]
@@ -384,6 +425,7 @@ mod tests {
                 queues: 1,
                 pods: u32::try_from(step / 50 % 4).unwrap(),
                 told: Some(3.3),
+                is_former: false,
                 half_life: 120.0,
             });
             assert!(arrived <= now && served <= done && now - done == depth, "{step}: {tally:?}");

@@ -20,7 +20,7 @@ use super::plan::Signals;
 use super::rate::{self, COMMITS};
 use super::reckon::is_depth_alone;
 use super::skew::Skew;
-use super::snapshot::{Recalled, Target, Workload};
+use super::snapshot::{Target, Workload};
 use super::stage::Turn;
 use super::surge::Room;
 use super::window::Window;
@@ -28,9 +28,6 @@ use super::writes::{Move, later, span};
 
 /// A reading older than this is not carried on any more.
 const COAST: Duration = Duration::from_mins(2);
-/// Busy samples that the owner's hint and a recalled rate count for.
-const HINT: u32 = 3;
-const RECALLED: u32 = 10;
 /// A level that held for two polls counts as new when it is so much above the minute's mean.
 const SUDDEN: f64 = 1.1;
 /// And the mean of the last so many seconds when it is so much below.
@@ -224,7 +221,8 @@ impl Known {
             is_delay_at_least: self.age.is_some_and(|age| age.is_at_least),
             arrival_rate: self.arrivals.map(|arrivals| self.level(arrivals).0),
             forecast_rate: self.arrivals.zip(self.ahead).map(|(it, ahead)| it.minute * ahead),
-            rate_per_replica: self.rate,
+            rate_per_replica: self.rate.filter(|_| !self.means.is_former),
+            former_rate: self.rate.filter(|_| self.means.is_former),
             startup: self.startup,
             rebalance: self.learned_rebalance,
             objective: turn.stage.max_delay.map(|delay| delay.as_secs_f64()),
@@ -247,23 +245,6 @@ fn came_each(traces: &ByName<Trace>, evidence: &Evidence<'_>) -> Vec<f64> {
 }
 
 impl StageMemory {
-    /// The first turn of this life: believes what status and the owner say.
-    pub(super) fn start(&mut self, stage: &Stage, recalled: Option<&Recalled>) {
-        if !self.is_started {
-            self.is_started = true;
-            if let Some(recalled) = recalled {
-                self.rate.believe(recalled.rate_per_replica, RECALLED);
-                self.pods.believe(recalled.startup, recalled.rebalance);
-                if let Some(held) = recalled.held {
-                    self.calm.recall(held);
-                    self.is_warm = true;
-                }
-            }
-        }
-        self.rate.believe(stage.rate_hint, HINT);
-        self.pods.believe(stage.startup_hint, None);
-    }
-
     /// Takes in what the sources say, and distrusts what went backwards.
     pub(super) fn read(
         &mut self,

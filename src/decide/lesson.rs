@@ -37,22 +37,24 @@ pub(super) fn unknown(stage: &Stage, objective: f64, load: &Load<'_>, means: &Me
     }
 }
 
-/// The rate is that of pods with more CPU or less, and by it fewer would do. As while none is known, one step down at a time shows whether
-/// fewer do, and makes those that are left show what they get through; until it is quiet enough for that the count is kept.
-pub(super) fn relearn(objective: f64, load: &Load<'_>, means: &Means, bid: &Bid) -> Bid {
-    match fewer(means.desired, load.partitions) {
-        Some(replicas)
-            if means.may_probe
-                && bid.replicas <= replicas
-                && is_bearable(means, replicas, objective) =>
-        {
+/// Where the rate is that of pods with more CPU or less, and by it fewer would do than there are: as while none is known, one step down at
+/// a time shows whether fewer do, and makes those that are left show what they get through; until it is quiet enough for that the count
+/// is kept. Whatever made the wish: the objective, a threshold beside it or the owner's own rule.
+pub(super) fn keep(stage: &Stage, partitions: Option<u32>, means: &Means, bid: &mut Bid) {
+    let (wished, desired) = (bid.replicas, means.desired);
+    let (Some(objective), Some(rate)) = (stage.max_delay, means.known()) else { return };
+    if !means.is_former || desired <= wished {
+        return;
+    }
+    let is_tried = |&fewer: &u32| {
+        means.may_probe && wished <= fewer && is_bearable(means, fewer, objective.as_secs_f64())
+    };
+    match fewer(desired, partitions).filter(is_tried) {
+        Some(replicas) => {
             let at_least = means.shown.unwrap_or(0.0);
-            Bid::new(replicas, Reason::Probing { replicas, at_least })
+            bid.set(replicas, Reason::Probing { replicas, at_least });
         }
-        _ => {
-            let (wished, rate) = (bid.replicas, means.rate.unwrap_or(0.0));
-            Bid::new(means.desired, Reason::Relearning { wished, rate })
-        }
+        None => bid.set(desired, Reason::Relearning { wished, rate }),
     }
 }
 

@@ -25,13 +25,17 @@ use super::plan::Action;
 use super::pods::Pods;
 use super::rate::Rate;
 use super::skew::Skew;
-use super::snapshot::Workload;
+use super::snapshot::{Recalled, Workload};
 use super::spike::Spikes;
 use super::stage::{Answer, Turn};
 use super::steady::Calm;
 use super::stuck::Stuck;
 use super::surge::Surge;
 use super::writes::{Move, Writes};
+
+/// Busy samples that the owner's hint and a recalled rate count for.
+const HINT: u32 = 3;
+const RECALLED: u32 = 10;
 
 /// All that is remembered, by pipeline. A clone costs a pointer for each: a turn makes a pipeline's memory anew and leaves the old one to
 /// whoever still holds it.
@@ -319,6 +323,24 @@ impl Memory {
 }
 
 impl StageMemory {
+    /// The first turn of this life: believes what status and the owner say.
+    pub(super) fn start(&mut self, stage: &Stage, recalled: Option<&Recalled>) {
+        if !self.is_started {
+            self.is_started = true;
+            if let Some(recalled) = recalled {
+                self.rate.believe(recalled.rate_per_replica, RECALLED);
+                self.rate.recall_former(recalled.former_rate);
+                self.pods.believe(recalled.startup, recalled.rebalance);
+                if let Some(held) = recalled.held {
+                    self.calm.recall(held);
+                    self.is_warm = true;
+                }
+            }
+        }
+        self.rate.believe(stage.rate_hint, HINT);
+        self.pods.believe(stage.startup_hint, None);
+    }
+
     /// Takes in what became of earlier writes and what the target says now. Returns the accepted moves, oldest first.
     pub(super) fn settle(&mut self, turn: &Turn<'_>, workload: &Workload) -> Vec<Move> {
         let (at, may_act, outcomes) = (turn.at, turn.may_act, &turn.outcomes);

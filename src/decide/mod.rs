@@ -205,8 +205,8 @@ fn turn(
         bound.tell(&mut answer, now.at);
         fleet::listen(&mut memory.voices, &before, &turn.evidence, &remembered, now.at);
         let per = situation.per_replica.get(index).copied().unwrap_or_default();
-        let running = answer.from.unwrap_or(0);
-        let claimant = Claimant::of(&situation.pipeline, stage, running, per);
+        let counts = (answer.from.unwrap_or(0), turn.present);
+        let claimant = Claimant::of(&situation.pipeline, stage, counts, per);
         match (&answer.asked, target) {
             (Some(asked), _) => purses.note(&situation.budgets, &claimant, asked, now.at),
             (None, Target::Unusable(_)) => purses.forget_stage(&claimant),

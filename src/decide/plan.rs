@@ -119,6 +119,9 @@ pub struct Signals {
     pub forecast_rate: Option<f64>,
     /// Items a second that one replica gets through, learned or hinted.
     pub rate_per_replica: Option<f64>,
+    /// And what one got through that had more CPU or less, until the present ones have shown what they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_rate: Option<f64>,
     /// Seconds from a write to Ready, learned or hinted.
     pub startup: Option<f64>,
     /// Seconds a group pauses when its members change, learned.

@@ -107,7 +107,16 @@ impl Rate {
         }
     }
 
-    /// What was reckoned from the depth of a queue that counts nothing: the rate once it is known, and until then what may be tried.
+    /// What an earlier life knew of pods with more CPU or less, where that is all it knew.
+    pub(super) fn recall_former(&mut self, rate: Option<f64>) {
+        if self.learned.is_none()
+            && let Some(rate) = rate.filter(|rate| rate.is_finite() && 0.0 < *rate)
+        {
+            self.former = Some(rate);
+        }
+    }
+
+    /// What was reckoned from the depth of a queue that counts nothing: the rate once it was measured, and until then what may be tried.
     pub(super) fn reckoned(&mut self, rate: Option<Guess>, hunch: Option<f64>) {
         if let Some(Guess { mean, variance }) = rate {
             self.learned = Some(mean);
@@ -381,6 +390,19 @@ mod tests {
         rate.believe(Some(90.0), 3);
         assert!(rate.is_former());
         works(&mut rate, 400, 40, (606, 640), &mut served);
+        assert!((rate.known().unwrap() - 40.0).abs() < 2.0 && !rate.is_former(), "{rate:?}");
+    }
+
+    #[test]
+    fn what_is_recalled_of_other_pods_is_not_learned_of_these() {
+        let (mut rate, mut served) = (Rate::default(), 0);
+        rate.recall_former(Some(100.0));
+        rate.believe(Some(90.0), 3);
+        assert_eq!((rate.known(), rate.is_former()), (Some(100.0), true));
+        // A depth that has shown nothing yet is no measurement.
+        rate.reckoned(None, None);
+        assert!(rate.is_former());
+        works(&mut rate, 400, 40, (0, 60), &mut served);
         assert!((rate.known().unwrap() - 40.0).abs() < 2.0 && !rate.is_former(), "{rate:?}");
     }
 

@@ -55,6 +55,7 @@ impl StageMemory {
             queues: u32::try_from(queues().count()).unwrap_or(u32::MAX),
             pods: workload.ready,
             told: self.rate.known(),
+            is_former: self.rate.is_former(),
             half_life: HALF_LIFE.max(slowly / (RISKED * objective.as_secs_f64()).max(1.0)),
         };
         let tally = self.tally.get_or_insert_default();

@@ -49,6 +49,10 @@ pub struct Situation {
     /// What one replica of each stage uses, in stage order; empty where no budget asks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_replica: Vec<PerReplica>,
+    /// For how many replicas of each stage there are pods, those of a rollout and those on their way out among them; empty where no budget
+    /// asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub present: Vec<u32>,
     /// Where the pods stand of those workloads whose going empties nodes, or for which room is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub standing: Vec<(TargetId, Standing)>,
@@ -68,6 +72,9 @@ pub struct Situation {
 pub struct Recalled {
     /// Items a second of one replica.
     pub rate_per_replica: Option<f64>,
+    /// The same of pods that had more CPU or less than those that ran then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_rate: Option<f64>,
     /// From a write to Ready.
     pub startup: Option<Duration>,
     /// Pause of a group when its members change.
@@ -346,6 +353,7 @@ impl Situation {
             recalled: Vec::new(),
             budgets: Vec::new(),
             per_replica: Vec::new(),
+            present: Vec::new(),
             standing: Vec::new(),
             draining: None,
             reserves: Reserves::Unseen,

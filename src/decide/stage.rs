@@ -60,6 +60,8 @@ pub(super) struct Turn<'a> {
     pub(super) budgets_seen: &'a BTreeMap<Arc<str>, Arc<Budget>>,
     pub(super) purses: &'a Purses,
     pub(super) per_replica: PerReplica,
+    /// And for how many replicas there are pods; 0 where no budget asks.
+    pub(super) present: u32,
     /// Where the pods of its workloads stand, if it empties nodes or keeps room on them.
     pub(super) standing: &'a [(TargetId, Standing)],
     /// What stands for the room that is kept for all stages of the pipeline, and whether that may be buffers.
@@ -160,6 +162,7 @@ impl<'a> Turn<'a> {
             budgets_seen: &now.budgets,
             purses,
             per_replica: situation.per_replica.get(index).copied().unwrap_or_default(),
+            present: situation.present.get(index).copied().unwrap_or(0),
             standing: &situation.standing,
             reserves: &situation.reserves,
             serves_buffers: situation.serves_buffers,
@@ -302,7 +305,7 @@ impl Turn<'_> {
         }
         let bid = match (&self.stage.combine, self.target) {
             (Some(formula), Target::Seen(workload)) => {
-                Some(combine::wish(self, memory, workload, formula, frame.current))
+                Some(combine::wish(self, (memory, known), workload, formula, frame.current))
             }
             _ => demand::wish(self.stage, &self.evidence, load.as_ref(), &known.means),
         };

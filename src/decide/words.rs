@@ -252,7 +252,7 @@ impl fmt::Display for Reason {
                     of.name()
                 )?;
                 match (first, equals) {
-                    _ if *is_awaited => f.write_str(", and others give some of it back first"),
+                    _ if *is_awaited => f.write_str(", and some of that is given back first"),
                     (Some(first), _) => write!(f, ", and {first} is served first"),
                     (None, 0) => Ok(()),
                     (None, equals) => write!(f, ", shared evenly with {equals} more"),

@@ -96,6 +96,7 @@ fn stage(picture: &Picture, index: usize) -> Option<StageStatus> {
     let startup = signals.startup.filter(|_| meant.startup_hint.is_none());
     let learned = LearnedStatus {
         rate_per_replica: learned_rate(picture, index).map(three_figures),
+        former_rate_per_replica: signals.former_rate.filter(|it| it.is_finite()).map(three_figures),
         startup: startup.map(span),
         rebalance: signals.rebalance.map(span),
     };

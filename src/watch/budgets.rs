@@ -107,27 +107,29 @@ impl Stores {
         budgets.chain(self.quotas.over(&id.namespace)).collect()
     }
 
-    /// What one replica of a stage uses: the mean of the pods there are.
+    /// What one replica of a stage uses, the mean of the pods there are; and how many replicas those make up.
     pub(super) fn per_replica(
         &self,
         stage: &Stage,
         costs: &BTreeMap<Arc<str>, Option<f64>>,
         now: Timestamp,
-    ) -> PerReplica {
+    ) -> (PerReplica, u32) {
         let mut all = Demand::default();
         // Only a kind with a lever of its own has more than one for a replica, and no lanes.
         let mut each = None;
         for target in stage.targets() {
             let Some(selector) = self.targets.selector(target) else { continue };
             all += self.pods.demand(&target.namespace, selector, &self.nodes, now);
-            each = self.targets.pods_each(target).map(f64::from);
+            each = self.targets.pods_each(target);
         }
+        let present = each.map_or(0, |each| all.pods.div_ceil(each.max(1)));
+        let each = each.map(f64::from);
         let cost: Option<f64> = costs.values().copied().sum();
         let mean = |thing: Thing| {
             let pods = Some(all.pods).filter(|pods| *pods != 0);
             Some(all.of(thing) / f64::from(pods?) * each?)
         };
-        PerReplica {
+        let per = PerReplica {
             cores: mean(Thing::Cpu),
             // Of nodes in no pool nobody knows the price.
             cost_per_hour: cost
@@ -137,6 +139,7 @@ impl Stores {
             cpu_limit: mean(Thing::CpuLimit),
             memory_limit: mean(Thing::MemoryLimit),
             pods: each,
-        }
+        };
+        (per, present)
     }
 }

@@ -23,7 +23,7 @@ use super::nodes::{SIGNS, WireNode};
 use super::pods::WirePod;
 use super::quotas::WireQuota;
 use super::reserves::{BUFFERS, LABEL, PLACEHOLDERS, WireBuffer, WireDeployment};
-use super::stores::{Keeper, Name, Stores, chain, config};
+use super::stores::{Keeper, Name, Nothing, Stores, chain, config};
 use super::{Reach, Watch, drains, targets};
 
 /// Starts every store.
@@ -277,10 +277,6 @@ struct WireRef {
     kind: String,
     name: String,
 }
-
-/// A part of an object that is not looked at.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Nothing {}
 
 fn hpas() -> Keeper<WireHpa> {
     Keeper {

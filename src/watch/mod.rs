@@ -227,7 +227,7 @@ impl Watch {
             | std::mem::take(&mut stores.budgets.have_moved);
         stores.share_quotas(now);
         let sights = stores.sights(due, now);
-        let (budgets, quotas) = (stores.budgets.sights(), stores.quotas_meant());
+        let (budgets, quotas) = (stores.budgets.sights(), stores.quotas_over(due.iter()));
         let mut pools = stores.nodes.sights(now);
         stores.pods.tells_places = !pools.is_empty();
         let needs = if pools.is_empty() { BTreeMap::new() } else { stores.needs(now) };

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::crd::quantity::Quantity;
 use crate::decide::{Budget, PipelineId, Room, Stage, Thing};
 
-use super::stores::{Name, Stores};
+use super::stores::{Name, Nothing, Stores};
+use super::written::Written;
 
 /// How often what others take is added up, at most: in a large namespace pods move all the time.
 const OFTEN: Duration = Duration::from_secs(1);
@@ -32,14 +33,11 @@ pub(super) struct WireQuotaSpec {
     scope_selector: Option<Nothing>,
 }
 
-/// A part that is not looked at.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Nothing {}
-
 /// All quotas that limit what pods of a namespace take.
 #[derive(Debug, Default)]
 pub(super) struct Quotas {
-    each: BTreeMap<Name, Quota>,
+    /// By namespace and name.
+    each: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Quota>>,
     /// Namespaces where pods or quotas have moved since what others take was added up.
     stale: BTreeSet<Arc<str>>,
     /// When that was last done.
@@ -55,16 +53,21 @@ struct Quota {
 impl Quotas {
     /// Pods or targets of a namespace moved.
     pub(super) fn touch(&mut self, namespace: &Arc<str>) {
-        if self.of(namespace).next().is_some() {
+        if self.each.contains_key(namespace) {
             self.stale.insert(Arc::clone(namespace));
         }
     }
 
-    fn of<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a Quota> + use<'a> {
-        let first = Name { namespace: namespace.into(), name: "".into() };
-        let namespace = Arc::clone(&first.namespace);
-        let after = self.each.range(first..);
-        after.take_while(move |(name, _)| name.namespace == namespace).map(|(_, quota)| quota)
+    /// A pipeline came into a namespace: what its quotas leave is added up before it is asked, whenever that was done last.
+    pub(super) fn enter(&mut self, namespace: &Arc<str>) {
+        if self.each.contains_key(namespace) {
+            self.stale.insert(Arc::clone(namespace));
+            self.added = None;
+        }
+    }
+
+    fn of(&self, namespace: &str) -> impl Iterator<Item = &Quota> {
+        self.each.get(namespace).into_iter().flat_map(BTreeMap::values)
     }
 
     /// Names of those over a namespace.
@@ -91,11 +94,12 @@ impl Stores {
             return;
         }
         let hard: Vec<_> = limits.into_iter().collect();
-        if self.quotas.each.get(name).is_some_and(|old| old.hard == hard) {
+        let here = self.quotas.each.entry(Arc::clone(&name.namespace)).or_default();
+        if here.get(&name.name).is_some_and(|old| old.hard == hard) {
             return;
         }
-        let meant = meant(name, &hard, |_| 0.0);
-        self.quotas.each.insert(name.clone(), Quota { hard, meant });
+        let meant = meant((&name.namespace, &name.name), &hard, |_| 0.0);
+        here.insert(Arc::clone(&name.name), Quota { hard, meant });
         // What it leaves is not known before that is done.
         self.quotas.added = None;
         self.quotas.stale.insert(Arc::clone(&name.namespace));
@@ -104,19 +108,23 @@ impl Stores {
 
     /// A quota went.
     pub(super) fn drop_quota(&mut self, name: &Name) {
-        if self.quotas.each.remove(name).is_some() {
-            self.touch_namespace(&name.namespace);
+        let Some(here) = self.quotas.each.get_mut(&name.namespace) else { return };
+        if here.remove(&name.name).is_none() {
+            return;
         }
+        if here.is_empty() {
+            self.quotas.each.remove(&name.namespace);
+        }
+        self.touch_namespace(&name.namespace);
     }
 
     /// Marks the pipelines of a namespace.
     pub(super) fn touch_namespace(&mut self, namespace: &str) {
-        let here = self.pipelines.keys().filter(|id| *id.namespace == *namespace);
-        let here: Vec<_> = here.cloned().collect();
+        let here: Vec<_> = self.pipelines_of(namespace).map(|(id, _)| id.clone()).collect();
         self.dirty.extend(here);
     }
 
-    /// Adds up what others than pipelines take of quotas, where that may have moved.
+    /// Adds up what others than pipelines take of quotas, where that may have moved and there is a pipeline to ask.
     pub(super) fn share_quotas(&mut self, now: Timestamp) {
         let since = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
         if self.quotas.stale.is_empty() || self.quotas.added.is_some_and(|at| since(at) < OFTEN) {
@@ -124,12 +132,15 @@ impl Stores {
         }
         self.quotas.added = Some(now);
         for namespace in std::mem::take(&mut self.quotas.stale) {
+            if self.pipelines_of(&namespace).next().is_none() {
+                continue;
+            }
             let targets = self.stages_of(&namespace).flat_map(Stage::targets);
             let ours: Vec<_> = targets.filter_map(|target| self.targets.selector(target)).collect();
             let others = self.pods.beside(&namespace, &ours);
-            let quotas = self.quotas.each.iter_mut();
-            for (name, quota) in quotas.filter(|(name, _)| name.namespace == namespace) {
-                let new = meant(name, &quota.hard, |thing| others.of(thing));
+            let here = self.quotas.each.get_mut(&namespace).into_iter().flatten();
+            for (name, quota) in here {
+                let new = meant((&namespace, name), &quota.hard, |thing| others.of(thing));
                 if *new != *quota.meant {
                     quota.meant = new;
                 }
@@ -137,33 +148,42 @@ impl Stores {
         }
     }
 
-    /// Every quota over some pipeline: a cluster has many more.
-    pub(super) fn quotas_meant(&self) -> BTreeMap<Arc<str>, Arc<Budget>> {
-        let mut all = BTreeMap::new();
-        let mut next = self.pipelines.keys().next().filter(|_| !self.quotas.each.is_empty());
-        while let Some(PipelineId { namespace, .. }) = next {
-            let here = self.quotas.of(namespace).map(|quota| &quota.meant);
-            all.extend(here.map(|meant| (Arc::clone(&meant.name), Arc::clone(meant))));
-            // No name of an object sorts after this one.
-            let last = PipelineId { namespace: Arc::clone(namespace), name: "~".into() };
-            next = self.pipelines.range(last..).next().map(|(id, _)| id);
+    /// Every quota over one of these pipelines: a cluster has many more, and most of them are not asked now.
+    pub(super) fn quotas_over<'a>(
+        &self,
+        due: impl Iterator<Item = &'a PipelineId>,
+    ) -> BTreeMap<Arc<str>, Arc<Budget>> {
+        if self.quotas.each.is_empty() {
+            return BTreeMap::new();
         }
-        all
+        let namespaces: BTreeSet<&str> = due.map(|id| &*id.namespace).collect();
+        let quotas = namespaces.into_iter().flat_map(|namespace| self.quotas.of(namespace));
+        quotas.map(|quota| (Arc::clone(&quota.meant.name), Arc::clone(&quota.meant))).collect()
+    }
+
+    fn pipelines_of<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a PipelineId, &'a Written)> {
+        let first = PipelineId { namespace: namespace.into(), name: "".into() };
+        self.pipelines.range(first..).take_while(move |(id, _)| *id.namespace == *namespace)
     }
 
     fn stages_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Stage> {
-        let first = PipelineId { namespace: namespace.into(), name: "".into() };
-        let here =
-            self.pipelines.range(first..).take_while(move |(id, _)| *id.namespace == *namespace);
-        here.filter_map(|(_, written)| written.meant()).flat_map(|meant| &meant.pipeline.stages)
+        let here = self.pipelines_of(namespace).filter_map(|(_, written)| written.meant());
+        here.flat_map(|meant| &meant.pipeline.stages)
     }
 }
 
 /// What a quota leaves to pipelines.
-fn meant(name: &Name, hard: &[(Thing, f64)], others: impl Fn(Thing) -> f64) -> Arc<Budget> {
+fn meant(
+    (namespace, name): (&str, &str),
+    hard: &[(Thing, f64)],
+    others: impl Fn(Thing) -> f64,
+) -> Arc<Budget> {
     let room = |&(of, hard): &(Thing, f64)| Room { of, hard, left: hard - others(of) };
     Arc::new(Budget {
-        name: format!("{}/{}", name.namespace, name.name).into(),
+        name: format!("{namespace}/{name}").into(),
         cost_per_hour: None,
         cores: None,
         is_enforced: true,

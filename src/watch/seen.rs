@@ -69,6 +69,8 @@ pub struct Sight {
     pub budgets: Vec<Arc<str>>,
     /// What one replica of each stage uses, in stage order; empty where no budget is over it.
     pub per_replica: Vec<PerReplica>,
+    /// And for how many there are pods.
+    pub present: Vec<u32>,
     /// Where the pods stand of those workloads whose going empties nodes, or for which room is kept.
     pub standing: Vec<(TargetId, Standing)>,
     /// What is known of the evictions of its pods.
@@ -109,11 +111,11 @@ impl Stores {
         let costs: Vec<_> = stages().map(|stage| self.costs_of(stage, now)).collect();
         let budgets = self.budgets_over(id);
         let counted = if budgets.is_empty() { 0 } else { costs.len() };
-        let per_replica = stages()
+        let (per_replica, present) = stages()
             .zip(&costs)
             .take(counted)
             .map(|(stage, costs)| self.per_replica(stage, costs, now))
-            .collect();
+            .unzip();
         let packing = stages()
             .filter(|stage| stage.packs || stage.headroom.is_some())
             .flat_map(Stage::targets);
@@ -167,6 +169,7 @@ impl Stores {
             costs,
             budgets,
             per_replica,
+            present,
             standing,
             draining,
             reserves,

@@ -12,6 +12,7 @@ use kube::core::DynamicResourceScope;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
@@ -39,6 +40,10 @@ pub(super) struct Name {
     pub(super) namespace: Arc<str>,
     pub(super) name: Arc<str>,
 }
+
+/// A part of an object that is not looked at.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Nothing {}
 
 /// What the daemon's flags say of all pipelines.
 #[derive(Debug, Default)]

@@ -135,7 +135,6 @@ impl Stores {
     /// A pipeline came or changed.
     pub(super) fn put_pipeline(&mut self, name: &Name, object: DynamicObject) {
         let id = id_of(name);
-        self.quotas.touch(&name.namespace);
         let mut new = Written::read(object);
         match self.pipelines.get_mut(&id) {
             // Our own status came back: nothing to think about.
@@ -149,6 +148,7 @@ impl Stores {
             }
             _ => {}
         }
+        self.quotas.enter(&name.namespace);
         self.pipelines.insert(id.clone(), new);
         self.dirty.insert(id);
         self.questions_moved = true;

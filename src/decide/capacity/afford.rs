@@ -33,7 +33,8 @@ impl Turn<'_> {
         let window = self.stage.behaviour.down.window.unwrap_or_else(|| known.window());
         let ask = self.ask(bid.replicas, frame, is_kept);
         let (pipeline, stage) = (self.pipeline, self.stage);
-        let claimant = Claimant::of(pipeline, stage, frame.desired, self.per_replica);
+        let claimant =
+            Claimant::of(pipeline, stage, (frame.desired, self.present), self.per_replica);
         let budgets = self.budgets.iter().filter_map(|name| self.budgets_seen.get(name));
         let cuts = self.purses.cuts(budgets, &claimant, ask, self.at);
         let left = cuts.iter().map(|cut| (Arc::clone(&cut.budget), cut.granted)).collect();

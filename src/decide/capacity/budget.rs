@@ -121,6 +121,11 @@ pub(super) struct Limit {
 }
 
 impl Budget {
+    /// Is this the name of what a `ResourceQuota` leaves? No object has such a name.
+    pub(super) fn is_of_quota(name: &str) -> bool {
+        name.contains('/')
+    }
+
     /// Its limits. Each is kept on its own, so of two the stricter holds for every stage.
     pub(super) fn limits(&self) -> impl Iterator<Item = Limit> {
         let cost = self.cost_per_hour.map(|most| {

@@ -2,7 +2,7 @@
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
-//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve` and `headroom` keep room for what may come; `purse` and `ration` share out what several pipelines may use together, and `afford` joins that
+//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve` and `headroom` keep room for what may come; `purse` and `ration` share out what several pipelines may use together, `fare` says how that goes, and `afford` joins that
 //! to the turn.
 
 use std::sync::Arc;
@@ -18,6 +18,7 @@ mod budget;
 mod costs;
 mod drain;
 mod evictions;
+mod fare;
 mod headroom;
 mod purse;
 mod ration;

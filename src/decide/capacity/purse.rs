@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::pipeline::{Pipeline, PipelineId, Stage};
 use super::super::writes::span;
-use super::budget::{Budget, BudgetVerdict, Limit, PerReplica, Room, whole};
-use super::ration::{Ask, Share, fits, grants, slack};
+use super::budget::{Budget, Limit, PerReplica, Room};
+use super::ration::{Ask, Share, fits, grants};
 
 /// For so long after its first claim not everybody under a budget may have been heard. Meanwhile nobody grows once this part of it is
 /// asked for.
@@ -44,32 +44,35 @@ pub(super) struct Cut {
 /// What is remembered of all budgets.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::decide) struct Purses {
-    each: BTreeMap<Arc<str>, Purse>,
+    pub(super) each: BTreeMap<Arc<str>, Purse>,
 }
 
 /// What is remembered of one budget: who falls under it, by pipeline and stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Purse {
+pub(super) struct Purse {
     /// Its first claim in this process.
-    since: Timestamp,
-    claims: Vec<Claim>,
+    pub(super) since: Timestamp,
+    pub(super) claims: Vec<Claim>,
 }
 
 /// What a stage last asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Claim {
-    pipeline: PipelineId,
+pub(super) struct Claim {
+    pub(super) pipeline: PipelineId,
     stage: Arc<str>,
     priority: i32,
     /// What it asked of this budget: no more than the others over it leave.
-    ask: Ask,
+    pub(super) ask: Ask,
     /// Its highest wish within its down window, and when that was.
     peak: (u32, Timestamp),
     /// What this budget left it.
-    granted: u32,
+    pub(super) granted: u32,
     /// Replicas that run.
-    running: u32,
-    per: PerReplica,
+    pub(super) running: u32,
+    /// And of which there are pods.
+    #[serde(default)]
+    present: u32,
+    pub(super) per: PerReplica,
 }
 
 /// A stage at its turn, as budgets see it.
@@ -79,6 +82,8 @@ pub(in crate::decide) struct Claimant<'a> {
     pub(in crate::decide) stage: &'a Arc<str>,
     pub(in crate::decide) priority: i32,
     pub(in crate::decide) running: u32,
+    /// Replicas of which there are pods: those of a rollout and those on their way out are among them, and a quota counts them.
+    pub(in crate::decide) present: u32,
     pub(in crate::decide) per: PerReplica,
 }
 
@@ -86,11 +91,11 @@ impl<'a> Claimant<'a> {
     pub(in crate::decide) fn of(
         pipeline: &'a Pipeline,
         stage: &'a Stage,
-        running: u32,
+        (running, present): (u32, u32),
         per: PerReplica,
     ) -> Self {
         let (id, stage, priority) = (&pipeline.id, &stage.name, pipeline.priority);
-        Self { pipeline: id, stage, priority, running, per }
+        Self { pipeline: id, stage, priority, running, present, per }
     }
 }
 
@@ -142,6 +147,7 @@ impl Purses {
                 peak: peak.unwrap_or((wished, at)),
                 granted: left(true).map_or(wished, |left| left.min(wished)),
                 running: claimant.running,
+                present: claimant.present,
                 per: claimant.per.after(known.map(|claim| claim.per)),
             };
             match place {
@@ -191,21 +197,6 @@ impl Purses {
     pub(in crate::decide) fn forget(&mut self, pipeline: &PipelineId) {
         self.forget_but(pipeline, &[], |_| false);
     }
-
-    /// How each of these budgets fares, but for those of which too little is known yet. One that is no more is forgotten.
-    pub(in crate::decide) fn verdicts(
-        &mut self,
-        budgets: &BTreeMap<Arc<str>, Arc<Budget>>,
-        at: Timestamp,
-    ) -> Vec<BudgetVerdict> {
-        self.each.retain(|name, _| budgets.contains_key(name));
-        let nobody = Purse { since: Timestamp::MIN, claims: Vec::new() };
-        let of = |budget: &Arc<Budget>| {
-            let purse = self.each.get(&budget.name).unwrap_or(&nobody);
-            (!purse.is_new(at)).then(|| purse.verdict(budget))
-        };
-        budgets.values().filter_map(of).collect()
-    }
 }
 
 impl Purse {
@@ -216,7 +207,7 @@ impl Purse {
     }
 
     /// Has not everybody been heard yet?
-    fn is_new(&self, at: Timestamp) -> bool {
+    pub(super) fn is_new(&self, at: Timestamp) -> bool {
         span(self.since, at) < GETTING_READY
     }
 
@@ -257,11 +248,12 @@ impl Purse {
             let kept = claimant.running.max(ask.least);
             let granted = if waits { granted.min(kept) } else { granted };
             let Some(room) = room else { return Some((granted, None)) };
-            // What others run they have not given back yet, and a pod beyond a quota is not made.
-            let runs = |it: &Claim| f64::from(it.running.max(it.granted));
-            let takes = |it: &Claim| Some(counted(&it.per, unit)? * runs(it));
+            // What runs, or is still ending, has not been given back yet, and a pod beyond a quota is not made.
+            let holds = |it: &Claim| f64::from(it.running.max(it.granted).max(it.present));
+            let takes = |it: &Claim| Some(counted(&it.per, unit)? * holds(it));
             let others: f64 = before.iter().chain(after).filter_map(takes).sum();
-            let free = fits(limit - others, me.unit).max(kept);
+            let ending = f64::from(claimant.present.saturating_sub(claimant.running)) * me.unit;
+            let free = fits(limit - others - ending, me.unit).max(kept);
             Some((granted.min(free), Some((room, free < granted))))
         });
         let (granted, room) = granted.min_by_key(|(granted, _)| *granted)?;
@@ -284,56 +276,11 @@ impl Purse {
             room,
         })
     }
-
-    fn verdict(&self, budget: &Budget) -> BudgetVerdict {
-        let mut gave_way: BTreeMap<&PipelineId, u32> = BTreeMap::new();
-        for claim in self
-            .claims
-            .iter()
-            .filter(|claim| budget.is_enforced && claim.granted < claim.ask.wished)
-        {
-            *gave_way.entry(&claim.pipeline).or_default() += claim.ask.wished - claim.granted;
-        }
-        let sum = |count: fn(&Claim) -> u32, unit: fn(&PerReplica) -> Option<f64>| {
-            let of = |claim: &Claim| Some(f64::from(count(claim)) * unit(&claim.per)?);
-            self.claims
-                .iter()
-                .filter(|claim| count(claim) != 0)
-                .map(of)
-                .collect::<Option<Vec<f64>>>()
-        };
-        let running: fn(&Claim) -> u32 = |claim| claim.running;
-        let cost = sum(running, |per| per.cost_per_hour).map(|costs| whole(costs.into_iter()));
-        let known = |claim: &Claim| Some(f64::from(claim.running) * claim.per.cores?);
-        let cores = whole(self.claims.iter().filter_map(known));
-        let is_exceeded = budget.limits().any(|Limit { most: limit, unit, .. }| {
-            let of = |claim: &Claim| {
-                let most = claim.ask.wished.max(claim.running);
-                Some(f64::from(most) * unit(&claim.per)?)
-            };
-            limit + slack(limit) < self.claims.iter().filter_map(of).sum::<f64>()
-        });
-        let is_unpriced = |claim: &&Claim| claim.per.cost_per_hour.is_none() && claim.running != 0;
-        let mut unpriced: Vec<PipelineId> = match budget.cost_per_hour {
-            Some(_) => {
-                self.claims.iter().filter(is_unpriced).map(|claim| claim.pipeline.clone()).collect()
-            }
-            None => Vec::new(),
-        };
-        unpriced.dedup();
-        BudgetVerdict {
-            budget: Arc::clone(&budget.name),
-            cost_per_hour: cost,
-            cores,
-            gave_way: gave_way.into_iter().map(|(id, by)| (id.clone(), by)).collect(),
-            is_exceeded,
-            unpriced,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::BudgetVerdict;
     use super::*;
 
     fn id(name: &str) -> PipelineId {
@@ -366,8 +313,9 @@ mod tests {
         /// A turn: what it is left with.
         fn ask(&mut self, name: &str, priority: i32, wished: u32, per: PerReplica) -> u32 {
             let (pipeline, stage) = (id(name), Arc::clone(&self.stage));
+            let (running, present) = (4, 4);
             let claimant =
-                Claimant { pipeline: &pipeline, stage: &stage, priority, running: 4, per };
+                Claimant { pipeline: &pipeline, stage: &stage, priority, running, present, per };
             let ask = Ask { wished, least: wished.min(1) };
             let cuts = self.purses.cuts(self.budgets.iter(), &claimant, ask, time(self.at));
             let left: Vec<_> =
@@ -391,6 +339,48 @@ mod tests {
 
     fn money(cost: f64) -> PerReplica {
         PerReplica { cost_per_hour: Some(cost), ..PerReplica::default() }
+    }
+
+    #[test]
+    fn a_quota_is_held_by_pods_that_are_still_there() {
+        let room = Room { of: super::super::Thing::Cpu, hard: 12.0, left: 12.0 };
+        let rooms = vec![room];
+        let quota = Budget {
+            name: "shop/compute".into(),
+            cost_per_hour: None,
+            cores: None,
+            is_enforced: true,
+            rooms,
+        };
+        let (book, print, stage) = (id("book"), id("print"), Arc::<str>::from("work"));
+        let mut purses = Purses::default();
+        let claims = |pipeline, (running, present), priority| Claimant {
+            pipeline,
+            stage: &stage,
+            priority,
+            running,
+            present,
+            per: core(),
+        };
+        let names = [Arc::clone(&quota.name)];
+        let ask = Ask { wished: 4, least: 1 };
+        let quota = Arc::new(quota);
+        let mut granted = |prints: (u32, u32), books: (u32, u32)| {
+            let asked = Asked { ask, left: Vec::new(), window: Duration::ZERO };
+            for at in [0, 30] {
+                purses.note(&names, &claims(&print, prints, 0), &asked, time(at));
+            }
+            let book = claims(&book, books, 5);
+            let cuts =
+                purses.cuts(std::iter::once(&quota), &book, Ask { wished: 8, least: 1 }, time(30));
+            cuts.first().map_or(8, |cut| cut.granted)
+        };
+        // Eight of another's replicas are on their way to four, whose pods are all there still; then two more are gone; then all four.
+        assert_eq!(granted((4, 8), (2, 2)), 4);
+        assert_eq!(granted((4, 6), (2, 2)), 6);
+        assert_eq!(granted((4, 4), (2, 2)), 8);
+        // Its own that are still ending count as well.
+        assert_eq!(granted((4, 4), (2, 5)), 5);
     }
 
     #[test]

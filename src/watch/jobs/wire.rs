@@ -4,12 +4,10 @@ use jiff::Timestamp;
 use kube::core::Object;
 use serde::{Deserialize, Serialize};
 
+use super::super::stores::Nothing;
+
 pub(super) type WireCronJob = Object<WireCronJobSpec, Nothing>;
 pub(super) type WireJob = Object<Nothing, WireJobStatus>;
-
-/// A part of an object that is not looked at.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Nothing {}
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

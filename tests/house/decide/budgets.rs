@@ -176,7 +176,7 @@ fn a_quota_is_never_asked_for_more_than_it_has_left() {
     assert_eq!(seen[0].0, [10, 14]);
     assert_eq!(
         seen[0].1,
-        "ResourceQuota compute leaves 14 of 20 replicas: pipelines have 24 of its 30 requests.cpu, and others give some of it back first"
+        "ResourceQuota compute leaves 14 of 20 replicas: pipelines have 24 of its 30 requests.cpu, and some of that is given back first"
     );
     assert_eq!(seen[3].0, [4, 20]);
     let step = fleet.turn();

@@ -180,6 +180,7 @@ fn any_recalled() -> impl Strategy<Value = Option<Recalled>> {
     prop::option::of((prop::option::of(any_number()), times, held).prop_map(
         |(rate_per_replica, (startup, rebalance), held)| Recalled {
             rate_per_replica,
+            former_rate: None,
             startup,
             rebalance,
             held,

@@ -5,15 +5,25 @@ use super::story::{Told, turns};
 
 /// Eight busy pods of 100 items a second; from 300 s on 300 items a second come, by which three or four of them would do.
 fn after(event: &str) -> Vec<Told> {
+    sized_by("partitions: 48", event)
+}
+
+/// The same where something else sizes the stage as well.
+fn sized_by(what: &str, event: &str) -> Vec<Told> {
     turns(&format!(
-        "{{stage: {{objective: 60, desired: 8, commits: 2, partitions: 48, forecastOff: true, follow: true, down: {{window: 0}}}}, then: [\
+        "{{stage: {{objective: 60, desired: 8, commits: 2, {what}, forecastOff: true, follow: true, down: {{window: 0}}}}, then: [\
          {{at: 0, cpu: 1000, lag: 6000, arrive: 800, take: 800}}, \
          {{at: 300, lag: 0, arrive: 300, take: 300}}, {event}], until: 1500}}"
     ))
 }
 
-fn at(turns: &[Told], second: i64) -> &Told {
-    turns.iter().find(|turn| turn.at == second).unwrap()
+/// From that second on no count was ever higher than the first, nor lower than the one before it by more than a step.
+fn went_by_steps(turns: &[Told], from: i64) {
+    let after = turns.iter().filter(|turn| from <= turn.at);
+    let counts: Vec<u32> = after.filter_map(|turn| turn.replicas).collect();
+    let is_step = |pair: &[u32]| pair[0] <= pair[1] + 2 || 2 * pair[0] <= 3 * pair[1];
+    let is_no_more = counts.iter().all(|it| it <= &counts[0]);
+    assert!(counts.windows(2).all(is_step) && is_no_more, "{counts:?}");
 }
 
 #[test]
@@ -25,9 +35,30 @@ fn what_pods_did_with_other_cpu_takes_nothing_away() {
     let now = at(&resized, 420);
     assert_eq!((now.replicas, now.code), (Some(8), "Relearning"), "{now:?}");
     // Nothing is ever taken by the former rate: one step at a time shows whether fewer do.
-    let after = resized.iter().filter(|turn| 290 <= turn.at);
-    let counts: Vec<u32> = after.filter_map(|turn| turn.replicas).collect();
-    assert!(counts.windows(2).all(|pair| pair[0] <= pair[1] + 2), "{counts:?}");
+    went_by_steps(&resized, 290);
+}
+
+#[test]
+fn a_threshold_beside_the_objective_takes_nothing_away_either() {
+    // By the threshold alone one would do for what waits at 420 s.
+    let both = "partitions: 48, perReplica: 5000";
+    let same = sized_by(both, "{at: 1400}");
+    assert!(at(&same, 420).replicas < Some(6), "{:?}", at(&same, 420));
+
+    let resized = sized_by(both, "{at: 290, cpu: 500}");
+    let now = at(&resized, 420);
+    assert_eq!((now.replicas, now.code), (Some(8), "Relearning"), "{now:?}");
+    went_by_steps(&resized, 290);
+}
+
+#[test]
+fn a_sum_of_what_sources_want_is_kept_once_and_not_for_each_of_them() {
+    let sum = "partitions: 24, sources: 2, combine: \"orders + orders1\"";
+    let resized = sized_by(sum, "{at: 290, cpu: 500}");
+    let (kept, now) = (at(&resized, 320).replicas, at(&resized, 420));
+    assert_eq!((now.replicas, now.code), (kept, "Relearning"), "{now:?}");
+    // Each source alone wants fewer than there are: did each ask for what there is, the sum would double at every turn.
+    went_by_steps(&resized, 320);
 }
 
 #[test]

@@ -636,6 +636,7 @@ impl World {
         };
         let recalled = self.given.recalled.map(|(rate_per_replica, startup, held)| Recalled {
             rate_per_replica,
+            former_rate: None,
             startup: startup.map(Duration::from_secs),
             rebalance: None,
             held: held.map(|(replicas, ago)| (replicas, time(-ago))),
