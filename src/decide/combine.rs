@@ -88,6 +88,7 @@ fn objective(
         // What the stages above send cannot be told apart by queues.
         above: if is_only { turn.above.clone() } else { Above::default() },
         outcomes: Vec::new(),
+        of_rooms: Vec::new(),
         gates: Gates::default(),
         doubts: Doubts::default(),
         ..*turn

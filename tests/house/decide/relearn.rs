@@ -17,6 +17,10 @@ fn sized_by(what: &str, event: &str) -> Vec<Told> {
     ))
 }
 
+fn at(turns: &[Told], second: i64) -> &Told {
+    turns.iter().find(|turn| turn.at == second).unwrap()
+}
+
 /// From that second on no count was ever higher than the first, nor lower than the one before it by more than a step.
 fn went_by_steps(turns: &[Told], from: i64) {
     let after = turns.iter().filter(|turn| from <= turn.at);
