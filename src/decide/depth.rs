@@ -368,6 +368,8 @@ mod tests {
                     is_former: self.is_former,
                     half_life: 120.0,
                 });
+                // What was measured is the rate of these pods.
+                self.is_former &= self.tally.rate().is_none();
             }
             counted
         }

@@ -211,8 +211,9 @@ async fn a_budget_is_made_whole_changed_as_it_was_seen_and_goes_by_its_uid() {
     let owner = json!([{
         "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "name": "orders", "uid": "u-orders",
     }]);
-    let selector =
-        json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["enrich"]}]});
+    // What others may have put beside it is taken away.
+    let terms = json!([{"key": "app", "operator": "In", "values": ["enrich"]}]);
+    let selector = json!({"matchLabels": null, "matchExpressions": terms});
     assert_eq!(
         (made.method.as_str(), &*made.uri),
         ("POST", &*format!("{ALL}?fieldManager=penstock-drain"))
@@ -254,8 +255,15 @@ async fn a_budget_that_moved_is_looked_at_again() {
     for code in [404, 409] {
         let moved = failure(code, "Conflict", "it has moved", &json!([]));
         let mut hands = Hands::new(move |_| std::future::ready(Ok(moved.clone())));
-        assert_eq!(hands.ending(held(None, Some(Grip::Loose))).await, Ending::Outdated);
+        let known = held(Some(("u-b", "12")), Some(Grip::Loose));
+        assert_eq!(hands.ending(known).await, Ending::Outdated);
     }
+    // There is one of this name that nobody knew of: it may be somebody else's.
+    let taken = failure(409, "AlreadyExists", "it exists", &json!([]));
+    let mut hands = Hands::new(move |_| std::future::ready(Ok(taken.clone())));
+    let message = "it exists".to_owned();
+    let ending = hands.ending(held(None, Some(Grip::Loose))).await;
+    assert_eq!(ending, Ending::Refused { code: 409, message });
 }
 
 #[tokio::test(start_paused = true)]
