@@ -222,6 +222,8 @@ pub(super) fn may_be_empty(panel: &Shown, pipeline: &str) -> bool {
         ("pipeline", "Holds") => pipeline != "blind",
         // What is not moved, read or learned has no numbers; for `orders` all of them are shown.
         ("pipeline", _) => pipeline != "orders",
+        // No node is taken away here, and no stage keeps room: draining.rs and headroom.rs see to that.
+        ("capacity", "Interruptions" | "Room kept free") => true,
         _ => false,
     }
 }
