@@ -65,6 +65,9 @@ pub(super) struct Run {
     /// site of elsewhere could have its own name lead here
     #[arg(long = "page-host", value_name = "NAME")]
     page_hosts: Vec<page::Host>,
+    /// Scale nothing beyond what a ResourceQuota lets be made; takes the right to list and watch these
+    #[arg(long)]
+    heed_quotas: bool,
     /// Currency of all prices of this installation (ISO 4217, such as EUR), written behind them on the page and by explain. Default: none is named
     #[arg(long, value_name = "CODE")]
     currency: Option<page::Currency>,
@@ -162,6 +165,7 @@ impl Run {
                 selector: self.selector,
                 observe_only: self.observe,
                 secret_namespaces: self.secret_namespaces.into_iter().collect(),
+                heeds_quotas: self.heed_quotas,
             },
             placeholders: {
                 let usual = Placeholders::default();

@@ -40,7 +40,9 @@ pub(super) fn keep_all(watch: &Watch) {
     watch.keep(&ApiResource::erase::<CapacityBudget>(&()), Reach::Cluster, &budgets());
     watch.keep(&ApiResource::erase::<Namespace>(&()), Reach::Cluster, &namespaces());
     watch.keep(&ApiResource::erase::<Pod>(&()), Reach::Namespaces, &pods());
-    watch.keep(&ApiResource::erase::<ResourceQuota>(&()), Reach::Namespaces, &quotas());
+    if watch.options.heeds_quotas {
+        watch.keep(&ApiResource::erase::<ResourceQuota>(&()), Reach::Namespaces, &quotas());
+    }
     watch.keep(&ApiResource::erase::<HorizontalPodAutoscaler>(&()), Reach::Namespaces, &hpas());
 }
 

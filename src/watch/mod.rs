@@ -57,6 +57,8 @@ pub struct Options {
     pub observe_only: bool,
     /// Namespaces whose Secrets a ClusterConnection may name.
     pub secret_namespaces: BTreeSet<String>,
+    /// Follow `ResourceQuota`s, and ask for nothing beyond them.
+    pub heeds_quotas: bool,
 }
 
 /// The namespaces a store covers; empty means all.

@@ -582,7 +582,8 @@ async fn a_quota_leaves_to_pipelines_what_pods_of_others_do_not_take() {
         scene.apply("apps/v1", "Deployment", "default", name, &json!({"spec": spec})).await;
     }
     scene.pipeline("p", &json!({"kind": "Deployment", "name": "ours"})).await;
-    let watch = scene.watch();
+    let options = watch::Options { heeds_quotas: true, ..watch::Options::default() };
+    let watch = Watch::start(scene.client.clone(), scene.clock, options, scene.tasks.clone());
     let is_counted = |sight: &Sight| sight.per_replica.first().is_some_and(|it| it.cores.is_some());
     let sight = scene.see(&watch, "p", is_counted).await;
     assert_eq!(sight.budgets, [Arc::<str>::from("default/compute")]);

@@ -83,7 +83,7 @@ async fn the_example_of_priorities_reaches_its_counts() -> Result<()> {
 
 #[tokio::test]
 async fn the_example_of_quotas_reaches_its_counts() -> Result<()> {
-    let scene = Scene::open("example-quotas").await?;
+    let scene = Scene::open_with("example-quotas", &["--heed-quotas"]).await?;
     scene.create(deployment("other", 2)).await?;
     gives_way(&scene, "quotas", &[], "OverQuota").await
 }
@@ -173,7 +173,7 @@ async fn who_comes_first_is_served_and_the_other_gives_way_within_the_budget() -
 /// The same by a quota of the namespace, which the API server keeps: what is written is never more than it lets be made.
 #[tokio::test]
 async fn a_quota_is_shared_by_priority_and_never_asked_for_more_than_it_has_left() -> Result<()> {
-    let scene = Scene::open("quotas").await?;
+    let scene = Scene::open_with("quotas", &["--heed-quotas"]).await?;
     let (broker, namespace) = (shared::broker().await?, scene.namespace.as_str());
     scene.create(quota("12")).await?;
     // Somebody else takes two of the twelve.

@@ -152,6 +152,10 @@ async fn what_a_feature_adds_to_the_rights_is_only_what_it_needs() -> Result<()>
         ),
         ("packing.enabled=true", vec![("", "pods", "patch")]),
         (
+            "quotas.enabled=true",
+            vec![("", "resourcequotas", "list"), ("", "resourcequotas", "watch")],
+        ),
+        (
             "draining.enabled=true",
             vec![
                 ("policy", "poddisruptionbudgets", "list"),
