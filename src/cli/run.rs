@@ -65,7 +65,7 @@ pub(super) struct Run {
     /// site of elsewhere could have its own name lead here
     #[arg(long = "page-host", value_name = "NAME")]
     page_hosts: Vec<page::Host>,
-    /// Scale nothing beyond what a ResourceQuota lets be made; takes the right to list and watch these
+    /// Scale nothing beyond what the quotas of a namespace let be made; takes the right to list and watch these
     #[arg(long)]
     heed_quotas: bool,
     /// Currency of all prices of this installation (ISO 4217, such as EUR), written behind them on the page and by explain. Default: none is named

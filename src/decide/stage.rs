@@ -40,9 +40,7 @@ pub(super) struct Turn<'a> {
     pub(super) index: usize,
     pub(super) stage: &'a Stage,
     pub(super) target: &'a Target,
-    /// What became of the writes to its count.
     pub(super) outcomes: Vec<&'a Outcome>,
-    /// And of those for the room that is kept for it.
     pub(super) of_rooms: Vec<&'a Outcome>,
     pub(super) recalled: Option<&'a Recalled>,
     pub(super) evidence: Evidence<'a>,

@@ -56,16 +56,6 @@ fn a_threshold_beside_the_objective_takes_nothing_away_either() {
 }
 
 #[test]
-fn a_sum_of_what_sources_want_is_kept_once_and_not_for_each_of_them() {
-    let sum = "partitions: 24, sources: 2, combine: \"orders + orders1\"";
-    let resized = sized_by(sum, "{at: 290, cpu: 500}");
-    let (kept, now) = (at(&resized, 320).replicas, at(&resized, 420));
-    assert_eq!((now.replicas, now.code), (kept, "Relearning"), "{now:?}");
-    // Each source alone wants fewer than there are: did each ask for what there is, the sum would double at every turn.
-    went_by_steps(&resized, 320);
-}
-
-#[test]
 fn busy_pods_show_what_they_do_with_their_cpu_and_are_counted_by_that() {
     let resized = after(
         "{at: 290, cpu: 500}, {at: 500, lag: 4000, arrive: 400, take: 400}, {at: 700, lag: 500}",
