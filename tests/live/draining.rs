@@ -60,7 +60,7 @@ impl Eye {
         if pod.metadata.deletion_timestamp.is_some() {
             let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(-1);
             // The first word counts: the kubelet ends it with another.
-            self.graces.entry(name.clone()).or_insert((node.clone(), grace));
+            self.graces.entry(name.clone()).or_insert_with(|| (node.clone(), grace));
         }
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let is_ready = conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True");

@@ -216,14 +216,13 @@ impl Facts {
 /// Panels that have nothing to show here, each with the reason.
 pub(super) fn may_be_empty(panel: &Shown, pipeline: &str) -> bool {
     match (panel.board.as_str(), panel.panel.as_str()) {
-        // Seen only where a group stands still for longer than its polls, which this one does not.
-        ("pipeline", "Rebalance") => true,
+        // Seen only where a group stands still for longer than its polls, which this one does not; and no node is taken away here, nor does
+        // any stage keep room: draining.rs and headroom.rs see to that.
+        ("pipeline", "Rebalance") | ("capacity", "Interruptions" | "Room kept free") => true,
         // Whether the one at work is held back at all is a matter of chance; the one without an answer surely is.
         ("pipeline", "Holds") => pipeline != "blind",
         // What is not moved, read or learned has no numbers; for `orders` all of them are shown.
         ("pipeline", _) => pipeline != "orders",
-        // No node is taken away here, and no stage keeps room: draining.rs and headroom.rs see to that.
-        ("capacity", "Interruptions" | "Room kept free") => true,
         _ => false,
     }
 }
