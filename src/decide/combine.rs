@@ -16,7 +16,8 @@ use super::snapshot::Workload;
 use super::stage::Turn;
 
 /// What the expression asks for; what runs (`current`) is kept where a source it names is missing or it gives no count. By the rate of pods
-/// that had other CPU each source says plainly what it wants, and it is the count they come to that takes nothing away.
+/// that had other CPU each source says plainly what it wants, and it is the count they come to that takes nothing away. While a source needs a
+/// rate and none is known, the stage learns it as a whole: were each to want what runs, a sum of them would double at every turn.
 pub(super) fn wish(
     turn: &Turn<'_>,
     (memory, known): (&StageMemory, &Known),
@@ -25,13 +26,17 @@ pub(super) fn wish(
     current: u32,
 ) -> Bid {
     let mut wants = Vec::new();
-    let mut is_reckoned = false;
+    let (mut is_reckoned, mut is_unlearned) = (false, false);
+    let load = known.load().map(|load| turn.doubts.amend(load));
     for name in formula.names() {
         let seen = turn.evidence.sources.iter().find(|seen| *seen.source.name == *name);
         is_reckoned |= seen.is_some_and(|seen| seen.queue().is_some());
-        let want = seen
-            .filter(|seen| seen.trust == Trust::Fresh)
-            .and_then(|seen| want(turn, memory, workload, seen));
+        let fresh = seen.filter(|seen| seen.trust == Trust::Fresh);
+        if known.means.known().is_none() && fresh.is_some_and(|seen| needs_rate(turn, seen)) {
+            is_unlearned = true;
+            continue;
+        }
+        let want = fresh.and_then(|seen| want(turn, memory, workload, seen));
         let Some(want) = want else {
             let complaint = seen.and_then(|seen| seen.complaint.clone());
             let reason = complaint.unwrap_or_else(|| Reason::CombineFailed {
@@ -41,19 +46,34 @@ pub(super) fn wish(
         };
         wants.push((name, want));
     }
+    if is_unlearned {
+        let bid = load.and_then(|load| demand::objective(turn.stage, &load, &known.means, true));
+        return bid.unwrap_or_else(|| lesson::learning(current));
+    }
     match formula.number(&wants) {
         Ok(value) => {
             let wished = ceil(value);
             let wants = wants.into_iter().map(|(name, want)| (name.to_owned(), want)).collect();
             let mut bid = Bid::new(wished, Reason::Combined { wants, wished });
             if is_reckoned {
-                let partitions = known.load().and_then(|load| load.partitions);
+                let partitions = load.and_then(|load| load.partitions);
                 lesson::keep(turn.stage, partitions, &known.means, &mut bid);
             }
             bid
         }
         Err(message) => Bid::new(current, Reason::CombineFailed { message }),
     }
+}
+
+/// Is it the objective alone that says what this source wants?
+fn needs_rate(turn: &Turn<'_>, seen: &Seen<'_>) -> bool {
+    turn.stage.max_delay.is_some() && seen.queue().is_some() && threshold(seen).is_none()
+}
+
+/// What it wants by its threshold.
+fn threshold(seen: &Seen<'_>) -> Option<f64> {
+    let per_replica = seen.source.per_replica.filter(|per_replica| 0.0 < *per_replica)?;
+    Some(seen.amount()? / per_replica)
 }
 
 /// The replicas that one source wants for itself: by its threshold as it stands, not rounded; by the objective, a whole number; by both,
@@ -64,23 +84,20 @@ fn want(
     workload: &Workload,
     seen: &Seen<'_>,
 ) -> Option<f64> {
-    let threshold = seen.source.per_replica.filter(|per_replica| 0.0 < *per_replica);
-    let threshold = threshold.zip(seen.amount()).map(|(per_replica, amount)| amount / per_replica);
     let objective = if turn.stage.max_delay.is_some() && seen.queue().is_some() {
-        objective(turn, memory, workload, seen, threshold.is_none())
+        objective(turn, memory, workload, seen)
     } else {
         None
     };
-    [threshold, objective].into_iter().flatten().reduce(f64::max)
+    [threshold(seen), objective].into_iter().flatten().reduce(f64::max)
 }
 
-/// What the objective asks for this queue, as if it were the only one.
+/// What the objective asks for this queue, as if it were the only one; `None` while no rate is known.
 fn objective(
     turn: &Turn<'_>,
     memory: &StageMemory,
     workload: &Workload,
     seen: &Seen<'_>,
-    is_alone: bool,
 ) -> Option<f64> {
     let is_only = turn.evidence.queues().count() == 1;
     let alone = Turn {
@@ -99,6 +116,6 @@ fn objective(
     if load.lag == 0 && load.arrivals <= 0.0 && known.means.rate.is_some() {
         return Some(0.0);
     }
-    let bid = demand::objective(turn.stage, &load, &known.means, is_alone)?;
+    let bid = demand::objective(turn.stage, &load, &known.means, false)?;
     Some(f64::from(bid.replicas))
 }

@@ -56,6 +56,31 @@ fn a_threshold_beside_the_objective_takes_nothing_away_either() {
 }
 
 #[test]
+fn a_sum_of_what_sources_want_is_kept_once_and_not_for_each_of_them() {
+    let sum = "partitions: 24, sources: 2, combine: \"orders + orders1\"";
+    let resized = sized_by(sum, "{at: 290, cpu: 500}");
+    let now = at(&resized, 340);
+    assert_eq!((now.replicas, now.code), (Some(48), "Relearning"), "{now:?}");
+    // Each source alone wants fewer than there are: did each ask for what there is, the sum would double at every turn. Tried is one
+    // breakpoint of the partitions after the other.
+    let after = resized.iter().filter(|turn| 300 <= turn.at);
+    let mut counts: Vec<u32> = after.filter_map(|turn| turn.replicas).collect();
+    counts.dedup();
+    assert_eq!(counts, [48, 24, 16, 12, 10]);
+}
+
+#[test]
+fn a_sum_does_not_grow_while_no_rate_is_known() {
+    let sum = "partitions: 24, sources: 2, combine: \"orders + orders1\"";
+    let turns = sized_by(sum, "{at: 290, cpu: 500}");
+    let first = turns.iter().take_while(|turn| turn.code == "Learning");
+    let counts: Vec<_> = first.filter_map(|turn| turn.replicas).collect();
+    assert!(5 <= counts.len() && counts.iter().all(|&it| it == 8), "{counts:?}");
+    let learned = turns.iter().find(|turn| turn.code == "Combined").unwrap();
+    assert_eq!(learned.replicas, Some(10), "{learned:?}");
+}
+
+#[test]
 fn busy_pods_show_what_they_do_with_their_cpu_and_are_counted_by_that() {
     let resized = after(
         "{at: 290, cpu: 500}, {at: 500, lag: 4000, arrive: 400, take: 400}, {at: 700, lag: 500}",
