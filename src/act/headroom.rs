@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Licence;
-use super::jobs::{as_label, request};
+use super::jobs::as_label;
 use super::kinds::{Kinds, NoPath};
-use super::scale::{cut, ending_of, text};
+use super::wire::{self, Answered, Failed, JSON, JSON_PATCH, cut, ending_of, get, text};
 use crate::decide::{Ending, Method, Reserve};
 
 /// By this name the API server knows who made it.
@@ -51,19 +51,6 @@ pub(super) struct Keeper {
     client: Client,
     kinds: Kinds,
     placeholders: Arc<Placeholders>,
-}
-
-#[derive(Deserialize)]
-struct Answered {
-    #[serde(default)]
-    metadata: Meta,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    #[serde(default)]
-    resource_version: String,
 }
 
 #[derive(Deserialize)]
@@ -107,12 +94,12 @@ impl Keeper {
         if is_there {
             let steps = self.change(reserve, template.as_ref());
             let path = format!("{path}?fieldManager={FIELD_MANAGER}");
-            return self.send(Verb::PATCH, &path, Some(&steps), licence).await;
+            return self.send(Verb::PATCH, &path, &steps, licence).await;
         }
         let object = self.object(reserve, template.as_ref());
         let all = path.rsplit_once('/').map_or(path.as_str(), |(all, _)| all);
         let made = format!("{all}?fieldManager={FIELD_MANAGER}");
-        match self.send(Verb::POST, &made, Some(&object), licence).await {
+        match self.send(Verb::POST, &made, &object, licence).await {
             Ending::Outdated => self.met(all, reserve).await,
             // The kind is served no more: its path is looked up anew.
             Ending::Gone => {
@@ -138,7 +125,7 @@ impl Keeper {
             Err(NoPath::Unusable(message)) => return Err(Ending::Refused { code: 404, message }),
             Err(NoPath::Failed(error)) => return Err(not_sent(&error)),
         };
-        match self.client.request::<Value>(request(Verb::GET, &path, None)).await {
+        match get::<Value>(&self.client, &path).await {
             Ok(object) if object["spec"]["template"]["spec"].is_object() => {
                 Ok(object["spec"]["template"]["spec"].clone())
             }
@@ -157,7 +144,7 @@ impl Keeper {
     async fn met(&self, all: &str, reserve: &Reserve) -> Ending {
         let name = &reserve.scale.target.name;
         let path = format!("{all}?labelSelector=penstock.dev%2Fheadroom%3D{name}");
-        match self.client.request::<List>(request(Verb::GET, &path, None)).await {
+        match get::<List>(&self.client, &path).await {
             Ok(list) if list.items.is_empty() => {
                 let target = &reserve.scale.target;
                 let message = format!("{target} is there already and was not made by Penstock");
@@ -174,35 +161,23 @@ impl Keeper {
             "propagationPolicy": "Background",
             "preconditions": {"uid": reserve.scale.uid},
         });
-        self.send(Verb::DELETE, path, Some(&options), licence).await
+        self.send(Verb::DELETE, path, &options, licence).await
     }
 
     /// One write. The licence is asked at the last moment.
-    async fn send(
-        &self,
-        verb: Verb,
-        path: &str,
-        body: Option<&Value>,
-        licence: &Licence,
-    ) -> Ending {
-        let mut request = request(verb.clone(), path, body);
-        if verb == Verb::PATCH {
-            let json_patch = http::HeaderValue::from_static("application/json-patch+json");
-            request.headers_mut().insert(http::header::CONTENT_TYPE, json_patch);
-        }
-        if let Err(none) = licence.check() {
-            return Ending::NotSent { message: none.to_string() };
-        }
-        match self.client.request::<Answered>(request).await {
-            Ok(answered) => {
-                Ending::Done { resource_version: answered.metadata.resource_version.into() }
+    async fn send(&self, verb: Verb, path: &str, body: &Value, licence: &Licence) -> Ending {
+        let kind = if verb == Verb::PATCH { JSON_PATCH } else { JSON };
+        let request = wire::request(verb.clone(), path, Some((kind, body)));
+        match wire::send::<Answered>(&self.client, request, licence).await {
+            Ok(answered) => answered.done(),
+            // A test of the patch failed: it is another than was seen. What a rule refuses is said to be invalid.
+            Err(Failed::Answered(status))
+                if (status.code, &verb) == (422, &Verb::PATCH)
+                    && !status.message.contains("is invalid") =>
+            {
+                Ending::Outdated
             }
-            Err(kube::Error::Api(status)) => match (status.code, &verb) {
-                // A test of the patch failed: it is another than was seen. What a rule refuses is said to be invalid.
-                (422, &Verb::PATCH) if !status.message.contains("is invalid") => Ending::Outdated,
-                _ => ending_of(&status),
-            },
-            Err(error) => Ending::Unknown { message: cut(&text(&error)) },
+            Err(failed) => failed.into(),
         }
     }
 

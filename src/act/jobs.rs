@@ -2,21 +2,16 @@
 //! hand that saw the same is refused by the API server instead of making a second Job for the same work. No Job that runs is touched.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
-use futures::{StreamExt, stream};
-use http::header::CONTENT_TYPE;
-use http::{Method, Request};
-use jiff::Timestamp;
+use http::Method;
 use kube::Client;
 use kube::core::Status;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::kinds::is_plain;
-use super::scale::{cut, ending_of, text};
+use super::round::{Round, all, first};
+use super::wire::{Failed, JSON, cut, ending_of, get, odd, request, send, text};
 use super::{FIELD_MANAGER, Licence};
 use crate::clock::Clock;
 use crate::decide::{Ending, FinishedJob, Scale, StartJobs};
@@ -27,10 +22,6 @@ const PIPELINE: &str = "penstock.dev/pipeline";
 const STAGE: &str = "penstock.dev/stage";
 /// What a label's value may fill.
 const LABEL_LIMIT: usize = 63;
-/// Requests at once.
-const AT_ONCE: usize = 8;
-/// The last Job is begun no later than this: what is left over is for the next turn, and the answers come within the deadline.
-const BUDGET: Duration = Duration::from_secs(2);
 
 /// What makes Jobs. Cheap to clone.
 #[derive(Clone)]
@@ -77,12 +68,9 @@ impl Maker {
     /// Removes what is too much, then makes what is lacking. What cannot be removed keeps nobody from working.
     pub(super) async fn carry_out(&self, jobs: &StartJobs, licence: &Licence) -> Ending {
         let scale = &jobs.scale;
-        let began = self.clock.now();
-        for part in [&scale.target.namespace, &scale.target.name] {
-            if !is_plain(part) {
-                let message = format!("`{part}` cannot be part of an API path");
-                return Ending::Refused { code: 400, message };
-            }
+        let round = Round::begin(self.clock);
+        if let Some(refused) = odd(&[&scale.target.namespace, &scale.target.name]) {
+            return refused;
         }
         let removed = self.remove_all(scale, &jobs.remove, licence).await;
         if scale.to <= scale.from {
@@ -95,7 +83,7 @@ impl Maker {
         let last = jobs.first.saturating_add(u64::from(scale.to - scale.from));
         let has_failed = AtomicBool::new(false);
         let one = async |number| {
-            if has_failed.load(Relaxed) || self.is_late(began) {
+            if has_failed.load(Relaxed) || round.is_over() {
                 return Fate::Left;
             }
             let fate = self.make(scale, &template, number, licence).await;
@@ -104,22 +92,14 @@ impl Maker {
             }
             fate
         };
-        // A future for each, begun in this order, some at a time.
-        let work: Vec<_> = (jobs.first..last).map(one).collect();
-        sum(scale, stream::iter(work).buffered(AT_ONCE).collect().await)
-    }
-
-    fn is_late(&self, began: Timestamp) -> bool {
-        Duration::try_from(self.clock.now().duration_since(began))
-            .is_ok_and(|passed| BUDGET <= passed)
+        sum(scale, all((jobs.first..last).map(one)).await)
     }
 
     /// The CronJob's `jobTemplate` as it stands now, fields of later versions included.
     async fn template(&self, scale: &Scale) -> Result<Value, Ending> {
         let (namespace, name) = (&scale.target.namespace, &scale.target.name);
         let path = format!("/apis/batch/v1/namespaces/{namespace}/cronjobs/{name}");
-        let request = request(Method::GET, &path, None);
-        let cron_job: Value = match self.client.request(request).await {
+        let cron_job: Value = match get(&self.client, &path).await {
             Ok(cron_job) => cron_job,
             Err(kube::Error::Api(status)) => return Err(ending_of(&status)),
             Err(error) => {
@@ -139,17 +119,14 @@ impl Maker {
         let namespace = &scale.target.namespace;
         let path =
             format!("/apis/batch/v1/namespaces/{namespace}/jobs?fieldManager={FIELD_MANAGER}");
-        let request = request(Method::POST, &path, Some(&job(scale, template, number)));
-        if let Err(none) = licence.check() {
-            return Fate::Not(Ending::NotSent { message: none.to_string() });
-        }
-        match self.client.request::<Answered>(request).await {
+        let job = job(scale, template, number);
+        let request = request(Method::POST, &path, Some((JSON, &job)));
+        match send::<Answered>(&self.client, request, licence).await {
             Ok(made) => Fate::Made(made.metadata.resource_version.parse().unwrap_or(0)),
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+            Err(Failed::Answered(status)) if status.reason == "AlreadyExists" => {
                 Fate::Not(self.met(scale, number, &status).await)
             }
-            Err(kube::Error::Api(status)) => Fate::Not(ending_of(&status)),
-            Err(error) => Fate::Not(Ending::Unknown { message: cut(&text(&error)) }),
+            Err(failed) => Fate::Not(failed.into()),
         }
     }
 
@@ -159,7 +136,7 @@ impl Maker {
         let path = format!(
             "/apis/batch/v1/namespaces/{namespace}/jobs?fieldSelector=metadata.name%3D{name}"
         );
-        match self.client.request::<List>(request(Method::GET, &path, None)).await {
+        match get::<List>(&self.client, &path).await {
             Ok(list)
                 if list.items.iter().any(|job| !job.metadata.labels.contains_key(CRON_JOB)) =>
             {
@@ -174,10 +151,7 @@ impl Maker {
 
     /// Removes finished Jobs: each only while it is the one that was seen to have finished.
     async fn remove_all(&self, scale: &Scale, remove: &[FinishedJob], licence: &Licence) -> Ending {
-        let work: Vec<_> = remove.iter().map(|job| self.remove(scale, job, licence)).collect();
-        let endings: Vec<_> = stream::iter(work).buffered(AT_ONCE).collect().await;
-        let done = || Ending::Done { resource_version: Arc::clone(&scale.resource_version) };
-        endings.into_iter().flatten().next().unwrap_or_else(done)
+        first(scale, all(remove.iter().map(|job| self.remove(scale, job, licence))).await)
     }
 
     /// Removes one; `None` when it is gone.
@@ -191,16 +165,16 @@ impl Maker {
             "propagationPolicy": "Background",
             "preconditions": {"uid": uid},
         });
-        let request = request(Method::DELETE, &path, Some(&body));
-        if let Err(none) = licence.check() {
-            return Some(Ending::NotSent { message: none.to_string() });
-        }
-        match self.client.request::<Value>(request).await {
+        let request = request(Method::DELETE, &path, Some((JSON, &body)));
+        match send::<Value>(&self.client, request, licence).await {
             Ok(_) => None,
             // Gone already, or another of its name.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => None,
-            Err(kube::Error::Api(status)) => Some(ending_of(&status)),
-            Err(error) => Some(Ending::NotSent { message: cut(&text(&error)) }),
+            Err(failed) if matches!(failed.code(), Some(404 | 409)) => None,
+            // It is asked for again while the Job is there.
+            Err(Failed::Unanswered(Ending::Unknown { message })) => {
+                Some(Ending::NotSent { message })
+            }
+            Err(failed) => Some(failed.into()),
         }
     }
 }
@@ -292,21 +266,6 @@ fn job(scale: &Scale, template: &Value, number: u64) -> Value {
 pub(super) fn as_label(name: &str) -> &str {
     let end = name.floor_char_boundary(LABEL_LIMIT);
     name[..end].trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric())
-}
-
-pub(super) fn request(method: Method, path: &str, body: Option<&Value>) -> Request<Vec<u8>> {
-    let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-    let mut request = Request::new(bytes);
-    *request.method_mut() = method;
-    // Every part of the path was looked at before.
-    if let Ok(uri) = path.parse() {
-        *request.uri_mut() = uri;
-    }
-    if body.is_some() {
-        let json = http::HeaderValue::from_static("application/json");
-        request.headers_mut().insert(CONTENT_TYPE, json);
-    }
-    request
 }
 
 #[cfg(test)]

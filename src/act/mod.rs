@@ -18,14 +18,16 @@ use crate::clock::Clock;
 use crate::decide::{Action, Concern, Ending, Outcome, TargetId};
 use crate::spans;
 
-mod field;
-mod kinds;
-mod licence;
-mod scale;
 mod costs;
 mod drain;
-mod jobs;
+mod field;
 mod headroom;
+mod jobs;
+mod kinds;
+mod licence;
+mod round;
+mod scale;
+mod wire;
 
 pub use headroom::Placeholders;
 pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
