@@ -9,6 +9,9 @@ use super::fleet::everywhere;
 use super::panel::{Board, Look, Panel, Row, Variable};
 use super::query::{FLEET, LATELY, or_none, own, own_where};
 
+/// What Grafana writes before money: nothing, until the chart puts its `currency` behind the colon.
+const MONEY: &str = "currency:";
+
 pub(super) fn board() -> Board {
     Board {
         uid: "penstock-capacity",
@@ -97,19 +100,20 @@ fn lanes() -> Row {
 
 fn cost() -> Row {
     let stage = FLEET.of(&STAGE_COST, "");
+    let money = |look, title, description| Panel::new(look, title, description).unit(MONEY);
     Row {
         title: "Cost, in an hour",
         panels: vec![
-            Panel::new(Look::Stat, "All stages", "What the pods of all stages cost in an hour, by their share of the nodes they stand on.")
+            money(Look::Stat, "All stages", "What the pods of all stages cost in an hour, by their share of the nodes they stand on.")
                 .colours("text", &[])
                 .query(or_none(&format!("sum({stage})")), "cost"),
-            Panel::new(Look::Lines, "By pool", "What the nodes of each pool cost in an hour, whoever uses them.")
+            money(Look::Lines, "By pool", "What the nodes of each pool cost in an hour, whoever uses them.")
                 .query(format!("max by (pool) ({})", own(&POOL_COST)), "{{pool}}"),
-            Panel::new(Look::Lines, "By pipeline", "What the stages of a pipeline cost in an hour, the ten dearest.")
+            money(Look::Lines, "By pipeline", "What the stages of a pipeline cost in an hour, the ten dearest.")
                 .query(format!("topk(10, sum by (namespace, pipeline) ({stage}))"), "{{namespace}}/{{pipeline}}"),
-            Panel::new(Look::Lines, "Room kept free", "What the room costs in an hour that is kept on nodes for replicas to come, the ten dearest.")
+            money(Look::Lines, "Room kept free", "What the room costs in an hour that is kept on nodes for replicas to come, the ten dearest.")
                 .query(format!("topk(10, {})", FLEET.of(&HEADROOM_COST, "")), "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}"),
-            Panel::new(Look::Lines, "By stage and pool", "What each stage costs in an hour on each pool, the ten dearest.")
+            money(Look::Lines, "By stage and pool", "What each stage costs in an hour on each pool, the ten dearest.")
                 .query(format!("topk(10, {stage})"), "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}"),
         ],
     }
