@@ -94,11 +94,14 @@ pub(crate) async fn there_and_back(scene: &Scene, broker: &Broker, target: Value
     scene.pipeline(&name, stage).await?;
     scene.after_a_poll(&name).await?;
     producer.add(ITEMS);
-    assert_eq!(scene.until_moved((&name, 0, 8), SOON).await?, [8]);
+    let mut moves = scene.until_moved((&name, 0, 8), SOON).await?;
+    // A poll that comes while the items are being sent sees a part of them, and the next one the rest.
+    assert!(moves.len() <= 2 && moves.is_sorted(), "{moves:?}");
     scene.until("eight at work", SOON, async || Ok((crew.count() == 8).then_some(()))).await?;
     scene.until_done(&crew, ITEMS).await?;
     let done = crew.ledger().now();
-    assert_eq!(scene.until_moved((&name, 0, 0), SOON).await?, [8, 0]);
+    moves.push(0);
+    assert_eq!(scene.until_moved((&name, 0, 0), SOON).await?, moves);
     let idle = crew.ledger().now().checked_sub(done).unwrap();
     assert!(idle >= IDLE, "back to zero {idle:?} after the last item");
     scene.until("none at work", SOON, async || Ok((crew.count() == 0).then_some(()))).await?;

@@ -235,7 +235,7 @@ async fn empties_a_node(scene: &Scene) -> Result<()> {
 async fn holds_a_drain(cluster: &Cluster, scene: &Scene) -> Result<()> {
     let pool = json!({
         "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "all"},
-        "spec": {"class": "Spot", "nodeSelector": {"kubernetes.io/os": "linux"}, "notice": "6s"},
+        "spec": {"class": "Spot", "nodeSelector": {"kubernetes.io/os": "linux"}, "notice": "12s"},
     });
     cluster.apply(&scene.namespace, &pool.to_string()).await?;
     let mut held = workload("Deployment", "held");
