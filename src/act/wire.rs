@@ -105,9 +105,11 @@ pub(super) async fn send<T: DeserializeOwned>(
     licence
         .check()
         .map_err(|none| Failed::Unanswered(Ending::NotSent { message: none.to_string() }))?;
-    client.request(request).await.map_err(|error| match error {
-        kube::Error::Api(status) => Failed::Answered(status),
-        error => Failed::Unanswered(Ending::Unknown { message: cut(&text(&error)) }),
+    client.request(request).await.map_err(|error| {
+        if let kube::Error::Api(status) = error {
+            return Failed::Answered(status);
+        }
+        Failed::Unanswered(Ending::Unknown { message: cut(&text(&error)) })
     })
 }
 
