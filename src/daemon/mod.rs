@@ -15,8 +15,8 @@ use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
 use crate::clock::{Clock, sleep_until};
 use crate::decide::{
-    Action, Budget, Concern, Ending, Missing, Outcome, PipelineId, QuestionId, Situation, Snapshot,
-    Stage, Verdict, advance,
+    Action, Adrift, Budget, Concern, Ending, Missing, Outcome, PipelineId, Plan, QuestionId,
+    Situation, Snapshot, Stage, Verdict, advance,
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
@@ -256,7 +256,7 @@ impl Daemon {
         if snapshot.may_act {
             spans::act().in_scope(|| self.act.start(&step.plan.actions, &self.licence));
         }
-        self.set_timers(&snapshot, &step.plan.verdicts);
+        self.set_timers(&snapshot, &step.plan);
         self.press(&snapshot, &step.plan.verdicts);
         let took = started.elapsed();
         let pools = pools.into_iter().map(|(name, sight)| (name, glance_of(sight))).collect();
@@ -303,8 +303,10 @@ impl Daemon {
     ) -> (Snapshot, Vec<Glance>) {
         let mut observations = BTreeMap::new();
         let mut due = Vec::new();
+        let mut adrift = Vec::new();
         let mut glances = Vec::new();
         for sight in sights {
+            let (id, uid) = (sight.id.clone(), Arc::clone(&sight.uid));
             glances.push(Glance {
                 id: sight.id,
                 uid: sight.uid,
@@ -315,7 +317,13 @@ impl Daemon {
                 costs: sight.costs,
                 room_costs: sight.room_costs,
             });
-            let Some(pipeline) = sight.pipeline else { continue };
+            let Some(pipeline) = sight.pipeline else {
+                if let Some(draining) = sight.draining {
+                    let outcomes = self.agenda.take_outcomes(&id);
+                    adrift.push(Adrift { pipeline: id, uid, draining, outcomes });
+                }
+                continue;
+            };
             for source in pipeline.stages.iter().flat_map(Stage::heard) {
                 if let Some(observation) = self.observe.latest(&source.question) {
                     observations.insert(source.question.clone(), observation);
@@ -339,16 +347,18 @@ impl Daemon {
         let may_act = self.licence.check().is_ok();
         let seen = pools.iter().map(|(name, sight)| (Arc::clone(name), sight.seen.clone()));
         let pools = seen.collect();
-        (Snapshot { at: now, may_act, due, observations, pools, budgets }, glances)
+        (Snapshot { at: now, may_act, due, observations, pools, budgets, adrift }, glances)
     }
 
     /// When each pipeline is to be thought of again though nothing moves.
-    fn set_timers(&mut self, snapshot: &Snapshot, verdicts: &[Verdict]) {
+    fn set_timers(&mut self, snapshot: &Snapshot, plan: &Plan) {
         let mut next: BTreeMap<&PipelineId, Timestamp> = BTreeMap::new();
         let resync = snapshot.at.checked_add(RESYNC).unwrap_or(snapshot.at);
-        for verdict in verdicts {
-            let at = verdict.next.filter(|at| *at > snapshot.at).unwrap_or(resync).min(resync);
-            let entry = next.entry(&verdict.stage.pipeline).or_insert(at);
+        let verdicts = plan.verdicts.iter().map(|it| (&it.stage.pipeline, it.next));
+        let adrift = plan.again.iter().map(|(pipeline, at)| (pipeline, Some(*at)));
+        for (pipeline, at) in verdicts.chain(adrift) {
+            let at = at.filter(|at| *at > snapshot.at).unwrap_or(resync).min(resync);
+            let entry = next.entry(pipeline).or_insert(at);
             *entry = at.min(*entry);
         }
         for (pipeline, at) in next {

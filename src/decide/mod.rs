@@ -61,7 +61,7 @@ mod jobs;
 mod fleet;
 mod flow;
 
-use capacity::{Claimant, Pools, Purses};
+use capacity::{Claimant, Drained, Pools, Purses};
 use flow::Above;
 use memory::PipelineMemory;
 use schedule::Bound;
@@ -91,8 +91,8 @@ pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;
 pub use schedule::{Schedule, Unreadable};
 pub use snapshot::{
-    Cpu, Failing, FinishedJob, JobsSeen, Lost, Missing, Observation, Partition, Queue, Reading,
-    Recalled, Situation, Snapshot, Target, Unusable, Value, Workload, Writing,
+    Adrift, Cpu, Failing, FinishedJob, JobsSeen, Lost, Missing, Observation, Partition, Queue,
+    Reading, Recalled, Situation, Snapshot, Target, Unusable, Value, Workload, Writing,
 };
 
 /// What one turn comes to.
@@ -123,7 +123,7 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
     for situation in &now.due {
         let pipeline = &situation.pipeline;
         let before = memory.of(&pipeline.id, &pipeline.uid);
-        let (answers, after) = guarded(situation, &before, |memory| {
+        let (answers, after) = guarded(now, situation, &before, |memory| {
             turn(now, situation, (&pools, &mut purses), memory)
         });
         for (answer, index) in answers.iter().zip(0..) {
@@ -155,6 +155,15 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
             step.plan.actions.extend(answer.besides);
             step.plan.violations += answer.violations;
         }
+        step.memory.share(memory, id);
+    }
+    for adrift in &now.adrift {
+        let id = &adrift.pipeline;
+        let mut after = PipelineMemory::clone(&memory.of(id, &adrift.uid));
+        let drained = drift(now, adrift, &mut after);
+        step.plan.actions.extend(drained.actions);
+        step.plan.again.extend(drained.next.map(|next| (id.clone(), next)));
+        memory.put(id.clone(), after);
         step.memory.share(memory, id);
     }
     memory.put_fleet(fleet);
@@ -233,6 +242,10 @@ fn hold_drains(
     let verdicts: Vec<_> = answers.iter().map(|answer| &answer.verdict).collect();
     let drained = drains.turn(situation, &verdicts, (now.at, now.may_act));
     memory.drains = (!drains.is_idle()).then_some(drains);
+    hand_over(drained, answers);
+}
+
+fn hand_over(drained: Drained, answers: &mut [Answer]) {
     for (index, reason) in drained.told {
         if let Some(answer) = answers.get_mut(index) {
             answer.verdict.anomalies.push(reason);
@@ -244,23 +257,41 @@ fn hold_drains(
     }
 }
 
-/// Runs a pipeline's turn; if it panics, every stage keeps what it has and memory stays as it was.
+/// What becomes of the budgets of a pipeline on which nothing can be decided. One that makes our own code panic here has them stay.
+fn drift(now: &Snapshot, adrift: &Adrift, memory: &mut PipelineMemory) -> Drained {
+    let mut drains = memory.drains.take().unwrap_or_default();
+    let drained = caught(|| drains.drift(adrift, (now.at, now.may_act)));
+    memory.drains = (!drains.is_idle()).then_some(drains);
+    drained.unwrap_or_default()
+}
+
+/// Runs a pipeline's turn; if it panics, every stage keeps what it has and memory stays as it was, but for what its budgets promised.
 fn guarded(
+    now: &Snapshot,
     situation: &Situation,
     remembered: &PipelineMemory,
     turn: impl FnOnce(&mut PipelineMemory) -> Vec<Answer>,
 ) -> (Vec<Answer>, PipelineMemory) {
     let mut memory = remembered.clone();
-    let caught = catch_unwind(AssertUnwindSafe(|| turn(&mut memory)));
-    match caught {
-        Ok(answers) => (answers, memory),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            let message = text.unwrap_or_else(|| "a panic without words".to_owned());
-            (held(situation, &message), remembered.clone())
-        }
+    let message = match caught(|| turn(&mut memory)) {
+        Ok(answers) => return (answers, memory),
+        Err(message) => message,
+    };
+    let mut memory = remembered.clone();
+    let mut answers = held(situation, &message);
+    if let Some(adrift) = situation.adrift() {
+        hand_over(drift(now, &adrift, &mut memory), &mut answers);
     }
+    (answers, memory)
+}
+
+/// What our own code comes to, or the words of its panic.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        text.unwrap_or_else(|| "a panic without words".to_owned())
+    })
 }
 
 /// What a pipeline gets whose turn failed in our own code: what it has.

@@ -48,6 +48,9 @@ pub struct Plan {
     /// How each budget fares.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetVerdict>,
+    /// When to look again at pipelines that have no verdict, since they cannot be decided on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<(PipelineId, Timestamp)>,
 }
 
 /// A server that is doubted, since many of the pipelines that ask it fell silent within one poll. None of them goes down until then,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capacity::{Budget, Draining, LaneSeen, PerReplica, PoolSeen, Reserves, Standing};
 use super::field::Field;
-use super::pipeline::{Pipeline, QuestionId, TargetId};
+use super::pipeline::{Pipeline, PipelineId, QuestionId, TargetId};
 use super::plan::{Concern, Outcome};
 
 /// One instant. `at` comes from a clock that never jumps: wall time at start plus monotonic time since.
@@ -30,6 +30,22 @@ pub struct Snapshot {
     /// Every budget, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub budgets: BTreeMap<Arc<str>, Arc<Budget>>,
+    /// The pipelines that cannot be decided on, and hold drains all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adrift: Vec<Adrift>,
+}
+
+/// A pipeline that cannot be decided on, since nobody understands what was written, and what it left behind while it could.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Adrift {
+    /// Which one.
+    pub pipeline: PipelineId,
+    /// uid of the object.
+    pub uid: Arc<str>,
+    /// What is known of the evictions of its pods: its budgets, and no workload.
+    pub draining: Draining,
+    /// What happened to the writes since the last turn.
+    pub outcomes: Vec<(usize, Outcome)>,
 }
 
 /// One pipeline and its targets, at this instant.
@@ -339,6 +355,7 @@ impl Snapshot {
             observations: BTreeMap::new(),
             pools: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            adrift: Vec::new(),
         }
     }
 }
@@ -359,6 +376,17 @@ impl Situation {
             reserves: Reserves::Unseen,
             serves_buffers: false,
         }
+    }
+
+    /// The same pipeline after a turn that failed; `None` when there is nothing it could have left behind.
+    pub(super) fn adrift(&self) -> Option<Adrift> {
+        let draining = self.draining.clone()?;
+        Some(Adrift {
+            pipeline: self.pipeline.id.clone(),
+            uid: Arc::clone(&self.pipeline.uid),
+            draining,
+            outcomes: self.outcomes.clone(),
+        })
     }
 
     /// What became of the writes of a stage that concern this.

@@ -6,8 +6,11 @@ use super::status::Change;
 use super::{Picture, Tick};
 use crate::decide::{Action, Doubted, Ending, Outcome};
 
-/// Gives the alarm for servers that are doubted from this turn on: one for all their pipelines.
+/// Gives the alarm for servers that are doubted from this turn on: one for all their pipelines; and tells of the writes of pipelines that
+/// cannot be decided on, of which there is no picture.
 pub(super) fn alarm(tick: &Tick) {
+    let adrift = tick.snapshot.adrift.iter().flat_map(|adrift| &adrift.outcomes);
+    adrift.for_each(|(_, outcome)| write_outcome(outcome));
     for Doubted { origin, silent, of, until } in &tick.step.plan.doubted {
         if tick.snapshot.may_act {
             tracing::warn!(%origin, silent, of, %until, "many pipelines of one server fell silent at once; none of them goes down");

@@ -39,7 +39,7 @@ pub(super) struct Drains {
     budgets: BTreeMap<Name, Note>,
     /// Is the watch of budgets on its way?
     pub(super) is_followed: bool,
-    /// Pipelines with a stage that holds drains.
+    /// Pipelines with a stage that holds drains, or says so and cannot be read.
     pub(super) holding: BTreeSet<PipelineId>,
     /// How many pods of each workload interruptions have ended.
     ended: BTreeMap<TargetId, u64>,
@@ -63,6 +63,8 @@ struct Ours {
     /// uid of the pipeline it belongs to.
     owner: Arc<str>,
     grip: Option<Grip>,
+    /// Until when it is tight, as it says.
+    until: Option<Timestamp>,
     terms: Vec<Term>,
 }
 
@@ -80,6 +82,7 @@ impl Note {
             version: text(&meta.resource_version),
             owner: owner.uid.as_str().into(),
             grip: grip(wire),
+            until: until(wire),
             terms: selector.as_ref().map(Selector::terms).unwrap_or_default(),
         });
         Self { selector, ours }
@@ -95,12 +98,15 @@ fn grip(wire: &WireBudget) -> Option<Grip> {
     match (&wire.spec.min_available, &wire.spec.max_unavailable) {
         (None, Some(IntOrString::Int(1))) => Some(Grip::Loose),
         (Some(IntOrString::Int(least)), None) => {
-            let until = wire.metadata.annotations.as_ref()?.get(Grip::UNTIL)?;
-            let until = until.parse().ok()?;
-            Some(Grip::Tight { least: u32::try_from(*least).ok()?, until })
+            Some(Grip::Tight { least: u32::try_from(*least).ok()?, until: until(wire)? })
         }
         _ => None,
     }
+}
+
+/// Until when a budget is tight, as it says.
+fn until(wire: &WireBudget) -> Option<Timestamp> {
+    wire.metadata.annotations.as_ref()?.get(Grip::UNTIL)?.parse().ok()
 }
 
 impl Drains {
@@ -151,7 +157,10 @@ impl Stores {
         let note = Note::read(wire);
         let says = |note: &Note| {
             let ours = note.ours.as_ref();
-            (note.selector.clone(), ours.map(|ours| (Arc::clone(&ours.owner), ours.grip)))
+            (
+                note.selector.clone(),
+                ours.map(|ours| (Arc::clone(&ours.owner), ours.grip, ours.until)),
+            )
         };
         let is_news = self.drains.budgets.get(name).map(says) != Some(says(&note));
         self.drains.budgets.insert(name.clone(), note);
@@ -196,12 +205,14 @@ impl Stores {
         let held: Vec<_> = targets.iter().filter_map(|target| self.crew(target, now)).collect();
         let seen = |(name, ours): (&Arc<str>, &Ours)| {
             let crew = held.iter().find(|crew| *crew.target.budget() == **name);
-            let fits = *ours.owner == *uid && crew.is_none_or(|crew| crew.selector == ours.terms);
+            let is_own = *ours.owner == *uid;
+            let fits = is_own && crew.is_none_or(|crew| crew.selector == ours.terms);
             BudgetSeen {
                 name: Arc::clone(name),
                 uid: Arc::clone(&ours.uid),
                 version: Arc::clone(&ours.version),
                 grip: ours.grip.filter(|_| fits),
+                until: ours.until.filter(|_| is_own),
             }
         };
         let budgets: Vec<_> = self.drains.of(&id.namespace, uid, &names).map(seen).collect();

@@ -275,7 +275,10 @@ impl Stores {
         questions.extend(prices.iter().filter_map(&mut ask));
         for (id, written) in &self.pipelines {
             keeps_room |= written.status.stages.iter().any(|stage| stage.headroom.is_some());
-            let Some(meant) = written.meant() else { continue };
+            let Some(meant) = written.meant() else {
+                holding.extend(written.asks_to_hold().then(|| id.clone()));
+                continue;
+            };
             keeps_room |= meant.pipeline.stages.iter().any(|stage| stage.headroom.is_some());
             for target in meant.pipeline.stages.iter().flat_map(Stage::targets) {
                 let owners = owners.entry(target.clone()).or_default();

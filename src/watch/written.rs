@@ -100,6 +100,16 @@ impl Written {
         }
     }
 
+    /// Does it say that drains are to be held? As far as that can be told where it cannot be read; what it left tight is to be found all the same.
+    pub(super) fn asks_to_hold(&self) -> bool {
+        let object: Option<DynamicObject> = serde_json::from_str(&self.text).ok();
+        let stages = object.as_ref().and_then(|object| object.data.pointer("/spec/stages"));
+        let says = |stage: &serde_json::Value| {
+            stage.pointer("/capacity/drain").is_some_and(|drain| drain == "Hold")
+        };
+        stages.and_then(serde_json::Value::as_array).is_some_and(|stages| stages.iter().any(says))
+    }
+
     fn understand(&self, id: &PipelineId, stores: &Stores) -> Result<Meant, Vec<Fault>> {
         let object = parsed(&self.text).map_err(|error| {
             vec![Fault {

@@ -21,6 +21,7 @@ mod served;
 
 mod crd;
 mod watch;
+mod drains;
 mod meter;
 mod levers;
 mod observe;

@@ -1,6 +1,6 @@
 //! Drains that are held, with the real controllers and scheduler on nodes of KWOK's: who evicts is answered 429 until a replacement is Ready, what is
-//! left is deleted with its grace before the node ends, somebody else's budget has ours vanish, and a daemon that is killed while a budget is
-//! tight leaves nothing that its heir does not loosen. Judged by every state of the pods that the API server told, by the answers to evictions, and
+//! left is deleted with its grace before the node ends, somebody else's budget has ours vanish, a drain without replacements is held up for as long as was
+//! promised, and while the daemon is dead a tight budget lets go of a pod for each replacement; its heir loosens it. Judged by every state of the pods that the API server told, by the answers to evictions, and
 //! by its record of who wrote what.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
+use jiff::{Timestamp, ToSpan};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -91,11 +93,16 @@ async fn look(client: Client, namespace: String, eye: Arc<Mutex<Eye>>) {
 }
 
 fn node(number: u32) -> Value {
-    let room = json!({"cpu": "6", "memory": "32Gi", "pods": "110"});
+    node_of(number, "spot", NEEDED + 2)
+}
+
+/// A node of this pool, with room for so many pods.
+fn node_of(number: u32, pool: &str, pods: usize) -> Value {
+    let room = json!({"cpu": pods.to_string(), "memory": "32Gi", "pods": "110"});
     let name = format!("spot-{number}");
     json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "labels": {"pool": "spot", "kubernetes.io/hostname": name}},
+        "metadata": {"name": name, "labels": {"pool": pool, "kubernetes.io/hostname": name}},
         "status": {"capacity": room, "allocatable": room},
     })
 }
@@ -210,6 +217,19 @@ impl Yard {
         Ok(())
     }
 
+    /// Says what Karpenter says of a node that its cloud takes back.
+    async fn interrupted(&self, node: &str, at: Timestamp) -> Result<()> {
+        let at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let told = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "interrupted", "namespace": "default"},
+            "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": node}, "type": "Warning",
+            "reason": "SpotInterrupted", "message": "Spot interruption warning was triggered",
+            "firstTimestamp": at, "lastTimestamp": at, "count": 1, "source": {"component": "karpenter"},
+        });
+        self.cluster.apply("default", &told.to_string()).await?;
+        Ok(())
+    }
+
     fn budgets(&self) -> Api<PodDisruptionBudget> {
         Api::namespaced(self.scene.client.clone(), &self.scene.namespace)
     }
@@ -303,6 +323,8 @@ async fn drains_wait_for_replacements_and_what_is_left_goes_before_the_node() ->
     for number in [1, 2] {
         cluster.apply("default", &node(number).to_string()).await?;
     }
+    // One that joins the pool later, with room for what is needed and no more.
+    cluster.apply("default", &node_of(3, "later", NEEDED).to_string()).await?;
     let mut yard = Yard::on(cluster, &ours()).await?;
     yard.until_ready(&[("spot-1", 2), ("spot-2", 2)]).await?;
     let standing = yard.until_budget(None).await?;
@@ -327,6 +349,7 @@ async fn drains_wait_for_replacements_and_what_is_left_goes_before_the_node() ->
     ensure!(written == budgets(&["delete", "create"]), "{written:?}");
 
     in_time(&mut yard).await?;
+    hopeless(&mut yard).await?;
     killed(&yard).await?;
     yard.watching.shutdown().await;
     Ok(())
@@ -348,14 +371,7 @@ async fn karpenter_drains_a_node_as_replacements_become_ready() -> Result<()> {
         standing.iter().max_by_key(|(_, pods)| **pods).context("no pod stands anywhere")?;
     yard.fewest();
     // What its handler of interruptions does: it says so of the node, and deletes the claim.
-    let now = Clock::start().now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let told = json!({
-        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "interrupted", "namespace": "default"},
-        "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": doomed}, "type": "Warning",
-        "reason": "SpotInterrupted", "message": "Spot interruption warning was triggered",
-        "firstTimestamp": now, "lastTimestamp": now, "count": 1, "source": {"component": "karpenter"},
-    });
-    yard.cluster.apply("default", &told.to_string()).await?;
+    yard.interrupted(doomed, Clock::start().now()).await?;
     let name =
         "jsonpath={.items[?(@.status.nodeName==\"NODE\")].metadata.name}".replace("NODE", doomed);
     let claim = yard.cluster.kubectl(&["get", "nodeclaims", "-o", &name]).await?;
@@ -388,7 +404,7 @@ async fn drained(yard: &Yard) -> Result<()> {
     ensure!(NEEDED - 1 <= fewest, "{fewest} were ready, of {NEEDED} needed");
     yard.until_interrupted(2.0).await?;
     yard.cluster.kubectl(&["delete", "node", "spot-1"]).await?;
-    yard.cluster.apply("default", &node(3).to_string()).await?;
+    yard.cluster.kubectl(&["label", "node", "spot-3", "pool=spot", "--overwrite"]).await?;
     Ok(())
 }
 
@@ -450,18 +466,59 @@ async fn in_time(yard: &mut Yard) -> Result<()> {
     let (soonest, latest) = (8.0 - 0.1, 8.0 + 2.0);
     ensure!((soonest..latest).contains(&after), "the first was deleted {after} s after the notice");
     yard.cluster.kubectl(&["delete", "node", "spot-2"]).await?;
-    yard.cluster.apply("default", &node(4).to_string()).await?;
     Ok(())
 }
 
-/// The daemon is killed while the budget is tight, and the notice is taken back: its heir loosens the budget.
+/// A node is drained for whose pods there is room nowhere else: it is held up for as long as was promised, and then passes. They came after
+/// the notice, so nobody but who drains the node takes them away.
+async fn hopeless(yard: &mut Yard) -> Result<()> {
+    yard.cluster.apply("default", &pool(&ours(), "1s").to_string()).await?;
+    let nodes = Api::<Node>::all(yard.scene.client.clone());
+    let created = nodes.get("spot-3").await?.metadata.creation_timestamp.context("no time")?.0;
+    // The notice was given a while ago, since the promise is a minute longer than it.
+    let now = Clock::start().now();
+    yard.interrupted("spot-3", created.max(now - 45.seconds())).await?;
+    let tight = yard.until_budget(Some(i32::try_from(NEEDED)?)).await?;
+    let promised: Timestamp =
+        tight.annotations().get("penstock.dev/tight-until").context("no promise")?.parse()?;
+    ensure!(promised <= now + 61.seconds(), "{promised} is late at {now}");
+    yard.cluster.kubectl(&["cordon", "spot-3"]).await?;
+    let codes = yard.drain("spot-3").await?;
+    let after = Clock::start().now().duration_since(promised).as_secs_f64();
+    ensure!(codes.contains(&429), "no eviction had to wait: {codes:?}");
+    ensure!((0.0..3.0).contains(&after), "it was drained {after} s after what was promised");
+    yard.until_budget(None).await?;
+    let written = yard.written()?;
+    let budgets =
+        ["patch", "delete", "create"].map(|it| format!("{it} poddisruptionbudgets.policy"));
+    ensure!(written == budgets, "{written:?}");
+    yard.cluster.kubectl(&["delete", "node", "spot-3"]).await?;
+    yard.cluster.apply("default", &node(4).to_string()).await?;
+    yard.until_ready(&[("spot-4", NEEDED)]).await
+}
+
+/// The daemon is killed while the budget is tight, and the node is drained: each replacement that is Ready lets one go all the same. The notice is
+/// taken back, and the daemon's heir loosens the budget.
 async fn killed(yard: &Yard) -> Result<()> {
     yard.cluster.apply("default", &pool(&ours(), "120s").to_string()).await?;
-    yard.notice("spot-3", true).await?;
-    yard.until_budget(Some(i32::try_from(NEEDED)?)).await?;
+    yard.cluster.apply("default", &node(5).to_string()).await?;
+    let least = Some(i32::try_from(NEEDED)?);
+    yard.notice("spot-4", true).await?;
+    yard.until_budget(least).await?;
+    let sinks = Api::<Deployment>::namespaced(yard.scene.client.clone(), &yard.scene.namespace);
+    until("replacements to be asked for", SOON, async || {
+        let replicas = sinks.get("sink").await?.spec.and_then(|spec| spec.replicas);
+        Ok((replicas == i32::try_from(NEEDED * 2).ok()).then_some(()))
+    })
+    .await?;
     yard.scene.daemon.process().kill9();
-    yard.notice("spot-3", false).await?;
-    yard.until_budget(Some(i32::try_from(NEEDED)?)).await?;
+    yard.fewest();
+    let codes = yard.drain("spot-4").await?;
+    ensure!(codes.contains(&429), "no eviction had to wait: {codes:?}");
+    let fewest = yard.fewest();
+    ensure!(fewest == NEEDED, "{fewest} were ready, of {NEEDED} needed");
+    yard.notice("spot-4", false).await?;
+    yard.until_budget(least).await?;
     let here = ["--namespace", &yard.scene.namespace, "--lease-namespace", &yard.scene.namespace];
     let next = Penstock::run(yard.cluster.kubeconfig(), &here).await?;
     until("a budget that allows one to be lacking", SOON, async || {

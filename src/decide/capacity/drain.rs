@@ -7,7 +7,7 @@
 //! is tight: each that becomes Ready frees one eviction. Who drains is never held up for longer than was promised: then the budget goes, until the
 //! last Ready pod has left these nodes. A loose one would not do: it counts what is asked for, replacements that never come among it, and one pod
 //! that is not Ready is then all that may be lacking. What is there is seen, not remembered: whoever takes over in the middle finds a tight budget and
-//! loosens it.
+//! loosens it. Where nobody can tell what to do, `adrift` keeps that promise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +16,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::memory::ByName;
-use super::super::pipeline::{Lane, Mode, Pipeline, Stage, TargetId};
+use super::super::pipeline::{Lane, Mode, Stage, TargetId};
 use super::super::plan::{
     Action, Concern, Ending, HoldDrain, LetGo, Outcome, PodSeen, Scale, StageId, Verdict,
 };
 use super::super::reason::Reason;
-use super::super::snapshot::{Situation, Target, Workload, Writing};
+use super::super::snapshot::{Situation, Target, Workload};
 use super::super::writes::later;
-use super::evictions::{BudgetSeen, Crew, Draining, Grip, Leaving};
+use super::adrift::Pen;
+use super::evictions::{BudgetSeen, Crew, Grip, Leaving};
 use super::pack::count;
 use super::{LaneSeen, LaneVerdict, Nodes};
 
 /// For so long after it was written a budget is not written again, unless the watch shows another than was written on.
-const ECHO: Duration = Duration::from_secs(2);
+pub(super) const ECHO: Duration = Duration::from_secs(2);
 /// After a write was refused, none is tried for so long.
 const REFUSED: Duration = Duration::from_mins(10);
 /// One that loosens is tried again so soon: whoever drains waits for it.
@@ -46,7 +47,7 @@ const AT_ONCE: usize = 50;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::decide) struct Drains {
     /// When each budget was last written, and on which version.
-    told: ByName<(Timestamp, Arc<str>)>,
+    pub(super) told: ByName<(Timestamp, Arc<str>)>,
     /// When pods of each workload were last let go, by the name of its budget.
     freed: ByName<Timestamp>,
     /// Which budgets could not be written of late.
@@ -85,6 +86,8 @@ pub(in crate::decide) struct Drained {
     pub(in crate::decide) told: Vec<(usize, Reason)>,
     /// When to look again though nothing happens.
     pub(in crate::decide) next: Option<Timestamp>,
+    /// The budgets that were looked after.
+    tended: Vec<String>,
 }
 
 impl Drains {
@@ -111,9 +114,20 @@ impl Drains {
         }
         let Some(draining) = &situation.draining else { return drained };
         self.forget(at);
-        let mut look = Look { pipeline: &situation.pipeline, draining, at, may_act, memory: self };
+        let pipeline = &situation.pipeline;
+        let first = pipeline.stages.first().map(|stage| Arc::clone(&stage.name));
+        let pen = Pen {
+            pipeline: &pipeline.id,
+            owner: &pipeline.uid,
+            stage: first.unwrap_or_default(),
+            draining,
+            at,
+            may_act,
+            memory: self,
+        };
+        let mut look = Look { is_paused: pipeline.pause.all, pen };
         let mut wanted = Vec::new();
-        for (index, stage) in situation.pipeline.stages.iter().enumerate() {
+        for (index, stage) in pipeline.stages.iter().enumerate() {
             if !stage.holds {
                 continue;
             }
@@ -126,11 +140,18 @@ impl Drains {
             look.stage(stage, workload, verdict, &mut drained);
         }
         look.strays(&wanted, &mut drained);
+        let tended = std::mem::take(&mut drained.tended);
+        look.pen.let_lapse(|name| tended.iter().any(|it| **it == *name), &mut drained);
         drained
     }
 
+    /// Until when this is not tried, since it was refused.
+    pub(super) fn refused_until(&self, hold: &HoldDrain) -> Option<Timestamp> {
+        self.refused.get(&hold.budget).map(|refusal| refusal.until(hold))
+    }
+
     /// Takes in what became of earlier writes. What was written the watch will show.
-    fn take(&mut self, outcome: &Outcome) {
+    pub(super) fn take(&mut self, outcome: &Outcome) {
         let Ending::Refused { code, message } = &outcome.result else { return };
         let message: Arc<str> = message.as_str().into();
         if let Action::HoldDrain(hold) = &outcome.action {
@@ -141,7 +162,7 @@ impl Drains {
     }
 
     /// What is long past is forgotten.
-    fn forget(&mut self, at: Timestamp) {
+    pub(super) fn forget(&mut self, at: Timestamp) {
         self.refused.keep_if(|refusal| at < later(refusal.at, REFUSED));
         self.kept.take_if(|(until, _)| *until <= at);
         self.told.keep_if(|(told, _)| at < later(*told, ECHO));
@@ -151,11 +172,8 @@ impl Drains {
 
 /// What one turn looks at.
 struct Look<'a> {
-    pipeline: &'a Pipeline,
-    draining: &'a Draining,
-    at: Timestamp,
-    may_act: bool,
-    memory: &'a mut Drains,
+    is_paused: bool,
+    pen: Pen<'a>,
 }
 
 impl Look<'_> {
@@ -167,11 +185,11 @@ impl Look<'_> {
         verdict: &Verdict,
         drained: &mut Drained,
     ) {
-        let may_hold = stage.mode == Mode::Enforce && !self.pipeline.pause.all;
+        let may_hold = stage.mode == Mode::Enforce && !self.is_paused;
         let index = verdict.stage.index;
         let each = stage.lanes.iter().zip(&workload.lanes).enumerate();
         for (number, (lane, seen)) in each {
-            let Some(crew) = self.draining.held.iter().find(|crew| crew.target == lane.target)
+            let Some(crew) = self.pen.draining.held.iter().find(|crew| crew.target == lane.target)
             else {
                 continue;
             };
@@ -179,7 +197,8 @@ impl Look<'_> {
             let mut tell = |told: Nodes| drained.told.push((index, Reason::Nodes(told)));
             let grip = self.grip(crew, seen, least(&verdict.lanes, &workload.lanes, number));
             let name = crew.target.budget();
-            let can_hold = self.memory.refused.get(&name).is_none() && !self.draining.is_unreadable;
+            let can_hold =
+                self.pen.memory.refused.get(&name).is_none() && !self.pen.draining.is_unreadable;
             let held = match grip {
                 Some(grip) => Nodes::DrainHeld { pool: pool(), grip },
                 None => Nodes::DrainOver { budget: name },
@@ -204,11 +223,11 @@ impl Look<'_> {
             }
         }
         let mut budgets = stage.lanes.iter().map(|lane| lane.target.budget());
-        let refused = budgets.find_map(|name| Some(&self.memory.refused.get(&name)?.message));
-        let kept = || self.memory.kept.as_ref().map(|(_, message)| message);
+        let refused = budgets.find_map(|name| Some(&self.pen.memory.refused.get(&name)?.message));
+        let kept = || self.pen.memory.kept.as_ref().map(|(_, message)| message);
         let message = refused.or_else(kept).map(ToString::to_string);
         let unreadable = || "PodDisruptionBudgets cannot be listed and watched".to_owned();
-        let message = message.or_else(|| self.draining.is_unreadable.then(unreadable));
+        let message = message.or_else(|| self.pen.draining.is_unreadable.then(unreadable));
         if let Some(message) = message {
             drained.told.push((index, Reason::Nodes(Nodes::DrainRefused { message })));
         }
@@ -220,7 +239,7 @@ impl Look<'_> {
         let Some(until) = crew.until else { return Some(Grip::Loose) };
         let least = least.filter(|_| seen.places.doomed != 0);
         let grip = least.map_or(Grip::Loose, |least| Grip::Tight { least, until });
-        (self.at < until).then_some(grip)
+        (self.pen.at < until).then_some(grip)
     }
 
     /// Makes the budget of a workload what it should be.
@@ -233,9 +252,10 @@ impl Look<'_> {
         drained: &mut Drained,
     ) {
         let name = crew.target.budget();
-        let seen = self.draining.budgets.iter().find(|budget| *budget.name == *name);
+        drained.tended.push(name.clone());
+        let seen = self.pen.draining.budgets.iter().find(|budget| *budget.name == *name);
         if let Some(until) = crew.until {
-            drained.again(until, self.at);
+            drained.again(until, self.pen.at);
         }
         let there = seen.and_then(|seen| seen.grip);
         let will_do = there.zip(grip).is_some_and(|(there, grip)| will_do(there, grip));
@@ -256,76 +276,25 @@ impl Look<'_> {
             version: seen.map(|seen| Arc::clone(&seen.version)),
             grip: wish,
             selector: crew.selector.clone(),
-            owner: Arc::clone(&self.pipeline.uid),
+            owner: Arc::clone(self.pen.owner),
         };
-        self.write(hold, drained);
+        self.pen.write(hold, drained);
     }
 
     /// Budgets that nobody wants any more: the stage holds no drains, or the workload is in no stage.
     fn strays(&mut self, wanted: &[String], drained: &mut Drained) {
         let is_stray = |budget: &&BudgetSeen| wanted.iter().all(|name| **name != *budget.name);
-        let draining = self.draining;
+        let draining = self.pen.draining;
         for stray in draining.budgets.iter().filter(is_stray) {
-            let Some(first) = self.pipeline.stages.first() else { return };
-            let namespace = &self.pipeline.id.namespace;
-            let over = Nodes::DrainOver { budget: stray.name.to_string() };
-            let target =
-                TargetId::object(namespace, "policy/v1", "PodDisruptionBudget", &stray.name);
-            let stage = StageId {
-                pipeline: self.pipeline.id.clone(),
-                index: 0,
-                name: Arc::clone(&first.name),
-            };
-            let hold = HoldDrain {
-                scale: Scale {
-                    stage,
-                    lane: None,
-                    target,
-                    uid: Arc::clone(&stray.uid),
-                    resource_version: Arc::clone(&stray.version),
-                    writing: Writing::Merge,
-                    from: 0,
-                    to: 0,
-                    force: false,
-                    why: Reason::Nodes(over),
-                },
-                budget: Arc::clone(&stray.name),
-                uid: Some(Arc::clone(&stray.uid)),
-                version: Some(Arc::clone(&stray.version)),
-                grip: None,
-                selector: Vec::new(),
-                owner: Arc::clone(&self.pipeline.uid),
-            };
-            self.write(hold, drained);
+            self.pen.remove(stray, drained);
         }
-    }
-
-    /// Writes a budget, unless that was just done or cannot be.
-    fn write(&mut self, hold: HoldDrain, drained: &mut Drained) {
-        if !self.may_act || self.draining.is_unreadable {
-            return;
-        }
-        let refusal = self.memory.refused.get(&hold.budget).map(|refusal| refusal.until(&hold));
-        if let Some(until) = refusal.filter(|until| self.at < *until) {
-            drained.again(until, self.at);
-            return;
-        }
-        let version = hold.version.clone().unwrap_or_default();
-        if let Some((told, on)) = self.memory.told.get(&hold.budget)
-            && *on == version
-        {
-            drained.again(later(*told, ECHO), self.at);
-            return;
-        }
-        self.memory.told.put(&hold.budget, (self.at, version));
-        drained.again(later(self.at, ECHO), self.at);
-        drained.actions.push(Action::HoldDrain(hold));
     }
 
     /// The pods that need all the time that is left to end before their node does: those first that need it first.
     fn due<'b>(&self, crew: &'b Crew) -> Vec<&'b Leaving> {
-        let is_due =
-            |leaving: &&Leaving| leaving.at() <= self.at && self.at < later(leaving.end, OVERDUE);
+        let is_due = |leaving: &&Leaving| {
+            leaving.at() <= self.pen.at && self.pen.at < later(leaving.end, OVERDUE)
+        };
         let mut due: Vec<_> = crew.leaving.iter().filter(is_due).collect();
         due.sort_by_key(|leaving| (leaving.at(), Arc::clone(&leaving.pod)));
         due
@@ -334,26 +303,26 @@ impl Look<'_> {
     /// Lets pods go that are due.
     fn let_go(&mut self, crew: &Crew, due: &[&Leaving], scale: Scale, drained: &mut Drained) {
         for leaving in &crew.leaving {
-            drained.again(leaving.at(), self.at);
+            drained.again(leaving.at(), self.pen.at);
         }
-        if due.is_empty() || !self.may_act {
+        if due.is_empty() || !self.pen.may_act {
             return;
         }
-        if let Some((until, _)) = &self.memory.kept {
-            drained.again(*until, self.at);
+        if let Some((until, _)) = &self.pen.memory.kept {
+            drained.again(*until, self.pen.at);
             return;
         }
         let name: Arc<str> = crew.target.budget().into();
-        if let Some(freed) = self.memory.freed.get(&name) {
-            drained.again(later(*freed, ECHO), self.at);
+        if let Some(freed) = self.pen.memory.freed.get(&name) {
+            drained.again(later(*freed, ECHO), self.pen.at);
             return;
         }
         let seen = |leaving: &&Leaving| PodSeen {
             pod: Arc::clone(&leaving.pod),
             version: leaving.version,
         };
-        self.memory.freed.put(&name, self.at);
-        drained.again(later(self.at, ECHO), self.at);
+        self.pen.memory.freed.put(&name, self.pen.at);
+        drained.again(later(self.pen.at, ECHO), self.pen.at);
         let pods = due.iter().take(AT_ONCE).map(seen).collect();
         drained.actions.push(Action::LetGo(LetGo { scale, pods }));
     }
@@ -361,7 +330,7 @@ impl Look<'_> {
 
 impl Drained {
     /// Looks again then, if that is to come.
-    fn again(&mut self, then: Timestamp, at: Timestamp) {
+    pub(super) fn again(&mut self, then: Timestamp, at: Timestamp) {
         if at < then {
             self.next = Some(self.next.map_or(then, |next| next.min(then)));
         }

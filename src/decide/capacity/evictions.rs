@@ -108,6 +108,9 @@ pub struct BudgetSeen {
     pub version: Arc<str>,
     /// What it says; `None` when that is nothing that Penstock writes, or of other pods than it should be.
     pub grip: Option<Grip>,
+    /// Until when it is tight, as it says itself; `None` when it says no such thing, or is another pipeline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 impl Draining {

@@ -2,7 +2,7 @@
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
-//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve` and `headroom` keep room for what may come; `purse` and `ration` share out what several pipelines may use together, `fare` says how that goes, and `afford` joins that
+//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows, and `adrift` sees that none is held for too long where nobody looks; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve` and `headroom` keep room for what may come; `purse` and `ration` share out what several pipelines may use together, `fare` says how that goes, and `afford` joins that
 //! to the turn.
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::Workload;
 
+mod adrift;
 mod afford;
 mod budget;
 mod costs;
@@ -37,7 +38,7 @@ pub use reserve::{Cause, Method, ReserveSeen, Reserves, RoomVerdict, reserve_nam
 pub use words::Nodes;
 
 pub(super) use costs::{Before, Costs};
-pub(super) use drain::Drains;
+pub(super) use drain::{Drained, Drains};
 pub(super) use headroom::Rooms;
 pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Behaviour, BudgetSeen, Class, Compare, Crew, Draining, Ending, Grip, Lane, LaneSeen,
-    Leaving, Memory, Mode, Observation, OnSilence, Outcome, Pipeline, Places, Pool, PoolSeen,
-    Queue, Reading, Reason, Rules, Sign, Situation, Snapshot, Source, Stage, Step, Target, Term,
-    Value, Verdict, Workload, decide,
+    Action, Adrift, Behaviour, BudgetSeen, Class, Compare, Crew, Draining, Ending, Grip, Lane,
+    LaneSeen, Leaving, Memory, Mode, Observation, OnSilence, Outcome, Pipeline, Places, Pool,
+    PoolSeen, Queue, Reading, Reason, Rules, Sign, Situation, Snapshot, Source, Stage, Step,
+    Target, Term, Unusable, Value, Verdict, Workload, decide,
 };
 
 use super::plain;
@@ -33,6 +33,8 @@ struct World {
     may_act: bool,
     /// With which code writes of budgets and of pods are refused.
     refused: Option<u16>,
+    /// Why the stage's workload cannot be scaled, if it cannot.
+    lost: Option<Unusable>,
 }
 
 fn time(second: i64) -> Timestamp {
@@ -98,6 +100,14 @@ fn pool(name: &str, class: Class) -> (Arc<str>, PoolSeen) {
     (name.into(), seen)
 }
 
+fn budget(name: Arc<str>, uid: Arc<str>, version: Arc<str>, grip: Option<Grip>) -> BudgetSeen {
+    let until = match grip {
+        Some(Grip::Tight { until, .. }) => Some(until),
+        Some(Grip::Loose) | None => None,
+    };
+    BudgetSeen { name, uid, version, grip, until }
+}
+
 impl World {
     /// One in which nobody holds anything yet.
     fn bare() -> Self {
@@ -113,6 +123,7 @@ impl World {
             outcomes: Vec::new(),
             may_act: true,
             refused: None,
+            lost: None,
         }
     }
 
@@ -143,9 +154,10 @@ impl World {
             budgets: self.budgets.clone(),
             is_unreadable: self.is_unreadable,
         };
+        let seen = || Target::Seen(Workload::of_lanes(lanes.collect()));
         let snapshot = Snapshot {
             due: vec![Situation {
-                targets: vec![Target::Seen(Workload::of_lanes(lanes.collect()))],
+                targets: vec![self.lost.clone().map_or_else(seen, Target::Unusable)],
                 outcomes: std::mem::take(&mut self.outcomes),
                 draining: Some(draining),
                 ..Situation::of(Arc::new(self.pipeline.clone()))
@@ -159,6 +171,31 @@ impl World {
         self.memory.merge(memory);
         let words = plan.actions.into_iter().map(|action| self.carry_out(action)).collect();
         (plan.verdicts.into_iter().next().unwrap(), words)
+    }
+
+    /// The same where nobody understands what was written: when to look again, and what was written.
+    fn drift(&mut self) -> (Option<Timestamp>, Vec<String>) {
+        let adrift = Adrift {
+            pipeline: self.pipeline.id.clone(),
+            uid: Arc::clone(&self.pipeline.uid),
+            draining: Draining {
+                held: Vec::new(),
+                budgets: self.budgets.clone(),
+                is_unreadable: self.is_unreadable,
+            },
+            outcomes: std::mem::take(&mut self.outcomes),
+        };
+        let snapshot =
+            Snapshot { adrift: vec![adrift], ..Snapshot::of(time(self.at), self.may_act) };
+        let Step { plan, memory } = decide(&snapshot, &self.memory);
+        self.memory.merge(memory);
+        assert_eq!(plan.verdicts, [], "nothing is decided of counts");
+        let next = plan.again.first().map(|(pipeline, at)| {
+            assert_eq!(*pipeline, self.pipeline.id);
+            *at
+        });
+        let words = plan.actions.into_iter().map(|action| self.carry_out(action)).collect();
+        (next, words)
     }
 
     fn carry_out(&mut self, action: Action) -> String {
@@ -185,7 +222,7 @@ impl World {
                 self.budgets.retain(|known| !of(known));
                 let (name, uid) = (Arc::clone(&hold.budget), Arc::clone(&hold.budget));
                 if hold.grip.is_some() {
-                    self.budgets.push(BudgetSeen { name, uid, version, grip: hold.grip });
+                    self.budgets.push(budget(name, uid, version, hold.grip));
                 }
                 match hold.grip {
                     Some(Grip::Loose) => format!("{lane}: loose"),
@@ -396,7 +433,7 @@ fn a_budget_that_is_in_the_way_is_not_made_again_and_again() {
     // It was Penstock's, and the watch was late to show it.
     let (name, version) = (Arc::<str>::from(BUDGET_OF_SPOT), "1".into());
     let grip = Some(Grip::Loose);
-    world.budgets.push(BudgetSeen { uid: Arc::clone(&name), name, version, grip });
+    world.budgets.push(budget(Arc::clone(&name), name, version, grip));
     world.doom(200);
     assert_eq!(world.turn().1, ["spot: 9 replicas", "spot: tight 7"]);
 }
@@ -440,6 +477,91 @@ fn paused_it_holds_nobody_anew_and_still_lets_loose() {
     world.pipeline.stages[0].mode = Mode::Observe;
     world.leaving("a", 30, world.at);
     assert_eq!(world.turn().1, [""; 0], "and deletes nothing");
+}
+
+#[test]
+fn a_pipeline_that_cannot_be_read_keeps_no_budget_tight_for_longer_than_was_promised() {
+    let mut world = World::held();
+    world.doom(200);
+    world.turn();
+    world.at = 100;
+    assert_eq!(world.drift(), (Some(time(200)), Vec::new()), "each that is Ready frees one");
+    world.may_act = false;
+    world.at = 200;
+    assert_eq!(world.drift(), (None, Vec::new()), "a standby writes nothing");
+    world.may_act = true;
+    assert_eq!(world.drift(), (Some(time(202)), vec!["nobody: without".to_owned()]));
+    assert_eq!(world.budgets.len(), 1, "the one of the other lane is loose");
+    world.at = 210;
+    assert_eq!(world.drift(), (None, Vec::new()));
+    // It can be read again, and knows what it knew.
+    world.at = 220;
+    assert_eq!(world.turn().1, [""; 0], "the node is there still");
+    world.done();
+    world.at = 230;
+    assert_eq!(world.turn().1, ["spot: 7 replicas", "spot: loose"]);
+}
+
+#[test]
+fn what_is_refused_of_a_pipeline_that_cannot_be_read_is_tried_again() {
+    let mut world = World::held();
+    world.doom(200);
+    world.turn();
+    (world.at, world.refused) = (200, Some(403));
+    assert_eq!(world.drift().1, ["nobody: refused"]);
+    (world.at, world.refused) = (203, None);
+    assert_eq!(world.drift(), (Some(time(210)), Vec::new()));
+    world.at = 210;
+    assert_eq!(world.drift().1, ["nobody: without"]);
+}
+
+#[test]
+fn a_stage_whose_workload_cannot_be_scaled_keeps_no_budget_tight_for_longer() {
+    for lost in [Unusable::NotFound, Unusable::TakenBy("shop/other".to_owned())] {
+        let mut world = World::held();
+        world.doom(200);
+        world.turn();
+        world.lost = Some(lost);
+        world.at = 100;
+        let (verdict, words) = world.turn();
+        assert_eq!((words, verdict.next), (Vec::new(), Some(time(200))));
+        world.at = 200;
+        assert_eq!(world.turn().1, ["nobody: without"]);
+        assert_eq!(world.budgets.len(), 1, "the one of the other lane is loose");
+        world.at = 210;
+        assert_eq!(world.turn().1, [""; 0]);
+    }
+}
+
+#[test]
+fn a_turn_that_fails_in_our_own_code_keeps_no_budget_tight_for_longer() {
+    let mut world = World::held();
+    world.doom(200);
+    world.turn();
+    // No pod has such a grace; what is reckoned with it overflows.
+    world.leaving("odd", u64::MAX, 300);
+    world.at = 100;
+    let (verdict, words) = world.turn();
+    assert_eq!(verdict.reason().map(Reason::code), Some("InternalError"));
+    assert_eq!((words, verdict.next), (Vec::new(), Some(time(200))));
+    world.at = 200;
+    assert_eq!(world.turn().1, ["nobody: without"]);
+    world.at = 201;
+    assert_eq!(world.turn().1, [""; 0]);
+}
+
+#[test]
+fn a_budget_of_another_pipeline_is_left_to_it() {
+    let mut world = World::held();
+    world.doom(200);
+    world.turn();
+    // As the watch shows one that another pipeline owns.
+    for budget in &mut world.budgets {
+        (budget.grip, budget.until) = (None, None);
+    }
+    world.lost = Some(Unusable::TakenBy("shop/other".to_owned()));
+    world.at = 300;
+    assert_eq!(world.turn().1, [""; 0]);
 }
 
 #[test]
