@@ -67,46 +67,70 @@ fn room(step: &Step) -> RoomVerdict {
     room.clone()
 }
 
-/// A load that swings by the hour, 40 to 400 items a second, polled each minute; all is taken at once. Hands each turn of the fourth day to `see`.
-fn swing(forecast_off: bool, mut see: impl FnMut(&World, &Step)) {
+/// A load that swings by the hour, 40 to 400 items a second, polled each minute; all is taken at once. Hands each turn of the last of so many
+/// days to `see`.
+fn swing(given: Given, days: i64, mut see: impl FnMut(&World, &Step)) {
     let mut world = World::new(Given {
-        objective: Some(30),
-        rate: Some(20.0),
         startup: Some(240),
         partitions: Some(48),
         poll: Some(60),
         commits: Some(60),
         desired: Some(8),
         headroom: Some(20),
-        forecast_off,
-        ..Given::default()
+        ..given
     });
     let count = i64::try_from(world.ends.len()).unwrap();
     let mut came = 0;
-    while world.at < 4 * 86_400 {
+    while world.at < days * 86_400 {
         for (at, end) in world.ends.iter_mut().enumerate() {
             *end = 1_000_000 + (came + i64::try_from(at).unwrap()) / count;
         }
         world.positions.clone_from(&world.ends);
         world.commits_at = world.at;
         let step = world.turn();
-        if 3 * 86_400 < world.at {
+        if (days - 1) * 86_400 < world.at {
             see(&world, &step);
         }
         world.workload.ready = world.workload.desired;
         #[expect(clippy::cast_precision_loss, reason = "seconds of an hour")]
         let hour = world.at.rem_euclid(3_600) as f64 / 3_600.0;
+        let level = 220.0 - 180.0 * (std::f64::consts::TAU * hour).cos();
+        world.gauge = level;
         #[expect(clippy::cast_possible_truncation, reason = "small")]
-        let level = (220.0 - 180.0 * (std::f64::consts::TAU * hour).cos()) as i64;
-        came += 60 * level;
+        let whole = level as i64;
+        came += 60 * whole;
         world.at += 60;
     }
+}
+
+/// A promise, kept by a rate that is known.
+fn promised() -> Given {
+    Given { objective: Some(30), rate: Some(20.0), ..Given::default() }
+}
+
+/// How often room stood ten minutes after the full hour, when the load begins to rise, and for how many replicas on the mean.
+fn before_peaks(given: Given, days: i64) -> (u32, u32) {
+    let (mut times, mut kept, mut turns) = (0, 0, 0);
+    swing(given, days, |world, step| {
+        let room = room(step);
+        (kept, turns) = (kept + room.replicas, turns + 1);
+        times += u32::from(world.at.rem_euclid(3_600) == 600 && 0 < room.replicas);
+    });
+    (times, kept / turns)
+}
+
+#[test]
+fn who_is_sized_by_a_measure_has_room_in_proportion_though_a_rate_is_known() {
+    // By the rate one replica would do; by the measure it takes twenty.
+    let measured = Given { gauge: Some(20.0), rate: Some(1_000.0), ..Given::default() };
+    let (times, mean) = before_peaks(measured, 3);
+    assert!(20 <= times && 1 < mean, "room stood before {times} of 24 peaks, {mean} on the mean");
 }
 
 #[test]
 fn room_is_there_before_a_peak_that_comes_every_hour_and_goes_as_replicas_come() {
     let (mut turns, mut writes, mut kept, mut before_peak) = (0, 0, 0, 0);
-    swing(false, |world, step| {
+    swing(promised(), 4, |world, step| {
         turns += 1;
         writes += asked(step).len();
         let room = room(step);
@@ -125,7 +149,7 @@ fn room_is_there_before_a_peak_that_comes_every_hour_and_goes_as_replicas_come()
 
 #[test]
 fn without_a_forecast_a_schedule_or_spot_no_room_is_kept() {
-    swing(true, |_, step| {
+    swing(Given { forecast_off: true, ..promised() }, 4, |_, step| {
         assert_eq!(asked(step), []);
         assert_eq!((room(step).replicas, room(step).why), (0, Cause::Unneeded));
     });
