@@ -15,7 +15,7 @@ use super::Licence;
 use super::jobs::as_label;
 use super::kinds::{Kinds, NoPath};
 use super::wire::{self, Answered, Failed, JSON, JSON_PATCH, cut, ending_of, get, text};
-use crate::decide::{Ending, Method, Reserve};
+use crate::decide::{Ending, Method, Reserve, TargetId, reserve_of};
 
 /// By this name the API server knows who made it.
 const FIELD_MANAGER: &str = "penstock-headroom";
@@ -25,6 +25,9 @@ const PIPELINE: &str = "penstock.dev/pipeline";
 const STAGE: &str = "penstock.dev/stage";
 /// The revision whose shape placeholders have; `watch` reads it.
 const REVISION: &str = "penstock.dev/headroom-revision";
+/// The workload it is kept for, and what placeholders are made of besides; `watch` reads both.
+const OF: &str = "penstock.dev/headroom-of";
+const MADE: &str = "penstock.dev/headroom-made-of";
 /// The user that the pause image runs as.
 const NOBODY: u32 = 65535;
 
@@ -45,6 +48,13 @@ impl Default for Placeholders {
     }
 }
 
+impl Placeholders {
+    /// What they are made of, as it is written on what stands for them: what says otherwise is made anew.
+    pub fn made_of(&self) -> String {
+        format!("{} {}", self.image, self.priority_class)
+    }
+}
+
 /// Who keeps room. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Keeper {
@@ -55,7 +65,24 @@ pub(super) struct Keeper {
 
 #[derive(Deserialize)]
 struct List {
-    items: Vec<Value>,
+    items: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    metadata: Owned,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Owned {
+    #[serde(default)]
+    owner_references: Vec<Owner>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    kind: String,
 }
 
 impl Keeper {
@@ -140,16 +167,21 @@ impl Keeper {
         }
     }
 
-    /// Somebody has this name already. If it is ours, what was decided on is outdated; else someone must move it out of the way.
+    /// Somebody has this name already. If it belongs to a pipeline, what was decided on is outdated, or it goes with an earlier pipeline of that
+    /// name; else someone must move it out of the way: nobody adopts what its owner let go.
     async fn met(&self, all: &str, reserve: &Reserve) -> Ending {
-        let name = &reserve.scale.target.name;
+        let (name, target) = (&reserve.scale.target.name, &reserve.scale.target);
         let path = format!("{all}?labelSelector=penstock.dev%2Fheadroom%3D{name}");
+        let refused = |message: String| Ending::Refused { code: 409, message: cut(&message) };
+        let is_owned =
+            |it: &Object| it.metadata.owner_references.iter().any(|of| of.kind == "ScaledPipeline");
         match get::<List>(&self.client, &path).await {
             Ok(list) if list.items.is_empty() => {
-                let target = &reserve.scale.target;
-                let message = format!("{target} is there already and was not made by Penstock");
-                Ending::Refused { code: 409, message }
+                refused(format!("{target} is there already and was not made by Penstock"))
             }
+            Ok(list) if !list.items.iter().any(is_owned) => refused(format!(
+                "{target} is there already and belongs to no pipeline: it was left behind, and is to be deleted by hand"
+            )),
             _ => Ending::Outdated,
         }
     }
@@ -191,11 +223,15 @@ impl Keeper {
             json!({"op": "test", "path": pointer("labels", LABEL), "value": scale.target.name}),
             json!({"op": "add", "path": "/spec/replicas", "value": scale.to}),
         ];
+        if reserve.is_reshaped && reserve.method == Method::Buffer {
+            let of = scalable(&reserve.of);
+            steps.push(json!({"op": "add", "path": "/spec/scalableRef", "value": of}));
+        }
         if let Some(template) = template {
             let pods = self.pods(reserve, template);
             steps.push(json!({"op": "replace", "path": "/spec/template", "value": pods}));
         }
-        for (key, value) in annotations(reserve) {
+        for (key, value) in self.annotations(reserve) {
             let place = pointer("annotations", &key);
             steps.push(json!({"op": "add", "path": place, "value": value}));
         }
@@ -206,15 +242,12 @@ impl Keeper {
         let scale = &reserve.scale;
         let (target, pipeline) = (&scale.target, &scale.stage.pipeline);
         let spec = match reserve.method {
-            Method::Buffer => {
-                let group = reserve.of.api_version.split_once('/').map_or("", |(group, _)| group);
-                json!({
-                    "scalableRef": {"apiGroup": group, "kind": reserve.of.kind, "name": reserve.of.name},
-                    // Alone: beside a percentage, releases differ in which of the two counts.
-                    "replicas": scale.to,
-                    "provisioningStrategy": "buffer.x-k8s.io/active-capacity",
-                })
-            }
+            Method::Buffer => json!({
+                "scalableRef": scalable(&reserve.of),
+                // Alone: beside a percentage, releases differ in which of the two counts.
+                "replicas": scale.to,
+                "provisioningStrategy": "buffer.x-k8s.io/active-capacity",
+            }),
             Method::Placeholders => json!({
                 "replicas": scale.to,
                 "selector": {"matchLabels": {LABEL: target.name}},
@@ -231,7 +264,7 @@ impl Keeper {
                 "name": target.name,
                 "namespace": target.namespace,
                 "labels": labels(reserve),
-                "annotations": annotations(reserve),
+                "annotations": self.annotations(reserve),
                 "ownerReferences": [{
                     "apiVersion": "penstock.dev/v1alpha1",
                     "kind": "ScaledPipeline",
@@ -242,6 +275,22 @@ impl Keeper {
             },
             "spec": spec,
         })
+    }
+
+    /// What is written on it besides: why, and what it was made for and of.
+    fn annotations(&self, reserve: &Reserve) -> Map<String, Value> {
+        let mut all = Map::new();
+        all.insert("penstock.dev/reason".to_owned(), reserve.scale.why.to_string().into());
+        if reserve.is_reshaped {
+            all.insert(OF.to_owned(), reserve_of(&reserve.of).into());
+            if reserve.method == Method::Placeholders {
+                all.insert(MADE.to_owned(), self.placeholders.made_of().into());
+            }
+        }
+        if let Some(revision) = &reserve.revision {
+            all.insert(REVISION.to_owned(), (**revision).into());
+        }
+        all
     }
 
     /// The pods of a Deployment of placeholders.
@@ -318,11 +367,8 @@ fn labels(reserve: &Reserve) -> Value {
     })
 }
 
-fn annotations(reserve: &Reserve) -> Map<String, Value> {
-    let mut all = Map::new();
-    all.insert("penstock.dev/reason".to_owned(), reserve.scale.why.to_string().into());
-    if let Some(revision) = &reserve.revision {
-        all.insert(REVISION.to_owned(), (**revision).into());
-    }
-    all
+/// A workload, as a buffer names it.
+fn scalable(of: &TargetId) -> Value {
+    let group = of.api_version.split_once('/').map_or("", |(group, _)| group);
+    json!({"apiGroup": group, "kind": of.kind, "name": of.name})
 }

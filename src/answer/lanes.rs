@@ -40,8 +40,9 @@ pub struct Room {
     pub pool: Option<String>,
     /// Replicas it is kept for.
     pub replicas: u32,
-    /// Of these, those that have room on a node now.
-    pub placed: u32,
+    /// Of these, those that have room on a node now; left out where nobody can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed: Option<u32>,
     /// How much, and why.
     pub sentence: String,
 }

@@ -149,10 +149,10 @@ pub(super) fn of_status(
     }
 }
 
-/// The room that is kept, as the status tells it: of all lanes together, and not how much of it is there.
+/// The room that is kept, as the status tells it: of all lanes together.
 fn room_of_status(status: &HeadroomStatus) -> Room {
     let sentence = status.message.clone().unwrap_or_default();
-    Room { pool: None, replicas: status.replicas, placed: status.replicas, sentence }
+    Room { pool: None, replicas: status.replicas, placed: status.placed, sentence }
 }
 
 fn stage_of_status(status: &StageStatus) -> Stage {
@@ -296,8 +296,9 @@ fn write_stage(to: &mut String, stage: &Stage, currency: Option<&Currency>) -> s
     }
     for room in stage.rooms.iter().filter(|room| room.replicas != 0) {
         let there = match room.placed {
-            placed if placed == room.replicas => "all of it is there now".to_owned(),
-            placed => format!("there now: {placed}"),
+            Some(placed) if placed == room.replicas => "all of it is there now".to_owned(),
+            Some(placed) => format!("there now: {placed}"),
+            None => "nobody can tell how much of it is there".to_owned(),
         };
         let mut sentence = room.sentence.clone();
         if let Some(first) = sentence.get_mut(0..1) {
@@ -410,6 +411,22 @@ mod tests {
         };
         assert!(said(None)?.contains("; costs 1.20 an hour."));
         assert!(said(Some(&"EUR".parse()?))?.contains("; costs 1.20 EUR an hour."));
+        Ok(())
+    }
+
+    #[test]
+    fn how_much_room_is_there_is_told_where_anybody_can_tell() -> Result<(), String> {
+        let said = |placed| {
+            let message = Some("room for 3 replicas is kept".to_owned());
+            let status = HeadroomStatus { replicas: 3, placed, message };
+            let stage = Stage { rooms: vec![room_of_status(&status)], ..Stage::default() };
+            let mut text = String::new();
+            write_stage(&mut text, &stage, None).map_err(|error| error.to_string())?;
+            Ok::<_, String>(text)
+        };
+        assert!(said(Some(3))?.contains("is kept; all of it is there now."));
+        assert!(said(Some(1))?.contains("is kept; there now: 1."));
+        assert!(said(None)?.contains("is kept; nobody can tell how much of it is there."));
         Ok(())
     }
 }

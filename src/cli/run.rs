@@ -166,6 +166,7 @@ impl Run {
                 observe_only: self.observe,
                 secret_namespaces: self.secret_namespaces.into_iter().collect(),
                 heeds_quotas: self.heed_quotas,
+                placeholders: None,
             },
             placeholders: {
                 let usual = Placeholders::default();

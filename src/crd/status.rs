@@ -128,6 +128,9 @@ pub struct HeldStatus {
 pub struct HeadroomStatus {
     /// For how many, in all lanes together.
     pub replicas: u32,
+    /// Of these, those that have room on a node; left out where nobody can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placed: Option<u32>,
     /// Why so many, in a sentence for each lane that keeps any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]

@@ -135,8 +135,9 @@ pub async fn run(
     }
     let placeholders = options.placeholders;
     let powers = Powers { licence, leads: lease.leads(), report, pulse, memory, inbox, goodbye };
-    let daemon = Daemon::new(clients, options.watch, clock, tasks.clone(), powers)
-        .keeping_room_by(placeholders);
+    let watch = watch::Options { placeholders: Some(placeholders.made_of()), ..options.watch };
+    let daemon =
+        Daemon::new(clients, watch, clock, tasks.clone(), powers).keeping_room_by(placeholders);
     let hand_over = CancellationToken::new();
     let given_away = hand_over.clone();
     // The lease outlives the loop and its last words: it is given away only when nothing of ours can still be written.

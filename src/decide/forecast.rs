@@ -154,10 +154,12 @@ impl Forecast {
         if is_better { self.told(ahead, at) } else { None }
     }
 
-    /// The most that is to be expected at any time until then, unless the forecast is more wrong than nine times in ten.
-    pub(super) fn most(&self, ahead: Duration, at: Timestamp) -> Option<f64> {
+    /// The most that is to be expected at any time until then, unless the forecast is more wrong than nine times in ten. It is judged at a
+    /// shorter time; what it is wrong by is thought to grow with the root of the time, as that of a level does which drifts.
+    pub(super) fn most(&self, ahead: Duration, judged: Duration, at: Timestamp) -> Option<f64> {
         let [_, error] = self.errors;
-        let beyond = 2.0_f64.powf(NINE_IN_TEN * f64::from(error));
+        let longer = (ahead.as_secs_f64() / judged.as_secs_f64().max(1.0)).max(1.0).sqrt();
+        let beyond = 2.0_f64.powf(NINE_IN_TEN * f64::from(error) * longer).min(MOST);
         let steps = [0.25, 0.5, 0.75, 1.0].map(|share| self.ratio(ahead.mul_f64(share), at));
         let most = steps.into_iter().flatten().reduce(f64::max)?;
         Some(most * beyond)

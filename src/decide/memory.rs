@@ -64,6 +64,9 @@ pub(super) struct PipelineMemory {
     /// What was written of late of the evictions of its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) drains: Option<Box<Drains>>,
+    /// Room that is to go, since no stage keeps it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unwanted: Option<Box<Rooms>>,
 }
 
 /// What is remembered of one stage.
@@ -344,15 +347,19 @@ impl StageMemory {
     /// Takes in what became of earlier writes and what the target says now. Returns the accepted moves, oldest first.
     pub(super) fn settle(&mut self, turn: &Turn<'_>, workload: &Workload) -> Vec<Move> {
         let (at, may_act, outcomes) = (turn.at, turn.may_act, &turn.outcomes);
-        if let Some(rooms) = &mut self.rooms {
-            rooms.settle(&turn.of_rooms, turn.reserves);
-        }
         if turn.stage.lanes.is_empty() {
             self.lanes = None;
             return self.writes.settle(workload, outcomes, at, may_act);
         }
         let lanes = self.lanes.get_or_insert_default();
         lanes.settle(turn.stage, workload, outcomes, at, may_act)
+    }
+
+    /// Takes in what became of writes of room, and what stands for it.
+    pub(super) fn settle_rooms(&mut self, turn: &Turn<'_>) {
+        if let Some(rooms) = &mut self.rooms {
+            rooms.settle(turn.of_rooms.iter().copied(), turn.reserves);
+        }
     }
 
     /// The bid that stands while the target's count cannot be trusted.
@@ -421,7 +428,8 @@ impl PipelineMemory {
         };
         let drains = self.drains.as_ref().map_or(0, |drains| size_of::<Drains>() + drains.weight());
         let voices = self.voices.capacity() * size_of::<Voice>();
-        size_of::<Self>() + self.stages.weight(stage) + voices + drains
+        let unwanted = self.unwanted.as_ref().map_or(0, |rooms| rooms.weight());
+        size_of::<Self>() + self.stages.weight(stage) + voices + drains + unwanted
     }
 }
 

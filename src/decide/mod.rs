@@ -20,6 +20,7 @@ mod hints;
 mod memory;
 mod minutes;
 mod stage;
+mod absent;
 mod frame;
 mod order;
 mod evidence;
@@ -68,10 +69,10 @@ use schedule::Bound;
 use stage::{Answer, Turn};
 
 pub use capacity::{
-    Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, LaneSeen,
-    LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding, Pool,
-    PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict, Sign, Standing,
-    Term, Thing, reserve_name,
+    Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, Keeps,
+    LaneSeen, LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding,
+    Pool, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict, Sign,
+    Standing, Term, Thing, reserve_name, reserve_of,
 };
 pub use field::{Field, Form, Limit};
 pub use forecast::Band;
@@ -225,7 +226,28 @@ fn turn(
         memory.stages.put(&stage.name, remembered);
     }
     hold_drains(now, situation, memory, &mut answers);
+    clear_rooms(now, situation, memory, &mut answers);
     answers
+}
+
+/// Takes away what stands for room that no stage keeps any more, whatever becomes of the stages themselves.
+fn clear_rooms(
+    now: &Snapshot,
+    situation: &Situation,
+    memory: &mut PipelineMemory,
+    answers: &mut [Answer],
+) {
+    if situation.reserves.seen().is_empty() && memory.unwanted.is_none() {
+        return;
+    }
+    let mut unwanted = memory.unwanted.take().unwrap_or_default();
+    let cleared = unwanted.clear(situation, (now.at, now.may_act));
+    memory.unwanted = (!unwanted.is_idle()).then_some(unwanted);
+    if let Some(answer) = answers.first_mut() {
+        answer.besides.extend(cleared.actions);
+        answer.verdict.anomalies.extend(cleared.told);
+        answer.verdict.next = answer.verdict.next.into_iter().chain(cleared.next).min();
+    }
 }
 
 /// What is to be done about the evictions of a pipeline's pods, once it is known how many there shall be.

@@ -181,6 +181,7 @@ impl Turn<'_> {
     pub(super) fn take(&mut self, memory: &mut StageMemory) -> Answer {
         memory.start(self.stage, self.recalled);
         memory.read(self.stage, &mut self.evidence, self.target, self.at);
+        memory.settle_rooms(self);
         let workload = match self.target {
             Target::Unseen => return self.without_target(memory, Reason::TargetUnseen),
             Target::Unusable(why) => {
@@ -253,22 +254,6 @@ impl Turn<'_> {
         answer.verdict.next =
             more.chain([answer.verdict.next]).flatten().filter(|&next| self.at < next).min();
         answer
-    }
-
-    fn without_target(&self, memory: &StageMemory, reason: Reason) -> Answer {
-        let known = Known::of(self, memory, None, memory.arrivals(&self.evidence));
-        let verdict = Verdict {
-            stage: self.id(),
-            replicas: None,
-            why: vec![reason],
-            signals: known.signals(self),
-            held: None,
-            next: None,
-            anomalies: Vec::new(),
-            lanes: Vec::new(),
-            rooms: Vec::new(),
-        };
-        Answer::of(verdict)
     }
 
     /// How long it must be quiet before the stage sleeps: as the owner says, else as waking costs and gaps of before advise.

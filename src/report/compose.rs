@@ -14,7 +14,7 @@ use crate::crd::duration;
 use crate::crd::status::{
     HeadroomStatus, HeldStatus, LearnedStatus, ReasonStatus, ReplicasStatus, StageStatus,
 };
-use crate::decide::RoomVerdict;
+use crate::decide::{Reserves, Stage};
 
 /// A merge patch keeps what it does not name, so what is no longer so is named with null.
 pub(super) fn whole(status: &PipelineStatus) -> Result<Value, serde_json::Error> {
@@ -39,7 +39,7 @@ pub(super) fn compose(
 ) -> PipelineStatus {
     let glance = &picture.glance;
     let stages: Vec<StageStatus> =
-        (0..picture.verdicts.len()).filter_map(|index| stage(picture, index)).collect();
+        (0..picture.verdicts.len()).filter_map(|index| stage(picture, index, known)).collect();
     let worst = picture
         .verdicts
         .iter()
@@ -88,7 +88,7 @@ pub(super) fn condition(
     }
 }
 
-fn stage(picture: &Picture, index: usize) -> Option<StageStatus> {
+fn stage(picture: &Picture, index: usize, known: &PipelineStatus) -> Option<StageStatus> {
     let verdict = picture.verdicts.get(index)?;
     let workload = picture.workload(index);
     let signals = &verdict.signals;
@@ -113,20 +113,58 @@ fn stage(picture: &Picture, index: usize) -> Option<StageStatus> {
             message: cut(reason.to_string()),
         }),
         held: verdict.held.map(|(replicas, since)| HeldStatus { replicas, since }),
-        headroom: headroom(&verdict.rooms),
+        headroom: match headroom(picture, index) {
+            Told::Now(room) => room,
+            Told::AsBefore => {
+                let before = known.stages.iter().find(|it| *it.name == *verdict.stage.name);
+                before.and_then(|stage| stage.headroom.clone())
+            }
+            Told::Owed => known.stages.iter().find_map(|stage| stage.headroom.as_ref()).map(|_| {
+                HeadroomStatus { message: Some(OWED.to_owned()), ..HeadroomStatus::default() }
+            }),
+        },
         learned: (learned != LearnedStatus::default()).then_some(learned),
     })
 }
 
-/// Room that is kept for a stage, in all its lanes; `None` where none is asked for.
-pub(super) fn headroom(rooms: &[RoomVerdict]) -> Option<HeadroomStatus> {
-    rooms.first()?;
+/// What a status has to say of room on nodes.
+#[derive(Debug, PartialEq)]
+pub(super) enum Told {
+    Now(Option<HeadroomStatus>),
+    /// Nobody has looked yet.
+    AsBefore,
+    /// None is kept any more. Whether any is left nobody may see: as long as that is so, what was told once stays told, so that whoever starts
+    /// next looks for it.
+    Owed,
+}
+
+const OWED: &str = "none is kept any more; what stood for it could not be looked for yet";
+
+/// Room that is kept for a stage, in all its lanes.
+pub(super) fn headroom(picture: &Picture, index: usize) -> Told {
+    let rooms = picture.verdicts.get(index).map_or(&[][..], |verdict| &verdict.rooms);
+    let Some(situation) = &picture.situation else { return Told::AsBefore };
+    let keeps = |stage: &Stage| stage.headroom.is_some();
+    if rooms.is_empty() {
+        let stages = &situation.pipeline.stages;
+        return match &situation.reserves {
+            _ if stages.get(index).is_some_and(keeps) => Told::AsBefore,
+            // Any stage will do, so that it is written somewhere.
+            Reserves::Seen(left) if index == 0 && !left.is_empty() && !stages.iter().any(keeps) => {
+                let message = "none is kept any more; what stood for it is taken away".to_owned();
+                Told::Now(Some(HeadroomStatus { message: Some(message), ..Default::default() }))
+            }
+            Reserves::Unseen | Reserves::Forbidden if index == 0 => Told::Owed,
+            Reserves::Seen(_) | Reserves::Unseen | Reserves::Forbidden => Told::Now(None),
+        };
+    }
     let kept = || rooms.iter().filter(|room| room.replicas != 0);
     let said: Vec<_> = kept().map(ToString::to_string).collect();
-    Some(HeadroomStatus {
+    Told::Now(Some(HeadroomStatus {
         replicas: kept().map(|room| room.replicas).sum(),
+        placed: kept().map(|room| room.placed).sum(),
         message: (!said.is_empty()).then(|| cut(said.join("; "))),
-    })
+    }))
 }
 
 /// Kubernetes keeps whole seconds.

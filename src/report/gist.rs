@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Picture;
-use super::compose::headroom;
+use super::compose::{Told, headroom};
 use super::conditions::{CREDENTIALS_REFUSED, Claim, HICCUP, Truth, is_hiccup};
 use crate::crd::PipelineStatus;
 use crate::crd::duration;
+use crate::crd::status::HeadroomStatus;
 
 /// Between two writes for one pipeline, unless its generation or a condition changed.
 const SHORTEST_GAP: Duration = Duration::from_mins(1);
@@ -39,7 +40,21 @@ struct StageGist<'a> {
     code: &'a str,
     rate: Option<f64>,
     is_held: bool,
-    room: Option<u32>,
+    room: RoomGist,
+}
+
+/// What is told of room on nodes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum RoomGist {
+    Now(Option<(u32, Option<u32>)>),
+    /// What stands written stays.
+    AsBefore,
+}
+
+impl RoomGist {
+    fn of(status: Option<&HeadroomStatus>) -> Self {
+        Self::Now(status.map(|it| (it.replicas, it.placed)))
+    }
 }
 
 /// What is remembered between two turns of a pipeline.
@@ -92,7 +107,10 @@ impl<'a> Gist<'a> {
             code: verdict.reason().map_or("", |reason| reason.code()),
             rate: learned_rate(picture, verdict.stage.index),
             is_held: verdict.held.is_some(),
-            room: headroom(&verdict.rooms).map(|it| it.replicas),
+            room: match headroom(picture, verdict.stage.index) {
+                Told::Now(room) => RoomGist::of(room.as_ref()),
+                Told::AsBefore | Told::Owed => RoomGist::AsBefore,
+            },
         });
         let code = |verdict: &crate::decide::Verdict| verdict.reason().map_or("", |r| r.code());
         let codes = picture.verdicts.iter().enumerate().map(|(index, verdict)| {
@@ -136,7 +154,7 @@ impl<'a> Gist<'a> {
                     code: stage.reason.as_ref().map_or("", |reason| &reason.code),
                     rate: stage.learned.as_ref().and_then(|learned| learned.rate_per_replica),
                     is_held: stage.held.is_some(),
-                    room: stage.headroom.as_ref().map(|it| it.replicas),
+                    room: RoomGist::of(stage.headroom.as_ref()),
                 })
                 .collect(),
             band: ratios.map(band_of).max().unwrap_or(0),
@@ -211,8 +229,7 @@ impl<'a> Gist<'a> {
         self.band != written.band
             || self.stages.len() != written.stages.len()
             || self.stages.iter().zip(&written.stages).any(|(new, old)| {
-                // Where no room is told, nobody has looked yet, or the spec is another.
-                let has_other_room = new.room.is_some() && new.room != old.room;
+                let has_other_room = new.room != RoomGist::AsBefore && new.room != old.room;
                 has_other_room
                     || (new.name, new.desired, new.is_held) != (old.name, old.desired, old.is_held)
             })

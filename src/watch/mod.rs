@@ -59,6 +59,8 @@ pub struct Options {
     pub secret_namespaces: BTreeSet<String>,
     /// Follow `ResourceQuota`s, and ask for nothing beyond them.
     pub heeds_quotas: bool,
+    /// What placeholders are made of now, as it is written on them; `None`: whatever they are made of.
+    pub placeholders: Option<String>,
 }
 
 /// The namespaces a store covers; empty means all.
@@ -132,6 +134,7 @@ impl Watch {
         watch.shelf.open().house = House {
             lendable: watch.options.secret_namespaces.clone(),
             observe_only: watch.options.observe_only,
+            placeholders: watch.options.placeholders.clone(),
         };
         kinds::keep_all(&watch);
         let (client, shelf) = (watch.client.clone(), Arc::clone(&watch.shelf));

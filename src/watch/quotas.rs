@@ -11,7 +11,7 @@ use kube::core::Object;
 use serde::{Deserialize, Serialize};
 
 use crate::crd::quantity::Quantity;
-use crate::decide::{Budget, PipelineId, Room, Stage, Thing};
+use crate::decide::{Budget, Mode, PipelineId, Room, Stage, Thing};
 
 use super::stores::{Name, Nothing, Stores};
 use super::written::Written;
@@ -137,7 +137,7 @@ impl Stores {
             }
             let targets = self.stages_of(&namespace).flat_map(Stage::targets);
             let ours: Vec<_> = targets.filter_map(|target| self.targets.selector(target)).collect();
-            let others = self.pods.beside(&namespace, &ours);
+            let others = self.pods.beside(&namespace, &ours, &self.rooms_of(&namespace));
             let here = self.quotas.each.get_mut(&namespace).into_iter().flatten();
             for (name, quota) in here {
                 let new = meant((&namespace, name), &quota.hard, |thing| others.of(thing));
@@ -169,6 +169,17 @@ impl Stores {
         self.pipelines.range(first..).take_while(move |(id, _)| *id.namespace == *namespace)
     }
 
+    /// The names of what keeps room in a namespace and is given back as soon as a real pod lacks it: not where nothing is written.
+    fn rooms_of(&self, namespace: &str) -> BTreeSet<Arc<str>> {
+        let here = self.pipelines_of(namespace).filter_map(|(_, written)| written.meant());
+        let acting = here.map(|meant| &meant.pipeline).filter(|pipeline| !pipeline.pause.all);
+        let each = acting.flat_map(|pipeline| {
+            let stages = pipeline.stages.iter().filter(|stage| stage.mode == Mode::Enforce);
+            stages.flat_map(|stage| stage.reserves(&pipeline.id))
+        });
+        each.map(|keeps| keeps.name).collect()
+    }
+
     fn stages_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Stage> {
         let here = self.pipelines_of(namespace).filter_map(|(_, written)| written.meant());
         here.flat_map(|meant| &meant.pipeline.stages)
@@ -189,4 +200,52 @@ fn meant(
         is_enforced: true,
         rooms: hard.iter().map(room).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A quota of ten pods, of which others have one, and of the room of a stage there are two.
+    fn left(annotations: &Value, capacity: &Value) -> f64 {
+        let mut stores = Stores::default();
+        let name = |name: &str| Name { namespace: "shop".into(), name: name.into() };
+        let quota = json!({"metadata": {}, "spec": {"hard": {"pods": "10"}}});
+        stores.put_quota(&name("pods"), serde_json::from_value(quota).unwrap());
+        let source = json!({"http": {"url": "http://a/", "valueLocation": "n"}, "perReplica": "5"});
+        let stage = json!({
+            "name": "sink", "target": {"kind": "Deployment", "name": "sink"},
+            "capacity": capacity, "sources": [source],
+        });
+        let pipeline = json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline",
+            "metadata": {"name": "orders", "namespace": "shop", "uid": "u", "annotations": annotations},
+            "spec": {"stages": [stage]},
+        });
+        stores.put_pipeline(&name("orders"), serde_json::from_value(pipeline).unwrap());
+        let due = stores.pipelines.keys().cloned().collect::<Vec<_>>();
+        stores.understand();
+        let reserve = crate::decide::reserve_name(&due[0], "sink", None);
+        for (pod, labels) in [
+            ("other", json!({"app": "web"})),
+            ("room-1", json!({"penstock.dev/headroom": reserve})),
+            ("room-2", json!({"penstock.dev/headroom": reserve})),
+        ] {
+            let wire = json!({"metadata": {"name": pod, "labels": labels}, "spec": {}, "status": {"phase": "Running"}});
+            stores.pods.put(&name(pod), &serde_json::from_value(wire).unwrap());
+        }
+        stores.share_quotas(Timestamp::UNIX_EPOCH);
+        stores.quotas_over(due.iter())["shop/pods"].rooms[0].left
+    }
+
+    #[test]
+    fn placeholders_that_give_way_take_nothing_of_a_quota_and_others_do() {
+        let headroom = json!({"headroom": {"mode": "Auto"}});
+        assert!((left(&json!({}), &headroom) - 9.0).abs() < 1e-9);
+        assert!((left(&json!({}), &Value::Null) - 7.0).abs() < 1e-9, "no stage keeps them");
+        let paused = json!({"penstock.dev/paused": "true"});
+        assert!((left(&paused, &headroom) - 7.0).abs() < 1e-9, "nobody takes them away");
+    }
 }

@@ -10,7 +10,7 @@ use kube::core::Object;
 use serde::{Deserialize, Serialize};
 
 use crate::crd::GROUP;
-use crate::decide::{Method, PipelineId, ReserveSeen, Reserves, Stage, reserve_name};
+use crate::decide::{Keeps, Method, PipelineId, ReserveSeen, Reserves, Stage};
 
 use super::stores::{Name, Stores};
 
@@ -18,6 +18,12 @@ use super::stores::{Name, Stores};
 pub(super) const LABEL: &str = "penstock.dev/headroom";
 /// The revision of the workload whose shape placeholders have. `act` writes it.
 const REVISION: &str = "penstock.dev/headroom-revision";
+/// The workload that room is kept for. `act` writes it.
+const OF: &str = "penstock.dev/headroom-of";
+/// What placeholders are made of. `act` writes it.
+const MADE: &str = "penstock.dev/headroom-made-of";
+/// Who injects pods for a buffer says that it has done so in each of its rounds, before it is known what nodes there are for them.
+const INJECTED: &str = "FakePodsInjected";
 /// The stores of both, as they are called.
 pub(super) const PLACEHOLDERS: &str = "placeholders";
 pub(super) const BUFFERS: &str = "capacity buffers";
@@ -51,22 +57,43 @@ pub(super) struct WireSpec {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct WireStatus {
+    /// What is left of the replicas under quotas.
+    replicas: Option<u32>,
     #[serde(default)]
     conditions: Vec<WireCondition>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct WireCondition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
     #[serde(default)]
+    reason: String,
+    #[serde(default)]
     message: String,
+    observed_generation: Option<i64>,
 }
 
 impl WireStatus {
-    fn is(&self, kind: &str) -> bool {
-        self.conditions.iter().any(|it| it.kind == kind && it.status == "True")
+    /// What it says of an object of this generation. Conditions that do not tell what they are of are thought to be of this one.
+    fn of(&self, generation: Option<i64>) -> Self {
+        let mut now = self.clone();
+        now.conditions.retain(|it| {
+            generation.is_none() || generation <= it.observed_generation.or(generation)
+        });
+        now
+    }
+
+    /// Replicas of a buffer of so many that have room; `None` where that is not said.
+    fn placed(&self, replicas: u32) -> Option<u32> {
+        let room = self.conditions.iter().find(|it| it.kind == "Provisioning");
+        match room.filter(|it| it.status == "True") {
+            None => Some(0),
+            Some(it) if it.reason == INJECTED => None,
+            Some(_) => Some(self.replicas.unwrap_or(replicas).min(replicas)),
+        }
     }
 
     /// What a condition says that stands in the way.
@@ -83,7 +110,7 @@ impl Note {
         method: Method,
         meta: &ObjectMeta,
         spec: &WireSpec,
-        status: &WireStatus,
+        (status, made_of): (&WireStatus, Option<&str>),
     ) -> Option<(PipelineId, Self)> {
         let owners = meta.owner_references.iter().flatten();
         let version = format!("{GROUP}/");
@@ -93,16 +120,17 @@ impl Note {
         let owner = owners.next()?;
         let id =
             PipelineId { namespace: Arc::clone(&name.namespace), name: owner.name.as_str().into() };
-        let revision = meta.annotations.as_ref().and_then(|all| all.get(REVISION));
+        let annotation = |key| meta.annotations.as_ref()?.get(key).map(String::as_str);
+        let replicas = spec.replicas.unwrap_or(1);
+        let status = status.of(meta.generation);
         let (is_tended, placed, trouble) = match method {
             // Pods are counted where they stand.
-            Method::Placeholders => (true, 0, status.trouble("ReplicaFailure", "True")),
+            Method::Placeholders => (true, Some(0), status.trouble("ReplicaFailure", "True")),
             Method::Buffer => {
-                let has_room = status.is("Provisioning");
                 let limited = status.trouble("LimitedByQuotas", "True");
                 let unready = status.trouble("ReadyForProvisioning", "False");
-                let placed = if has_room { spec.replicas.unwrap_or(0) } else { 0 };
-                (!status.conditions.is_empty(), placed, limited.or(unready))
+                let is_tended = !status.conditions.is_empty();
+                (is_tended, status.placed(replicas), limited.or(unready))
             }
         };
         let seen = ReserveSeen {
@@ -110,9 +138,13 @@ impl Note {
             method,
             uid: meta.uid.as_deref().unwrap_or_default().into(),
             made: meta.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
-            replicas: spec.replicas.unwrap_or(1),
+            replicas,
             placed,
-            revision: revision.map(|it| it.as_str().into()),
+            nodes: Vec::new(),
+            of: annotation(OF).map(Into::into),
+            is_other: method == Method::Placeholders
+                && made_of.is_some_and(|made_of| annotation(MADE) != Some(made_of)),
+            revision: annotation(REVISION).map(Into::into),
             is_tended,
             trouble,
         };
@@ -148,7 +180,8 @@ impl Stores {
         if meta.deletion_timestamp.is_some() {
             return self.drop_reserve(name, method);
         }
-        let note = Note::of(name, method, meta, spec, &status.unwrap_or_default());
+        let about = (&status.unwrap_or_default(), self.house.placeholders.as_deref());
+        let note = Note::of(name, method, meta, spec, about);
         let Some((id, note)) = note else { return self.drop_reserve(name, method) };
         let of_pipeline = self.reserves.each.entry(id.clone()).or_default();
         let key = (method, Arc::clone(&name.name));
@@ -192,8 +225,9 @@ impl Stores {
         let mine = all.filter(|note| *note.owner == *uid).map(|note| note.seen.clone());
         let counted = mine.map(|seen| match seen.method {
             Method::Placeholders => {
-                let placed = self.pods.placed_placeholders(&id.namespace, &seen.name);
-                ReserveSeen { placed, ..seen }
+                let nodes = self.pods.placeholder_nodes(&id.namespace, &seen.name);
+                let placed = Some(nodes.iter().map(|(_, places)| *places).sum());
+                ReserveSeen { placed, nodes, ..seen }
             }
             Method::Buffer => seen,
         });
@@ -217,10 +251,7 @@ impl Stores {
         if !self.nodes.has_pools() || stage.headroom.is_none() {
             return costs;
         }
-        let lanes = stage.lanes.iter().map(|lane| (Some(&*lane.pool), &lane.target));
-        let one = stage.lanes.is_empty().then_some((None, &stage.target));
-        for (pool, target) in lanes.chain(one) {
-            let name = reserve_name(id, &stage.name, pool);
+        for Keeps { name, of: target, .. } in stage.reserves(id) {
             let mut add = |pool: &Arc<str>, cost: Option<f64>| {
                 let sum = costs.entry(Arc::clone(pool)).or_insert(Some(0.0));
                 *sum = sum.zip(cost).map(|(sum, cost): (f64, f64)| sum + cost);
@@ -235,17 +266,18 @@ impl Stores {
                         }
                     }
                     // It has no pods: the room of one replica costs what a replica does that runs there.
-                    Method::Buffer if 0 < seen.placed => {
+                    // Where nobody can tell how much of it is there, nobody can tell what it costs.
+                    Method::Buffer => {
+                        let Some(placed @ 1..) = seen.placed else { continue };
                         let each = self.costs(target, now);
                         let Some(selector) = self.targets.selector(target) else { continue };
                         let of = &target.namespace;
                         let pods = self.pods.demand(of, selector, &self.nodes, now).placed;
-                        let share = f64::from(seen.placed) / f64::from(pods.max(1));
+                        let share = f64::from(placed) / f64::from(pods.max(1));
                         for (pool, cost) in &each {
                             add(pool, cost.map(|cost| cost * share));
                         }
                     }
-                    Method::Buffer => {}
                 }
             }
         }
@@ -268,29 +300,42 @@ mod tests {
         let wire: WireBuffer = serde_json::from_value(json!({
             "metadata": {
                 "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": [owner],
-                "annotations": {REVISION: "abc"},
+                "annotations": {REVISION: "abc", OF: "apps/v1/Deployment/sink", MADE: "pause:1 last"},
+                "generation": 3,
             },
             "spec": {"replicas": 4}, "status": status,
         }))
         .unwrap();
-        Note::of(&name(), method, &wire.metadata, &wire.spec, &wire.status.unwrap_or_default())
+        let about = (&wire.status.unwrap_or_default(), Some("pause:1 last"));
+        Note::of(&name(), method, &wire.metadata, &wire.spec, about)
     }
 
     #[test]
     fn a_buffer_has_room_when_who_makes_nodes_says_so_and_tells_what_limits_it() {
         let of = |conditions| {
-            let (id, note) = wire(Method::Buffer, &json!({"conditions": conditions})).unwrap();
+            let status = json!({"replicas": 3, "conditions": conditions});
+            let (id, note) = wire(Method::Buffer, &status).unwrap();
             assert_eq!((&*id.name, &*note.owner), ("orders", "o"));
             (note.seen.is_tended, note.seen.placed, note.seen.trouble)
         };
-        assert_eq!(of(json!([])), (false, 0, None));
+        assert_eq!(of(json!([])), (false, Some(0), None));
         let ready = json!({"type": "ReadyForProvisioning", "status": "True"});
         let room = json!({"type": "Provisioning", "status": "True", "message": "fits"});
-        assert_eq!(of(json!([ready])), (true, 0, None));
-        assert_eq!(of(json!([ready, room])), (true, 4, None));
+        assert_eq!(of(json!([ready])), (true, Some(0), None));
+        assert_eq!(of(json!([ready, room])), (true, Some(3), None), "what quotas leave of four");
+        // That pods were injected says nothing of nodes.
+        let injected =
+            json!({"type": "Provisioning", "status": "True", "reason": "FakePodsInjected"});
+        assert_eq!(of(json!([ready, injected])), (true, None, None));
+        // What was said of an earlier generation is not said of this one.
+        let old = json!({"type": "Provisioning", "status": "True", "observedGeneration": 2});
+        assert_eq!(of(json!([old])), (false, Some(0), None));
+        let new = json!({"type": "Provisioning", "status": "True", "observedGeneration": 3});
+        assert_eq!(of(json!([new])), (true, Some(3), None));
         let limited =
             json!({"type": "LimitedByQuotas", "status": "True", "message": "quota cpu is used up"});
-        assert_eq!(of(json!([ready, limited])), (true, 0, Some("quota cpu is used up".into())));
+        let used_up = Some("quota cpu is used up".into());
+        assert_eq!(of(json!([ready, limited])), (true, Some(0), used_up));
     }
 
     #[test]
@@ -299,6 +344,30 @@ mod tests {
             json!({"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"});
         let (_, note) = wire(Method::Placeholders, &json!({"conditions": [failure]})).unwrap();
         assert_eq!(note.seen.revision.as_deref(), Some("abc"));
+        assert_eq!(note.seen.of.as_deref(), Some("apps/v1/Deployment/sink"));
+        assert!(!note.seen.is_other);
         assert_eq!((note.seen.replicas, note.seen.trouble.as_deref()), (4, Some("exceeded quota")));
+    }
+
+    #[test]
+    fn placeholders_of_another_image_or_priority_are_told_apart() {
+        let put = |made_of: &str| {
+            let mut stores = Stores::default();
+            stores.house.placeholders = Some(made_of.to_owned());
+            let wire = serde_json::from_value(json!({
+                "metadata": {
+                    "uid": "u", "annotations": {MADE: "pause:1 last"},
+                    "ownerReferences": [{"apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "name": "orders", "uid": "o"}],
+                },
+                "spec": {"replicas": 4},
+            }));
+            stores.put_placeholders(&name(), wire.unwrap());
+            let (_, each) = stores.reserves.each.pop_first().unwrap();
+            each.into_values().next().unwrap().seen.is_other
+        };
+        assert_eq!(
+            [put("pause:1 last"), put("pause:2 last"), put("pause:1 first")],
+            [false, true, true]
+        );
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct House {
     pub(super) lendable: BTreeSet<String>,
     /// Every stage is read as `mode: Observe`.
     pub(super) observe_only: bool,
+    /// What placeholders are made of now, where anybody makes any.
+    pub(super) placeholders: Option<String>,
 }
 
 /// Everything that is held.

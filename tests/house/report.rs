@@ -9,7 +9,8 @@ use kube::api::{ListParams, Patch, PatchParams};
 use penstock::crd::PipelineStatus;
 use penstock::crd::meaning::Code;
 use penstock::decide::{
-    Ending, FallbackPolicy, Memory, Missing, Observation, Plan, Reason, Snapshot, Target,
+    Cause, Ending, FallbackPolicy, Headroom, Memory, Method, Missing, Observation, Plan, Reason,
+    ReserveSeen, Reserves, RoomVerdict, Snapshot, Target,
 };
 use penstock::demo::cluster::{Fault as Trouble, Match};
 use penstock::report::{Destination, Fault, Polls, REASONS, Record};
@@ -443,6 +444,64 @@ async fn a_process_that_has_just_started_does_not_write_that_it_does_not_know_ye
     let status = bench.status().await;
     assert_eq!(condition(&status, "Ready").0, "Unknown", "later it is news");
     assert_eq!(condition(&status, "Reconciling").0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_room_was_kept_stays_written_until_nothing_is_left_of_it() {
+    let bench = Bench::new().await;
+    let room = |placed| RoomVerdict {
+        pool: None,
+        replicas: 3,
+        placed,
+        why: Cause::Lingers,
+        is_only_told: false,
+    };
+    let kept = |placed| {
+        Turn::of(move |told| {
+            told.stage.headroom = Some(Headroom::default());
+            told.verdict.rooms = vec![room(placed)];
+        })
+    };
+    bench.tell(&kept(Some(1))).await;
+    let headroom = |status: PipelineStatus| {
+        status.stages[0].headroom.as_ref().map(|it| (it.replicas, it.placed))
+    };
+    assert_eq!(headroom(bench.status().await), Some((3, Some(1))));
+    bench.tell(&kept(Some(3))).await;
+    bench.wait(seconds(70)).await;
+    assert_eq!(headroom(bench.status().await), Some((3, Some(3))));
+    bench.tell(&kept(None)).await;
+    bench.wait(seconds(70)).await;
+    assert_eq!(headroom(bench.status().await), Some((3, None)), "nobody can tell");
+    // Who has just started has not looked at the workload yet.
+    let unseen = Turn::of(|told| told.stage.headroom = Some(Headroom::default()));
+    bench.tell(&unseen).await;
+    bench.wait(seconds(70)).await;
+    assert_eq!(headroom(bench.status().await), Some((3, None)));
+    // The field is gone: what stood for it is on its way, or may not even be looked for.
+    let left = ReserveSeen {
+        name: "orders-enrich-room".into(),
+        method: Method::Placeholders,
+        uid: "u".into(),
+        made: bench.clock.now(),
+        replicas: 3,
+        placed: Some(3),
+        nodes: Vec::new(),
+        of: None,
+        is_other: false,
+        revision: None,
+        is_tended: true,
+        trouble: None,
+    };
+    for reserves in [Reserves::Seen(vec![left]), Reserves::Forbidden, Reserves::Unseen] {
+        bench.tell(&Turn { reserves, ..Turn::of(|_| {}) }).await;
+        bench.wait(seconds(70)).await;
+        let status = bench.status().await;
+        assert_eq!(status.stages[0].headroom.as_ref().map(|it| it.replicas), Some(0));
+    }
+    bench.tell(&Turn { reserves: Reserves::Seen(Vec::new()), ..Turn::of(|_| {}) }).await;
+    bench.wait(seconds(70)).await;
+    assert_eq!(headroom(bench.status().await), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ fn reserve(method: Method, uid: &str, to: u32) -> Reserve {
     let room = RoomVerdict {
         pool: None,
         replicas: to,
-        placed: 0,
+        placed: Some(0),
         why: Cause::Lingers,
         is_only_told: false,
     };
@@ -140,6 +140,40 @@ async fn placeholders_have_the_shape_of_the_workload_and_nothing_else_of_it() {
     let meta = &body["metadata"];
     assert_eq!((&meta["labels"], &meta["ownerReferences"]), (&labels, &json!([owner])));
     assert_eq!(meta["annotations"]["penstock.dev/headroom-revision"], "abc");
+    assert_eq!(meta["annotations"]["penstock.dev/headroom-of"], "apps/v1/Deployment/enrich");
+    assert_eq!(meta["annotations"]["penstock.dev/headroom-made-of"], "pause:1 last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_shape_is_written_on_what_was_seen() {
+    let reshaped = Reserve { is_reshaped: true, ..reserve(Method::Placeholders, "room-uid", 4) };
+    let (asked, ending) = carried_out(reshaped, made).await;
+    assert!(matches!(ending, Ending::Done { .. }), "{ending:?}");
+    let [read, write] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((&*read.method, &*write.method), ("GET", "PATCH"));
+    let value = |path: &str| {
+        let mut steps = write.body.as_array().unwrap().iter();
+        steps.find(|step| step["path"] == path).map(|step| step["value"].clone())
+    };
+    let template = value("/spec/template").unwrap();
+    assert_eq!(template["spec"]["containers"][0]["image"], "pause:1");
+    assert_eq!(template["metadata"]["labels"]["penstock.dev/headroom"], NAME);
+    let annotation = |key: &str| value(&format!("/metadata/annotations/penstock.dev~1{key}"));
+    assert_eq!(annotation("headroom-revision"), Some(json!("abc")));
+    assert_eq!(annotation("headroom-of"), Some(json!("apps/v1/Deployment/enrich")));
+    assert_eq!(annotation("headroom-made-of"), Some(json!("pause:1 last")));
+    // A buffer reads the shape from the workload: it is told of which.
+    let served = json!({"kind": "APIResourceList", "groupVersion": "autoscaling.x-k8s.io/v1beta1", "resources": [
+        {"name": "capacitybuffers", "singularName": "", "namespaced": true, "kind": "CapacityBuffer", "verbs": []},
+    ]});
+    let answer =
+        move |asked: &Asked| (200, if asked.method == "GET" { served.clone() } else { json!({}) });
+    let reshaped = Reserve { is_reshaped: true, ..reserve(Method::Buffer, "room-uid", 4) };
+    let (asked, _) = carried_out(reshaped, answer).await;
+    let steps = asked.last().unwrap().body.as_array().unwrap();
+    let of = json!({"apiGroup": "apps", "kind": "Deployment", "name": "enrich"});
+    let step = json!({"op": "add", "path": "/spec/scalableRef", "value": of});
+    assert!(steps.contains(&step), "{steps:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,6 +241,23 @@ async fn what_is_taken_away_is_what_was_seen_and_what_has_its_name_is_let_be() {
     let (_, ending) = carried_out(reserve(Method::Placeholders, "", 4), taken).await;
     let Ending::Refused { code: 409, message } = ending else { panic!("{ending:?}") };
     assert!(message.ends_with("is there already and was not made by Penstock"), "{message}");
+    // One that its pipeline left behind, and one of a pipeline that is on its way out.
+    let ours = |owners: Value| {
+        move |asked: &Asked| match (&*asked.method, asked.uri.contains("labelSelector")) {
+            ("GET", true) => {
+                let metadata = json!({"name": NAME, "ownerReferences": owners});
+                (200, json!({"items": [{"metadata": metadata}]}))
+            }
+            ("GET", false) => (200, workload()),
+            _ => failed(409, "AlreadyExists", "deployments.apps already exists"),
+        }
+    };
+    let (_, ending) = carried_out(reserve(Method::Placeholders, "", 4), ours(json!([]))).await;
+    let Ending::Refused { code: 409, message } = ending else { panic!("{ending:?}") };
+    assert!(message.contains("belongs to no pipeline"), "{message}");
+    let owner = json!({"apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "name": "orders", "uid": "former"});
+    let (_, ending) = carried_out(reserve(Method::Placeholders, "", 4), ours(json!([owner]))).await;
+    assert_eq!(ending, Ending::Outdated);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,8 +12,8 @@ use penstock::clock::Clock;
 use penstock::crd::{self, PipelineStatus, ScaledPipeline};
 use penstock::decide::{
     Ending, Memory, Missing, Observation, Outcome, Pause, Pipeline, PipelineId, Plan, Reading,
-    Reason, Scale, Signals, Situation, Snapshot, Source, Stage, StageId, Step, Target, TargetId,
-    Value as Read, Verdict, Workload, Writing,
+    Reason, Reserves, Scale, Signals, Situation, Snapshot, Source, Stage, StageId, Step, Target,
+    TargetId, Value as Read, Verdict, Workload, Writing,
 };
 use penstock::demo::cluster::{Cluster, Logged, Options};
 use penstock::report::{
@@ -54,6 +54,8 @@ pub(crate) struct Turn {
     pub(crate) budgets: Vec<BudgetPicture>,
     /// What each stage costs, by pool.
     pub(crate) costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
+    /// What stands for room on nodes.
+    pub(crate) reserves: Reserves,
     /// What the room costs that is kept for each.
     pub(crate) room_costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
 }
@@ -128,6 +130,7 @@ pub(crate) fn turn(stages: Vec<Told>) -> Turn {
         pools: Vec::new(),
         budgets: Vec::new(),
         costs: Vec::new(),
+        reserves: Reserves::Unseen,
         room_costs: Vec::new(),
     }
 }
@@ -320,6 +323,7 @@ pub(crate) fn tick(glance: Glance, turn: &Turn, at: Timestamp) -> Tick {
     let situation = Situation {
         targets: turn.stages.iter().map(|told| told.target.clone()).collect(),
         outcomes: turn.outcomes.clone(),
+        reserves: turn.reserves.clone(),
         ..Situation::of(Arc::new(Pipeline {
             id: glance.id.clone(),
             uid: Arc::clone(&glance.uid),

@@ -106,9 +106,13 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
     for namespace in &written.roomy {
         let place = if account.watches.is_empty() { None } else { Some(namespace.clone()) };
         let kept = ["list", "watch", "create", "patch", "delete"];
-        add(std::slice::from_ref(&place), "apps", "deployments", &["get"]);
         add(std::slice::from_ref(&place), "apps", "deployments", &kept);
         add(&[place], "autoscaling.x-k8s.io", "capacitybuffers", &kept);
+    }
+    // Their templates are read.
+    for (namespace, plural) in &written.templates {
+        let place = if account.watches.is_empty() { None } else { Some(namespace.clone()) };
+        add(&[place], "apps", plural, &["get"]);
     }
     for target in &written.targets {
         let place = if account.watches.is_empty() { None } else { Some(target.namespace.clone()) };

@@ -55,8 +55,9 @@ pub(super) struct Written {
     pub(super) packing: BTreeSet<String>,
     /// Namespaces in which a stage holds drains.
     pub(super) draining: BTreeSet<String>,
-    /// Namespaces in which a stage keeps room on nodes.
+    /// Namespaces in which a stage keeps room on nodes, and the kinds, as paths have them, whose templates tell for what pods.
     pub(super) roomy: BTreeSet<String>,
+    pub(super) templates: BTreeSet<(String, String)>,
     /// Is there a `CapacityPool`?
     pub(super) has_pools: bool,
 }
@@ -98,13 +99,17 @@ impl Written {
                     written.draining.insert(namespace.clone());
                 }
                 let headroom = capacity.and_then(|it| it.headroom.as_ref()?.mode);
-                if headroom == Some(HeadroomMode::Auto) {
+                let keeps_room = headroom == Some(HeadroomMode::Auto);
+                if keeps_room {
                     written.roomy.insert(namespace.clone());
                 }
                 for (version, kind) in kinds(stage) {
                     let (version, kind) = (version.to_owned(), kind.to_owned());
                     if let Some(plural) = plurals.of(client, &version, &kind).await? {
                         let namespace = namespace.clone();
+                        if keeps_room {
+                            written.templates.insert((namespace.clone(), plural.clone()));
+                        }
                         written.targets.insert(Kind { namespace, version, name: kind, plural });
                     } else {
                         let who = format!("{namespace}/{}", pipeline.name_any());

@@ -58,6 +58,23 @@ impl Turn<'_> {
         Some(Asked { ask, left, window })
     }
 
+    /// How much room quotas leave the stage beside so many replicas, up to what is wanted. Real pods come first, whoever's they are. What
+    /// money and cores may be spent on is no matter of room.
+    pub(super) fn room_beside(&self, replicas: u32, wanted: u32) -> u32 {
+        if wanted == 0 || self.budgets.is_empty() {
+            return wanted;
+        }
+        let counts = (replicas, self.present);
+        let claimant = Claimant::of(self.pipeline, self.stage, counts, self.per_replica);
+        let last = Claimant { priority: i32::MIN, ..claimant };
+        let ask = Ask { wished: replicas.saturating_add(wanted), least: replicas };
+        let budgets = self.budgets.iter().filter_map(|name| self.budgets_seen.get(name));
+        let quotas = budgets.filter(|budget| !budget.rooms.is_empty());
+        let cuts = self.purses.cuts(quotas, &last, ask, self.at);
+        let granted = cuts.iter().map(|cut| cut.granted).min();
+        granted.map_or(wanted, |granted| granted.saturating_sub(replicas).min(wanted))
+    }
+
     /// Who is not written keeps what runs. So does who `is_kept` for now: without fresh data, behind a gate, or where others write.
     fn ask(&self, wished: u32, frame: Frame, is_kept: bool) -> Ask {
         let pause = &self.pipeline.pause;

@@ -265,12 +265,23 @@ impl Turn<'_> {
                 desired: seen.workload.desired,
                 ready: seen.workload.ready,
                 placed: seen.workload.current.saturating_sub(seen.places.unplaced),
+                unplaced: seen.places.unplaced,
+                held: self.room_held(&lane.pool),
                 doomed: seen.places.doomed,
-                room: self.pools.room(&lane.pool),
+                room: self.room_on(&lane.pool),
                 is_fixed: lanes.forbidden(lane, seen).is_some(),
             })
             .collect();
         split(&self.stage.lanes, &stands, replicas)
+    }
+
+    /// What room a lane has on its pool.
+    fn room_on(&self, pool: &str) -> Room {
+        let is_full = || self.pools_seen.get(pool).is_some_and(|seen| seen.full.is_some());
+        match self.pools.room(pool) {
+            Room::AsAsked if is_full() => Room::Full,
+            room @ (Room::Free | Room::AsAsked | Room::Full | Room::BeyondPlaced(_)) => room,
+        }
     }
 
     fn told_of(&self, lane: &Lane, seen: &LaneSeen, part: &Part) -> Vec<Nodes> {

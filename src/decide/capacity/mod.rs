@@ -2,7 +2,7 @@
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
-//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows, and `adrift` sees that none is held for too long where nobody looks; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve` and `headroom` keep room for what may come; `purse` and `ration` share out what several pipelines may use together, `fare` says how that goes, and `afford` joins that
+//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows, and `adrift` sees that none is held for too long where nobody looks; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve`, `rooms` and `headroom` keep room for what may come; `purse` and `ration` share out what several pipelines may use together, `fare` says how that goes, and `afford` joins that
 //! to the turn.
 
 use std::sync::Arc;
@@ -24,6 +24,7 @@ mod headroom;
 mod purse;
 mod ration;
 mod reserve;
+mod rooms;
 mod lanes;
 mod pack;
 mod patience;
@@ -34,15 +35,17 @@ mod words;
 pub use budget::{Budget, BudgetVerdict, PerReplica, Room, Thing};
 pub use evictions::{BudgetSeen, Compare, Crew, Draining, Grip, Leaving, Term};
 pub use pack::{Cost, NodeStanding, PodStanding, Standing};
-pub use reserve::{Cause, Method, ReserveSeen, Reserves, RoomVerdict, reserve_name};
+pub use reserve::{
+    Cause, Keeps, Method, ReserveSeen, Reserves, RoomVerdict, reserve_name, reserve_of,
+};
 pub use words::Nodes;
 
 pub(super) use costs::{Before, Costs};
 pub(super) use drain::{Drained, Drains};
-pub(super) use headroom::Rooms;
 pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
 pub(super) use purse::{Asked, Claimant, Purses};
+pub(super) use rooms::Rooms;
 
 /// A pool of nodes, as its owner describes it. Made by `crd::meaning`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

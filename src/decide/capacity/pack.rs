@@ -109,6 +109,13 @@ impl Standing {
         stay.map(|node| count(node.pods.len())).max().unwrap_or(0)
     }
 
+    /// The nodes that so many stand on.
+    pub(super) fn fullest_nodes(&self) -> impl Iterator<Item = &str> {
+        let fullest = self.fullest();
+        let is_one = move |node: &NodeStanding| !node.is_going && count(node.pods.len()) == fullest;
+        self.nodes.iter().filter(move |(_, node)| is_one(node)).map(|(name, _)| &**name)
+    }
+
     /// Its pods that have a cost of Penstock's.
     pub(super) fn ours(&self) -> impl Iterator<Item = &PodStanding> {
         self.pods().filter(|pod| pod.is_ours())

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::figures::{replicas, span};
-use super::super::pipeline::{PipelineId, TargetId};
+use super::super::pipeline::{PipelineId, Stage, TargetId};
 use super::super::writes::later;
 
 /// Room that nobody needs any more is kept for so long: a peak comes in waves, and a node takes minutes to come back.
@@ -57,12 +57,21 @@ pub struct ReserveSeen {
     pub made: Timestamp,
     /// Replicas it keeps room for.
     pub replicas: u32,
-    /// Of these, those that have room on a node now.
-    pub placed: u32,
+    /// Of these, those that have room on a node now; `None` where nobody can tell.
+    pub placed: Option<u32>,
+    /// And on which nodes, where pods stand for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<(Arc<str>, u32)>,
+    /// The workload it is kept for, as [`reserve_of`] has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Arc<str>>,
+    /// Are its pods made otherwise than they would be now: of another image, or of another priority?
+    #[serde(default)]
+    pub is_other: bool,
     /// The revision of the workload that its pods are shaped after, where that is known. A buffer has none: it names the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Arc<str>>,
-    /// Has anybody taken it up? Of a buffer: does it have conditions?
+    /// Has anybody taken it up as it stands? Of a buffer: does it have conditions of its generation?
     pub is_tended: bool,
     /// What stands in the way of it, in the words of who tends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,11 +108,11 @@ pub struct RoomVerdict {
     pub pool: Option<Arc<str>>,
     /// Replicas that room is kept for.
     pub replicas: u32,
-    /// Of these, those that have room on a node now.
-    pub placed: u32,
+    /// Of these, those that have room on a node now; `None` where nobody can tell.
+    pub placed: Option<u32>,
     /// Why so many.
     pub why: Cause,
-    /// Is it only told, since nothing is to be written for the stage?
+    /// Is it only told, since nothing is or may be written for the stage?
     #[serde(default)]
     pub is_only_told: bool,
 }
@@ -124,9 +133,15 @@ pub enum Cause {
     Spare {
         /// Pods of the lane on it.
         fullest: u32,
+        /// Places of the room that go with it.
+        beside: u32,
     },
+    /// Another lane lacks so much room, whose pool gives no nodes.
+    Carried,
     /// It was needed a while ago.
     Lingers,
+    /// What the stage may have is cut: room would take it from real pods.
+    Cut,
     /// Nothing asks for any.
     Unneeded,
 }
@@ -144,11 +159,16 @@ impl fmt::Display for RoomVerdict {
             Cause::Ahead { need, within } => {
                 write!(f, "{kept}: the stage may need {} within {}", replicas(need), span(within))
             }
-            Cause::Spare { fullest } => write!(
-                f,
-                "{kept}: {} on its fullest node, which may go at short notice",
-                if fullest == 1 { "1 stands".to_owned() } else { format!("{fullest} stand") }
-            ),
+            Cause::Spare { fullest, beside } => {
+                let stand = if fullest == 1 { "1 stands" } else { &format!("{fullest} stand") };
+                write!(f, "{kept}: {stand} on its fullest node, which may go at short notice")?;
+                match beside {
+                    0 => Ok(()),
+                    _ => write!(f, ", and room for {beside} with it"),
+                }
+            }
+            Cause::Carried => write!(f, "{kept} for a lane whose pool gives no nodes now"),
+            Cause::Cut => write!(f, "{kept}: a budget or a quota leaves the stage no more"),
             Cause::Lingers => write!(f, "{kept} for a while, though no more is expected"),
             Cause::Unneeded => write!(f, "{kept}: no more is expected than what runs"),
         }
@@ -169,6 +189,35 @@ pub fn reserve_name(pipeline: &PipelineId, stage: &str, pool: Option<&str>) -> S
     name = name.replace('.', "-");
     name.truncate(name.floor_char_boundary(NAME_LIMIT - TAIL));
     format!("{}-{hash:08x}", name.trim_end_matches('-'))
+}
+
+/// The workload that a reserve is kept for, as an annotation of the reserve says it.
+pub fn reserve_of(of: &TargetId) -> String {
+    format!("{}/{}/{}", of.api_version, of.kind, of.name)
+}
+
+/// Where a stage keeps room.
+#[derive(Debug, Clone)]
+pub struct Keeps<'a> {
+    /// Name of the reserve.
+    pub name: Arc<str>,
+    /// Pool of the lane, if the stage has lanes.
+    pub pool: Option<&'a Arc<str>>,
+    /// The workload whose pods the room is for.
+    pub of: &'a TargetId,
+}
+
+impl Stage {
+    /// Where it keeps room: for its one workload, or for each of its lanes; nowhere if it is not to keep any.
+    pub fn reserves(&self, pipeline: &PipelineId) -> impl Iterator<Item = Keeps<'_>> {
+        let lanes = self.lanes.iter().map(|lane| (Some(&lane.pool), &lane.target));
+        let one = self.lanes.is_empty().then_some((None, &self.target));
+        let all = lanes.chain(one).filter(|_| self.headroom.is_some());
+        all.map(|(pool, of)| {
+            let name = reserve_name(pipeline, &self.name, pool.map(|pool| &**pool));
+            Keeps { name: name.into(), pool, of }
+        })
+    }
 }
 
 /// A count that is raised at once and lowered late: to the most that was wished meanwhile.
@@ -195,6 +244,13 @@ impl Level {
         *most = wish.max(*most);
         if later(*since, LINGERS) <= at {
             (self.kept, self.lower) = (*most, None);
+        }
+    }
+
+    /// No more than this may be kept, now.
+    pub(super) fn drop_to(&mut self, most: u32) {
+        if most < self.kept {
+            (self.kept, self.lower) = (most, None);
         }
     }
 
@@ -254,6 +310,17 @@ mod tests {
     }
 
     #[test]
+    fn what_may_not_be_kept_goes_at_once_and_does_not_come_back_by_itself() {
+        let mut level = Level::of(6);
+        level.follow(4, second(0));
+        level.drop_to(5);
+        level.drop_to(0);
+        assert_eq!((level.kept, level.next()), (0, None));
+        level.follow(0, second(700));
+        assert_eq!(level.kept, 0);
+    }
+
+    #[test]
     fn those_that_came_have_taken_their_room() {
         let mut level = Level::of(6);
         level.follow(5, second(0));
@@ -303,7 +370,7 @@ mod tests {
     fn how_much_is_kept_is_said_in_a_sentence() {
         let say = |pool: Option<&str>, replicas, why| {
             let pool = pool.map(Into::into);
-            RoomVerdict { pool, replicas, placed: 0, why, is_only_told: false }.to_string()
+            RoomVerdict { pool, replicas, placed: None, why, is_only_told: false }.to_string()
         };
         let within = Duration::from_mins(4);
         for (said, sentence) in [
@@ -312,8 +379,20 @@ mod tests {
                 "room for 6 replicas is kept: the stage may need 18 replicas within 4 min",
             ),
             (
-                say(Some("spot"), 5, Cause::Spare { fullest: 5 }),
+                say(Some("spot"), 5, Cause::Spare { fullest: 5, beside: 0 }),
                 "room for 5 replicas on spot is kept: 5 stand on its fullest node, which may go at short notice",
+            ),
+            (
+                say(Some("spot"), 3, Cause::Spare { fullest: 1, beside: 2 }),
+                "room for 3 replicas on spot is kept: 1 stands on its fullest node, which may go at short notice, and room for 2 with it",
+            ),
+            (
+                say(Some("kept"), 2, Cause::Carried),
+                "room for 2 replicas on kept is kept for a lane whose pool gives no nodes now",
+            ),
+            (
+                say(None, 0, Cause::Cut),
+                "no room is kept: a budget or a quota leaves the stage no more",
             ),
             (
                 say(Some("spot"), 0, Cause::Unneeded),

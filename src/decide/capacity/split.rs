@@ -18,6 +18,8 @@ pub(super) enum Room {
     Free,
     /// No more than is asked for already, and only what is Ready counts.
     AsAsked,
+    /// Its owner's limit is reached: no more than is asked for already, and what is asked for counts unless it finds no node.
+    Full,
     /// Those that have a node and so many more, and only what is Ready counts.
     BeyondPlaced(u32),
 }
@@ -28,8 +30,11 @@ pub(super) struct Stand {
     /// What its workload is asked for.
     pub(super) desired: u32,
     pub(super) ready: u32,
-    /// Pods that have a node, Ready or not.
+    /// Pods that have a node, Ready or not, and those for which none is found.
     pub(super) placed: u32,
+    pub(super) unplaced: u32,
+    /// Replicas that room is kept for on nodes which are there: whatever the pool gives, these have places.
+    pub(super) held: u32,
     /// Of the Ready ones, those on nodes that are about to go.
     pub(super) doomed: u32,
     pub(super) room: Room,
@@ -48,6 +53,14 @@ pub(super) struct Part {
     pub(super) counted: u32,
     /// Of its share, what another lane carries.
     pub(super) lent: u32,
+}
+
+impl Stand {
+    /// Replicas that surely have places. Those that are Ready and not all that have a node: who is on the way to a place that was kept for it
+    /// still has both.
+    fn roomy(&self) -> u32 {
+        self.ready.saturating_add(self.held)
+    }
 }
 
 impl Part {
@@ -85,9 +98,18 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
                         let bare = stand.doomed.min(wanted) - surge;
                         (wanted + surge, lacking.min(carried.max(bare)))
                     }
-                    Room::AsAsked => (wanted.min(stand.desired.max(wanted - lacking)), lacking),
+                    Room::AsAsked => (
+                        wanted.min(stand.desired.max(wanted - lacking).max(stand.roomy())),
+                        lacking,
+                    ),
+                    Room::Full => {
+                        let replicas = wanted.min(stand.desired.max(stand.roomy()));
+                        let sure = replicas.saturating_sub(stand.unplaced + stand.doomed);
+                        (replicas, wanted - sure)
+                    }
                     Room::BeyondPlaced(more) => {
-                        (wanted.min(stand.placed.saturating_add(more)), lacking)
+                        let placed = stand.placed.saturating_add(more);
+                        (wanted.min(placed.max(stand.roomy())), lacking)
                     }
                 }
             }
@@ -185,7 +207,8 @@ mod tests {
 
     fn stand(ready: u32) -> Stand {
         let (desired, placed) = (ready, ready);
-        Stand { desired, ready, placed, doomed: 0, room: Room::Free, is_fixed: false }
+        let (doomed, unplaced, held) = (0, 0, 0);
+        Stand { desired, ready, placed, unplaced, held, doomed, room: Room::Free, is_fixed: false }
     }
 
     fn replicas(parts: &[Part]) -> Vec<u32> {
@@ -303,7 +326,8 @@ mod tests {
             lane("near", 0, Some(40), Some(0)),
             lane("far", 0, Some(30), Some(1)),
         ];
-        let rooms = [Room::Free, Room::AsAsked, Room::BeyondPlaced(0), Room::BeyondPlaced(2)];
+        let rooms =
+            [Room::Free, Room::AsAsked, Room::Full, Room::BeyondPlaced(0), Room::BeyondPlaced(2)];
         let mut seen = 0_u32;
         for number in 0..rooms.len().pow(2) * 3_usize.pow(6) {
             let mut rest = number;
@@ -312,7 +336,7 @@ mod tests {
                 rest /= of;
                 one
             };
-            let (near, far) = (rooms[next(4)], rooms[next(4)]);
+            let (near, far) = (rooms[next(rooms.len())], rooms[next(rooms.len())]);
             let mut of = |room| {
                 let (desired, ready, doomed) = (next(3) * 3, next(3) * 2, next(3));
                 let small = |n: usize| u32::try_from(n).unwrap();
@@ -321,6 +345,8 @@ mod tests {
                     desired: small(desired),
                     ready: small(ready),
                     placed: small(ready),
+                    unplaced: 0,
+                    held: small(desired / 3),
                     doomed,
                     room,
                     is_fixed: false,
@@ -341,6 +367,6 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 46_656);
+        assert_eq!(seen, 72_900);
     }
 }

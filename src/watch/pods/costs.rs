@@ -27,24 +27,24 @@ impl Pods {
 
     /// The placeholders that keep room, by the name of what they stand for.
     fn placeholders<'a>(&'a self, namespace: &str, name: &'a str) -> impl Iterator<Item = &'a Pod> {
-        let is_its = move |pod: &&Pod| {
-            let mut pairs = pod.labels.split_terminator('\0');
-            pod.mark.is_placeholder
-                && pairs.any(|pair| {
-                    let value = pair.strip_prefix(LABEL).and_then(|it| it.strip_prefix('='));
-                    value == Some(name)
-                })
-        };
         let pods = self.by_namespace.get(namespace).into_iter().flat_map(BTreeMap::values);
-        pods.filter(is_its)
+        pods.filter(move |pod| pod.reserve() == Some(name))
     }
 
-    /// How many of them have a node and stay.
-    pub(in crate::watch) fn placed_placeholders(&self, namespace: &str, name: &str) -> u32 {
-        let is_placed =
-            |pod: &&Pod| pod.node.is_some() && matches!(pod.state, State::Pending | State::Runs);
-        let placed = self.placeholders(namespace, name).filter(is_placed).count();
-        u32::try_from(placed).unwrap_or(u32::MAX)
+    /// How many of them have a node and stay, by node.
+    pub(in crate::watch) fn placeholder_nodes(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Vec<(Arc<str>, u32)> {
+        let mut nodes: BTreeMap<&Arc<str>, u32> = BTreeMap::new();
+        for pod in self.placeholders(namespace, name) {
+            let stays = matches!(pod.state, State::Pending | State::Runs);
+            if let Some(node) = pod.node.as_ref().filter(|_| stays) {
+                *nodes.entry(node).or_default() += 1;
+            }
+        }
+        nodes.into_iter().map(|(node, places)| (Arc::clone(node), places)).collect()
     }
 
     /// What they cost in an hour, by the pool of their nodes.
@@ -55,6 +55,14 @@ impl Pods {
         now: Timestamp,
     ) -> BTreeMap<Arc<str>, Option<f64>> {
         costs_of(self.placeholders(namespace, name), nodes, now)
+    }
+}
+
+impl Pod {
+    /// Name of what it keeps room for, if it is a placeholder.
+    pub(super) fn reserve(&self) -> Option<&str> {
+        let mut pairs = self.labels.split_terminator('\0').filter(|_| self.mark.is_placeholder);
+        pairs.find_map(|pair| pair.strip_prefix(LABEL)?.strip_prefix('='))
     }
 }
 

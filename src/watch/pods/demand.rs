@@ -1,8 +1,9 @@
 //! What pods ask for: of each the requests and limits of its containers, and what that comes to for the pods of a workload, or for all others
 //! of a namespace. Asked for by `usage`, by budgets and by quotas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -99,8 +100,14 @@ impl Pods {
         all
     }
 
-    /// What the pods of a namespace ask for that none of these selectors matches.
-    pub(in crate::watch) fn beside(&self, namespace: &str, selectors: &[&Selector]) -> Demand {
+    /// What the pods of a namespace ask for that none of these selectors matches, those apart that only keep room under these names: they
+    /// give way.
+    pub(in crate::watch) fn beside(
+        &self,
+        namespace: &str,
+        selectors: &[&Selector],
+        rooms: &BTreeSet<Arc<str>>,
+    ) -> Demand {
         let mut all = Demand::default();
         // Pods of one workload have the same labels, and share them.
         let mut known: BTreeMap<&str, bool> = BTreeMap::new();
@@ -108,7 +115,8 @@ impl Pods {
             let is_one = *known
                 .entry(&pod.labels)
                 .or_insert_with(|| selectors.iter().any(|selector| selector.matches(&pod.labels)));
-            if !is_one {
+            let gives_way = || pod.reserve().is_some_and(|name| rooms.contains(name));
+            if !is_one && !gives_way() {
                 all.add(pod);
             }
         }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Cause, Headroom, Method, Mode, NodeStanding, PodStanding, Reason, Reserve, ReserveSeen,
-    RoomVerdict, Standing, Step,
+    Action, Budget, Cause, Headroom, Method, Mode, NodeStanding, PerReplica, PodStanding, Reason,
+    Reserve, ReserveSeen, Room, RoomVerdict, Standing, Step, Thing, Unusable, reserve_of,
 };
 
 use super::lanes;
 use super::plain;
 use super::story::{Given, World, verdict};
 
-/// The world carries out what is asked.
-pub(crate) fn keep(reserves: &mut Vec<ReserveSeen>, reserve: &Reserve, at: Timestamp) {
+/// The world carries out what is asked, and finds places for so many at most.
+pub(crate) fn keep(reserves: &mut Vec<ReserveSeen>, reserve: &Reserve, at: Timestamp, places: u32) {
     let name = &reserve.scale.target.name;
     let old = reserves.iter().position(|it| it.name == *name && it.method == reserve.method);
     let old = old.map(|old| reserves.remove(old));
@@ -22,23 +22,30 @@ pub(crate) fn keep(reserves: &mut Vec<ReserveSeen>, reserve: &Reserve, at: Times
     if reserve.scale.to == 0 {
         return;
     }
-    let made = old.as_ref().map_or(at, |old| old.made);
-    let revision = if reserve.is_reshaped {
-        reserve.revision.clone()
-    } else {
-        old.and_then(|old| old.revision)
-    };
-    reserves.push(ReserveSeen {
+    let is_placeholder = reserve.method == Method::Placeholders;
+    let new = ReserveSeen {
         name: Arc::clone(name),
         method: reserve.method,
         uid: "room-uid".into(),
-        made,
-        replicas: reserve.scale.to,
-        placed: reserve.scale.to,
-        revision: revision.filter(|_| reserve.method == Method::Placeholders),
-        is_tended: reserve.method == Method::Placeholders,
+        made: at,
+        replicas: 0,
+        placed: None,
+        nodes: Vec::new(),
+        of: None,
+        is_other: false,
+        revision: None,
+        is_tended: is_placeholder,
         trouble: None,
-    });
+    };
+    let mut seen = old.unwrap_or(new);
+    seen.replicas = reserve.scale.to;
+    seen.placed = Some(reserve.scale.to.min(places));
+    if reserve.is_reshaped {
+        seen.of = Some(reserve_of(&reserve.of).into());
+        seen.revision = reserve.revision.clone().filter(|_| is_placeholder);
+        seen.is_other = false;
+    }
+    reserves.push(seen);
 }
 
 /// What is asked of the room of a turn: how, and for how many.
@@ -60,46 +67,70 @@ fn room(step: &Step) -> RoomVerdict {
     room.clone()
 }
 
-/// A load that swings by the hour, 40 to 400 items a second, polled each minute; all is taken at once. Hands each turn of the fourth day to `see`.
-fn swing(forecast_off: bool, mut see: impl FnMut(&World, &Step)) {
+/// A load that swings by the hour, 40 to 400 items a second, polled each minute; all is taken at once. Hands each turn of the last of so many
+/// days to `see`.
+fn swing(given: Given, days: i64, mut see: impl FnMut(&World, &Step)) {
     let mut world = World::new(Given {
-        objective: Some(30),
-        rate: Some(20.0),
         startup: Some(240),
         partitions: Some(48),
         poll: Some(60),
         commits: Some(60),
         desired: Some(8),
         headroom: Some(20),
-        forecast_off,
-        ..Given::default()
+        ..given
     });
     let count = i64::try_from(world.ends.len()).unwrap();
     let mut came = 0;
-    while world.at < 4 * 86_400 {
+    while world.at < days * 86_400 {
         for (at, end) in world.ends.iter_mut().enumerate() {
             *end = 1_000_000 + (came + i64::try_from(at).unwrap()) / count;
         }
         world.positions.clone_from(&world.ends);
         world.commits_at = world.at;
         let step = world.turn();
-        if 3 * 86_400 < world.at {
+        if (days - 1) * 86_400 < world.at {
             see(&world, &step);
         }
         world.workload.ready = world.workload.desired;
         #[expect(clippy::cast_precision_loss, reason = "seconds of an hour")]
         let hour = world.at.rem_euclid(3_600) as f64 / 3_600.0;
+        let level = 220.0 - 180.0 * (std::f64::consts::TAU * hour).cos();
+        world.gauge = level;
         #[expect(clippy::cast_possible_truncation, reason = "small")]
-        let level = (220.0 - 180.0 * (std::f64::consts::TAU * hour).cos()) as i64;
-        came += 60 * level;
+        let whole = level as i64;
+        came += 60 * whole;
         world.at += 60;
     }
+}
+
+/// A promise, kept by a rate that is known.
+fn promised() -> Given {
+    Given { objective: Some(30), rate: Some(20.0), ..Given::default() }
+}
+
+/// How often room stood ten minutes after the full hour, when the load begins to rise, and for how many replicas on the mean.
+fn before_peaks(given: Given, days: i64) -> (u32, u32) {
+    let (mut times, mut kept, mut turns) = (0, 0, 0);
+    swing(given, days, |world, step| {
+        let room = room(step);
+        (kept, turns) = (kept + room.replicas, turns + 1);
+        times += u32::from(world.at.rem_euclid(3_600) == 600 && 0 < room.replicas);
+    });
+    (times, kept / turns)
+}
+
+#[test]
+fn who_is_sized_by_a_measure_has_room_in_proportion_though_a_rate_is_known() {
+    // By the rate one replica would do; by the measure it takes twenty.
+    let measured = Given { gauge: Some(20.0), rate: Some(1_000.0), ..Given::default() };
+    let (times, mean) = before_peaks(measured, 3);
+    assert!(20 <= times && 1 < mean, "room stood before {times} of 24 peaks, {mean} on the mean");
 }
 
 #[test]
 fn room_is_there_before_a_peak_that_comes_every_hour_and_goes_as_replicas_come() {
     let (mut turns, mut writes, mut kept, mut before_peak) = (0, 0, 0, 0);
-    swing(false, |world, step| {
+    swing(promised(), 4, |world, step| {
         turns += 1;
         writes += asked(step).len();
         let room = room(step);
@@ -118,7 +149,7 @@ fn room_is_there_before_a_peak_that_comes_every_hour_and_goes_as_replicas_come()
 
 #[test]
 fn without_a_forecast_a_schedule_or_spot_no_room_is_kept() {
-    swing(true, |_, step| {
+    swing(Given { forecast_off: true, ..promised() }, 4, |_, step| {
         assert_eq!(asked(step), []);
         assert_eq!((room(step).replicas, room(step).why), (0, Cause::Unneeded));
     });
@@ -263,12 +294,159 @@ fn a_refusal_is_told_and_not_asked_for_again_soon() {
 }
 
 #[test]
-fn placeholders_follow_their_workload_to_another_revision() {
+fn where_no_buffer_may_be_written_placeholders_are() {
+    let mut world = before_eight(Some(1_000));
+    (world.serves_buffers, world.ending) = (true, "Refused".into());
+    let first = loop {
+        let first = asked(&world.turn());
+        world.at += 2;
+        if !first.is_empty() {
+            break first;
+        }
+    };
+    assert_eq!(first, [(Method::Buffer, 19)]);
+    world.ending = "Done".into();
+    let asked = turns(&mut world, 20);
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!((asked[0].1, asked[0].2), (Method::Placeholders, 19));
+    let told = room(&world.turn());
+    assert!(!told.is_only_told, "it is kept: {told}");
+}
+
+#[test]
+fn a_buffer_whose_changes_nobody_takes_up_is_given_up_too() {
+    let mut world = before_eight(Some(1_000));
+    world.serves_buffers = true;
+    turns(&mut world, 56);
+    world.reserves[0].is_tended = true;
+    assert_eq!(turns(&mut world, 70), []);
+    // Conditions stand there, of an earlier generation.
+    world.reserves[0].is_tended = false;
+    let asked = turns(&mut world, 64);
+    let methods: Vec<_> = asked.iter().map(|(_, how, room)| (*how, *room)).collect();
+    assert_eq!(methods, [(Method::Buffer, 0), (Method::Placeholders, 19)]);
+}
+
+#[test]
+fn a_reserve_follows_its_stage_to_another_workload() {
+    for serves_buffers in [false, true] {
+        let mut world = before_eight(Some(1_000));
+        world.serves_buffers = serves_buffers;
+        turns(&mut world, 70);
+        world.reserves[0].is_tended = true;
+        world.reserves[0].of = Some("apps/v1/Deployment/old".into());
+        assert_eq!(turns(&mut world, 20).len(), 1);
+        assert_eq!(world.reserves[0].of.as_deref(), Some("apps/v1/Deployment/work"));
+    }
+}
+
+#[test]
+fn placeholders_of_another_image_are_made_anew_once() {
+    let mut world = before_eight(Some(1_000));
+    turns(&mut world, 70);
+    world.reserves[0].is_other = true;
+    assert_eq!(turns(&mut world, 60).len(), 1);
+    assert!(!world.reserves[0].is_other);
+}
+
+/// A turn under a quota of so many pods, none of which others have.
+fn under_quota(world: &mut World, pods: f64) -> Step {
+    let name: Arc<str> = "shop/pods".into();
+    let quota = Budget {
+        name: Arc::clone(&name),
+        cost_per_hour: None,
+        cores: None,
+        is_enforced: true,
+        rooms: vec![Room { of: Thing::Pods, hard: pods, left: pods }],
+    };
+    let mut snapshot = world.snapshot();
+    snapshot.due[0].budgets = vec![Arc::clone(&name)];
+    snapshot.due[0].per_replica = vec![PerReplica { pods: Some(1.0), ..PerReplica::default() }];
+    snapshot.due[0].present = vec![world.workload.desired];
+    snapshot.budgets.insert(name, Arc::new(quota));
+    let step = world.decide(&snapshot);
+    world.workload.ready = world.workload.desired;
+    world.workload.current = world.workload.desired;
+    world.at += 2;
+    step
+}
+
+#[test]
+fn room_takes_nothing_of_a_quota_that_real_pods_need() {
+    let mut world = before_eight(Some(1_000));
+    while world.at < 8 * 3_600 - 120 {
+        under_quota(&mut world, 12.0);
+    }
+    assert_eq!((world.workload.desired, world.reserves[0].replicas), (1, 11));
+    // So much comes at once that all of it is needed, and more.
+    let count = i64::try_from(world.ends.len()).unwrap();
+    world.ends.iter_mut().for_each(|end| *end += 2_400 / count);
+    let mut step = under_quota(&mut world, 12.0);
+    for _ in 0..20 {
+        step = under_quota(&mut world, 12.0);
+    }
+    assert!(world.reserves.is_empty(), "{:?}", world.reserves);
+    assert_eq!((verdict(&step).replicas, room(&step).why), (Some(12), Cause::Cut));
+    assert_eq!(
+        room(&step).to_string(),
+        "no room is kept: a budget or a quota leaves the stage no more"
+    );
+}
+
+#[test]
+fn who_is_pinned_keeps_no_room_for_what_is_not_to_come() {
     let mut world = before_eight(Some(1_000));
     turns(&mut world, 100);
-    world.reserves[0].revision = Some("old".into());
-    // Nobody knows of another one: it stays.
-    assert_eq!(turns(&mut world, 20), []);
+    assert_eq!(world.reserves.len(), 1);
+    world.given.pinned = Some(2);
+    assert_eq!(turns(&mut world, 10).iter().map(|(_, _, room)| *room).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn the_room_of_a_workload_that_is_gone_is_given_back_and_told_of_until_then() {
+    let mut world = before_eight(Some(1_000));
+    turns(&mut world, 100);
+    world.target = Some(Unusable::NotFound);
+    assert_eq!(turns(&mut world, 590), []);
+    let told = room(&world.turn());
+    assert_eq!((told.replicas, told.placed, told.why), (19, Some(19), Cause::Lingers));
+    assert_eq!(turns(&mut world, 30).len(), 1);
+    assert!(world.reserves.is_empty());
+    // One that nobody has looked up yet keeps it.
+    let mut world = before_eight(Some(1_000));
+    turns(&mut world, 100);
+    world.is_unseen = true;
+    assert_eq!(turns(&mut world, 1_200), []);
+    assert_eq!(room(&world.turn()).replicas, 19);
+}
+
+#[test]
+fn what_no_stage_keeps_any_more_goes_whatever_the_stages_do() {
+    let mut world = before_eight(Some(1_000));
+    turns(&mut world, 100);
+    (world.given.headroom, world.target) = (None, Some(Unusable::NotFound));
+    assert_eq!(turns(&mut world, 10).len(), 1);
+    assert!(world.reserves.is_empty());
+    // A refusal is told, and not asked for again soon.
+    let mut world = before_eight(Some(1_000));
+    turns(&mut world, 100);
+    (world.given.headroom, world.ending) = (None, "Refused".into());
+    assert_eq!(turns(&mut world, 200).len(), 1);
+    let odd: Vec<_> = verdict(&world.turn()).anomalies.iter().map(Reason::code).collect();
+    assert_eq!(odd, ["HeadroomRefused"]);
+}
+
+#[test]
+fn room_that_is_not_written_is_only_told() {
+    let mut world = before_eight(Some(1_000));
+    world.given.paused = true;
+    assert_eq!(turns(&mut world, 290), []);
+    assert!(room(&world.turn()).is_only_told);
+    let mut world = before_eight(Some(1_000));
+    world.ending = "Refused".into();
+    turns(&mut world, 100);
+    let told = room(&world.turn());
+    assert!(told.is_only_told && told.placed == Some(0), "{told:?}");
 }
 
 fn on_nodes(nodes: &[usize]) -> Standing {
@@ -315,7 +493,7 @@ fn a_lane_on_spot_keeps_room_for_the_pods_of_its_fullest_node_and_no_other_lane_
         verdict.rooms[1].to_string(),
         "room for 4 replicas on spot is kept: 4 stand on its fullest node, which may go at short notice"
     );
-    assert_eq!(verdict.rooms[1].placed, 4);
+    assert_eq!(verdict.rooms[1].placed, Some(4));
     assert_eq!(world.reserves[0].revision.as_deref(), Some("a"));
     // A node that is about to go is replaced already: what counts is the next one. Less is kept after a while only.
     world.standing[1].1 = on_nodes(&[6, 3]);
@@ -329,16 +507,17 @@ fn a_lane_on_spot_keeps_room_for_the_pods_of_its_fullest_node_and_no_other_lane_
         world.settle([true, true]);
     }
     assert_eq!(rooms(&world), [("orders-sink-spot", 3)]);
-    // Another revision is through: placeholders take its shape, once.
+    // Another revision is through: placeholders take its shape. While none is known, they keep theirs.
     world.standing[1].1.revision = Some("b".into());
+    world.settle([true, true]);
+    assert_eq!(world.reserves[0].revision.as_deref(), Some("b"));
+    world.standing[1].1.revision = None;
     world.settle([true, true]);
     assert_eq!(world.reserves[0].revision.as_deref(), Some("b"));
 }
 
-#[test]
-fn while_the_pool_gives_nothing_its_heir_keeps_the_room() {
-    let mut world = on_spot();
-    world.settle([true, true]);
+/// A spot pool that has run dry for longer than room lingers.
+fn dry(mut world: lanes::World) -> lanes::World {
     world.say("spot");
     for _ in 0..9 {
         let now = world.at;
@@ -347,11 +526,76 @@ fn while_the_pool_gives_nothing_its_heir_keeps_the_room() {
         assert!(now < world.at && sign.is_hard);
         world.say("spot");
     }
-    assert!(rooms(&world).contains(&("orders-sink-kept", 4)), "{:?}", rooms(&world));
-    assert!(
-        !rooms(&world).iter().any(|(name, _)| *name == "orders-sink-spot"),
-        "{:?}",
-        rooms(&world)
+    world
+}
+
+#[test]
+fn while_the_pool_gives_nothing_its_heir_keeps_the_room_that_is_lacking() {
+    let mut world = on_spot();
+    world.places = 1;
+    world.settle([true, true]);
+    assert_eq!((rooms(&world), world.reserves[0].placed), (vec![("orders-sink-spot", 4)], Some(1)));
+    let mut world = dry(world);
+    let mut all = rooms(&world);
+    all.sort_unstable();
+    assert_eq!(all, [("orders-sink-kept", 3), ("orders-sink-spot", 1)]);
+    let verdict = world.turn();
+    assert_eq!(
+        verdict.rooms[0].to_string(),
+        "room for 3 replicas on kept is kept for a lane whose pool gives no nodes now"
+    );
+}
+
+#[test]
+fn what_a_dry_pool_gave_before_is_not_given_back_nor_wanted_elsewhere() {
+    let mut world = on_spot();
+    world.settle([true, true]);
+    assert_eq!(rooms(&dry(world)), [("orders-sink-spot", 4)]);
+    // Nor where nobody takes over: what was lost there would come nowhere.
+    let mut world = on_spot();
+    world.pipeline.stages[0].lanes[1].fallback_to = None;
+    world.places = 1;
+    world.settle([true, true]);
+    assert_eq!(rooms(&dry(world)), [("orders-sink-spot", 4)]);
+}
+
+#[test]
+fn the_replicas_of_a_full_pool_take_the_room_that_fills_it() {
+    let mut world = on_spot();
+    world.settle([true, true]);
+    let spot = world.pools.get_mut("spot").unwrap();
+    spot.full = Some("its nodes have 40 CPUs, and limits.cpu is 40".into());
+    world.settle([true, true]);
+    // Four have room there: of 18 replicas 11 fall to spot, and no more than these are wanted elsewhere.
+    world.backlog = 180;
+    let verdict = world.turn();
+    assert_eq!((verdict.replicas, world.desired()), (Some(18), [7, 11]));
+    assert_eq!(verdict.lanes[0].extra, 0);
+    // Two more have none: who takes over carries them.
+    world.backlog = 210;
+    world.settle([true, true]);
+    assert_eq!(world.desired().iter().sum::<u32>(), 21);
+    // Whoever finds no node after all is carried elsewhere.
+    let mut world = on_spot();
+    world.settle([true, true]);
+    let spot = world.pools.get_mut("spot").unwrap();
+    spot.full = Some("full".into());
+    world.settle([true, true]);
+    world.backlog = 180;
+    world.settle([true, false]);
+    assert_eq!(world.desired()[0], 7 + 4);
+}
+
+#[test]
+fn room_that_would_go_with_the_fullest_node_does_not_count_against_its_loss() {
+    let mut world = on_spot();
+    world.settle([true, true]);
+    world.reserves[0].nodes = vec![("node-0".into(), 3), ("node-1".into(), 1)];
+    let verdict = world.settle([true, true]);
+    assert_eq!(rooms(&world), [("orders-sink-spot", 7)]);
+    assert_eq!(
+        verdict.rooms[1].to_string(),
+        "room for 7 replicas on spot is kept: 4 stand on its fullest node, which may go at short notice, and room for 3 with it"
     );
 }
 

@@ -30,6 +30,8 @@ pub(super) struct World {
     /// Pods by node, and what stands for room that is kept.
     pub(super) standing: Vec<(TargetId, Standing)>,
     pub(super) reserves: Vec<ReserveSeen>,
+    /// Places that it finds, at most.
+    pub(super) places: u32,
 }
 
 const KEPT: usize = 0;
@@ -103,6 +105,7 @@ impl World {
             is_silent: false,
             standing: Vec::new(),
             reserves: Vec::new(),
+            places: u32::MAX,
         };
         // Past the window that every stage keeps after a start.
         for _ in 0..400 {
@@ -126,6 +129,7 @@ impl World {
             is_silent: self.is_silent,
             standing: self.standing.clone(),
             reserves: self.reserves.clone(),
+            places: self.places,
         }
     }
 
@@ -176,7 +180,7 @@ impl World {
     /// Takes a write: the count is what was asked for.
     fn take(&mut self, action: Action) {
         if let Action::Reserve(reserve) = &action {
-            headroom::keep(&mut self.reserves, reserve, time(self.at));
+            headroom::keep(&mut self.reserves, reserve, time(self.at), self.places);
             return self.end(action, Ending::Done { resource_version: "1".into() });
         }
         let (to, target) = (action.scale().to, action.scale().target.clone());

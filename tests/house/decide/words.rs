@@ -155,8 +155,8 @@ fn every_reason() -> Vec<Reason> {
         Reason::Nodes(Nodes::RoomKept(RoomVerdict {
             pool: Some("spot".into()),
             replicas: 5,
-            placed: 3,
-            why: Cause::Spare { fullest: 5 },
+            placed: Some(3),
+            why: Cause::Spare { fullest: 5, beside: 0 },
             is_only_told: false,
         })),
         Reason::Nodes(Nodes::RoomRefused { message: text("deployments.apps is forbidden") }),
