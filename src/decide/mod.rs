@@ -274,7 +274,7 @@ fn hand_over(drained: Drained, answers: &mut [Answer]) {
         }
     }
     if let Some(answer) = answers.first_mut() {
-        answer.besides = drained.actions;
+        answer.besides.extend(drained.actions);
         answer.verdict.next = answer.verdict.next.into_iter().chain(drained.next).min();
     }
 }
