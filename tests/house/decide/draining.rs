@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Adrift, Behaviour, BudgetSeen, Class, Compare, Crew, Draining, Ending, Grip, Lane,
-    LaneSeen, Leaving, Memory, Mode, Observation, OnSilence, Outcome, Pipeline, Places, Pool,
-    PoolSeen, Queue, Reading, Reason, Rules, Sign, Situation, Snapshot, Source, Stage, Step,
-    Target, Term, Unusable, Value, Verdict, Workload, decide,
+    Action, Adrift, BudgetSeen, Class, Compare, Crew, Draining, Ending, Grip, LaneSeen, Leaving,
+    Memory, Mode, Observation, Outcome, Pipeline, Places, PoolSeen, Queue, Reading, Reason, Sign,
+    Situation, Snapshot, Step, Target, Term, Unusable, Value, Verdict, Workload, decide,
 };
 
 use super::plain;
@@ -42,22 +41,9 @@ fn time(second: i64) -> Timestamp {
 }
 
 fn pipeline() -> Pipeline {
-    let id = plain::id("orders");
-    let source = Source { per_replica: Some(10.0), ..plain::source(&id, "sink", "todo") };
-    let lane = |pool: &str, base, share, fallback_to| {
-        let name = format!("sink-{pool}");
-        Lane { pool: pool.into(), base, share, fallback_to, target: plain::deployment(&name) }
-    };
-    let at_once = Rules { window: Some(Duration::ZERO), ..Rules::default() };
-    let stage = Stage {
-        lanes: vec![lane("kept", 2, None, None), lane("spot", 0, Some(70), Some(0))],
-        min: 2,
-        holds: true,
-        on_silence: OnSilence::Follow,
-        behaviour: Behaviour { up: at_once.clone(), down: at_once },
-        ..plain::stage("sink", plain::deployment("sink-kept"), vec![source])
-    };
-    plain::pipeline(id, stage)
+    let mut pipeline = plain::two_lanes();
+    pipeline.stages[0].holds = true;
+    pipeline
 }
 
 fn lane(name: &str, replicas: u32) -> LaneSeen {
@@ -79,25 +65,8 @@ fn crew(name: &str, pods: u32) -> Crew {
 }
 
 fn pool(name: &str, class: Class) -> (Arc<str>, PoolSeen) {
-    let pool = Pool {
-        name: name.into(),
-        class,
-        notice: Duration::from_mins(2),
-        probe: Duration::from_mins(10),
-        longest_probe: Duration::from_hours(1),
-    };
-    let seen = PoolSeen {
-        pool: Arc::new(pool),
-        nodes: 3,
-        newest: Some(time(-2000)),
-        boot: Some(Duration::from_secs(50)),
-        signs: Vec::new(),
-        full: None,
-        waiting: Vec::new(),
-        served: None,
-        recalled: None,
-    };
-    (name.into(), seen)
+    let boot = Some(Duration::from_secs(50));
+    (name.into(), PoolSeen { newest: Some(time(-2000)), boot, ..plain::pool(name, class) })
 }
 
 fn budget(name: Arc<str>, uid: Arc<str>, version: Arc<str>, grip: Option<Grip>) -> BudgetSeen {

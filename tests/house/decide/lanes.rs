@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Behaviour, Class, Ending, ForeignWriter, Lane, LaneSeen, Memory, Missing, Observation,
-    OnSilence, Outcome, Pipeline, Places, Pool, PoolSeen, PoolState, Queue, Reading, ReserveSeen,
-    Reserves, Rules, Sign, Situation, Snapshot, Source, Stage, Standing, Step, Target, TargetId,
-    Value, Verdict, Workload, Writing, decide,
+    Action, Class, Ending, ForeignWriter, LaneSeen, Memory, Missing, Observation, Outcome,
+    Pipeline, Places, PoolSeen, PoolState, Queue, Reading, ReserveSeen, Reserves, Sign, Situation,
+    Snapshot, Standing, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
 };
 
 use super::{headroom, plain};
@@ -41,24 +40,6 @@ fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + second).unwrap()
 }
 
-fn pipeline() -> Pipeline {
-    let id = plain::id("orders");
-    let source = Source { per_replica: Some(10.0), ..plain::source(&id, "sink", "todo") };
-    let lane = |pool: &str, base, share, fallback_to| {
-        let name = format!("sink-{pool}");
-        Lane { pool: pool.into(), base, share, fallback_to, target: plain::deployment(&name) }
-    };
-    let at_once = Rules { window: Some(Duration::ZERO), ..Rules::default() };
-    let stage = Stage {
-        lanes: vec![lane("kept", 2, None, None), lane("spot", 0, Some(70), Some(0))],
-        min: 2,
-        on_silence: OnSilence::Follow,
-        behaviour: Behaviour { up: at_once.clone(), down: at_once },
-        ..plain::stage("sink", plain::deployment("sink-kept"), vec![source])
-    };
-    plain::pipeline(id, stage)
-}
-
 fn lane(name: &str, replicas: u32) -> LaneSeen {
     let workload = Workload {
         ready_since: Some(time(-1000)),
@@ -69,24 +50,8 @@ fn lane(name: &str, replicas: u32) -> LaneSeen {
 }
 
 fn pool(name: &str, class: Class) -> PoolSeen {
-    let pool = Pool {
-        name: name.into(),
-        class,
-        notice: Duration::from_mins(2),
-        probe: Duration::from_mins(10),
-        longest_probe: Duration::from_hours(1),
-    };
-    PoolSeen {
-        pool: Arc::new(pool),
-        nodes: 3,
-        newest: Some(time(-2000)),
-        boot: Some(Duration::from_secs(50)),
-        signs: Vec::new(),
-        full: None,
-        waiting: Vec::new(),
-        served: None,
-        recalled: None,
-    }
+    let boot = Some(Duration::from_secs(50));
+    PoolSeen { newest: Some(time(-2000)), boot, ..plain::pool(name, class) }
 }
 
 impl World {
@@ -94,7 +59,7 @@ impl World {
         let pools = [("kept", Class::OnDemand), ("spot", Class::Spot)];
         let pools = pools.map(|(name, class)| (Arc::from(name), pool(name, class)));
         let mut world = Self {
-            pipeline: pipeline(),
+            pipeline: plain::two_lanes(),
             at: 0,
             backlog: 20,
             lanes: [lane("kept", 2), lane("spot", 0)],

@@ -182,19 +182,13 @@ impl World {
 
     /// So many turns of a second each: what was written, in a word each.
     fn writes(&mut self, turns: usize) -> Vec<String> {
-        let word = |action: Action| match action {
-            Action::Scale(scale) => scale.to.to_string(),
-            Action::GiveUpFirst(told) => {
-                let pods = told.costs.iter().filter(|cost| cost.cost.is_some()).count();
-                format!("+{pods}-{}", told.costs.len() - pods)
+        let word = |action: Action| {
+            if let Action::Scale(scale) = action {
+                return scale.to.to_string();
             }
-            Action::Claim(_)
-            | Action::StartJobs(_)
-            | Action::Reserve(_)
-            | Action::HoldDrain(_)
-            | Action::LetGo(_) => {
-                panic!("{action:?}")
-            }
+            let Action::GiveUpFirst(told) = action else { panic!("{action:?}") };
+            let pods = told.costs.iter().filter(|cost| cost.cost.is_some()).count();
+            format!("+{pods}-{}", told.costs.len() - pods)
         };
         (0..turns).flat_map(|_| self.turn(1).1).map(word).collect()
     }

@@ -1,11 +1,12 @@
 //! The plainest of what a turn is about: a source, a stage, its pipeline, its target as it stands. A test says only what differs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Behaviour, Fallback, FallbackPolicy, Mode, OnSilence, Pause, Pipeline, PipelineId, Prefer,
-    QuestionId, Source, Stage, TargetId, Workload, Writing,
+    Behaviour, Class, Fallback, FallbackPolicy, Lane, Mode, OnSilence, Pause, Pipeline, PipelineId,
+    Pool, PoolSeen, Prefer, QuestionId, Rules, Source, Stage, TargetId, Workload, Writing,
 };
 
 /// A pipeline of the namespace `shop`.
@@ -91,5 +92,46 @@ pub(crate) fn workload(uid: &str, replicas: u32) -> Workload {
         cpu: None,
         jobs: None,
         lanes: Vec::new(),
+    }
+}
+
+/// One stage over two lanes: two replicas on nodes that are kept, and of those above seven in ten on spot; ten items a replica.
+pub(crate) fn two_lanes() -> Pipeline {
+    let id = id("orders");
+    let todo = Source { per_replica: Some(10.0), ..source(&id, "sink", "todo") };
+    let lane = |pool: &str, base, share, fallback_to| {
+        let name = format!("sink-{pool}");
+        Lane { pool: pool.into(), base, share, fallback_to, target: deployment(&name) }
+    };
+    let at_once = Rules { window: Some(Duration::ZERO), ..Rules::default() };
+    let split = Stage {
+        lanes: vec![lane("kept", 2, None, None), lane("spot", 0, Some(70), Some(0))],
+        min: 2,
+        on_silence: OnSilence::Follow,
+        behaviour: Behaviour { up: at_once.clone(), down: at_once },
+        ..stage("sink", deployment("sink-kept"), vec![todo])
+    };
+    pipeline(id, split)
+}
+
+/// A pool of three nodes that nothing is held against.
+pub(crate) fn pool(name: &str, class: Class) -> PoolSeen {
+    let pool = Pool {
+        name: name.into(),
+        class,
+        notice: Duration::from_mins(2),
+        probe: Duration::from_mins(10),
+        longest_probe: Duration::from_hours(1),
+    };
+    PoolSeen {
+        pool: Arc::new(pool),
+        nodes: 3,
+        newest: None,
+        boot: None,
+        signs: Vec::new(),
+        full: None,
+        waiting: Vec::new(),
+        served: None,
+        recalled: None,
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use penstock::crd::meaning::{Meaning, QuestionDraft};
 use penstock::decide::{
     Action, Budget, Class, Crew, Draining, Ending, JobsSeen, LaneSeen, Memory, Missing,
-    Observation, Outcome, Partition, PerReplica, Pipeline, Places, PodStanding, Pool, PoolSeen,
+    Observation, Outcome, Partition, PerReplica, Pipeline, Places, PodStanding, PoolSeen,
     QuestionId, Queue, Reading, ReserveSeen, Reserves, Sign, Situation, Snapshot, Stage, StageId,
     Standing, Target, TargetId, Value, Workload, decide,
 };
@@ -267,25 +267,7 @@ impl Hour {
             let signs = (0..3).map(|number| dry + 10 * number).filter(|at| *at <= self.at);
             let sign = |at| Sign { at: time(at), is_hard: true, what: "no capacity".into() };
             let signs: Vec<_> = signs.filter(|_| class == Class::Spot).map(sign).collect();
-            let pool = Pool {
-                name: name.into(),
-                class,
-                notice: Duration::from_mins(2),
-                probe: Duration::from_mins(10),
-                longest_probe: Duration::from_hours(1),
-            };
-            let seen = PoolSeen {
-                pool: Arc::new(pool),
-                nodes: 3,
-                newest: None,
-                boot: None,
-                signs,
-                full: None,
-                waiting: Vec::new(),
-                served: None,
-                recalled: None,
-            };
-            (Arc::from(name), seen)
+            (Arc::from(name), PoolSeen { signs, ..plain::pool(name, class) })
         };
         [pool("kept", Class::OnDemand), pool("spot", Class::Spot)].into()
     }
