@@ -26,6 +26,7 @@ use crate::rig::{
     until,
 };
 use crate::scene::{SOON, Scene};
+use crate::yard::node;
 
 const BUDGET: &str = "penstock-deployment-sink";
 /// Replicas that are needed, half of them on each node.
@@ -90,21 +91,6 @@ async fn look(client: Client, namespace: String, eye: Arc<Mutex<Eye>>) {
             Ok(Event::Init | Event::InitDone) | Err(_) => {}
         }
     }
-}
-
-fn node(number: u32) -> Value {
-    node_of(number, "spot", NEEDED + 2)
-}
-
-/// A node of this pool, with room for so many pods.
-fn node_of(number: u32, pool: &str, pods: usize) -> Value {
-    let room = json!({"cpu": pods.to_string(), "memory": "32Gi", "pods": "110"});
-    let name = format!("spot-{number}");
-    json!({
-        "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "labels": {"pool": pool, "kubernetes.io/hostname": name}},
-        "status": {"capacity": room, "allocatable": room},
-    })
 }
 
 fn pool(of: &Value, notice: &str) -> Value {
@@ -321,10 +307,12 @@ impl Yard {
 async fn drains_wait_for_replacements_and_what_is_left_goes_before_the_node() -> Result<()> {
     let cluster = Yard::cluster().await?;
     for number in [1, 2] {
-        cluster.apply("default", &node(number).to_string()).await?;
+        cluster.apply("default", &node("spot", number, NEEDED + 2).to_string()).await?;
     }
     // One that joins the pool later, with room for what is needed and no more.
-    cluster.apply("default", &node_of(3, "later", NEEDED).to_string()).await?;
+    let mut later = node("spot", 3, NEEDED);
+    later["metadata"]["labels"]["pool"] = json!("later");
+    cluster.apply("default", &later.to_string()).await?;
     let mut yard = Yard::on(cluster, &ours()).await?;
     yard.until_ready(&[("spot-1", 2), ("spot-2", 2)]).await?;
     let standing = yard.until_budget(None).await?;
@@ -493,7 +481,7 @@ async fn hopeless(yard: &mut Yard) -> Result<()> {
         ["patch", "delete", "create"].map(|it| format!("{it} poddisruptionbudgets.policy"));
     ensure!(written == budgets, "{written:?}");
     yard.cluster.kubectl(&["delete", "node", "spot-3"]).await?;
-    yard.cluster.apply("default", &node(4).to_string()).await?;
+    yard.cluster.apply("default", &node("spot", 4, NEEDED + 2).to_string()).await?;
     yard.until_ready(&[("spot-4", NEEDED)]).await
 }
 
@@ -501,7 +489,7 @@ async fn hopeless(yard: &mut Yard) -> Result<()> {
 /// taken back, and the daemon's heir loosens the budget.
 async fn killed(yard: &Yard) -> Result<()> {
     yard.cluster.apply("default", &pool(&ours(), "120s").to_string()).await?;
-    yard.cluster.apply("default", &node(5).to_string()).await?;
+    yard.cluster.apply("default", &node("spot", 5, NEEDED + 2).to_string()).await?;
     let least = Some(i32::try_from(NEEDED)?);
     yard.notice("spot-4", true).await?;
     yard.until_budget(least).await?;

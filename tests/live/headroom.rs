@@ -11,13 +11,10 @@ use kube::api::ListParams;
 use penstock::clock::Clock;
 use serde_json::{Value, json};
 
-use crate::rig::{
-    Broker, Cluster, ClusterOptions, Karpenter, Kubernetes, Penstock, RequestLog, shared,
-};
-use crate::scene::{SOON, Scene, kafka};
+use crate::rig::{Cluster, ClusterOptions, Karpenter, Kubernetes, Penstock, RequestLog};
+use crate::scene::{SOON, Scene};
+use crate::yard::{Items, node};
 
-/// Items of each replica: one of each partition.
-const PARTITIONS: i32 = 12;
 /// Longer than a poll or two.
 const QUIET: Duration = Duration::from_secs(10);
 const LABEL: &str = "penstock.dev/headroom";
@@ -55,10 +52,8 @@ fn deployment(name: &str, replicas: u32, selector: &Value) -> Value {
 struct Yard {
     cluster: Cluster,
     scene: Scene,
-    broker: &'static Broker,
     log: RequestLog,
-    sent: i64,
-    done: i64,
+    items: Items,
 }
 
 impl Yard {
@@ -66,36 +61,18 @@ impl Yard {
         let options = ClusterOptions { nodes: 1, audit: true, ..ClusterOptions::default() };
         let cluster = Cluster::start(Kubernetes::V1_36, options).await?;
         let scene = Scene::on(&cluster, name).await?;
-        let broker = shared::broker().await?;
-        let topic = scene.namespace.clone();
-        broker.topic(&topic, PARTITIONS).await?;
-        broker.commit(&topic, &topic, 0).await?;
+        let items = Items::open(&scene.namespace).await?;
         let class = json!({
             "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "penstock-headroom"},
             "value": -10, "preemptionPolicy": "Never",
         });
         cluster.apply("default", &class.to_string()).await?;
         let log = cluster.requests()?;
-        Ok(Self { cluster, scene, broker, log, sent: 0, done: 0 })
+        Ok(Self { cluster, scene, log, items })
     }
 
     fn stage(&self, replicas: u32) -> Result<Value> {
-        let topic = &self.scene.namespace;
-        let source = kafka(self.broker, &[topic], topic, json!({"perReplica": PARTITIONS}));
-        ahead_of_a_schedule("sink", replicas, &source)
-    }
-
-    /// As many items wait as so many replicas are to work on.
-    async fn want(&mut self, replicas: i64) -> Result<()> {
-        let topic = &self.scene.namespace;
-        let more = replicas - (self.sent - self.done);
-        if more < 0 {
-            self.done -= more;
-            return self.broker.commit(topic, topic, self.done).await;
-        }
-        self.sent += more;
-        let items = usize::try_from(more * i64::from(PARTITIONS))?;
-        self.broker.send(topic, None, items).await
+        ahead_of_a_schedule("sink", replicas, &self.items.source())
     }
 
     /// Pods with these labels: how many there are, and how many of them are Ready.
@@ -173,12 +150,8 @@ async fn placeholders_make_room_for_a_peak_and_give_way_to_it_also_when_nobody_i
     let mut yard = Yard::open("headroom").await?;
     let selector = json!({"pool": "w"});
     for number in 1..=3 {
-        let room = json!({"cpu": "5", "memory": "32Gi", "pods": "110"});
-        let labels = json!({"pool": "w", "eks-node-viewer/instance-price": "0.10"});
-        let node = json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("w-{number}"), "labels": labels},
-            "status": {"capacity": room, "allocatable": room},
-        });
+        let mut node = node("w", number, 5);
+        node["metadata"]["labels"]["eks-node-viewer/instance-price"] = json!("0.10");
         yard.cluster.apply("default", &node.to_string()).await?;
     }
     let pool = json!({
@@ -187,7 +160,7 @@ async fn placeholders_make_room_for_a_peak_and_give_way_to_it_also_when_nobody_i
     });
     yard.cluster.apply("default", &pool.to_string()).await?;
     yard.scene.create(deployment("sink", 3, &selector)).await?;
-    yard.want(3).await?;
+    yard.items.want(3).await?;
     yard.scene.pipeline("orders", yard.stage(12)?).await?;
     // Nine to come have room, and what is left of 15 CPUs somebody else takes.
     yard.until_ready(LABEL, 9).await?;
@@ -223,23 +196,23 @@ async fn placeholders_make_room_for_a_peak_and_give_way_to_it_also_when_nobody_i
     let (there, ready) = yard.pods(LABEL).await?;
     ensure!(there == 9 && ready == 0, "of {there} placeholders {ready} stand where others should");
     // Whoever comes next sees that the room is taken.
-    yard.want(12).await?;
+    yard.items.want(12).await?;
     let next = yard.next().await?;
     yard.until_no_room("deployments").await?;
     next.process().kill9();
 
     // With somebody there: the peak is over and room comes back, and goes again as the next one comes.
-    yard.want(3).await?;
+    yard.items.want(3).await?;
     let next = yard.next().await?;
     yard.until_ready("app=sink", 3).await?;
     yard.until_ready(LABEL, 9).await?;
-    yard.want(12).await?;
+    yard.items.want(12).await?;
     let took = yard.until_ready("app=sink", 12).await?;
     println!("with the daemon within {took:?}, from the sending of the items on");
     yard.until_no_room("deployments").await?;
 
     // What is taken out of the spec is taken away; what belongs to a pipeline goes with it.
-    yard.want(3).await?;
+    yard.items.want(3).await?;
     yard.until_ready(LABEL, 9).await?;
     let mut stage = yard.stage(12)?;
     stage["capacity"] = Value::Null;
@@ -260,7 +233,7 @@ async fn a_buffer_has_karpenter_make_the_nodes_before_the_pods_are_there() -> Re
     yard.cluster.apply("default", &general).await?;
     let selector = json!({"karpenter.sh/nodepool": "general"});
     yard.scene.create(deployment("sink", 2, &selector)).await?;
-    yard.want(2).await?;
+    yard.items.want(2).await?;
     yard.until_ready("app=sink", 2).await?;
     yard.scene.pipeline("orders", yard.stage(8)?).await?;
     let buffer = yard
@@ -280,7 +253,7 @@ async fn a_buffer_has_karpenter_make_the_nodes_before_the_pods_are_there() -> Re
     let room = yard.cpus().await?;
     ensure!(8.0 <= room, "the nodes have {room} CPUs");
     let nodes = yard.nodes().await?;
-    yard.want(8).await?;
+    yard.items.want(8).await?;
     let took = yard.until_ready("app=sink", 8).await?;
     println!(
         "six pods found the room of a buffer within {took:?}, from the sending of the items on"
@@ -290,7 +263,7 @@ async fn a_buffer_has_karpenter_make_the_nodes_before_the_pods_are_there() -> Re
 
     // Who serves buffers is gone: the next one that nobody tends gives way to placeholders.
     karpenter.process().kill9();
-    yard.want(2).await?;
+    yard.items.want(2).await?;
     yard.scene
         .until("placeholders in place of a buffer", SOON * 3, async || {
             let buffers = yard.rooms("capacitybuffers").await?.len();

@@ -17,6 +17,7 @@ mod rig;
 mod scene;
 mod watched;
 mod workers;
+mod yard;
 
 /// The rig itself: servers start, are hurt, and say what they should.
 mod servers;

@@ -11,14 +11,11 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::rig::{
-    Broker, Cluster, ClusterOptions, Kubernetes, Penstock, RequestLog, shared, until,
-};
-use crate::scene::{SOON, Scene, kafka};
+use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, RequestLog, until};
+use crate::scene::{SOON, Scene};
+use crate::yard::{Items, node};
 
 const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-/// Items of each replica: one of each partition.
-const PARTITIONS: i32 = 12;
 /// Longer than costs that no step needs stand there, and than a poll or two.
 const QUIET: Duration = Duration::from_secs(20);
 
@@ -26,21 +23,8 @@ const QUIET: Duration = Duration::from_secs(20);
 struct Yard {
     cluster: Cluster,
     scene: Scene,
-    broker: &'static Broker,
     log: RequestLog,
-    /// Items of each partition, and how many of them are done.
-    sent: i64,
-    done: i64,
-}
-
-fn node(number: u32) -> Value {
-    let room = json!({"cpu": "5", "memory": "32Gi", "pods": "110"});
-    let name = format!("w-{number}");
-    json!({
-        "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "labels": {"pool": "w", "kubernetes.io/hostname": name}},
-        "status": {"capacity": room, "allocatable": room},
-    })
+    items: Items,
 }
 
 fn deployment() -> Value {
@@ -70,20 +54,17 @@ impl Yard {
         let options = ClusterOptions { nodes: 1, audit: true, ..ClusterOptions::default() };
         let cluster = Cluster::start(Kubernetes::V1_36, options).await?;
         let scene = Scene::on(&cluster, "packing").await?;
-        let broker = shared::broker().await?;
         for number in 1..=3 {
-            cluster.apply("default", &node(number).to_string()).await?;
+            cluster.apply("default", &node("w", number, 5).to_string()).await?;
         }
         scene.create(deployment()).await?;
-        let topic = scene.namespace.clone();
-        broker.topic(&topic, PARTITIONS).await?;
-        broker.commit(&topic, &topic, 0).await?;
+        let items = Items::open(&scene.namespace).await?;
         let log = cluster.requests()?;
-        let mut yard = Self { cluster, scene, broker, log, sent: 0, done: 0 };
-        yard.want(9).await?;
+        let mut yard = Self { cluster, scene, log, items };
+        yard.items.want(9).await?;
         yard.until_spread(&[3, 3, 3]).await?;
         let at_once = json!({"stabilizationWindowSeconds": 0});
-        let source = kafka(broker, &[&topic], &topic, json!({"perReplica": PARTITIONS}));
+        let source = yard.items.source();
         yard.scene
             .pipeline(
                 "orders",
@@ -95,19 +76,6 @@ impl Yard {
             )
             .await?;
         Ok(yard)
-    }
-
-    /// As many items wait as so many replicas are to work on.
-    async fn want(&mut self, replicas: i64) -> Result<()> {
-        let topic = &self.scene.namespace;
-        let more = replicas - (self.sent - self.done);
-        if more < 0 {
-            self.done -= more;
-            return self.broker.commit(topic, topic, self.done).await;
-        }
-        self.sent += more;
-        let items = usize::try_from(more * i64::from(PARTITIONS))?;
-        self.broker.send(topic, None, items).await
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
@@ -171,13 +139,13 @@ async fn steps_down_empty_nodes_and_let_others_who_write_costs_be() -> Result<()
     ensure!(yard.told()? == 0, "pods were told while no step was due");
 
     // Left alone, the controller would take one of each node.
-    yard.want(6).await?;
+    yard.items.want(6).await?;
     yard.until_spread(&[3, 3]).await?;
     ensure!(yard.scene.moves("sink", 9)? == [6], "{:?}", yard.scene.moves("sink", 9)?);
     // A step that empties no node empties one in part, and the next goes on there.
-    yard.want(5).await?;
+    yard.items.want(5).await?;
     yard.until_spread(&[3, 2]).await?;
-    yard.want(3).await?;
+    yard.items.want(3).await?;
     yard.until_spread(&[3]).await?;
     tokio::time::sleep(QUIET).await;
     let told = yard.told()?;
@@ -190,7 +158,7 @@ async fn steps_down_empty_nodes_and_let_others_who_write_costs_be() -> Result<()
 
 /// Somebody else says which pods go: theirs go, and Penstock writes on none.
 async fn another_writer(yard: &mut Yard) -> Result<()> {
-    yard.want(9).await?;
+    yard.items.want(9).await?;
     yard.until_spread(&[3, 3, 3]).await?;
     // One of each node.
     let mut theirs = BTreeMap::new();
@@ -210,7 +178,7 @@ async fn another_writer(yard: &mut Yard) -> Result<()> {
             Ok(taken.filter(|it| it.sentence.starts_with("kubectl-annotate writes")).map(drop))
         })
         .await?;
-    yard.want(6).await?;
+    yard.items.want(6).await?;
     yard.until_spread(&[2, 2, 2]).await?;
     let left: Vec<_> = yard.pods().await?.into_iter().filter_map(|it| it.metadata.name).collect();
     theirs.retain(|name| left.contains(name));
@@ -222,15 +190,15 @@ async fn another_writer(yard: &mut Yard) -> Result<()> {
 /// The daemon is killed when the pods have been told and the step has not been made. Its heir takes the costs away if no step is due any
 /// more, and makes the step if it is.
 async fn killed(yard: &mut Yard) -> Result<()> {
-    yard.want(9).await?;
+    yard.items.want(9).await?;
     yard.until_spread(&[3, 3, 3]).await?;
     tokio::time::sleep(QUIET).await;
-    yard.want(6).await?;
+    yard.items.want(6).await?;
     until("pods to be told", SOON, async || Ok((yard.costs().await?.len() == 3).then_some(())))
         .await?;
     yard.scene.daemon.process().kill9();
     ensure!(yard.replicas().await? == 9, "it was killed too late to show anything");
-    yard.want(9).await?;
+    yard.items.want(9).await?;
     let namespace = yard.scene.namespace.clone();
     let here = ["--namespace", &namespace, "--lease-namespace", &namespace];
     let next = Penstock::run(yard.cluster.kubeconfig(), &here).await?;
@@ -240,7 +208,7 @@ async fn killed(yard: &mut Yard) -> Result<()> {
     .await?;
     ensure!(yard.replicas().await? == 9 && yard.spread().await? == [3, 3, 3], "pods went");
 
-    yard.want(6).await?;
+    yard.items.want(6).await?;
     until("pods to be told", SOON * 2, async || Ok((yard.costs().await?.len() == 3).then_some(())))
         .await?;
     next.process().kill9();
