@@ -83,7 +83,7 @@ impl Turn<'_> {
             rooms.0.put(&keeps.name, kept);
             actions.extend(self.written(&mut rooms, keeps));
         }
-        memory.rooms = (!rooms.is_idle()).then(|| rooms);
+        memory.rooms = (!rooms.is_idle()).then_some(rooms);
         actions
     }
 
@@ -278,12 +278,13 @@ impl Turn<'_> {
             rooms.0.put(&post.keeps.name, kept);
         }
         cut(&mut levels, headroom.most.unwrap_or(u32::MAX));
-        let sum = levels.iter().fold(0, |sum: u32, level| sum.saturating_add(*level));
+        let wished = levels.clone();
+        let sum = wished.iter().fold(0, |sum: u32, level| sum.saturating_add(*level));
         cut(&mut levels, self.room_beside(bid.replicas, sum));
-        for (post, level) in posts.iter().zip(levels) {
+        for (post, (level, wished)) in posts.iter().zip(levels.into_iter().zip(wished)) {
             let Some(kept) = rooms.0.get_mut(&post.keeps.name) else { continue };
             let Some(room) = &mut kept.room else { continue };
-            if level == 0 && room.replicas != 0 && headroom.most != Some(0) {
+            if level == 0 && wished != 0 {
                 room.why = Cause::Cut;
             }
             room.replicas = level;

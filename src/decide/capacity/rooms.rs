@@ -123,14 +123,13 @@ impl Kept {
 
     /// Notes whether somebody takes up the buffer that is there.
     fn watch_buffer(&mut self, buffer: Option<&ReserveSeen>, at: Timestamp) {
-        match buffer.filter(|seen| !seen.is_tended) {
-            None => self.unheard = None,
-            Some(_) => {
-                let since = *self.unheard.get_or_insert(at);
-                if later(since, TENDED) <= at {
-                    self.untended = Some(later(at, UNTENDED));
-                }
-            }
+        if buffer.is_none_or(|seen| seen.is_tended) {
+            self.unheard = None;
+            return;
+        }
+        let since = *self.unheard.get_or_insert(at);
+        if later(since, TENDED) <= at {
+            self.untended = Some(later(at, UNTENDED));
         }
     }
 
