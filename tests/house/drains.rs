@@ -30,7 +30,7 @@ struct Yard {
 }
 
 impl Yard {
-    async fn new(namespaces: &[&str]) -> Self {
+    fn new(namespaces: &[&str]) -> Self {
         let cluster = Cluster::new(Options { controllers: false, nodes: 0, ..Options::default() });
         for definition in crd::all() {
             cluster.define(serde_json::to_value(definition).unwrap()).unwrap();
@@ -181,7 +181,7 @@ fn lanes() -> Value {
 
 #[tokio::test]
 async fn a_pod_that_came_after_the_notice_is_not_let_go_and_the_first_end_counts() {
-    let yard = Yard::new(&["default"]).await;
+    let yard = Yard::new(&["default"]);
     yard.pipeline("default", Some(&lanes()));
     yard.node("noticed", &["aws-node-termination-handler/spot-itn"]);
     yard.node("drained", &["karpenter.sh/disrupted"]);
@@ -210,7 +210,7 @@ async fn a_pod_that_came_after_the_notice_is_not_let_go_and_the_first_end_counts
 
 #[tokio::test]
 async fn a_foreign_budget_of_our_name_is_somebody_elses() {
-    let yard = Yard::new(&["default"]).await;
+    let yard = Yard::new(&["default"]);
     yard.pipeline("default", Some(&lanes()));
     yard.node("stays", &[]);
     yard.pod("safe", "stays", 60).await;
@@ -225,7 +225,7 @@ async fn a_foreign_budget_of_our_name_is_somebody_elses() {
 
 #[tokio::test]
 async fn a_budget_of_another_pipeline_says_nothing_that_this_one_promised() {
-    let yard = Yard::new(&["default"]).await;
+    let yard = Yard::new(&["default"]);
     yard.pipeline("default", Some(&lanes()));
     yard.node("stays", &[]);
     yard.pod("safe", "stays", 60).await;
@@ -244,7 +244,7 @@ async fn a_budget_of_another_pipeline_says_nothing_that_this_one_promised() {
 #[tokio::test]
 async fn what_may_not_be_read_in_one_namespace_keeps_no_other_from_holding() {
     let both = ["default", "shop"];
-    let yard = Yard::new(&both).await;
+    let yard = Yard::new(&both);
     for namespace in both {
         yard.pipeline(namespace, Some(&lanes()));
     }
@@ -261,7 +261,7 @@ async fn what_may_not_be_read_in_one_namespace_keeps_no_other_from_holding() {
 
 #[tokio::test]
 async fn what_an_earlier_life_left_tight_is_taken_away_though_the_pipeline_cannot_be_read() {
-    let yard = Yard::new(&["default"]).await;
+    let yard = Yard::new(&["default"]);
     yard.pipeline("default", None);
     let promised = yard.clock.now() + 3.seconds();
     yard.budget(BUDGET, Some(&yard.uid().await), promised);

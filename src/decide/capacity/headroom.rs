@@ -14,7 +14,7 @@ use super::super::demand::{Bid, Load};
 use super::super::knowledge::Known;
 use super::super::memory::StageMemory;
 use super::super::partitions::{breakpoints, ceil};
-use super::super::pipeline::{Headroom, TargetId};
+use super::super::pipeline::{Headroom, Lane, TargetId};
 use super::super::plan::Action;
 use super::super::reason::Reason;
 use super::super::schedule::Bound;
@@ -184,7 +184,7 @@ impl Turn<'_> {
     /// How many replicas the stage may need before a node that is asked for now has a pod at work, and how long that is.
     fn foreseen(&self, known: &Known, memory: &StageMemory, bid: &Bid) -> (u32, Duration) {
         let pools = self.pools_seen.values().filter(|seen| {
-            let is_its = |lane: &super::super::pipeline::Lane| lane.pool == seen.pool.name;
+            let is_its = |lane: &Lane| lane.pool == seen.pool.name;
             self.stage.lanes.is_empty() || self.stage.lanes.iter().any(is_its)
         });
         let boot = pools.filter_map(|seen| seen.boot).max().unwrap_or(BOOT);

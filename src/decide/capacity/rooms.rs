@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::memory::{ByName, StageMemory};
-use super::super::pipeline::{Mode, Pipeline, TargetId};
+use super::super::pipeline::{Mode, Pipeline, Stage, TargetId};
 use super::super::plan::{Action, Concern, Ending, Outcome, Reserve, Scale, StageId};
 use super::super::reason::Reason;
 use super::super::snapshot::{Situation, Writing};
@@ -291,7 +291,7 @@ impl Rooms {
         self.0.keep(|name| gone.iter().any(|seen| *seen.name == *name));
         let outcomes = (0..pipeline.stages.len()).flat_map(|it| situation.ended(it, Concern::Room));
         self.settle(outcomes, &situation.reserves);
-        let writes = |stage: &super::super::pipeline::Stage| stage.mode == Mode::Enforce;
+        let writes = |stage: &Stage| stage.mode == Mode::Enforce;
         let Some(index) = pipeline.stages.iter().position(writes) else {
             return Cleared::default();
         };
