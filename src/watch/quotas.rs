@@ -201,3 +201,51 @@ fn meant(
         rooms: hard.iter().map(room).collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A quota of ten pods, of which others have one, and of the room of a stage there are two.
+    fn left(annotations: &Value, capacity: &Value) -> f64 {
+        let mut stores = Stores::default();
+        let name = |name: &str| Name { namespace: "shop".into(), name: name.into() };
+        let quota = json!({"metadata": {}, "spec": {"hard": {"pods": "10"}}});
+        stores.put_quota(&name("pods"), serde_json::from_value(quota).unwrap());
+        let kafka = json!({"bootstrapServers": "127.0.0.1:1", "topics": ["t"], "group": "g"});
+        let stage = json!({
+            "name": "sink", "target": {"kind": "Deployment", "name": "sink"},
+            "capacity": capacity, "replicas": {"max": 9}, "sources": [{"name": "q", "kafka": kafka}],
+        });
+        let pipeline = json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline",
+            "metadata": {"name": "orders", "namespace": "shop", "uid": "u", "annotations": annotations},
+            "spec": {"stages": [stage]},
+        });
+        stores.put_pipeline(&name("orders"), serde_json::from_value(pipeline).unwrap());
+        let due = stores.pipelines.keys().cloned().collect::<Vec<_>>();
+        stores.understand();
+        let reserve = crate::decide::reserve_name(&due[0], "sink", None);
+        for (pod, labels) in [
+            ("other", json!({"app": "web"})),
+            ("room-1", json!({"penstock.dev/headroom": reserve})),
+            ("room-2", json!({"penstock.dev/headroom": reserve})),
+        ] {
+            let wire = json!({"metadata": {"name": pod, "labels": labels}, "spec": {}, "status": {"phase": "Running"}});
+            stores.pods.put(&name(pod), &serde_json::from_value(wire).unwrap());
+        }
+        stores.share_quotas(Timestamp::UNIX_EPOCH);
+        stores.quotas_over(due.iter())["shop/pods"].rooms[0].left
+    }
+
+    #[test]
+    fn placeholders_that_give_way_take_nothing_of_a_quota_and_others_do() {
+        let headroom = json!({"headroom": {"mode": "Auto"}});
+        assert!((left(&json!({}), &headroom) - 9.0).abs() < 1e-9);
+        assert!((left(&json!({}), &Value::Null) - 7.0).abs() < 1e-9, "no stage keeps them");
+        let paused = json!({"penstock.dev/paused": "true"});
+        assert!((left(&paused, &headroom) - 7.0).abs() < 1e-9, "nobody takes them away");
+    }
+}
