@@ -45,6 +45,9 @@ impl Hand {
             }
         };
         match send::<Answered>(&self.client, request(&path, scale, count, force), licence).await {
+            Ok(answered) if answered.is_bare() => {
+                Ending::Unknown { message: "the answer to the write tells no version".to_owned() }
+            }
             Ok(written) => written.done(),
             Err(failed) => {
                 if failed.code() == Some(404) {

@@ -41,6 +41,11 @@ struct Meta {
 }
 
 impl Answered {
+    /// Is there no version, as of nothing that was written?
+    pub(super) fn is_bare(&self) -> bool {
+        self.metadata.resource_version.is_empty()
+    }
+
     pub(super) fn done(self) -> Ending {
         Ending::Done { resource_version: self.metadata.resource_version.into() }
     }

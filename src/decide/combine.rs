@@ -17,7 +17,8 @@ use super::stage::Turn;
 
 /// What the expression asks for; what runs (`current`) is kept where a source it names is missing or it gives no count. By the rate of pods
 /// that had other CPU each source says plainly what it wants, and it is the count they come to that takes nothing away. While a source needs a
-/// rate and none is known, the stage learns it as a whole: were each to want what runs, a sum of them would double at every turn.
+/// rate and none is known, the stage learns it as a whole, unless thresholds alone ask for more: were each to want what runs, a sum of them
+/// would double at every turn.
 pub(super) fn wish(
     turn: &Turn<'_>,
     (memory, known): (&StageMemory, &Known),
@@ -34,6 +35,7 @@ pub(super) fn wish(
         let fresh = seen.filter(|seen| seen.trust == Trust::Fresh);
         if known.means.known().is_none() && fresh.is_some_and(|seen| needs_rate(turn, seen)) {
             is_unlearned = true;
+            wants.push((name, 0.0));
             continue;
         }
         let want = fresh.and_then(|seen| want(turn, memory, workload, seen));
@@ -48,7 +50,10 @@ pub(super) fn wish(
     }
     if is_unlearned {
         let bid = load.and_then(|load| demand::objective(turn.stage, &load, &known.means, true));
-        return bid.unwrap_or_else(|| lesson::learning(current));
+        let bid = bid.unwrap_or_else(|| lesson::learning(current));
+        if formula.number(&wants).map_or(0, ceil) <= bid.replicas {
+            return bid;
+        }
     }
     match formula.number(&wants) {
         Ok(value) => {

@@ -137,7 +137,6 @@ impl Note {
             name: Arc::clone(&name.name),
             method,
             uid: meta.uid.as_deref().unwrap_or_default().into(),
-            made: meta.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
             replicas,
             placed,
             nodes: Vec::new(),
@@ -213,7 +212,7 @@ impl Stores {
     }
 
     /// What stands for the room of a pipeline. What an earlier pipeline of this name left goes by itself.
-    pub(super) fn reserves_of(&self, id: &PipelineId, uid: &str) -> Reserves {
+    pub(super) fn reserves_of(&self, id: &PipelineId, uid: &str, now: Timestamp) -> Reserves {
         let awaits = |store| self.awaits(store);
         if !self.reserves.are_followed || awaits(PLACEHOLDERS) || awaits(BUFFERS) {
             return Reserves::Unseen;
@@ -225,7 +224,8 @@ impl Stores {
         let mine = all.filter(|note| *note.owner == *uid).map(|note| note.seen.clone());
         let counted = mine.map(|seen| match seen.method {
             Method::Placeholders => {
-                let nodes = self.pods.placeholder_nodes(&id.namespace, &seen.name);
+                let room = (&*id.namespace, &*seen.name);
+                let nodes = self.pods.placeholder_nodes(room, &self.nodes, now);
                 let placed = Some(nodes.iter().map(|(_, places)| *places).sum());
                 ReserveSeen { placed, nodes, ..seen }
             }

@@ -123,7 +123,7 @@ impl Stores {
             .filter_map(|target| Some((target.clone(), self.standing(target, now)?)))
             .collect();
         let draining = self.draining(id, &written.uid, stages().as_slice(), now);
-        let reserves = self.reserves_of(id, &written.uid);
+        let reserves = self.reserves_of(id, &written.uid, now);
         let room_costs =
             stages().map(|stage| self.room_costs(id, stage, reserves.seen(), now)).collect();
         let recalled = stages()

@@ -100,7 +100,7 @@ impl Written {
         }
     }
 
-    /// Does it say that drains are to be held? As far as that can be told where it cannot be read; what it left tight is to be found all the same.
+    /// Does it say that drains are to be held? As far as that can be told where it cannot be read: what it left tight is looked for then.
     pub(super) fn asks_to_hold(&self) -> bool {
         let object: Option<DynamicObject> = serde_json::from_str(&self.text).ok();
         let stages = object.as_ref().and_then(|object| object.data.pointer("/spec/stages"));

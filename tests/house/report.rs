@@ -483,7 +483,6 @@ async fn that_room_was_kept_stays_written_until_nothing_is_left_of_it() {
         name: "orders-enrich-room".into(),
         method: Method::Placeholders,
         uid: "u".into(),
-        made: bench.clock.now(),
         replicas: 3,
         placed: Some(3),
         nodes: Vec::new(),

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiff::ToSpan;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
+use penstock::clock::Clock;
 use penstock::crd::{CapacityBudget, CapacityPool, ScaledPipeline};
 use serde_json::{Value, json};
 
@@ -62,6 +64,23 @@ impl Demo {
             "spec": {"namespaceSelector": {}, "limits": {"cpu": "600"}},
         }))?;
         Api::all(client).create(&PostParams::default(), &budget).await?;
+        Ok(())
+    }
+
+    /// The stage of the demo keeps room for replicas that it needs before long.
+    async fn room(&self) -> Result<()> {
+        let now = Clock::start().now();
+        let cron = |at: jiff::Timestamp| at.strftime("%-M %-H * * *").to_string();
+        let (start, end) = (now.checked_add(2.minutes())?, now.checked_add(3.hours())?);
+        let schedule = json!({"name": "soon", "start": cron(start), "end": cron(end), "replicas": {"min": 20}});
+        let steps = json!([
+            {"op": "add", "path": "/spec/stages/0/capacity", "value": {"headroom": {"mode": "Auto"}}},
+            {"op": "add", "path": "/spec/stages/0/schedules", "value": [schedule]},
+        ]);
+        let client = plain_client(self.kubeconfig.as_ref()).await?;
+        let api: Api<ScaledPipeline> = Api::namespaced(client, "shop");
+        let patch = Patch::<()>::Json(serde_json::from_value(steps)?);
+        api.patch("orders", &PatchParams::default(), &patch).await?;
         Ok(())
     }
 
@@ -142,6 +161,9 @@ async fn the_page_shows_what_is_follows_it_takes_keys_and_asks_nobody_else() -> 
         .until("document.querySelectorAll('.plot:not([hidden]) path.curve').length === 3")
         .await?;
     browser.until("document.querySelectorAll('.spread i').length === 24").await?;
+    demo.room().await?;
+    let kept = r"/Room kept on nodes.*may need 20 replicas within/.test(document.querySelector('#drawer').textContent)";
+    browser.until(kept).await?;
     browser.press("Escape").await?;
     browser
         .until("location.hash === '#/shop/orders' && document.querySelector('#drawer').hidden")

@@ -69,6 +69,8 @@ export class Drawer {
     parts.oddSection = part("Unusual", parts.odd);
     parts.lanes = el("ul.sources");
     parts.laneSection = part("Lanes", parts.lanes);
+    parts.rooms = el("ul.sources");
+    parts.roomSection = part("Room kept on nodes", parts.rooms);
     parts.spreadSection = part("How the work lies", parts.spreads);
     parts.sourceSection = part("Sources", parts.sources);
     parts.trend = el("section", {}, el("div.heading", {}, el("h3", {}, "How it fared"), parts.tabs), ...Object.values(parts.plots));
@@ -77,7 +79,7 @@ export class Drawer {
       this.#head(this.#path, `${stage.target} · ${stage.mode === "Observe" ? "observed only" : "enforced"}`),
       el("section", {}, parts.because, parts.hint, parts.chain),
       el("section", {}, parts.figures),
-      parts.oddSection, parts.laneSection, parts.trend, part("What happened", parts.moments, parts.quiet), parts.spreadSection, parts.sourceSection,
+      parts.oddSection, parts.laneSection, parts.roomSection, parts.trend, part("What happened", parts.moments, parts.quiet), parts.spreadSection, parts.sourceSection,
     );
     return parts;
   }
@@ -101,6 +103,9 @@ export class Drawer {
     });
     parts.laneSection.hidden = !stage.lanes?.length;
     keep(parts.lanes, stage.lanes ?? [], (it) => it.pool, laneLine, (li, it) => li.show(it));
+    const rooms = (stage.rooms ?? []).filter((it) => it.replicas);
+    parts.roomSection.hidden = !rooms.length;
+    keep(parts.rooms, rooms, (it) => it.pool ?? "", roomLine, (li, it) => li.show(it));
     this.#figures(stage);
     this.#plots();
     parts.quiet.hidden = timeline.length > 0;
@@ -170,6 +175,19 @@ function laneLine({ pool, target }) {
     ];
     write(text, parts.filter(Boolean).join(", "));
     text.hidden = !text.textContent;
+  };
+  return li;
+}
+
+function roomLine({ pool }) {
+  const [count, text] = [el("span"), el("p.hint")];
+  const li = el("li", {}, el("div", {}, el("span", {}, pool ?? "Any node"), count), text);
+  li.show = (it) => {
+    // Who makes nodes for a buffer may not tell whether they are there.
+    const isThere = it.placed === undefined || it.placed === it.replicas;
+    write(count, isThere ? plural(it.replicas, "replica") : `${it.placed} of ${plural(it.replicas, "replica")} there`);
+    count.className = isThere ? "soft" : "bad";
+    write(text, it.sentence);
   };
   return li;
 }

@@ -10,6 +10,7 @@ use super::super::pipeline::{Mode, Select};
 use super::super::reason::Reason;
 use super::super::snapshot::Target;
 use super::super::stage::Turn;
+use super::Budget;
 use super::purse::{Asked, Claimant, Cut};
 use super::ration::Ask;
 
@@ -35,8 +36,7 @@ impl Turn<'_> {
         let (pipeline, stage) = (self.pipeline, self.stage);
         let claimant =
             Claimant::of(pipeline, stage, (frame.desired, self.present), self.per_replica);
-        let budgets = self.budgets.iter().filter_map(|name| self.budgets_seen.get(name));
-        let cuts = self.purses.cuts(budgets, &claimant, ask, self.at);
+        let cuts = self.purses.cuts(self.budgets_here(), &claimant, ask, self.at);
         let left = cuts.iter().map(|cut| (Arc::clone(&cut.budget), cut.granted)).collect();
         if let Some(cut) = cuts.into_iter().min_by_key(|cut| cut.granted)
             && cut.granted < bid.replicas
@@ -58,6 +58,11 @@ impl Turn<'_> {
         Some(Asked { ask, left, window })
     }
 
+    /// The budgets over the stage, as they are now.
+    pub(super) fn budgets_here(&self) -> impl Iterator<Item = &Arc<Budget>> {
+        self.budgets.iter().filter_map(|name| self.budgets_seen.get(name))
+    }
+
     /// How much room quotas leave the stage beside so many replicas, up to what is wanted. Real pods come first, whoever's they are. What
     /// money and cores may be spent on is no matter of room.
     pub(super) fn room_beside(&self, replicas: u32, wanted: u32) -> u32 {
@@ -68,9 +73,12 @@ impl Turn<'_> {
         let claimant = Claimant::of(self.pipeline, self.stage, counts, self.per_replica);
         let last = Claimant { priority: i32::MIN, ..claimant };
         let ask = Ask { wished: replicas.saturating_add(wanted), least: replicas };
-        let budgets = self.budgets.iter().filter_map(|name| self.budgets_seen.get(name));
-        let quotas = budgets.filter(|budget| !budget.rooms.is_empty());
-        let cuts = self.purses.cuts(quotas, &last, ask, self.at);
+        let quotas = || self.budgets_here().filter(|budget| !budget.rooms.is_empty());
+        if self.purses.are_new(quotas(), self.at) {
+            // Nobody knows yet what is left: what stands stays, and no more is made.
+            return wanted.min(self.room_standing());
+        }
+        let cuts = self.purses.cuts(quotas(), &last, ask, self.at);
         let granted = cuts.iter().map(|cut| cut.granted).min();
         granted.map_or(wanted, |granted| granted.saturating_sub(replicas).min(wanted))
     }

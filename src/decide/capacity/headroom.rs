@@ -5,7 +5,7 @@
 //! lane on spot nodes for as many pods as stand on its fullest node, so that the news of its end finds places for them. Each replica that is
 //! asked for takes a place of the first kind: then it is the replica that has a node made, not the room.
 //!
-//! Without fresh readings room is never given back, unless real pods would lack what it takes.
+//! Without fresh readings room of the first kind is never given back, unless real pods would lack what it takes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,16 +71,25 @@ impl Turn<'_> {
         let mut rooms = memory.rooms.take().unwrap_or_default();
         let all: Vec<_> = self.stage.reserves(&self.pipeline.id).collect();
         rooms.0.keep(|name| all.iter().any(|keeps| *keeps.name == *name));
-        let mut actions = Vec::new();
-        for keeps in &all {
+        let level = |keeps: &Keeps<'_>| {
             let mut kept = self.kept(&mut rooms, &keeps.name);
             kept.ahead.follow(0, self.at);
             kept.spare.follow(0, self.at);
             let level = kept.ahead.kept.max(kept.spare.kept);
             let most = kept.room.as_ref().map_or(u32::MAX, |room| room.replicas);
-            let why = if level == 0 { Cause::Unneeded } else { Cause::Lingers };
-            kept.room = Some(verdict(keeps, level.min(most), why));
             rooms.0.put(&keeps.name, kept);
+            level.min(most)
+        };
+        let mut levels: Vec<_> = all.iter().map(level).collect();
+        // Real pods of others come first.
+        let sum = levels.iter().sum();
+        cut(&mut levels, self.room_beside(0, sum));
+        let mut actions = Vec::new();
+        for (keeps, level) in all.iter().zip(levels) {
+            let why = if level == 0 { Cause::Unneeded } else { Cause::Lingers };
+            if let Some(kept) = rooms.0.get_mut(&keeps.name) {
+                kept.room = Some(verdict(keeps, level, why));
+            }
             actions.extend(self.written(&mut rooms, keeps));
         }
         memory.rooms = (!rooms.is_idle()).then_some(rooms);
@@ -164,7 +173,9 @@ impl Turn<'_> {
             let there = seen.flat_map(|seen| &seen.nodes).filter(|(of, _)| **of == *node);
             there.map(|(_, places)| *places).sum::<u32>()
         };
-        (fullest, standing.fullest_nodes().map(beside).max().unwrap_or(0))
+        let beside = standing.fullest_nodes().map(beside).max().unwrap_or(0);
+        // Room that comes to stand there as well would ask for more of itself, until the node is full.
+        (fullest, beside.min(fullest))
     }
 
     /// Replicas of the lane on this pool that room is kept for on nodes which are there.
@@ -174,6 +185,15 @@ impl Turn<'_> {
         let Some(keeps) = keeps else { return 0 };
         let seen = self.reserves.seen().iter().filter(|seen| seen.name == keeps.name);
         seen.filter_map(|seen| Some(seen.placed?.min(seen.replicas))).max().unwrap_or(0)
+    }
+
+    /// Replicas of the stage that something stands for.
+    pub(super) fn room_standing(&self) -> u32 {
+        let of = |name: &str| {
+            let seen = self.reserves.seen().iter().filter(|seen| *seen.name == *name);
+            seen.map(|seen| seen.replicas).max().unwrap_or(0)
+        };
+        self.stage.reserves(&self.pipeline.id).map(|keeps| of(&keeps.name)).sum()
     }
 
     /// Where the pods of a workload stand.
@@ -244,6 +264,8 @@ impl Turn<'_> {
             .why
             .iter()
             .any(|reason| matches!(reason, Reason::OverBudget { .. } | Reason::OverQuota { .. }));
+        // Who is cut because others have not been heard yet may have it all a moment later.
+        let is_cut = is_cut && !self.purses.are_new(self.budgets_here(), self.at);
         let is_pinned = self.stage.pinned.is_some() || self.pipeline.pause.scale_out;
         let is_fresh = self.evidence.is_fresh();
         let mut levels = Vec::with_capacity(posts.len());

@@ -116,6 +116,17 @@ impl Purses {
         enforced.filter_map(cut).collect()
     }
 
+    /// Is there one of them of which not everybody has been heard yet?
+    pub(super) fn are_new<'b>(
+        &self,
+        mut budgets: impl Iterator<Item = &'b Arc<Budget>>,
+        at: Timestamp,
+    ) -> bool {
+        let is_new =
+            |budget: &Arc<Budget>| self.each.get(&budget.name).is_none_or(|purse| purse.is_new(at));
+        budgets.any(is_new)
+    }
+
     /// Takes in what a stage asked for at its turn.
     pub(in crate::decide) fn note(
         &mut self,

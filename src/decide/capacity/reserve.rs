@@ -53,8 +53,6 @@ pub struct ReserveSeen {
     pub method: Method,
     /// uid of the object: another of its name is left alone.
     pub uid: Arc<str>,
-    /// When it was made.
-    pub made: Timestamp,
     /// Replicas it keeps room for.
     pub replicas: u32,
     /// Of these, those that have room on a node now; `None` where nobody can tell.

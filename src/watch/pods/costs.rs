@@ -31,11 +31,12 @@ impl Pods {
         pods.filter(move |pod| pod.reserve() == Some(name))
     }
 
-    /// How many of them have a node and stay, by node.
+    /// How many of them have a node and stay, by node; none of a node that is about to go.
     pub(in crate::watch) fn placeholder_nodes(
         &self,
-        namespace: &str,
-        name: &str,
+        (namespace, name): (&str, &str),
+        ground: &Nodes,
+        now: Timestamp,
     ) -> Vec<(Arc<str>, u32)> {
         let mut nodes: BTreeMap<&Arc<str>, u32> = BTreeMap::new();
         for pod in self.placeholders(namespace, name) {
@@ -44,7 +45,9 @@ impl Pods {
                 *nodes.entry(node).or_default() += 1;
             }
         }
-        nodes.into_iter().map(|(node, places)| (Arc::clone(node), places)).collect()
+        let stays = |node: &str| ground.ground(node, now).is_none_or(|it| it.going.is_none());
+        let nodes = nodes.into_iter().filter(|(node, _)| stays(node));
+        nodes.map(|(node, places)| (Arc::clone(node), places)).collect()
     }
 
     /// What they cost in an hour, by the pool of their nodes.

@@ -78,6 +78,8 @@ pub(super) struct WireStatus {
     #[serde(default)]
     phase: String,
     start_time: Option<Timestamp>,
+    /// The node on which others make place for it.
+    nominated_node_name: Option<String>,
     #[serde(default)]
     conditions: Vec<WireCondition>,
 }
@@ -357,12 +359,13 @@ impl Pods {
 }
 
 impl WireStatus {
-    /// Since when the scheduler finds no node.
+    /// Since when the scheduler finds no node. One for which others make place has one.
     fn unplaced(&self) -> Option<Timestamp> {
         let mut conditions = self.conditions.iter();
         let placed = conditions.find(|it| it.kind == "PodScheduled" && it.status == "False")?;
         let is_refused = placed.reason.as_deref() == Some("Unschedulable");
-        placed.last_transition_time.filter(|_| is_refused)
+        let is_nominated = self.nominated_node_name.as_ref().is_some_and(|node| !node.is_empty());
+        placed.last_transition_time.filter(|_| is_refused && !is_nominated)
     }
 }
 
@@ -381,6 +384,23 @@ pub(super) fn packed(labels: Option<&BTreeMap<String, String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_for_which_others_make_place_has_one() {
+        let status = |nominated: Option<&str>| -> WireStatus {
+            let condition = serde_json::json!({
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            serde_json::from_value(serde_json::json!({
+                "phase": "Pending", "nominatedNodeName": nominated, "conditions": [condition],
+            }))
+            .unwrap()
+        };
+        assert!(status(None).unplaced().is_some());
+        assert!(status(Some("")).unplaced().is_some());
+        assert_eq!(status(Some("n1")).unplaced(), None);
+    }
 
     #[test]
     fn labels_are_kept_once_and_no_longer_than_a_pod_has_them() {

@@ -206,7 +206,8 @@ mod tests {
         put(&mut pods, "room", "n1", json!({"labels": {"app": "sink", LABEL: "r"}}));
         let node = &standing(&pods).nodes["n1"];
         assert_eq!((node.pods.len(), node.others), (2, 0));
-        assert_eq!(pods.placeholder_nodes("shop", "r"), [("n1".into(), 1)]);
+        let room = pods.placeholder_nodes(("shop", "r"), &Nodes::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(room, [("n1".into(), 1)]);
         for name in ["a", "b", "other", "logs", "room"] {
             pods.gone(&Name { namespace: "shop".into(), name: name.into() });
         }

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::story::told;
+use super::story::{told, turns};
 
 #[test]
 fn the_expression_replaces_the_rule_that_the_largest_wish_wins() {
@@ -153,6 +153,22 @@ until: 4
     4 s  14 HeldByWindow
          kept at 14: 8 would do now, but 14 were needed within the last 60 s
     ");
+}
+
+#[test]
+fn a_threshold_speaks_while_no_rate_of_the_queue_beside_it_is_known() {
+    // Nothing waits in the queue, so that nobody ever learns how fast it would be worked off.
+    let story = r#"
+stage: {objective: 60, gauge: 1, combine: "[orders, gauge].max()", desired: 2, down: {window: 0}}
+then:
+- {at: 0, lag: 0, gauge: 10}
+- {at: 200, gauge: 1}
+until: 400
+"#;
+    let counts: Vec<_> = turns(story).iter().map(|turn| (turn.at, turn.replicas)).collect();
+    let asked = counts.iter().filter(|(at, _)| (0..200).contains(at));
+    assert!(asked.clone().all(|(_, replicas)| *replicas == Some(10)), "{counts:?}");
+    assert!(counts.last().unwrap().1 < Some(10), "fewer are tried once nothing asks for more");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use penstock::decide::{
     Action, Budget, Cause, Headroom, Method, Mode, NodeStanding, PerReplica, PodStanding, Reason,
     Reserve, ReserveSeen, Room, RoomVerdict, Standing, Step, Thing, Unusable, reserve_of,
@@ -14,7 +13,7 @@ use super::plain;
 use super::story::{Given, World, verdict};
 
 /// The world carries out what is asked, and finds places for so many at most.
-pub(crate) fn keep(reserves: &mut Vec<ReserveSeen>, reserve: &Reserve, at: Timestamp, places: u32) {
+pub(crate) fn keep(reserves: &mut Vec<ReserveSeen>, reserve: &Reserve, places: u32) {
     let name = &reserve.scale.target.name;
     let old = reserves.iter().position(|it| it.name == *name && it.method == reserve.method);
     let old = old.map(|old| reserves.remove(old));
@@ -27,7 +26,6 @@ pub(crate) fn keep(reserves: &mut Vec<ReserveSeen>, reserve: &Reserve, at: Times
         name: Arc::clone(name),
         method: reserve.method,
         uid: "room-uid".into(),
-        made: at,
         replicas: 0,
         placed: None,
         nodes: Vec::new(),
@@ -391,6 +389,19 @@ fn room_takes_nothing_of_a_quota_that_real_pods_need() {
         room(&step).to_string(),
         "no room is kept: a budget or a quota leaves the stage no more"
     );
+}
+
+#[test]
+fn who_has_just_started_gives_no_room_back_because_others_were_not_heard_yet() {
+    let mut world = before_eight(Some(1_000));
+    while world.at < 8 * 3_600 - 120 {
+        under_quota(&mut world, 12.0);
+    }
+    (world.memory, world.outcomes) = (penstock::decide::Memory::default(), Vec::new());
+    for _ in 0..20 {
+        under_quota(&mut world, 12.0);
+        assert_eq!(world.reserves[0].replicas, 11);
+    }
 }
 
 #[test]

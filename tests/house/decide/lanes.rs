@@ -145,7 +145,7 @@ impl World {
     /// Takes a write: the count is what was asked for.
     fn take(&mut self, action: Action) {
         if let Action::Reserve(reserve) = &action {
-            headroom::keep(&mut self.reserves, reserve, time(self.at), self.places);
+            headroom::keep(&mut self.reserves, reserve, self.places);
             return self.end(action, Ending::Done { resource_version: "1".into() });
         }
         let (to, target) = (action.scale().to, action.scale().target.clone());

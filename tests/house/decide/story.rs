@@ -676,7 +676,7 @@ impl World {
             let result = if self.ending == "Refused" {
                 Ending::Refused { code: 403, message: "deployments is forbidden".into() }
             } else {
-                headroom::keep(&mut self.reserves, reserve, time(self.at), u32::MAX);
+                headroom::keep(&mut self.reserves, reserve, u32::MAX);
                 Ending::Done { resource_version: "1".into() }
             };
             let outcome = Outcome { action: action.clone(), at: time(self.at), result };

@@ -240,7 +240,7 @@ impl Hour {
             }
             write!(line, "writes {} to {:?}: {}; ", scale.to, scale.target, scale.why).unwrap();
             if let Action::Reserve(reserve) = action {
-                headroom::keep(&mut self.reserves, reserve, time(self.at), u32::MAX);
+                headroom::keep(&mut self.reserves, reserve, u32::MAX);
                 let result = Ending::Done { resource_version: "1".into() };
                 let outcome = Outcome { action: action.clone(), at: time(self.at), result };
                 self.outcomes.push((scale.stage.index, outcome));
