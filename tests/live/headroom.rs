@@ -94,7 +94,7 @@ impl Yard {
     async fn until_ready(&self, labels: &str, count: usize) -> Result<Duration> {
         let (clock, since) = (Clock::start(), Clock::start().now());
         self.scene
-            .until(&format!("{count} ready pods of {labels}"), SOON, async || {
+            .until(&format!("{count} ready pods of {labels}"), SOON * 2, async || {
                 let (there, ready) = self.pods(labels).await?;
                 ensure!((there, ready) == (count, count), "{there} are there, {ready} are ready");
                 Ok(Some(()))
