@@ -26,10 +26,26 @@ impl Minutes {
     }
 
     /// Takes in a figure of the newest minute.
-    #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
     pub(super) fn note(&mut self, figure: f64) {
-        let largest = &mut self.largest[slot(self.newest)];
+        self.write(slot(self.newest), figure);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "seven figures are plenty")]
+    fn write(&mut self, slot: usize, figure: f64) {
+        let largest = &mut self.largest[slot];
         *largest = largest.max(figure as f32);
+    }
+
+    /// Takes in a figure of all the time since the last one: the minutes that passed meanwhile have it, too.
+    pub(super) fn fill(&mut self, at: Timestamp, figure: f64) {
+        let before = self.newest;
+        self.pass(at);
+        // Before the first figure nothing is known.
+        let first = if before == 0 { self.newest } else { before + 1 };
+        for passed in (first..=self.newest).rev().take(MINUTES) {
+            self.write(slot(passed), figure);
+        }
+        self.note(figure);
     }
 
     /// The last minutes since the epoch, newest first, and the largest figure of each; 0 where there was none.

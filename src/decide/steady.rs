@@ -15,7 +15,7 @@ use super::reason::Reason;
 use super::window::{self, Window};
 use super::writes::{Move, later};
 
-/// Minutes with arrivals that make a stream: fewer are a burst.
+/// Minutes in a row with arrivals that make a stream: fewer are a burst.
 const STREAM: usize = 4;
 /// Silence after a stream is held against a lower count for so long.
 const SILENCE: Duration = Duration::from_mins(10);
@@ -238,25 +238,95 @@ fn brake(bid: &mut Bid, current: u32, brakes: &[Brake]) -> Option<Timestamp> {
 struct Silence(Minutes);
 
 impl Silence {
+    /// Minutes without a look were like the reading that ends them, which tells of all the time since the last one.
     fn listen(&mut self, arrivals: Arrivals, at: Timestamp) {
-        self.0.pass(at);
-        self.0.note(arrivals.recent);
+        self.0.fill(at, arrivals.recent);
     }
 
     /// Silence after a stream (not after a burst, and not a pause among few items) is held against a lower count until the stream
-    /// is ten minutes past, or that share of them which `patience` is.
+    /// is ten minutes past, or that share of them which `patience` is. What came before the stream and comes again is no silence.
     fn until(&self, arrivals: Arrivals, patience: f64, at: Timestamp) -> Option<Timestamp> {
         let peak = self.0.last().map(|(_, most)| most).fold(0.0, f32::max);
-        let mut strong = self.0.last().filter(|&(_, most)| 0.3 * peak <= most);
-        let latest = strong.next();
-        let streamed = STREAM <= 1 + strong.count();
-        let peak = f64::from(peak);
-        let is_silent = streamed && 10.0 < 20.0 * peak && arrivals.recent < 0.1 * peak;
-        if !is_silent {
+        let is_quiet = arrivals.recent < 0.1 * f64::from(peak);
+        if !is_quiet || 20.0 * f64::from(peak) <= 10.0 {
             return None;
         }
-        let passed = Timestamp::from_second(latest?.0 * 60).ok()?;
+        let is_strong = |&(_, most): &(i64, f32)| 0.3 * peak <= most;
+        let minutes: Vec<_> = self.0.last().collect();
+        let (latest, _) = *minutes.iter().find(|minute| is_strong(minute))?;
+        let mut runs = minutes.chunk_by(|a, b| is_strong(a) == is_strong(b));
+        runs.find(|run| STREAM <= run.len() && run.first().is_some_and(is_strong))?;
+        // The middle one of the minutes before: neither one odd minute nor the way up.
+        let before = runs.next().unwrap_or_default().iter().map(|it| it.1);
+        let mut before: Vec<f32> = before.filter(|most| 0.0 < *most).collect();
+        before.sort_by(f32::total_cmp);
+        let usual = before.get(before.len() / 2).map(|usual| f64::from(*usual));
+        if usual.is_some_and(|usual| 0.5 * usual <= arrivals.recent) {
+            return None;
+        }
+        let passed = Timestamp::from_second(latest * 60).ok()?;
         let until = later(passed, SILENCE.mul_f64(patience));
         (at < until).then_some(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(recent: f64) -> Arrivals {
+        Arrivals { minute: recent, recent, sudden: recent, is_jump: false, is_mature: true }
+    }
+
+    /// Is silence held against a lower count after these levels, each with how many minutes it lasted?
+    fn is_held(levels: &[(f64, i64)]) -> bool {
+        is_held_by_looks_every(2, levels)
+    }
+
+    fn is_held_by_looks_every(step: usize, levels: &[(f64, i64)]) -> bool {
+        let mut silence = Silence::default();
+        let mut now = 6_000;
+        let mut last = 0.0;
+        for &(level, minutes) in levels {
+            for second in (now..now + 60 * minutes).step_by(step) {
+                let at = Timestamp::from_second(second).unwrap();
+                silence.listen(of(level), at);
+            }
+            now += 60 * minutes;
+            last = level;
+        }
+        silence.until(of(last), 1.0, Timestamp::from_second(now).unwrap()).is_some()
+    }
+
+    #[test]
+    fn a_stream_that_stops_is_held_and_bursts_are_not() {
+        assert!(is_held(&[(100.0, 20), (0.0, 2)]));
+        assert!(is_held(&[(100.0, 4), (0.0, 1)]), "four minutes are a stream");
+        assert!(!is_held(&[(100.0, 3), (0.0, 1)]), "three are a burst");
+        let bursts = [(100.0, 3), (0.0, 1), (100.0, 3), (0.0, 1)];
+        assert!(!is_held(&bursts), "two bursts are no stream");
+        assert!(!is_held(&[(100.0, 4), (0.0, 12)]), "ten minutes are enough");
+        let blip = [(100.0, 8), (0.0, 2), (100.0, 1), (0.0, 1)];
+        assert!(is_held(&blip), "a producer that came back for a minute is gone all the same");
+        let slow = |levels| is_held_by_looks_every(120, levels);
+        assert!(slow(&[(100.0, 20), (0.0, 2)]), "minutes without a look are no pauses");
+        assert!(!slow(&[(0.0, 8), (100.0, 2), (0.0, 2)]), "and one look is no stream");
+    }
+
+    #[test]
+    fn what_came_before_a_stream_and_comes_again_is_no_silence() {
+        assert!(!is_held(&[(5.0, 3), (100.0, 6), (5.0, 1)]));
+        assert!(!is_held(&[(5.0, 1), (100.0, 6), (5.0, 1)]), "one minute tells as well");
+        assert!(is_held(&[(5.0, 3), (100.0, 6), (1.0, 1)]), "less than before is");
+        let hiccup = [(25.0, 3), (0.2, 1), (25.0, 3), (100.0, 5), (0.15, 1)];
+        assert!(is_held(&hiccup), "one odd minute is not what is usual");
+        assert!(
+            is_held(&[(5.0, 3), (100.0, 14), (5.0, 1)]),
+            "nobody knows any more what was before"
+        );
+        assert!(
+            is_held(&[(100.0, 8), (5.0, 2)]),
+            "a twentieth of a stream is not what was before it"
+        );
     }
 }
