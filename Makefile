@@ -1,5 +1,5 @@
 # What people do here; .ci/run calls the same verbs.
-.PHONY: demo test check tools live laws mutants bench quality truth story bench-capacity bench-page crds api chart boards image image-test
+.PHONY: demo test check tools live gitops laws mutants bench quality truth story bench-capacity bench-page crds api chart boards image image-test
 
 # The whole thing on a laptop, with no cluster.
 demo:
@@ -19,6 +19,7 @@ test: tools
 check:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo check --locked --test gitops
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 # The real servers of the live tests, built once into target/tools: about ten minutes the first time.
@@ -28,6 +29,11 @@ tools:
 # Penstock against real Kubernetes and Kafka.
 live: tools
 	cargo test --locked --test live
+
+# Penstock beside the real controllers of Argo CD and Flux, which take twenty minutes of one core to build: not part of `make test`.
+gitops:
+	tests/live/tools/build etcd debian kubernetes-1.36 kwok flux argocd
+	cargo test --locked --test gitops
 
 # The laws of decide on a million cases, optimised.
 laws:

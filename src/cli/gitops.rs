@@ -66,11 +66,14 @@ struct Workload {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
+    /// The only tool that was asked about.
+    #[serde(skip)]
+    tool: Option<Tool>,
     workloads: Vec<Workload>,
     /// Into an Application.
     #[serde(skip_serializing_if = "Option::is_none")]
     argocd: Option<Value>,
-    /// Into a Kustomization.
+    /// Into a Kustomization; nothing where it only has to leave the counts out.
     #[serde(skip_serializing_if = "Option::is_none")]
     flux: Option<Value>,
 }
@@ -89,7 +92,11 @@ impl Told {
             let head = "Flux: into the Kustomization (kustomize-controller 1.9 and later).";
             snippets.push(snippet(head, body)?);
         }
-        Ok(format!("{}{}", advice(&self.workloads), snippets.join("---\n")))
+        let owned = named(&self.workloads, true).filter(|_| self.tool != Some(Tool::Argocd));
+        let owned = owned.map_or_else(String::new, |names| {
+            format!("# Flux: leave the count of {names} out of Git; a rule that ignores it keeps Flux its owner.\n")
+        });
+        Ok(format!("{}{owned}{}", advice(&self.workloads), snippets.join("---\n")))
     }
 }
 
@@ -101,8 +108,8 @@ impl Gitops {
             .context("cannot start the runtime")?;
         let workloads = runtime.block_on(self.workloads())?;
         let argocd = (self.tool != Some(Tool::Flux)).then(|| argocd(&workloads));
-        let flux = (self.tool != Some(Tool::Argocd)).then(|| flux(&workloads));
-        let told = Told { workloads, argocd, flux };
+        let flux = flux(&workloads).filter(|_| self.tool != Some(Tool::Argocd));
+        let told = Told { tool: self.tool, workloads, argocd, flux };
         match self.output.format {
             Format::Table => out::text(&told.snippets()?)?,
             Format::Json => out::json(&told)?,
@@ -209,15 +216,18 @@ async fn plural(client: &Client, version: &str, kind: &str) -> anyhow::Result<St
 
 /// What no snippet can say.
 fn advice(workloads: &[Workload]) -> String {
-    let custom = workloads.iter().filter(|workload| !workload.is_ownable);
-    let named: Vec<_> = custom.map(|it| format!("{} {}", it.kind, it.name)).collect();
-    if named.is_empty() {
-        return String::new();
-    }
-    format!(
-        "# Keep the count of {} in Git: what a manifest drops falls back to its default.\n",
-        named.join(", ")
-    )
+    named(workloads, false).map_or_else(String::new, |names| {
+        format!(
+            "# Keep the count of {names} in Git: what a manifest drops falls back to its default.\n"
+        )
+    })
+}
+
+/// Those whose count Penstock can own, or those whose count it cannot.
+fn named(workloads: &[Workload], is_ownable: bool) -> Option<String> {
+    let named = workloads.iter().filter(|workload| workload.is_ownable == is_ownable);
+    let named: Vec<_> = named.map(|it| format!("{} {}", it.kind, it.name)).collect();
+    (!named.is_empty()).then(|| named.join(", "))
 }
 
 fn argocd(workloads: &[Workload]) -> Value {
@@ -236,16 +246,18 @@ fn argocd(workloads: &[Workload]) -> Value {
     }})
 }
 
-fn flux(workloads: &[Workload]) -> Value {
+/// Only of custom kinds: what Flux ignores it goes on owning, and Penstock takes no count from an owner like that.
+fn flux(workloads: &[Workload]) -> Option<Value> {
     let ignored: Vec<Value> = workloads
         .iter()
+        .filter(|workload| !workload.is_ownable)
         .map(|Workload { group, kind, namespace, name, count, .. }| {
             let target =
                 json!({"group": group, "kind": kind, "namespace": namespace, "name": name});
             json!({"paths": [count], "target": target})
         })
         .collect();
-    json!({"spec": {"ignore": ignored}})
+    (!ignored.is_empty()).then(|| json!({"spec": {"ignore": ignored}}))
 }
 
 fn snippet(head: &str, body: &Value) -> anyhow::Result<String> {

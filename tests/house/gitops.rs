@@ -76,6 +76,11 @@ impl Ground {
     }
 }
 
+/// A target of a kind that keeps its count where nobody would guess.
+fn connector(name: &str) -> Value {
+    json!({"apiVersion": "kafka.strimzi.io/v1", "kind": "KafkaConnector", "name": name})
+}
+
 #[tokio::test]
 async fn gitops_prints_what_leaves_the_replicas_alone() {
     let ground = Ground::new().await;
@@ -83,6 +88,7 @@ async fn gitops_prints_what_leaves_the_replicas_alone() {
     let (code, out, err) = ground.gitops(&["orders"]).await;
     assert_eq!((code, err.as_str()), (Some(0), ""));
     insta::assert_snapshot!(out, @"
+    # Flux: leave the count of Deployment enrich out of Git; a rule that ignores it keeps Flux its owner.
     # Argo CD: into the Application. Without RespectIgnoreDifferences a sync still writes Git's count.
     spec:
       ignoreDifferences:
@@ -95,17 +101,6 @@ async fn gitops_prints_what_leaves_the_replicas_alone() {
       syncPolicy:
         syncOptions:
         - RespectIgnoreDifferences=true
-    ---
-    # Flux: into the Kustomization (kustomize-controller 1.9 and later).
-    spec:
-      ignore:
-      - paths:
-        - /spec/replicas
-        target:
-          group: apps
-          kind: Deployment
-          namespace: shop
-          name: enrich
     ");
 }
 
@@ -124,26 +119,33 @@ async fn gitops_tells_programs_the_same() {
     // What is told to people is this, with a line above each.
     let (_, text, _) = ground.gitops(&["orders"]).await;
     let said: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-    assert_eq!(said, [told["argocd"].clone(), told["flux"].clone()]);
-    let (_, out, _) = ground.gitops(&["orders", "-o", "json", "--tool", "flux"]).await;
+    assert_eq!(said, [told["argocd"].clone()]);
+    assert!(told["flux"].is_null(), "Flux only has to leave it out: {told}");
+    ground.pipeline(
+        "sinks",
+        &[json!({"target": connector("1")}), json!({"target": {"name": "enrich"}})],
+    );
+    let (_, out, _) = ground.gitops(&["sinks", "-o", "json", "--tool", "flux"]).await;
     let told: Value = serde_json::from_str(&out).unwrap();
-    assert!(told["argocd"].is_null() && told["flux"]["spec"].is_object(), "{told}");
+    assert!(told["argocd"].is_null(), "{told}");
+    let ignored = told["flux"]["spec"]["ignore"].as_array().unwrap();
+    assert_eq!(ignored.len(), 1, "{told}");
+    assert_eq!(ignored[0]["target"]["kind"], "KafkaConnector");
 }
 
 #[tokio::test]
 async fn gitops_finds_where_a_custom_kind_keeps_its_count() {
     let ground = Ground::new().await;
-    let connector =
-        json!({"apiVersion": "kafka.strimzi.io/v1", "kind": "KafkaConnector", "name": "1"});
     let lanes = json!([
         {"pool": "spot", "target": {"name": "sink-spot"}},
         {"pool": "on-demand", "target": {"kind": "StatefulSet", "name": "sink"}},
     ]);
-    ground.pipeline("orders", &[json!({"target": connector}), json!({"lanes": lanes})]);
+    ground.pipeline("orders", &[json!({"target": connector("1")}), json!({"lanes": lanes})]);
     let (code, out, err) = ground.gitops(&["orders", "--tool", "flux"]).await;
     assert_eq!((code, err.as_str()), (Some(0), ""));
     insta::assert_snapshot!(out, @r#"
     # Keep the count of KafkaConnector 1 in Git: what a manifest drops falls back to its default.
+    # Flux: leave the count of Deployment sink-spot, StatefulSet sink out of Git; a rule that ignores it keeps Flux its owner.
     # Flux: into the Kustomization (kustomize-controller 1.9 and later).
     spec:
       ignore:
@@ -154,20 +156,6 @@ async fn gitops_finds_where_a_custom_kind_keeps_its_count() {
           kind: KafkaConnector
           namespace: shop
           name: "1"
-      - paths:
-        - /spec/replicas
-        target:
-          group: apps
-          kind: Deployment
-          namespace: shop
-          name: sink-spot
-      - paths:
-        - /spec/replicas
-        target:
-          group: apps
-          kind: StatefulSet
-          namespace: shop
-          name: sink
     "#);
     let (_, out, _) = ground.gitops(&["orders", "--tool", "argocd"]).await;
     assert!(out.contains("/spec/tasksMax") && !out.contains("Flux"), "{out}");
