@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::rig::{Prometheus, http_get};
 
 /// What Grafana makes of a scrape interval of 1 s.
-const RATE_INTERVAL: &str = "20s";
+pub(super) const RATE_INTERVAL: &str = "20s";
 /// What is shown.
 const RANGE: &str = "10m";
 
@@ -52,16 +52,26 @@ impl Board {
         server: &Prometheus,
         chosen: &Chosen<'_>,
     ) -> Result<Vec<Shown>> {
+        self.show_at(server, chosen, moment(server).await?).await
+    }
+
+    /// Shows every panel as it is, or was, at a moment.
+    pub(super) async fn show_at(
+        &self,
+        server: &Prometheus,
+        chosen: &Chosen<'_>,
+        at: f64,
+    ) -> Result<Vec<Shown>> {
         let mut shown = Vec::new();
-        for panel in list(&self.json["panels"]).filter(|panel| panel["type"] != "row") {
+        for panel in self.queried() {
             let title = text(&panel["title"]);
             let mut queries = Vec::new();
             for target in list(&panel["targets"]) {
                 let query = filled(text(&target["expr"]), chosen);
                 let answer = if target["instant"] == true {
-                    ask(server, "query", &[("query", &query)]).await
+                    ask(server, "query", &[("query", &query), ("time", &at.to_string())]).await
                 } else {
-                    last_minutes(server, &query).await
+                    last_minute(server, &query, at).await
                 };
                 let answer = answer.with_context(|| format!("{} {title:?}: {query}", self.name))?;
                 queries.push(last_values(&answer));
@@ -69,6 +79,15 @@ impl Board {
             shown.push(Shown { board: self.name.clone(), panel: title.to_owned(), queries });
         }
         Ok(shown)
+    }
+
+    fn queried(&self) -> impl Iterator<Item = &Value> {
+        list(&self.json["panels"]).filter(|panel| panel["type"] != "row")
+    }
+
+    /// The titles of its panels.
+    pub(super) fn panels(&self) -> impl Iterator<Item = String> {
+        self.queried().map(|panel| text(&panel["title"]).to_owned())
     }
 
     /// The values that a variable offers, while the others are as chosen.
@@ -132,16 +151,20 @@ fn filled(query: &str, chosen: &Chosen<'_>) -> String {
     query
 }
 
-async fn last_minutes(server: &Prometheus, query: &str) -> Result<Value> {
+/// The present second, in seconds since 1970.
+pub(super) async fn moment(server: &Prometheus) -> Result<f64> {
     let now = ask(server, "query", &[("query", "time()")]).await?;
-    let now = now["result"][0].as_f64().context("no time")?.floor();
-    let (start, end) = ((now - 60.0).to_string(), now.to_string());
+    Ok(now["result"][0].as_f64().context("no time")?.floor())
+}
+
+async fn last_minute(server: &Prometheus, query: &str, at: f64) -> Result<Value> {
+    let (start, end) = ((at - 60.0).to_string(), at.to_string());
     let pairs = [("query", query), ("start", &start), ("end", &end), ("step", "5")];
     let mut answer = ask(server, "query_range", &pairs).await?;
     // What has ended is on the panel, and is not what comes last.
     if let Some(series) = answer["result"].as_array_mut() {
         let end = |it: &Value| list(&it["values"]).last().and_then(|point| point[0].as_f64());
-        series.retain(|it| end(it).is_some_and(|end| now - 1.0 < end));
+        series.retain(|it| end(it).is_some_and(|end| at - 1.0 < end));
     }
     Ok(answer)
 }
@@ -169,10 +192,10 @@ fn last_values(data: &Value) -> Vec<(BTreeMap<String, String>, f64)> {
     found
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

@@ -1,10 +1,14 @@
 //! The boards and the alerts on a real Prometheus that scrapes a real daemon under known traffic, with our labels honoured and not:
 //! every query of every board is sent, and what a panel shows is held against what brokers, producers and the API server know.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::ListParams;
 use penstock::demo::traffic::{Load, Producer, Work};
 use serde_json::{Value, json};
 
@@ -15,9 +19,11 @@ use crate::scene::{Crew, SOON, Scene, kafka};
 
 mod facts;
 pub(crate) mod grafana;
+mod told;
 
 use facts::Facts;
-use grafana::{Chosen, Shown, ask, boards};
+use grafana::{Chosen, Shown, ask, boards, moment};
+use told::Told;
 
 /// The namespace that a scrape says Penstock runs in.
 const OWN: &str = "observability";
@@ -92,17 +98,25 @@ struct Stage {
     standby: Penstock,
     /// When what only waits was sent.
     sent: tokio::time::Instant,
+    /// How many there are, and what the scheduler may give away of one.
+    nodes: f64,
+    cores_of_a_node: f64,
 }
 
 const ARRIVES: f64 = 30.0;
 const RATE: f64 = 20.0;
 const WAITING: u32 = 500;
+/// What a replica at work requests, and what a node costs in an hour.
+const CORES: f64 = 50.0;
+const PRICE: f64 = 0.5;
 
 #[tokio::test]
 async fn the_boards_show_what_is_true_with_labels_honoured_and_renamed() -> Result<()> {
     let stage = Stage::set(shared::broker().await?).await?;
     for job in ["honoured", "renamed"] {
-        stage.judge(job).await.with_context(|| format!("scraped as {job}"))?;
+        let scraped = || format!("scraped as {job}");
+        stage.judge(job).await.with_context(scraped)?;
+        stage.moves_were_shown(job).await.with_context(scraped)?;
     }
     stage.rules_are_well().await?;
     assert!(stage.standby.stop().await?.success());
@@ -126,9 +140,23 @@ impl Stage {
             broker.topic(topic, 8).await?;
         }
         let earliest = || json!({"offsetReset": "Earliest"});
-        for name in ["worker", "idler", "blinded"] {
+        for name in ["idler", "blinded"] {
             scene.deployment(name, 1).await?;
         }
+        let container = json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": CORES.to_string()}}});
+        scene
+            .create(json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "worker"},
+                "spec": {
+                    "replicas": 1,
+                    "selector": {"matchLabels": {"app": "worker"}},
+                    "template": {
+                        "metadata": {"labels": {"app": "worker"}},
+                        "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+                    },
+                },
+            }))
+            .await?;
         let crew = scene.consume(broker, "worker", Work::on(&work, &work, RATE))?;
         let producer = crew.producer(&work)?;
         let stage = |target: &str, source, more| {
@@ -147,9 +175,18 @@ impl Stage {
                 "nodes",
                 "--all",
                 "boards=yes",
-                "eks-node-viewer/instance-price=0.5",
+                &format!("eks-node-viewer/instance-price={PRICE}"),
             ])
             .await?;
+        let nodes = Api::<Node>::all(scene.client.clone());
+        let nodes = nodes.list(&ListParams::default().labels("boards=yes")).await?.items;
+        let cores = nodes[0].status.as_ref().and_then(|it| it.allocatable.as_ref()?.get("cpu"));
+        let cores = cores.context("a node without CPUs")?.0.as_str();
+        let cores_of_a_node = match cores.strip_suffix('k') {
+            Some(thousands) => 1_000.0 * thousands.parse::<f64>()?,
+            None => cores.parse()?,
+        };
+        let nodes = f64::from(u32::try_from(nodes.len())?);
         let pool = json!({
             "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "boards"},
             "spec": {"class": "OnDemand", "nodeSelector": {"boards": "yes"}},
@@ -199,17 +236,24 @@ impl Stage {
                 Ok(Some(()))
             })
             .await?;
-        Ok(Self { scene, crew, producer, server, standby, sent })
+        Ok(Self { scene, crew, producer, server, standby, sent, nodes, cores_of_a_node })
+    }
+
+    /// The choices on a board of one pipeline, scraped by this job.
+    fn choice<'a>(&'a self, job: &'a str, pipeline: &'a str) -> Chosen<'a> {
+        let anything = [("cluster", ".*"), ("instance", ".+"), ("stage", ".*")];
+        let ours = [("namespace", self.scene.namespace.as_str()), ("job", job)];
+        anything.into_iter().chain(ours).chain([("pipeline", pipeline)]).collect()
     }
 
     /// Every panel of every board, scraped by this job.
     async fn judge(&self, job: &str) -> Result<()> {
         let namespace = self.scene.namespace.as_str();
+        let mut unknown = BTreeSet::new();
         for board in boards()? {
+            let mut known = BTreeSet::new();
             for pipeline in ["orders", "still", "blind"] {
-                let mut chosen: Chosen<'_> =
-                    [("cluster", ".*"), ("job", job), ("instance", ".+"), ("stage", ".*")].into();
-                chosen.extend([("namespace", namespace), ("pipeline", pipeline)]);
+                let chosen = self.choice(job, pipeline);
                 assert!(board.offers(&self.server, "job", &chosen).await?.contains(job));
                 assert_eq!(board.offers(&self.server, "instance", &chosen).await?.len(), 2);
                 if board.name != "internals" {
@@ -228,8 +272,11 @@ impl Stage {
                 }
                 // A number that moves is read again: what is true moves while one reads.
                 until("boards that show what is true", Duration::from_secs(20), async || {
-                    let shown = board.show(&self.server, &chosen).await?;
-                    self.compare(&shown, pipeline).await.map(Some)
+                    let now = moment(&self.server).await?;
+                    let shown = board.show_at(&self.server, &chosen, now).await?;
+                    let facts = Facts::of(self, Told::at(&self.server, job, now).await?).await?;
+                    known.extend(compare(&shown, &facts, pipeline)?);
+                    Ok(Some(()))
                 })
                 .await
                 .with_context(|| format!("board {} of {pipeline}", board.name))?;
@@ -237,29 +284,36 @@ impl Stage {
                     break;
                 }
             }
+            let panels = board.panels().map(|panel| (board.name.clone(), panel));
+            unknown.extend(panels.filter(|(_, panel)| !known.contains(panel)));
         }
+        // A panel that is not held against anything may show whatever it likes.
+        assert_eq!(unknown, facts::ELSEWHERE.map(|(a, b)| (a.to_owned(), b.to_owned())).into());
         Ok(())
     }
 
-    async fn compare(&self, shown: &[Shown], pipeline: &str) -> Result<()> {
-        let facts = Facts::of(self).await?;
-        let mut wrong = Vec::new();
-        for panel in shown {
-            let known = facts.known(panel, pipeline);
-            if panel.is_empty() && known.is_empty() && !facts::may_be_empty(panel, pipeline) {
-                wrong.push(format!("{} {:?} shows nothing", panel.board, panel.panel));
-            }
-            for (what, seen, truth) in known {
-                let is_right = seen.is_some_and(|seen| (seen - truth).abs() <= 0.1 * truth.abs());
-                if !is_right {
-                    wrong.push(format!(
-                        "{} {:?} {what}: shows {seen:?}, and {truth} is true",
-                        panel.board, panel.panel
-                    ));
-                }
-            }
+    /// Moves are of a moment: when the worker was first moved, the panels showed as many as the API server took.
+    async fn moves_were_shown(&self, job: &str) -> Result<()> {
+        let moved = self.scene.writes("worker")?.into_iter().find(|it| it.replicas != Some(1));
+        let first = moved.context("the worker was never moved")?.at;
+        let at = f64::from(i32::try_from(first.as_second())? + 5);
+        let since = |name: &str| -> Result<f64> {
+            let mut now = 1;
+            let writes = self.scene.writes(name)?.into_iter().filter(|write| {
+                let to = write.replicas.unwrap_or(now);
+                let age = at - write.at.as_duration().as_secs_f64();
+                std::mem::replace(&mut now, to) != to && (0.0..20.0).contains(&age)
+            });
+            Ok(f64::from(u32::try_from(writes.count())?))
+        };
+        let (worker, blinded) = (since("worker")?, since("blinded")?);
+        for (name, truth) in [("fleet", worker + blinded), ("pipeline", worker)] {
+            let board = boards()?.into_iter().find(|it| it.name == name).context("no board")?;
+            let shown = board.show_at(&self.server, &self.choice(job, "orders"), at).await?;
+            let panel = shown.iter().find(|it| it.panel == "Moves").context("no such panel")?;
+            let seen: f64 = panel.with(&[]).iter().sum();
+            ensure!((seen - truth).abs() <= 0.1 * truth, "{name} shows {seen} moves of {truth}");
         }
-        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())
     }
 
@@ -317,4 +371,30 @@ fn config(ports: [u16; 2]) -> String {
         job("honoured", true),
         job("renamed", false),
     )
+}
+
+/// Holds what panels show against what is true. The panels of which something is known.
+fn compare(shown: &[Shown], facts: &Facts, pipeline: &str) -> Result<BTreeSet<String>> {
+    let mut wrong = Vec::new();
+    let mut held = BTreeSet::new();
+    for panel in shown {
+        let known = facts.known(panel, pipeline);
+        if panel.is_empty() && known.is_empty() && !facts::may_be_empty(panel, pipeline) {
+            wrong.push(format!("{} {:?} shows nothing", panel.board, panel.panel));
+        }
+        if !known.is_empty() {
+            held.insert(panel.panel.clone());
+        }
+        for (what, seen, truth) in known {
+            let is_right = seen.is_some_and(|seen| (seen - truth).abs() <= 0.1 * truth.abs());
+            if !is_right {
+                wrong.push(format!(
+                    "{} {:?} {what}: shows {seen:?}, and {truth} is true",
+                    panel.board, panel.panel
+                ));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(held)
 }
