@@ -15,19 +15,12 @@ use super::Licence;
 use super::jobs::as_label;
 use super::kinds::{Kinds, NoPath};
 use super::wire::{self, Answered, Failed, JSON, JSON_PATCH, cut, ending_of, get, text};
-use crate::decide::{Ending, Method, Reserve, TargetId, reserve_of};
+use crate::decide::{Ending, Method, Reserve, ReserveSeen, TargetId, reserve_of};
 
 /// By this name the API server knows who made it.
 const FIELD_MANAGER: &str = "penstock-headroom";
-/// The label by which `watch` tells what is ours; its value is the object's name.
-const LABEL: &str = "penstock.dev/headroom";
 const PIPELINE: &str = "penstock.dev/pipeline";
 const STAGE: &str = "penstock.dev/stage";
-/// The revision whose shape placeholders have; `watch` reads it.
-const REVISION: &str = "penstock.dev/headroom-revision";
-/// The workload it is kept for, and what placeholders are made of besides; `watch` reads both.
-const OF: &str = "penstock.dev/headroom-of";
-const MADE: &str = "penstock.dev/headroom-made-of";
 /// The user that the pause image runs as.
 const NOBODY: u32 = 65535;
 
@@ -99,11 +92,7 @@ impl Keeper {
     pub(super) async fn carry_out(&self, reserve: &Reserve, licence: &Licence) -> Ending {
         let path = match self.kinds.path(&self.client, &reserve.scale.target).await {
             Ok(path) => path,
-            Err(NoPath::Unusable(message)) => return Ending::Refused { code: 404, message },
-            Err(NoPath::Failed(error)) => {
-                let message = cut(&format!("its kind could not be looked up: {}", text(&error)));
-                return Ending::NotSent { message };
-            }
+            Err(none) => return none.into(),
         };
         let is_there = !reserve.scale.uid.is_empty();
         if reserve.scale.to == 0 {
@@ -220,7 +209,7 @@ impl Keeper {
             |part: &str, key: &str| format!("/metadata/{part}/{}", key.replace('/', "~1"));
         let mut steps = vec![
             json!({"op": "test", "path": "/metadata/uid", "value": scale.uid}),
-            json!({"op": "test", "path": pointer("labels", LABEL), "value": scale.target.name}),
+            json!({"op": "test", "path": pointer("labels", ReserveSeen::LABEL), "value": scale.target.name}),
             json!({"op": "add", "path": "/spec/replicas", "value": scale.to}),
         ];
         if reserve.is_reshaped && reserve.method == Method::Buffer {
@@ -250,7 +239,7 @@ impl Keeper {
             }),
             Method::Placeholders => json!({
                 "replicas": scale.to,
-                "selector": {"matchLabels": {LABEL: target.name}},
+                "selector": {"matchLabels": {ReserveSeen::LABEL: target.name}},
                 // All at once: there is nothing to be kept up meanwhile.
                 "strategy": {"type": "Recreate"},
                 "revisionHistoryLimit": 0,
@@ -282,13 +271,13 @@ impl Keeper {
         let mut all = Map::new();
         all.insert("penstock.dev/reason".to_owned(), reserve.scale.why.to_string().into());
         if reserve.is_reshaped {
-            all.insert(OF.to_owned(), reserve_of(&reserve.of).into());
+            all.insert(ReserveSeen::OF.to_owned(), reserve_of(&reserve.of).into());
             if reserve.method == Method::Placeholders {
-                all.insert(MADE.to_owned(), self.placeholders.made_of().into());
+                all.insert(ReserveSeen::MADE.to_owned(), self.placeholders.made_of().into());
             }
         }
         if let Some(revision) = &reserve.revision {
-            all.insert(REVISION.to_owned(), (**revision).into());
+            all.insert(ReserveSeen::REVISION.to_owned(), (**revision).into());
         }
         all
     }
@@ -311,7 +300,7 @@ impl Keeper {
                 spec.insert(field.to_owned(), value.clone());
             }
         }
-        let mine = json!({"matchLabels": {LABEL: reserve.scale.target.name}});
+        let mine = json!({"matchLabels": {ReserveSeen::LABEL: reserve.scale.target.name}});
         let spread = template["topologySpreadConstraints"].as_array();
         let spread = spread.into_iter().flatten().map(|constraint| {
             let mut constraint = constraint.clone();
@@ -361,7 +350,7 @@ impl Keeper {
 fn labels(reserve: &Reserve) -> Value {
     let stage = &reserve.scale.stage;
     json!({
-        LABEL: reserve.scale.target.name,
+        ReserveSeen::LABEL: reserve.scale.target.name,
         PIPELINE: as_label(&stage.pipeline.name),
         STAGE: as_label(&stage.name),
     })

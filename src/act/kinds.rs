@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::Client;
 
-use crate::decide::TargetId;
+use super::wire::{cut, text};
+use crate::decide::{Ending, TargetId};
 
 /// The one kind of target that lies in no namespace.
 const NAMESPACES: &str = "namespaces";
@@ -26,6 +27,19 @@ pub(super) enum NoPath {
     Unusable(String),
     /// Discovery failed; perhaps not the next time.
     Failed(kube::Error),
+}
+
+impl From<NoPath> for Ending {
+    fn from(none: NoPath) -> Self {
+        match none {
+            NoPath::Unusable(message) => Self::Refused { code: 404, message },
+            // Nothing was written: the object itself has not been touched yet.
+            NoPath::Failed(error) => {
+                let message = cut(&format!("its kind could not be looked up: {}", text(&error)));
+                Self::NotSent { message }
+            }
+        }
+    }
 }
 
 impl Kinds {

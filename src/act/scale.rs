@@ -10,8 +10,8 @@ use kube::Client;
 use serde_json::json;
 
 use super::field;
-use super::kinds::{Kinds, NoPath};
-use super::wire::{self, Answered, Asked, cut, send, text};
+use super::kinds::Kinds;
+use super::wire::{self, Answered, Asked, send};
 use super::{FIELD_MANAGER, Licence};
 use crate::decide::{Ending, Scale, Writing};
 
@@ -37,12 +37,7 @@ impl Hand {
     ) -> Ending {
         let path = match self.kinds.path(&self.client, &scale.target).await {
             Ok(path) => path,
-            Err(NoPath::Unusable(message)) => return Ending::Refused { code: 404, message },
-            Err(NoPath::Failed(error)) => {
-                // Nothing was written: the object itself has not been touched yet.
-                let message = cut(&format!("its kind could not be looked up: {}", text(&error)));
-                return Ending::NotSent { message };
-            }
+            Err(none) => return none.into(),
         };
         match send::<Answered>(&self.client, request(&path, scale, count, force), licence).await {
             Ok(answered) if answered.is_bare() => {

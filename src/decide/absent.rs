@@ -13,7 +13,8 @@ impl Turn<'_> {
     pub(super) fn without_target(&self, memory: &mut StageMemory, reason: Reason) -> Answer {
         let known = Known::of(self, memory, None, memory.arrivals(&self.evidence));
         let is_lasting = matches!(self.target, Target::Unusable(_));
-        let actions = if is_lasting { self.give_room_back(memory) } else { Vec::new() };
+        let (actions, asked) =
+            if is_lasting { self.give_room_back(memory) } else { (Vec::new(), None) };
         let (rooms, anomalies) = self.rooms(memory);
         let verdict = Verdict {
             stage: self.id(),
@@ -26,6 +27,6 @@ impl Turn<'_> {
             lanes: Vec::new(),
             rooms,
         };
-        Answer { actions, ..Answer::of(verdict) }
+        Answer { actions, asked, ..Answer::of(verdict) }
     }
 }

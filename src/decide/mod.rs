@@ -215,7 +215,8 @@ fn turn(
         bound.tell(&mut answer, now.at);
         fleet::listen(&mut memory.voices, &before, &turn.evidence, &remembered, now.at);
         let per = situation.per_replica.get(index).copied().unwrap_or_default();
-        let counts = (answer.from.unwrap_or(0), turn.present);
+        // Pods of a workload that is not there for the stage are not its own.
+        let counts = answer.from.map_or((0, 0), |from| (from, turn.present));
         let claimant = Claimant::of(&situation.pipeline, stage, counts, per);
         match (&answer.asked, target) {
             (Some(asked), _) => purses.note(&situation.budgets, &claimant, asked, now.at),

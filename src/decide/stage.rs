@@ -226,7 +226,7 @@ impl Turn<'_> {
         let next = self.hold(&mut draft, &known, memory, frame);
         self.gates.hold(&mut draft.bid, frame.desired);
         let told = (frame, draft.is_told);
-        let asked = self.afford(&mut draft.bid, &known, memory, told);
+        let mut asked = self.afford(&mut draft.bid, &known, memory, told);
         self.respect(&mut draft, frame);
         let broken = self.broken(&draft, frame);
         if let Some(promise) = broken {
@@ -237,7 +237,8 @@ impl Turn<'_> {
             Some(lanes) => self.write_lanes(&mut draft.bid, workload, lanes),
             None => (self.write(&mut draft.bid, workload, memory).into_iter().collect(), None),
         };
-        actions.extend(self.keep_room(&draft.bid, &known, workload, memory));
+        let bid = (&draft.bid, &mut asked);
+        actions.extend(self.keep_room(bid, &known, workload, memory));
         let retry = jobs::rests_until(workload, self.at).map(|(_, until)| until);
         let is_told = self.stage.pinned.is_some() || self.stage.max < workload.desired;
         let violations = u32::from(broken.is_some());

@@ -16,13 +16,13 @@ use tracing::warn;
 
 use crate::crd::pool::CapacityPool;
 use crate::crd::{CapacityBudget, ClusterConnection, Connection, ScaledPipeline};
-use crate::decide::TargetId;
+use crate::decide::{ReserveSeen, TargetId};
 
 use super::drains::WireBudget;
 use super::nodes::{SIGNS, WireNode};
 use super::pods::WirePod;
 use super::quotas::WireQuota;
-use super::reserves::{BUFFERS, LABEL, PLACEHOLDERS, WireBuffer, WireDeployment};
+use super::reserves::{BUFFERS, PLACEHOLDERS, WireBuffer, WireDeployment};
 use super::stores::{Keeper, Name, Nothing, Stores, chain, config};
 use super::{Reach, Watch, drains, targets};
 
@@ -71,7 +71,7 @@ pub(super) fn keep_reserves(watch: &Watch) {
 fn placeholders() -> Keeper<WireDeployment> {
     Keeper {
         store: PLACEHOLDERS.to_owned(),
-        config: config().labels(LABEL),
+        config: config().labels(ReserveSeen::LABEL),
         is_optional: true,
         put: Stores::put_placeholders,
         gone: Stores::drop_placeholders,
@@ -81,7 +81,7 @@ fn placeholders() -> Keeper<WireDeployment> {
 fn capacity_buffers() -> Keeper<WireBuffer> {
     Keeper {
         store: BUFFERS.to_owned(),
-        config: config().labels(LABEL),
+        config: config().labels(ReserveSeen::LABEL),
         is_optional: true,
         put: Stores::put_buffer,
         gone: Stores::drop_buffer,

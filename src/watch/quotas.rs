@@ -230,8 +230,8 @@ mod tests {
         let reserve = crate::decide::reserve_name(&due[0], "sink", None);
         for (pod, labels) in [
             ("other", json!({"app": "web"})),
-            ("room-1", json!({"penstock.dev/headroom": reserve})),
-            ("room-2", json!({"penstock.dev/headroom": reserve})),
+            ("room-1", json!({crate::decide::ReserveSeen::LABEL: reserve})),
+            ("room-2", json!({crate::decide::ReserveSeen::LABEL: reserve})),
         ] {
             let wire = json!({"metadata": {"name": pod, "labels": labels}, "spec": {}, "status": {"phase": "Running"}});
             stores.pods.put(&name(pod), &serde_json::from_value(wire).unwrap());

@@ -14,14 +14,6 @@ use crate::decide::{Keeps, Method, PipelineId, ReserveSeen, Reserves, Stage};
 
 use super::stores::{Name, Stores};
 
-/// The label of every object that stands for room, and of its pods; its value is the name of the object. `act` writes it.
-pub(super) const LABEL: &str = "penstock.dev/headroom";
-/// The revision of the workload whose shape placeholders have. `act` writes it.
-const REVISION: &str = "penstock.dev/headroom-revision";
-/// The workload that room is kept for. `act` writes it.
-const OF: &str = "penstock.dev/headroom-of";
-/// What placeholders are made of. `act` writes it.
-const MADE: &str = "penstock.dev/headroom-made-of";
 /// Who injects pods for a buffer says that it has done so in each of its rounds, before it is known what nodes there are for them.
 const INJECTED: &str = "FakePodsInjected";
 /// The stores of both, as they are called.
@@ -140,10 +132,10 @@ impl Note {
             replicas,
             placed,
             nodes: Vec::new(),
-            of: annotation(OF).map(Into::into),
+            of: annotation(ReserveSeen::OF).map(Into::into),
             is_other: method == Method::Placeholders
-                && made_of.is_some_and(|made_of| annotation(MADE) != Some(made_of)),
-            revision: annotation(REVISION).map(Into::into),
+                && made_of.is_some_and(|made_of| annotation(ReserveSeen::MADE) != Some(made_of)),
+            revision: annotation(ReserveSeen::REVISION).map(Into::into),
             is_tended,
             trouble,
         };
@@ -300,7 +292,7 @@ mod tests {
         let wire: WireBuffer = serde_json::from_value(json!({
             "metadata": {
                 "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": [owner],
-                "annotations": {REVISION: "abc", OF: "apps/v1/Deployment/sink", MADE: "pause:1 last"},
+                "annotations": {ReserveSeen::REVISION: "abc", ReserveSeen::OF: "apps/v1/Deployment/sink", ReserveSeen::MADE: "pause:1 last"},
                 "generation": 3,
             },
             "spec": {"replicas": 4}, "status": status,
@@ -356,7 +348,7 @@ mod tests {
             stores.house.placeholders = Some(made_of.to_owned());
             let wire = serde_json::from_value(json!({
                 "metadata": {
-                    "uid": "u", "annotations": {MADE: "pause:1 last"},
+                    "uid": "u", "annotations": {ReserveSeen::MADE: "pause:1 last"},
                     "ownerReferences": [{"apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "name": "orders", "uid": "o"}],
                 },
                 "spec": {"replicas": 4},

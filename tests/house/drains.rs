@@ -9,7 +9,7 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use penstock::clock::Clock;
 use penstock::crd;
-use penstock::daemon::{self, Clients, lease::Seat};
+use penstock::daemon;
 use penstock::decide::{Draining, Grip, PipelineId};
 use penstock::demo::cluster::{Cluster, Fault, Logged, Match, Options};
 use penstock::tasks::Tasks;
@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::daemons;
 
 const BUDGET: &str = "penstock-deployment-sink";
 const SELECTOR: &str = "app";
@@ -266,22 +268,8 @@ async fn what_an_earlier_life_left_tight_is_taken_away_though_the_pipeline_canno
     let promised = yard.clock.now() + 3.seconds();
     yard.budget(BUDGET, Some(&yard.uid().await), promised);
     yard.budget("theirs", None, promised);
-    let clients = Clients {
-        reader: yard.client.clone(),
-        writer: yard.client.clone(),
-        requests: penstock::report::Requests::default(),
-    };
-    let seat = Seat { namespace: "default".into(), name: "penstock".into(), identity: "a".into() };
-    let options = daemon::Options {
-        placeholders: daemon::Placeholders::default(),
-        watch: watch::Options::default(),
-        seat,
-        record: None,
-        probes: None,
-        page: None,
-        scaler: None,
-        lineage: None,
-    };
+    let clients = daemons::clients(yard.client.clone(), yard.client.clone());
+    let options = daemons::options("a");
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let end = stop.clone();
     tasks.spawn(async move { Box::pin(daemon::run(clients, options, end)).await.unwrap() });

@@ -12,15 +12,15 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
-use penstock::daemon::lease::Seat;
-use penstock::daemon::{self, Clients};
+use penstock::daemon;
 use penstock::demo::cluster::{Cluster, Fault, Match, Options};
-use penstock::watch;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+use crate::daemons;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The shortest poll there is.
@@ -124,27 +124,8 @@ impl Scene {
 
     fn daemon_by(&mut self, identity: &str, writer: Client) -> CancellationToken {
         let stop = CancellationToken::new();
-        let clients = Clients {
-            reader: self.cluster.client(),
-            writer,
-            requests: penstock::report::Requests::default(),
-        };
-        let seat = Seat {
-            namespace: "default".into(),
-            name: "penstock".into(),
-            identity: identity.into(),
-        };
-        let watch = watch::Options::default();
-        let options = daemon::Options {
-            placeholders: daemon::Placeholders::default(),
-            watch,
-            seat,
-            record: None,
-            probes: None,
-            page: None,
-            scaler: None,
-            lineage: None,
-        };
+        let clients = daemons::clients(self.cluster.client(), writer);
+        let options = daemons::options(identity);
         let end = stop.clone();
         self.tasks.spawn(async move {
             Box::pin(daemon::run(clients, options, end)).await.unwrap();

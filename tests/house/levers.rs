@@ -4,13 +4,13 @@
 mod operators;
 
 use operators::yard::Yard;
-use penstock::daemon::lease::Seat;
-use penstock::daemon::{self, Clients};
+use penstock::daemon;
 use penstock::demo::cluster::{Cluster, Options};
-use penstock::watch;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::daemons;
 
 /// A cluster and the daemon that watches it.
 struct Ground {
@@ -25,25 +25,10 @@ impl Ground {
         for definition in penstock::crd::all() {
             cluster.define(serde_json::to_value(definition).unwrap()).unwrap();
         }
-        let clients = Clients {
-            reader: cluster.client(),
-            writer: cluster.client(),
-            requests: penstock::report::Requests::default(),
-        };
-        let seat =
-            Seat { namespace: "default".into(), name: "penstock".into(), identity: "test".into() };
+        let clients = daemons::clients(cluster.client(), cluster.client());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page = listener.local_addr().unwrap().to_string();
-        let options = daemon::Options {
-            placeholders: daemon::Placeholders::default(),
-            watch: watch::Options::default(),
-            seat,
-            record: None,
-            probes: None,
-            page: Some(listener.into()),
-            scaler: None,
-            lineage: None,
-        };
+        let options = daemon::Options { page: Some(listener.into()), ..daemons::options("test") };
         let mut daemon = JoinSet::new();
         daemon.spawn(async move {
             Box::pin(daemon::run(clients, options, CancellationToken::new())).await.unwrap();

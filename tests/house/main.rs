@@ -14,6 +14,7 @@
     reason = "a story is told in one piece, and speed is no concern of a test"
 )]
 
+mod daemons;
 mod script;
 mod rules;
 mod turns;

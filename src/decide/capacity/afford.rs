@@ -11,7 +11,8 @@ use super::super::reason::Reason;
 use super::super::snapshot::Target;
 use super::super::stage::Turn;
 use super::Budget;
-use super::purse::{Asked, Claimant, Cut};
+use super::claim::{Asked, Claimant, RoomAsk};
+use super::purse::Cut;
 use super::ration::Ask;
 
 impl Turn<'_> {
@@ -55,7 +56,7 @@ impl Turn<'_> {
             };
             bid.set(granted, reason);
         }
-        Some(Asked { ask, left, window })
+        Some(Asked { ask, left, window, ..Asked::nothing() })
     }
 
     /// The budgets over the stage, as they are now.
@@ -63,24 +64,28 @@ impl Turn<'_> {
         self.budgets.iter().filter_map(|name| self.budgets_seen.get(name))
     }
 
-    /// How much room quotas leave the stage beside so many replicas, up to what is wanted. Real pods come first, whoever's they are. What
-    /// money and cores may be spent on is no matter of room.
-    pub(super) fn room_beside(&self, replicas: u32, wanted: u32) -> u32 {
-        if wanted == 0 || self.budgets.is_empty() {
+    /// How much room the budgets over the stage leave it beside so many replicas, up to what is wanted, and notes that with what it asks of
+    /// them. Real pods come first, whoever's they are.
+    pub(super) fn room_beside(&self, replicas: u32, wanted: u32, asked: &mut Asked) -> u32 {
+        if self.budgets.is_empty() {
             return wanted;
         }
-        let counts = (replicas, self.present);
-        let claimant = Claimant::of(self.pipeline, self.stage, counts, self.per_replica);
-        let last = Claimant { priority: i32::MIN, ..claimant };
-        let ask = Ask { wished: replicas.saturating_add(wanted), least: replicas };
-        let quotas = || self.budgets_here().filter(|budget| !budget.rooms.is_empty());
-        if self.purses.are_new(quotas(), self.at) {
+        let standing = self.room_standing();
+        asked.room = RoomAsk { wished: wanted, standing, kept: 0 };
+        let enforced = self.budgets_here().filter(|budget| budget.is_enforced);
+        let enforced: Vec<_> = enforced.collect();
+        let kept = if self.purses.are_new(enforced.iter().copied(), self.at) {
             // Nobody knows yet what is left: what stands stays, and no more is made.
-            return wanted.min(self.room_standing());
-        }
-        let cuts = self.purses.cuts(quotas(), &last, ask, self.at);
-        let granted = cuts.iter().map(|cut| cut.granted).min();
-        granted.map_or(wanted, |granted| granted.saturating_sub(replicas).min(wanted))
+            wanted.min(standing)
+        } else {
+            let counts = (replicas, self.present);
+            let claimant = Claimant::of(self.pipeline, self.stage, counts, self.per_replica);
+            self.purses.admit(&enforced, &claimant, asked, self.at)
+        };
+        // What is only told takes nothing from others.
+        asked.room =
+            if self.only_tells() { RoomAsk::default() } else { RoomAsk { kept, ..asked.room } };
+        kept
     }
 
     /// Who is not written keeps what runs. So does who `is_kept` for now: without fresh data, behind a gate, or where others write.

@@ -92,6 +92,11 @@ pub struct BudgetVerdict {
 }
 
 impl PerReplica {
+    /// What a replica takes of a thing, where it takes any and that is known.
+    pub(super) fn counted(&self, unit: Unit) -> Option<f64> {
+        unit(self).filter(|unit| 0.0 < *unit)
+    }
+
     /// What is known now, or else what was. Prices waver with the nodes that pods happen to stand on; what is nearly as before is as before,
     /// so that counts do not waver with them.
     pub(super) fn after(self, known: Option<Self>) -> Self {
@@ -111,11 +116,14 @@ impl PerReplica {
     }
 }
 
+/// What a replica takes of a thing; `None` while that is not known.
+pub(super) type Unit = fn(&PerReplica) -> Option<f64>;
+
 /// One limit and what a replica takes of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
     pub(super) most: f64,
-    pub(super) unit: fn(&PerReplica) -> Option<f64>,
+    pub(super) unit: Unit,
     /// What there is of it, where pods beyond it would not even be made.
     pub(super) room: Option<Room>,
 }
@@ -129,7 +137,7 @@ impl Budget {
     /// Its limits. Each is kept on its own, so of two the stricter holds for every stage.
     pub(super) fn limits(&self) -> impl Iterator<Item = Limit> {
         let cost = self.cost_per_hour.map(|most| {
-            let unit: fn(&PerReplica) -> Option<f64> = |per| per.cost_per_hour;
+            let unit: Unit = |per| per.cost_per_hour;
             Limit { most, unit, room: None }
         });
         let cores = self.cores.map(|most| Limit { most, unit: Thing::Cpu.unit(), room: None });
@@ -173,7 +181,7 @@ impl Thing {
     }
 
     /// What a replica takes of it.
-    fn unit(self) -> fn(&PerReplica) -> Option<f64> {
+    fn unit(self) -> Unit {
         match self {
             Self::Cpu => |per| per.cores,
             Self::Memory => |per| per.bytes,

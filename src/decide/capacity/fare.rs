@@ -7,8 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::pipeline::PipelineId;
-use super::budget::{Budget, BudgetVerdict, Limit, PerReplica, whole};
-use super::purse::{Claim, Purse, Purses};
+use super::budget::{Budget, BudgetVerdict, Limit, Unit, whole};
+use super::claim::Claim;
+use super::purse::{Purse, Purses};
 use super::ration::slack;
 
 impl Purses {
@@ -40,7 +41,7 @@ impl Purse {
         {
             *gave_way.entry(&claim.pipeline).or_default() += claim.ask.wished - claim.granted;
         }
-        let sum = |count: fn(&Claim) -> u32, unit: fn(&PerReplica) -> Option<f64>| {
+        let sum = |count: fn(&Claim) -> u32, unit: Unit| {
             let of = |claim: &Claim| Some(f64::from(count(claim)) * unit(&claim.per)?);
             self.claims
                 .iter()

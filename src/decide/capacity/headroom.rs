@@ -22,6 +22,7 @@ use super::super::snapshot::Workload;
 use super::super::stage::Turn;
 use super::super::writes::later;
 use super::Class;
+use super::claim::Asked;
 use super::reserve::{Cause, Keeps, Level, Reserves, RoomVerdict, cut};
 use super::rooms::{Kept, Order, Rooms};
 use super::split::{Part, Room};
@@ -41,10 +42,11 @@ struct Post<'a> {
 }
 
 impl Turn<'_> {
-    /// Says how much room is kept, and returns what is to be written for it.
+    /// Says how much room is kept, and returns what is to be written for it. What that asks of the budgets over the stage is noted in `asked`,
+    /// where there are any.
     pub(in crate::decide) fn keep_room(
         &self,
-        bid: &Bid,
+        (bid, asked): (&Bid, &mut Option<Asked>),
         known: &Known,
         workload: &Workload,
         memory: &mut StageMemory,
@@ -58,16 +60,20 @@ impl Turn<'_> {
         let (need, within) = self.foreseen(known, memory, bid);
         let posts = self.posts(workload, memory, (bid.replicas, need));
         rooms.0.keep(|name| posts.iter().any(|post| *post.keeps.name == *name));
-        self.level(&mut rooms, &posts, headroom, (bid, need, within));
+        self.level(&mut rooms, &posts, headroom, (bid, asked), (need, within));
         let actions = posts.iter().flat_map(|post| self.written(&mut rooms, &post.keeps));
         let actions = actions.collect();
         memory.rooms = Some(rooms);
         actions
     }
 
-    /// The same for a stage whose workload cannot be scaled: nobody needs the room before someone mends that. It goes as slowly as any.
-    pub(in crate::decide) fn give_room_back(&self, memory: &mut StageMemory) -> Vec<Action> {
-        let Reserves::Seen(_) = self.reserves else { return Vec::new() };
+    /// The same for a stage whose workload cannot be scaled: nobody needs the room before someone mends that. It goes as slowly as any, and
+    /// until it is gone nobody else can have it.
+    pub(in crate::decide) fn give_room_back(
+        &self,
+        memory: &mut StageMemory,
+    ) -> (Vec<Action>, Option<Asked>) {
+        let Reserves::Seen(_) = self.reserves else { return (Vec::new(), None) };
         let mut rooms = memory.rooms.take().unwrap_or_default();
         let all: Vec<_> = self.stage.reserves(&self.pipeline.id).collect();
         rooms.0.keep(|name| all.iter().any(|keeps| *keeps.name == *name));
@@ -81,25 +87,29 @@ impl Turn<'_> {
             level.min(most)
         };
         let mut levels: Vec<_> = all.iter().map(level).collect();
-        // Real pods of others come first.
-        let sum = levels.iter().sum();
-        cut(&mut levels, self.room_beside(0, sum));
+        let mut asked = Asked::nothing();
+        let wished = levels.clone();
+        self.fit_room(&mut levels, 0, &mut asked);
         let mut actions = Vec::new();
-        for (keeps, level) in all.iter().zip(levels) {
-            let why = if level == 0 { Cause::Unneeded } else { Cause::Lingers };
+        for (keeps, (level, wished)) in all.iter().zip(levels.into_iter().zip(wished)) {
+            let why = match level {
+                _ if level < wished => Cause::Cut,
+                0 => Cause::Unneeded,
+                _ => Cause::Lingers,
+            };
             if let Some(kept) = rooms.0.get_mut(&keeps.name) {
                 kept.room = Some(verdict(keeps, level, why));
             }
             actions.extend(self.written(&mut rooms, keeps));
         }
         memory.rooms = (!rooms.is_idle()).then_some(rooms);
-        actions
+        (actions, asked.keeps_room().then_some(asked))
     }
 
     /// What is remembered of a reserve, or what an earlier life left of it.
     fn kept(&self, rooms: &mut Rooms, name: &Arc<str>) -> Kept {
         rooms.0.take(name).unwrap_or_else(|| {
-            let seen = self.reserves.seen().iter().filter(|seen| seen.name == *name);
+            let seen = self.reserves.of(name);
             // Room that is not there yet is not missed, and what real pods have taken is not there any more.
             let kept = seen.map(|seen| seen.placed.unwrap_or(u32::MAX).min(seen.replicas)).max();
             Kept::of(Level::of(kept.unwrap_or(0)))
@@ -169,7 +179,7 @@ impl Turn<'_> {
         let Some(standing) = self.footing(keeps.of) else { return (0, 0) };
         let fullest = standing.fullest();
         let beside = |node: &str| {
-            let seen = self.reserves.seen().iter().filter(|seen| seen.name == keeps.name);
+            let seen = self.reserves.of(&keeps.name);
             let there = seen.flat_map(|seen| &seen.nodes).filter(|(of, _)| **of == *node);
             there.map(|(_, places)| *places).sum::<u32>()
         };
@@ -183,16 +193,13 @@ impl Turn<'_> {
         let mut all = self.stage.reserves(&self.pipeline.id);
         let keeps = all.find(|keeps| keeps.pool.is_some_and(|it| **it == *pool));
         let Some(keeps) = keeps else { return 0 };
-        let seen = self.reserves.seen().iter().filter(|seen| seen.name == keeps.name);
+        let seen = self.reserves.of(&keeps.name);
         seen.filter_map(|seen| Some(seen.placed?.min(seen.replicas))).max().unwrap_or(0)
     }
 
     /// Replicas of the stage that something stands for.
     pub(super) fn room_standing(&self) -> u32 {
-        let of = |name: &str| {
-            let seen = self.reserves.seen().iter().filter(|seen| *seen.name == *name);
-            seen.map(|seen| seen.replicas).max().unwrap_or(0)
-        };
+        let of = |name: &str| self.reserves.of(name).map(|seen| seen.replicas).max().unwrap_or(0);
         self.stage.reserves(&self.pipeline.id).map(|keeps| of(&keeps.name)).sum()
     }
 
@@ -258,7 +265,8 @@ impl Turn<'_> {
         rooms: &mut Rooms,
         posts: &[Post<'_>],
         headroom: Headroom,
-        (bid, need, within): (&Bid, u32, Duration),
+        (bid, asked): (&Bid, &mut Option<Asked>),
+        (need, within): (u32, Duration),
     ) {
         let is_cut = bid
             .why
@@ -301,16 +309,23 @@ impl Turn<'_> {
         }
         cut(&mut levels, headroom.most.unwrap_or(u32::MAX));
         let wished = levels.clone();
-        let sum = wished.iter().fold(0, |sum: u32, level| sum.saturating_add(*level));
-        cut(&mut levels, self.room_beside(bid.replicas, sum));
+        if let Some(asked) = asked {
+            self.fit_room(&mut levels, bid.replicas, asked);
+        }
         for (post, (level, wished)) in posts.iter().zip(levels.into_iter().zip(wished)) {
             let Some(kept) = rooms.0.get_mut(&post.keeps.name) else { continue };
             let Some(room) = &mut kept.room else { continue };
-            if level == 0 && wished != 0 {
+            if level < wished {
                 room.why = Cause::Cut;
             }
             room.replicas = level;
         }
+    }
+
+    /// Cuts what room is wanted down to what budgets leave beside so many replicas.
+    fn fit_room(&self, levels: &mut [u32], replicas: u32, asked: &mut Asked) {
+        let wanted = levels.iter().fold(0, |sum: u32, level| sum.saturating_add(*level));
+        cut(levels, self.room_beside(replicas, wanted, asked));
     }
 }
 

@@ -2,8 +2,8 @@
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
-//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows, and `adrift` sees that none is held for too long where nobody looks; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve`, `rooms` and `headroom` keep room for what may come; `purse` and `ration` share out what several pipelines may use together, `fare` says how that goes, and `afford` joins that
-//! to the turn.
+//! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows, and `adrift` sees that none is held for too long where nobody looks; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve`, `rooms` and `headroom` keep room for what may come; `claim`, `purse` and `ration` share out what several pipelines may use together,
+//! `vacancy` among their rooms what is left of it, `fare` says how that goes, and `afford` joins that to the turn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::snapshot::Workload;
 mod adrift;
 mod afford;
 mod budget;
+mod claim;
 mod costs;
 mod drain;
 mod evictions;
@@ -30,6 +31,7 @@ mod pack;
 mod patience;
 mod pool;
 mod split;
+mod vacancy;
 mod words;
 
 pub use budget::{Budget, BudgetVerdict, PerReplica, Room, Thing};
@@ -40,11 +42,12 @@ pub use reserve::{
 };
 pub use words::Nodes;
 
+pub(super) use claim::{Asked, Claimant};
 pub(super) use costs::{Before, Costs};
 pub(super) use drain::{Drained, Drains};
 pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
-pub(super) use purse::{Asked, Claimant, Purses};
+pub(super) use purse::Purses;
 pub(super) use rooms::Rooms;
 
 /// A pool of nodes, as its owner describes it. Made by `crd::meaning`.

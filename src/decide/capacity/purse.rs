@@ -1,5 +1,5 @@
-//! What is asked of budgets: every stage's last wish, and who gives way when there are more than a budget allows. Pure; a stage's own turn
-//! (`afford`) cuts its wish down to what `ration` grants it.
+//! What is asked of budgets: every stage's last claim, and who gives way when there are more than a budget allows. Pure; a stage's own turn
+//! (`afford`) cuts its wish down to what `ration` grants it, and `vacancy` shares out among rooms what real pods leave.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,25 +8,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::pipeline::{Pipeline, PipelineId, Stage};
+use super::super::pipeline::PipelineId;
 use super::super::writes::span;
-use super::budget::{Budget, Limit, PerReplica, Room};
+use super::budget::{Budget, Limit, Room};
+use super::claim::{Asked, Claim, Claimant};
 use super::ration::{Ask, Share, fits, grants};
 
 /// For so long after its first claim not everybody under a budget may have been heard. Meanwhile nobody grows once this part of it is
 /// asked for.
 const GETTING_READY: Duration = Duration::from_secs(15);
 const UNHEARD: f64 = 0.5;
-
-/// What a stage asked, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::decide) struct Asked {
-    pub(super) ask: Ask,
-    /// What each of the budgets over it leaves, where that is less than it asks for.
-    pub(super) left: Vec<(Arc<str>, u32)>,
-    /// For so long its highest wish counts: others shall not waver with it.
-    pub(super) window: Duration,
-}
 
 /// Why a stage gets less than it asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,50 +44,6 @@ pub(super) struct Purse {
     /// Its first claim in this process.
     pub(super) since: Timestamp,
     pub(super) claims: Vec<Claim>,
-}
-
-/// What a stage last asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Claim {
-    pub(super) pipeline: PipelineId,
-    stage: Arc<str>,
-    priority: i32,
-    /// What it asked of this budget: no more than the others over it leave.
-    pub(super) ask: Ask,
-    /// Its highest wish within its down window, and when that was.
-    peak: (u32, Timestamp),
-    /// What this budget left it.
-    pub(super) granted: u32,
-    /// Replicas that run.
-    pub(super) running: u32,
-    /// And of which there are pods.
-    #[serde(default)]
-    present: u32,
-    pub(super) per: PerReplica,
-}
-
-/// A stage at its turn, as budgets see it.
-#[derive(Debug, Clone)]
-pub(in crate::decide) struct Claimant<'a> {
-    pub(in crate::decide) pipeline: &'a PipelineId,
-    pub(in crate::decide) stage: &'a Arc<str>,
-    pub(in crate::decide) priority: i32,
-    pub(in crate::decide) running: u32,
-    /// Replicas of which there are pods: those of a rollout and those on their way out are among them, and a quota counts them.
-    pub(in crate::decide) present: u32,
-    pub(in crate::decide) per: PerReplica,
-}
-
-impl<'a> Claimant<'a> {
-    pub(in crate::decide) fn of(
-        pipeline: &'a Pipeline,
-        stage: &'a Stage,
-        (running, present): (u32, u32),
-        per: PerReplica,
-    ) -> Self {
-        let (id, stage, priority) = (&pipeline.id, &stage.name, pipeline.priority);
-        Self { pipeline: id, stage, priority, running, present, per }
-    }
 }
 
 impl Purses {
@@ -138,29 +85,8 @@ impl Purses {
         for name in budgets {
             let new = || Purse { since: at, claims: Vec::new() };
             let purse = self.each.entry(Arc::clone(name)).or_insert_with(new);
-            let left = |of_it: bool| {
-                let those = asked.left.iter().filter(|(budget, _)| (budget == name) == of_it);
-                those.map(|(_, left)| *left).min()
-            };
-            // What another budget does not leave it is not asked of this one.
-            let wished = left(false).map_or(asked.ask.wished, |most| asked.ask.wished.min(most));
-            let ask = Ask { wished, least: asked.ask.least.min(wished) };
-            let place = purse.place(claimant.pipeline, claimant.stage);
-            let known = place.ok().and_then(|index| purse.claims.get(index));
-            let peak = known
-                .map(|claim| claim.peak)
-                .filter(|(peak, since)| wished < *peak && span(*since, at) < asked.window);
-            let claim = Claim {
-                pipeline: claimant.pipeline.clone(),
-                stage: Arc::clone(claimant.stage),
-                priority: claimant.priority,
-                ask,
-                peak: peak.unwrap_or((wished, at)),
-                granted: left(true).map_or(wished, |left| left.min(wished)),
-                running: claimant.running,
-                present: claimant.present,
-                per: claimant.per.after(known.map(|claim| claim.per)),
-            };
+            let (place, known) = purse.known(claimant);
+            let claim = Claim::new(name, claimant, asked, known, at);
             match place {
                 Ok(index) => purse.claims[index] = claim,
                 Err(index) => purse.claims.insert(index, claim),
@@ -172,10 +98,7 @@ impl Purses {
     pub(in crate::decide) fn keep(&mut self, pipeline: &PipelineId, stage: &str, kept: u32) {
         for purse in self.each.values_mut() {
             if let Ok(index) = purse.place(pipeline, stage) {
-                let claim = &mut purse.claims[index];
-                claim.ask.wished = claim.ask.wished.max(kept);
-                claim.ask.least = claim.ask.least.max(kept);
-                claim.granted = claim.granted.max(kept);
+                purse.claims[index].keep(kept);
             }
         }
     }
@@ -217,6 +140,12 @@ impl Purse {
             .binary_search_by(|claim| (&claim.pipeline, &*claim.stage).cmp(&(pipeline, stage)))
     }
 
+    /// The same of who is at its turn, and what it claimed last.
+    pub(super) fn known(&self, claimant: &Claimant<'_>) -> (Result<usize, usize>, Option<&Claim>) {
+        let place = self.place(claimant.pipeline, claimant.stage);
+        (place, place.ok().and_then(|index| self.claims.get(index)))
+    }
+
     /// Has not everybody been heard yet?
     pub(super) fn is_new(&self, at: Timestamp) -> bool {
         span(self.since, at) < GETTING_READY
@@ -230,20 +159,13 @@ impl Purse {
         ask: Ask,
         at: Timestamp,
     ) -> Option<Cut> {
-        let place = self.place(claimant.pipeline, claimant.stage);
-        let mine = place.ok().and_then(|index| self.claims.get(index));
+        let (place, mine) = self.known(claimant);
         let per = claimant.per.after(mine.map(|claim| claim.per));
-        let counted = |per: &PerReplica, unit: fn(&PerReplica) -> Option<f64>| {
-            unit(per).filter(|unit| 0.0 < *unit)
-        };
         let granted = budget.limits().filter_map(|Limit { most: limit, unit, room }| {
             let peak = mine.map_or(0, |claim| claim.peak.0);
             let high = Ask { wished: ask.wished.max(peak), ..ask };
-            let me = Share { unit: counted(&per, unit)?, priority: claimant.priority, ask: high };
-            let of = |claim: &Claim| {
-                let ask = Ask { wished: claim.ask.wished.max(claim.peak.0), ..claim.ask };
-                Some(Share { unit: counted(&claim.per, unit)?, priority: claim.priority, ask })
-            };
+            let me = Share { unit: per.counted(unit)?, priority: claimant.priority, ask: high };
+            let of = |claim: &Claim| Some(claim.share(claim.per.counted(unit)?));
             // In the order of names, so that all who share come to the same shares.
             let (Ok(here) | Err(here)) = place;
             let (before, rest) = self.claims.split_at(here);
@@ -260,8 +182,7 @@ impl Purse {
             let granted = if waits { granted.min(kept) } else { granted };
             let Some(room) = room else { return Some((granted, None)) };
             // What runs, or is still ending, has not been given back yet, and a pod beyond a quota is not made.
-            let holds = |it: &Claim| f64::from(it.running.max(it.granted).max(it.present));
-            let takes = |it: &Claim| Some(counted(&it.per, unit)? * holds(it));
+            let takes = |it: &Claim| Some(it.per.counted(unit)? * f64::from(it.holds()));
             let others: f64 = before.iter().chain(after).filter_map(takes).sum();
             let ending = f64::from(claimant.present.saturating_sub(claimant.running)) * me.unit;
             let free = fits(limit - others - ending, me.unit).max(kept);
@@ -291,7 +212,7 @@ impl Purse {
 
 #[cfg(test)]
 mod tests {
-    use super::super::budget::BudgetVerdict;
+    use super::super::budget::{BudgetVerdict, PerReplica};
     use super::*;
 
     fn id(name: &str) -> PipelineId {
@@ -332,7 +253,7 @@ mod tests {
             let left: Vec<_> =
                 cuts.iter().map(|cut| (Arc::clone(&cut.budget), cut.granted)).collect();
             let granted = left.iter().map(|(_, left)| *left).min().unwrap_or(wished);
-            let asked = Asked { ask, left, window: Duration::from_mins(1) };
+            let asked = Asked { ask, left, window: Duration::from_mins(1), ..Asked::nothing() };
             let names: Vec<_> = self.budgets.iter().map(|it| Arc::clone(&it.name)).collect();
             self.purses.note(&names, &claimant, &asked, time(self.at));
             granted
@@ -377,7 +298,7 @@ mod tests {
         let ask = Ask { wished: 4, least: 1 };
         let quota = Arc::new(quota);
         let mut granted = |prints: (u32, u32), books: (u32, u32)| {
-            let asked = Asked { ask, left: Vec::new(), window: Duration::ZERO };
+            let asked = Asked { ask, ..Asked::nothing() };
             for at in [0, 30] {
                 purses.note(&names, &claims(&print, prints, 0), &asked, time(at));
             }

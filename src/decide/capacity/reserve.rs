@@ -88,7 +88,23 @@ pub enum Reserves {
     Seen(Vec<ReserveSeen>),
 }
 
+impl ReserveSeen {
+    /// The label of every object that stands for room, and of its pods; its value is the name of the object.
+    pub const LABEL: &str = "penstock.dev/headroom";
+    /// The annotation that names the workload it is kept for, as [`reserve_of`] has it.
+    pub const OF: &str = "penstock.dev/headroom-of";
+    /// The annotation that says what placeholders are made of.
+    pub const MADE: &str = "penstock.dev/headroom-made-of";
+    /// The annotation with the revision of the workload whose shape placeholders have.
+    pub const REVISION: &str = "penstock.dev/headroom-revision";
+}
+
 impl Reserves {
+    /// Those of this name: one for each method at most.
+    pub(super) fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ReserveSeen> {
+        self.seen().iter().filter(move |seen| *seen.name == *name)
+    }
+
     /// Those that are there, as far as is known.
     pub fn seen(&self) -> &[ReserveSeen] {
         match self {

@@ -350,7 +350,7 @@ impl Turn<'_> {
         for (name, kept) in known {
             told.extend(kept.refusals(self.at));
             let Some(room) = &kept.room else { continue };
-            let seen = || self.reserves.seen().iter().filter(|seen| seen.name == *name);
+            let seen = || self.reserves.of(name);
             if let Some(trouble) = seen().find_map(|seen| seen.trouble.as_ref())
                 && 0 < room.replicas
             {

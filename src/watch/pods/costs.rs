@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::crd::meaning::Resource;
+use crate::decide::ReserveSeen;
 use crate::watch::nodes::Nodes;
-use crate::watch::reserves::LABEL;
 use crate::watch::selector::Selector;
 
 use super::{Pod, Pods, State, requested};
@@ -65,7 +65,7 @@ impl Pod {
     /// Name of what it keeps room for, if it is a placeholder.
     pub(super) fn reserve(&self) -> Option<&str> {
         let mut pairs = self.labels.split_terminator('\0').filter(|_| self.mark.is_placeholder);
-        pairs.find_map(|pair| pair.strip_prefix(LABEL)?.strip_prefix('='))
+        pairs.find_map(|pair| pair.strip_prefix(ReserveSeen::LABEL)?.strip_prefix('='))
     }
 }
 

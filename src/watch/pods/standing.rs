@@ -6,9 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
-use crate::decide::{Cost, NodeStanding, PodStanding, Standing};
+use crate::decide::{Cost, NodeStanding, PodStanding, ReserveSeen, Standing};
 use crate::watch::nodes::Nodes;
-use crate::watch::reserves::LABEL;
 use crate::watch::selector::Selector;
 
 use super::{Pod, Pods, State};
@@ -53,7 +52,10 @@ impl Mark {
                 || annotation(DO_NOT_DISRUPT).is_some_and(|text| text != "false"),
             is_bound: owners.iter().any(|owner| owner.kind == "DaemonSet")
                 || annotation(MIRROR).is_some(),
-            is_placeholder: meta.labels.as_ref().is_some_and(|all| all.contains_key(LABEL)),
+            is_placeholder: meta
+                .labels
+                .as_ref()
+                .is_some_and(|all| all.contains_key(ReserveSeen::LABEL)),
         }
     }
 
@@ -203,7 +205,7 @@ mod tests {
         );
         assert_eq!(standing(&pods).nodes["n1"].others, 0);
         // One that only keeps room fills nothing, and is nobody's pod.
-        put(&mut pods, "room", "n1", json!({"labels": {"app": "sink", LABEL: "r"}}));
+        put(&mut pods, "room", "n1", json!({"labels": {"app": "sink", ReserveSeen::LABEL: "r"}}));
         let node = &standing(&pods).nodes["n1"];
         assert_eq!((node.pods.len(), node.others), (2, 0));
         let room = pods.placeholder_nodes(("shop", "r"), &Nodes::default(), Timestamp::UNIX_EPOCH);

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Behaviour, Budget, Ending, Memory, Missing, Observation, OnSilence, Outcome, Pause,
-    PerReplica, Pipeline, PipelineId, Queue, Reading, Reason, Rules, Situation, Snapshot, Source,
-    Stage, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
+    Action, Behaviour, Budget, Class, Ending, Headroom, Memory, Missing, Mode, Observation,
+    OnSilence, Outcome, Pause, PerReplica, Pipeline, PipelineId, PoolSeen, Queue, Reading, Reason,
+    ReserveSeen, Reserves, Rules, Schedule, Situation, Snapshot, Source, Stage, Step, Target,
+    TargetId, Unusable, Value, Verdict, Workload, Writing, decide,
 };
 use proptest::prelude::*;
 
-use super::plain;
+use super::{headroom, plain};
 
 /// Seconds between two turns.
 const POLL: i64 = 2;
@@ -29,6 +30,12 @@ pub(super) struct One {
     max: u32,
     pub(super) pinned: Option<u32>,
     pub(super) priority: i32,
+    /// So many there are to be from nine on, for which room is kept before; and what stands for that.
+    pub(super) at_nine: Option<u32>,
+    pub(super) reserves: Vec<ReserveSeen>,
+    /// Is it only looked at; is its workload gone?
+    pub(super) is_observed: bool,
+    pub(super) is_gone: bool,
     is_refused: bool,
     outcomes: Vec<(usize, Outcome)>,
 }
@@ -42,15 +49,21 @@ impl One {
             max: 1000,
             pinned: None,
             priority: 0,
+            at_nine: None,
+            reserves: Vec::new(),
+            is_observed: false,
+            is_gone: false,
             is_refused: false,
             outcomes: Vec::new(),
         }
     }
 }
 
+/// Some pipelines and their cluster.
+#[derive(Clone)]
 pub(super) struct Fleet {
     at: i64,
-    is_standby: bool,
+    pub(super) is_standby: bool,
     pub(super) all: Vec<One>,
     /// The budgets over all of them; a replica requests one CPU.
     pub(super) budgets: BTreeMap<Arc<str>, Arc<Budget>>,
@@ -82,7 +95,7 @@ impl Fleet {
         self.all[of].iter_mut().for_each(|one| one.lag = lag);
     }
 
-    fn snapshot(&mut self) -> Snapshot {
+    pub(super) fn snapshot(&mut self) -> Snapshot {
         let at = time(self.at);
         let mut observations = BTreeMap::new();
         let mut due = Vec::new();
@@ -109,8 +122,15 @@ impl Fleet {
                 read_at: at,
                 ..plain::workload("uid", one.replicas)
             };
+            let target = if one.is_gone {
+                Target::Unusable(Unusable::NotFound)
+            } else {
+                Target::Seen(workload)
+            };
             due.push(Situation {
-                targets: vec![Target::Seen(workload)],
+                targets: vec![target],
+                present: vec![one.replicas],
+                reserves: Reserves::Seen(one.reserves.clone()),
                 outcomes: std::mem::take(&mut one.outcomes),
                 recalled: vec![None],
                 budgets: self.budgets.keys().cloned().collect(),
@@ -123,12 +143,22 @@ impl Fleet {
             });
         }
         let budgets = self.budgets.clone();
-        Snapshot { due, observations, budgets, ..Snapshot::of(at, !self.is_standby) }
+        // Its nodes take an hour to come.
+        let pool = plain::pool("slow", Class::OnDemand);
+        let pool = PoolSeen { boot: Some(Duration::from_hours(1)), ..pool };
+        let pools = BTreeMap::from([(Arc::from("slow"), pool)]);
+        Snapshot { due, observations, budgets, pools, ..Snapshot::of(at, !self.is_standby) }
     }
 
     /// A turn whose writes are carried out at once.
     pub(super) fn turn(&mut self) -> Step {
-        let step = decide(&self.snapshot(), &self.memory);
+        let now = self.snapshot();
+        self.carry_out(&now)
+    }
+
+    /// The same of what is known now, a little changed.
+    pub(super) fn carry_out(&mut self, now: &Snapshot) -> Step {
+        let step = decide(now, &self.memory);
         assert_eq!(step.plan.violations, 0);
         self.memory.merge(step.memory.clone());
         for action in &step.plan.actions {
@@ -136,7 +166,10 @@ impl Fleet {
             let index: usize = scale.stage.pipeline.name[1..].parse().unwrap();
             let one = &mut self.all[index];
             self.version += 1;
-            let result = if one.is_refused {
+            let result = if let Action::Reserve(reserve) = action {
+                headroom::keep(&mut one.reserves, reserve, u32::MAX);
+                Ending::Done { resource_version: "".into() }
+            } else if one.is_refused {
                 Ending::Refused { code: 403, message: "quota".into() }
             } else {
                 one.replicas = scale.to;
@@ -159,6 +192,11 @@ impl Fleet {
     }
 }
 
+/// The world begins at eight.
+fn at_nine(min: u32) -> Schedule {
+    Schedule::new("day", ("0 9 * * *", "0 20 * * *"), "UTC", (Some(min), None)).unwrap()
+}
+
 fn pipeline(index: usize, one: &One) -> Pipeline {
     let id = id(index);
     let source = Source {
@@ -175,6 +213,9 @@ fn pipeline(index: usize, one: &One) -> Pipeline {
             down: Rules { window: Some(Duration::ZERO), ..Rules::default() },
             ..Behaviour::default()
         },
+        mode: if one.is_observed { Mode::Observe } else { Mode::Enforce },
+        headroom: one.at_nine.map(|_| Headroom::default()),
+        schedules: one.at_nine.into_iter().map(at_nine).collect(),
         ..plain::stage(
             "work",
             TargetId::object(&id.namespace, "example.com/v1", "Worker", &id.name),

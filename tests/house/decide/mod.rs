@@ -38,6 +38,7 @@ mod lanes;
 mod draining;
 mod packing;
 pub(crate) mod headroom;
+mod vacancy;
 mod prospects;
 
 /// On which cases a law is tried: on so many that are always the same, so that who changes something else is not stopped by a find; or on

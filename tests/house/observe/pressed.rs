@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use penstock::daemon::lease::Seat;
-use penstock::daemon::{self, Clients};
+use penstock::daemon;
 use penstock::demo::cluster::{Cluster, Options};
-use penstock::watch;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::broker::Broker;
+
+use crate::daemons;
 
 /// Consumers commit this often; a source is polled every second.
 const COMMITS: Duration = Duration::from_secs(3);
@@ -68,24 +68,8 @@ async fn commits_are_read_at_each_poll_while_a_rate_is_learned_and_rarely_by_the
 }
 
 async fn run(cluster: Cluster, stop: CancellationToken) {
-    let clients = Clients {
-        reader: cluster.client(),
-        writer: cluster.client(),
-        requests: penstock::report::Requests::default(),
-    };
-    let seat =
-        Seat { namespace: "default".into(), name: "penstock".into(), identity: "test".into() };
-    let watch = watch::Options::default();
-    let options = daemon::Options {
-        placeholders: daemon::Placeholders::default(),
-        watch,
-        seat,
-        record: None,
-        probes: None,
-        page: None,
-        scaler: None,
-        lineage: None,
-    };
+    let clients = daemons::clients(cluster.client(), cluster.client());
+    let options = daemons::options("test");
     Box::pin(daemon::run(clients, options, stop)).await.unwrap();
 }
 

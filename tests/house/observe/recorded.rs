@@ -3,16 +3,16 @@
 use std::process::Command;
 use std::time::Duration;
 
-use penstock::daemon::lease::Seat;
-use penstock::daemon::{self, Clients, Destination};
+use penstock::daemon::{self, Destination};
 use penstock::demo::cluster::{Cluster, Options};
-use penstock::watch;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::broker::Broker;
+
+use crate::daemons;
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -62,25 +62,9 @@ fn encoded(text: &str) -> String {
 }
 
 async fn run(cluster: Cluster, folder: std::path::PathBuf, stop: CancellationToken) {
-    let clients = Clients {
-        reader: cluster.client(),
-        writer: cluster.client(),
-        requests: penstock::report::Requests::default(),
-    };
-    let seat =
-        Seat { namespace: "default".into(), name: "penstock".into(), identity: "test".into() };
-    let watch = watch::Options::default();
+    let clients = daemons::clients(cluster.client(), cluster.client());
     let record = Some(Destination { folder, limit: 64 << 20 });
-    let options = daemon::Options {
-        placeholders: daemon::Placeholders::default(),
-        watch,
-        seat,
-        record,
-        probes: None,
-        page: None,
-        scaler: None,
-        lineage: None,
-    };
+    let options = daemon::Options { record, ..daemons::options("test") };
     Box::pin(daemon::run(clients, options, stop)).await.unwrap();
 }
 
