@@ -18,9 +18,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use penstock::simulate::nodes::{
-    AllOnDemand, AllSpot, FixedShare, Ground, OnLanes, Placer, Play, Ruled, Run, SkyServe, Terms,
-    bound, play,
+    AllOnDemand, AllSpot, FixedShare, Ground, Log, PRICES, Ruled, SkyServe, Terms, Weather, bound,
+    followed,
 };
+use penstock::simulate::{Penstock, Pilot, Run, Scenario};
 
 use book::{Bar, Book};
 use patterns::{DELAY, DURATION, PATTERNS, Pattern, SPLIT, WARMUP};
@@ -234,61 +235,57 @@ impl Game {
     fn play(self, terms: &Terms) -> Result<Score> {
         let pattern: &Pattern = PATTERNS.get(self.pattern).context("no such pattern")?;
         let weather = pattern.weather(self.seed);
-        let plain = patterns::daily()?;
-        let laned = SPLIT.of(&plain);
-        let pools = patterns::pools(terms)?;
+        let laned = SPLIT.of(&patterns::daily()?, terms, &weather);
         let Some(way) = self.way else {
-            let stage = Play { scenario: &plain, terms, weather: &weather, pools: &pools };
-            let cost = least(stage, self.seed).context("no plan has what is needed")?;
+            let cost = least(&laned, terms, &weather, self.seed);
+            let cost = cost.context("no plan has what is needed")?;
             return Ok(Score { cost, ..Score::default() });
         };
-        let scenario = if way == Way::Penstock { &laned } else { &plain };
-        let stage = Play { scenario, terms, weather: &weather, pools: &pools };
-        let mut placer: Box<dyn Placer> = match way {
-            Way::OnDemand => Box::new(Ruled::new(AllOnDemand, &plain)),
-            Way::Spot => Box::new(Ruled::new(AllSpot, &plain)),
+        let mut pilot: Box<dyn Pilot> = match way {
+            Way::OnDemand => Box::new(Ruled::new(AllOnDemand, &laned)),
+            Way::Spot => Box::new(Ruled::new(AllSpot, &laned)),
             Way::Share => {
                 let rule = FixedShare { base: SPLIT.base, share: 70 };
-                Box::new(Ruled::new(rule, &plain))
+                Box::new(Ruled::new(rule, &laned))
             }
             Way::SkyServe => {
                 let rule = SkyServe { base: SPLIT.base, extra: 2 };
-                Box::new(Ruled::new(rule, &plain))
+                Box::new(Ruled::new(rule, &laned))
             }
-            Way::Penstock => Box::new(OnLanes::new(&laned)),
+            Way::Penstock => Box::new(Penstock::new(&laned)),
         };
-        Ok(Score::of(&play(stage, &mut *placer, self.seed)))
+        Score::of(&followed(&laned, &mut *pilot, self.seed))
     }
 }
 
 /// The least that has what the stage needs, which is what it is given all on demand: within a minute, on nodes that come in no time worth paying for,
 /// with the same base.
-fn least(stage: Play<'_>, seed: u64) -> Option<f64> {
-    let run = play(stage, &mut Ruled::new(AllOnDemand, stage.scenario), seed);
-    let needs = run.ticks.iter().skip(WARMUP as usize).map(|tick| f64::from(tick.need));
-    let terms = stage.terms;
+fn least(scenario: &Scenario, terms: &Terms, weather: &Weather, seed: u64) -> Option<f64> {
+    let (_, log) = followed(scenario, &mut Ruled::new(AllOnDemand, scenario), seed);
+    let needs = log.ticks.iter().skip(WARMUP as usize).map(|tick| f64::from(tick.need));
     let ground = Ground {
         deadline: WITHIN,
-        fit: terms.fit,
-        most: MOST,
+        fit: [terms.fit; 2],
+        most: [MOST; 2],
         base: SPLIT.base.div_ceil(terms.fit),
         per_start: terms.boot.least() + terms.start.least(),
-        prices: terms.prices,
+        grace: terms.grace(),
+        prices: PRICES,
     };
-    bound(&needs.collect::<Vec<_>>(), &stage.weather.from(WARMUP), &ground)
+    bound(&needs.collect::<Vec<_>>(), &weather.from(WARMUP), &ground)
 }
 
 impl Score {
-    fn of(run: &Run) -> Self {
-        let scored = run.ticks.iter().skip(WARMUP as usize);
-        Self {
+    fn of((run, log): &(Run, Log)) -> Result<Self> {
+        let scored = log.ticks.iter().skip(WARMUP as usize);
+        Ok(Self {
             name: run.policy.clone(),
-            cost: run.cost,
-            late: run.late,
-            delay_p99: run.delay_p99,
-            flaps: f64::from(trials::left(run)) * 3600.0 / f64::from(DURATION),
+            cost: run.nodes.as_ref().context("nobody reckoned what nodes cost")?.cost,
+            late: run.score.late_share,
+            delay_p99: run.score.delay_p99,
+            flaps: f64::from(trials::left(log)) * 3600.0 / f64::from(DURATION),
             least_kept: scored.map(|tick| tick.ready[0]).min().unwrap_or(0),
-        }
+        })
     }
 }
 

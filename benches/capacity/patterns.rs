@@ -1,14 +1,10 @@
 //! The stage that is played, and the weather it is played in: its load, its lanes, and how spot comes and goes. Used by `main` and `trials`.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Result;
-use penstock::crd::CapacityPoolSpec;
-use penstock::decide::Pool;
 use penstock::simulate::Scenario;
-use penstock::simulate::nodes::{LANES, Region, Split, Terms, Weather};
-use serde_json::json;
+use penstock::simulate::nodes::{Region, Split, Weather};
 
 /// Seconds played of each pattern, and of these the ones that are not scored.
 pub(crate) const DURATION: u32 = 50 * 3600;
@@ -74,18 +70,6 @@ impl Pattern {
         let regions: Vec<_> = self.regions.iter().map(region).collect();
         Weather::draw(&regions, MOST, DURATION, seed)
     }
-}
-
-/// What the `CapacityPool`s of both lanes say: nothing but their class and notice, all else as it is in force.
-pub(crate) fn pools(terms: &Terms) -> Result<[Arc<Pool>; 2]> {
-    let of = |name: &str, class: &str| -> Result<Arc<Pool>> {
-        let spec = json!({
-            "class": class, "nodeSelector": {"pool": name}, "notice": format!("{}s", terms.notice),
-        });
-        let spec: CapacityPoolSpec = serde_json::from_value(spec)?;
-        Ok(Arc::new(spec.meant(&name.into())))
-    };
-    Ok([of(LANES[0], "OnDemand")?, of(LANES[1], "Spot")?])
 }
 
 /// The stage under a day's load, two days long: from a third of the peak to 24 replicas.

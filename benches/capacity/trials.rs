@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 use penstock::decide::PoolState;
-use penstock::simulate::nodes::{Event, OnLanes, Play, Run, Terms, Tick, Weather, play};
+use penstock::simulate::nodes::{Event, Log, Terms, Tick, Weather, followed};
+use penstock::simulate::{Penstock, Run};
 
 use crate::book::{Bar, Book};
 use crate::patterns::{self, SPLIT};
@@ -35,8 +36,8 @@ fn interruptions(notice: u32, spare: u32, book: &mut Book) -> Result<String> {
     let strikes: Vec<u32> = (0..STRIKES).map(|number| FIRST + number * APART).collect();
     let duration = FIRST + STRIKES * APART;
     let weather = Weather::of(vec![vec![(0, 64)]]).striking(strikes.clone());
-    let run = run(&terms, &weather, duration, 1)?;
-    let struck: Vec<Struck> = strikes.iter().filter_map(|&at| Struck::of(&run, at)).collect();
+    let (_, log) = run(&terms, &weather, duration, 1)?;
+    let struck: Vec<Struck> = strikes.iter().filter_map(|&at| Struck::of(&log, at)).collect();
     let survived = struck.iter().filter(|it| it.dip == 0).count();
     let unhurt = 100.0 * number(survived) / number(struck.len());
     let dips = sorted(struck.iter().map(|it| it.dip));
@@ -91,10 +92,10 @@ struct Struck {
 
 impl Struck {
     /// What came of the one at this second; `None` when no pods stood on a node to take.
-    fn of(run: &Run, at: u32) -> Option<Self> {
+    fn of(log: &Log, at: u32) -> Option<Self> {
         let from = at as usize;
-        let ticks = run.ticks.get(from..from + APART as usize - 1)?;
-        let is_hit = run
+        let ticks = log.ticks.get(from..from + APART as usize - 1)?;
+        let is_hit = log
             .events
             .iter()
             .any(|(when, event)| *when == at && matches!(event, Event::Told { .. }));
@@ -123,17 +124,17 @@ fn outages(is_told: bool, book: &mut Book) -> Result<String> {
         .collect();
     let steps = outages.iter().flat_map(|&(from, to)| [(from, 0), (to, 8)]);
     let weather = Weather::of(vec![std::iter::once((0, 8)).chain(steps).collect()]);
-    let run = run(&terms, &weather, FIRST + count * CYCLE, 1)?;
+    let (run, log) = run(&terms, &weather, FIRST + count * CYCLE, 1)?;
     let kind = if is_told { "told" } else { "not told" };
-    let back = sorted(outages.iter().map(|&(_, to)| returned(&run, to)));
+    let back = sorted(outages.iter().map(|&(_, to)| returned(&log, to)));
     book.note(
         format!("spot out and back, {kind}: return, longest"),
         at(&back, 100) / 60.0,
         (Bar::AtMost, 15.0),
         " min",
     );
-    let hours = f64::from(small(run.ticks.len())) / 3600.0;
-    let flaps = f64::from(left(&run)) - f64::from(count);
+    let hours = f64::from(small(log.ticks.len())) / 3600.0;
+    let flaps = f64::from(left(&log)) - f64::from(count);
     book.note(
         format!("spot out and back, {kind}: flaps"),
         flaps.max(0.0) / hours,
@@ -142,11 +143,11 @@ fn outages(is_told: bool, book: &mut Book) -> Result<String> {
     );
     book.note(
         format!("spot out and back, {kind}: on time"),
-        100.0 * (1.0 - run.late),
+        100.0 * (1.0 - run.score.late_share),
         (Bar::AtLeast, 99.0),
         " %",
     );
-    let waits = if is_told { hard(&run) } else { soft(&run) };
+    let waits = if is_told { hard(&log) } else { soft(&log) };
     book.note(
         if is_told {
             "fallback after hard evidence, p99".to_owned()
@@ -163,21 +164,22 @@ fn outages(is_told: bool, book: &mut Book) -> Result<String> {
         at(&waits, 99),
         at(&back, 50) / 60.0,
         at(&back, 100) / 60.0,
-        left(&run),
+        left(&log),
     ))
 }
 
 /// Seconds from the word that there is no capacity, while spot was trusted, until all that lacks is asked of the other lane.
-fn hard(run: &Run) -> Vec<f64> {
-    let signs = run.refusals.iter().filter(|&&at| is_trusted(run, at));
-    sorted(signs.map(|&at| carried(run, at)))
+fn hard(log: &Log) -> Vec<f64> {
+    let said = log.events.iter().filter(|(_, event)| *event == Event::Refused);
+    let signs = said.map(|(at, _)| *at).filter(|at| is_trusted(log, *at));
+    sorted(signs.map(|at| carried(log, at)))
 }
 
 /// The same from when a pod had waited for as long as nodes are given.
-fn soft(run: &Run) -> Vec<f64> {
+fn soft(log: &Log) -> Vec<f64> {
     let mut found = Vec::new();
     let mut before = PoolState::Unknown;
-    for &(at, event) in &run.events {
+    for &(at, event) in &log.events {
         let Event::Believed { state, waited, boot } = event else { continue };
         let is_trusted = matches!(before, PoolState::Unknown | PoolState::Available);
         if is_trusted
@@ -186,7 +188,7 @@ fn soft(run: &Run) -> Vec<f64> {
         {
             // docs/lanes.md: 1.2 times as long as nodes take, from 30 s to 5 min; a minute while none was seen.
             let given = boot.map_or(60.0, |boot| (1.2 * f64::from(boot)).clamp(30.0, 300.0));
-            found.push((f64::from(waited) - given).max(0.0) + f64::from(carried(run, at)));
+            found.push((f64::from(waited) - given).max(0.0) + f64::from(carried(log, at)));
         }
         before = state;
     }
@@ -195,29 +197,29 @@ fn soft(run: &Run) -> Vec<f64> {
 }
 
 /// Was spot trusted just before this second?
-fn is_trusted(run: &Run, at: u32) -> bool {
-    let states = run.events.iter().take_while(|(when, _)| *when < at);
+fn is_trusted(log: &Log, at: u32) -> bool {
+    let states = log.events.iter().take_while(|(when, _)| *when < at);
     let last = states.filter_map(|(_, event)| match event {
         Event::Believed { state, .. } => Some(*state),
-        Event::Told { .. } | Event::Lost { .. } | Event::Asked { .. } => None,
+        Event::Told { .. } | Event::Lost { .. } | Event::Refused => None,
     });
     matches!(last.last(), None | Some(PoolState::Unknown | PoolState::Available))
 }
 
 /// Seconds from one on until the lane on demand is asked for all that spot lacks.
-fn carried(run: &Run, at: u32) -> u32 {
+fn carried(log: &Log, at: u32) -> u32 {
     let lacks = |tick: &Tick| {
         let stays = tick.ready[1].saturating_sub(tick.doomed);
         tick.desired[0] + stays < tick.need
     };
-    small(run.ticks.iter().skip(at as usize).take_while(|tick| lacks(tick)).count())
+    small(log.ticks.iter().skip(at as usize).take_while(|tick| lacks(tick)).count())
 }
 
 /// Times that spot was no longer trusted.
-pub(crate) fn left(run: &Run) -> u32 {
-    let states = run.events.iter().filter_map(|(_, event)| match event {
+pub(crate) fn left(log: &Log) -> u32 {
+    let states = log.events.iter().filter_map(|(_, event)| match event {
         Event::Believed { state, .. } => Some(*state),
-        Event::Told { .. } | Event::Lost { .. } | Event::Asked { .. } => None,
+        Event::Told { .. } | Event::Lost { .. } | Event::Refused => None,
     });
     let states: Vec<_> = states.collect();
     let is_left =
@@ -226,20 +228,18 @@ pub(crate) fn left(run: &Run) -> u32 {
 }
 
 /// Seconds from the end of an outage until every lane has its share, all of it Ready.
-fn returned(run: &Run, to: u32) -> u32 {
+fn returned(log: &Log, to: u32) -> u32 {
     let is_back = |tick: &Tick| {
         let spot = tick.need - SPLIT.base;
         tick.desired == [SPLIT.base, spot] && spot <= tick.ready[1]
     };
-    let after = run.ticks.iter().skip(to as usize);
+    let after = log.ticks.iter().skip(to as usize);
     small(after.take_while(|tick| !is_back(tick)).count())
 }
 
-fn run(terms: &Terms, weather: &Weather, duration: u32, seed: u64) -> Result<Run> {
-    let scenario = SPLIT.of(&patterns::steady(duration)?);
-    let pools = patterns::pools(terms)?;
-    let stage = Play { scenario: &scenario, terms, weather, pools: &pools };
-    Ok(play(stage, &mut OnLanes::new(&scenario), seed))
+fn run(terms: &Terms, weather: &Weather, duration: u32, seed: u64) -> Result<(Run, Log)> {
+    let scenario = SPLIT.of(&patterns::steady(duration)?, terms, weather);
+    Ok(followed(&scenario, &mut Penstock::new(&scenario), seed))
 }
 
 fn sorted(values: impl Iterator<Item = u32>) -> Vec<f64> {

@@ -329,6 +329,7 @@ fn report(file: &PathBuf, found: &[(Way, Vec<Day>)]) -> Result<()> {
             policy: name.clone(),
             settings: name,
             summary: Summary::of(&scores),
+            nodes: None,
             runs: days.iter().map(|day| day.live.clone()).collect(),
         }
     });
@@ -337,6 +338,8 @@ fn report(file: &PathBuf, found: &[(Way, Vec<Day>)]) -> Result<()> {
         objective: scenario.objective(),
         scored: scenario.scored(),
         clairvoyant: None,
+        clairvoyant_cost: None,
+        pools: Vec::new(),
         entries: entries.collect(),
     };
     let about = About {

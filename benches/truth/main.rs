@@ -97,6 +97,8 @@ async fn bench() -> Result<Vec<String>> {
         objective: scenario.objective(),
         scored: scenario.scored(),
         clairvoyant: None,
+        clairvoyant_cost: None,
+        pools: Vec::new(),
         entries,
     };
     let page = page(&report, &scenario, Some(&about(&missed))).context("make the report")?;
@@ -132,7 +134,8 @@ fn simulated(name: &str, scenario: &Scenario, policy: impl Fn() -> Box<dyn Polic
 fn entry(runs: Vec<Run>) -> Entry {
     let name = runs.first().map(|run| run.policy.clone()).unwrap_or_default();
     let scores: Vec<_> = runs.iter().map(|run| &run.score).collect();
-    Entry { policy: name.clone(), settings: name, summary: Summary::of(&scores), runs }
+    let summary = Summary::of(&scores);
+    Entry { policy: name.clone(), settings: name, summary, nodes: None, runs }
 }
 
 /// Prints both beside each other; what is further apart than promised.

@@ -201,7 +201,8 @@ impl Site {
                     None => None,
                 };
                 let (code, sentence) = why.map(|why| (why.code.into(), why.sentence)).unzip();
-                record.moves.push(Move { at: now, from: asked_for, to: spec, code, sentence });
+                let (from, to, lanes) = (asked_for, spec, Vec::new());
+                record.moves.push(Move { at: now, from, to, lanes, code, sentence });
                 asked_for = spec;
             }
             let share = |items: u64| anyhow::Ok(u32::try_from(items)? / gap);
@@ -294,12 +295,14 @@ impl Record {
             delay: of(|it| it.oldest),
             replicas: of(|it| f64::from(it.pods)),
             ready: of(|it| f64::from(it.ready)),
+            lanes: Vec::new(),
         };
         let score = self.score(warm, f64::from(seconds - terms::WARMUP));
         let name = "work".to_owned();
         let objective = f64::from(terms::MAX_DELAY);
-        let stage = StageRun { name, objective, score: score.clone(), series, moves: self.moves };
-        Run { policy: policy.to_owned(), seed: 1, score, stages: vec![stage] }
+        let (moves, nodes) = (self.moves, None);
+        let stage = StageRun { name, objective, score: score.clone(), nodes, series, moves };
+        Run { policy: policy.to_owned(), seed: 1, score, nodes: None, stages: vec![stage] }
     }
 
     fn score(&self, warm: &[Second], seconds: f64) -> Score {

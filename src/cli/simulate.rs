@@ -11,7 +11,7 @@ use super::figures::{self, short};
 use super::out::{self, Format, Output};
 use super::progress::Progress;
 use crate::clock::Clock;
-use crate::simulate::{self, Contest, Interval, Scenario};
+use crate::simulate::{self, Contest, Interval, Scenario, nodes};
 
 /// The arguments of `penstock simulate`.
 #[derive(Debug, clap::Args)]
@@ -19,8 +19,8 @@ pub(super) struct Simulate {
     /// The scenario, YAML; - is standard input. Examples are in deploy/examples/scenarios
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Who sizes the stages; several side by side. See --help for their names
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "penstock,static", long_help = policies_help())]
+    /// Who sizes the stages; several side by side. See --help for their names. Default: penstock and static, or the ways to split where stages have lanes
+    #[arg(long, value_name = "NAME", value_delimiter = ',', long_help = policies_help())]
     policy: Vec<String>,
     /// How many seeds to play it with; more narrow the intervals. Default: as the scenario says, or 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -37,8 +37,10 @@ pub(super) struct Simulate {
 
 fn policies_help() -> String {
     format!(
-        "Who sizes the stages; several side by side, with commas between. There are: {}, and static=N for a fixed count",
-        simulate::names().join(", ")
+        "Who sizes the stages; several side by side, with commas between. There are: {}, and static=N for a fixed count. Where stages have lanes, these put all they want on demand; \
+         beside penstock, which splits, there are ways to split what Penstock wants: {}, and fixed-share=N for N per cent on spot. Default: penstock,static, or penstock and all ways to split where stages have lanes",
+        simulate::names().join(", "),
+        nodes::NAMES.join(", ")
     )
 }
 
@@ -48,7 +50,9 @@ impl Simulate {
         let seeds = self.seeds.unwrap_or(scenario.seeds);
         let clock = Clock::start();
         let started = clock.now();
-        let contest = self.play(&scenario, seeds)?;
+        let policies =
+            if self.policy.is_empty() { simulate::fitting(&scenario) } else { self.policy.clone() };
+        let contest = play(&scenario, &policies, seeds)?;
         let took = Duration::try_from(clock.now().duration_since(started)).unwrap_or_default();
         if self.verbose {
             out::aside(&speed(&contest, &scenario, took));
@@ -60,6 +64,7 @@ impl Simulate {
                 .with_context(|| format!("cannot write the report to {}", file.display()))?;
         }
         match self.output.format {
+            Format::Table if scenario.has_lanes() => out::text(&on_nodes(&contest, seeds))?,
             Format::Table => out::text(&table(&contest, seeds))?,
             Format::Json => out::json(&contest)?,
             Format::Yaml => out::yaml(&contest)?,
@@ -83,14 +88,14 @@ impl Simulate {
         };
         Ok(Scenario::read(&text, folder).with_context(|| name)?)
     }
+}
 
-    fn play(&self, scenario: &Scenario, seeds: u32) -> Result<Contest, Failure> {
-        let runs = u64::from(seeds) * self.policy.len() as u64;
-        let progress = Progress::of(runs, "{bar:32} {pos}/{len} runs, {eta} left");
-        let contest = simulate::contest(scenario, &self.policy, seeds, &|| progress.one_more());
-        drop(progress);
-        contest.map_err(|error| Failure::Misuse(error.to_string()))
-    }
+fn play(scenario: &Scenario, policies: &[String], seeds: u32) -> Result<Contest, Failure> {
+    let runs = u64::from(seeds) * policies.len() as u64;
+    let progress = Progress::of(runs, "{bar:32} {pos}/{len} runs, {eta} left");
+    let contest = simulate::contest(scenario, policies, seeds, &|| progress.one_more());
+    drop(progress);
+    contest.map_err(|error| Failure::Misuse(error.to_string()))
 }
 
 /// How long it took, in a line.
@@ -138,6 +143,68 @@ fn table(contest: &Contest, seeds: u32) -> String {
             figures::shown(it.rate_error.map(|off| format!("{:.1} %", 100.0 * off.mean))),
         ]);
     }
+    let least = contest.clairvoyant.map(|hours| format!("{hours:.1} replica-hours"));
+    headed(contest, seeds, &table) + &cheapest(least)
+}
+
+/// What the bound came to, where it is known.
+fn cheapest(least: Option<String>) -> String {
+    least.map_or_else(String::new, |least| {
+        format!("\nThe cheapest plan that knows all of this beforehand and is never late pays {least}.\n")
+    })
+}
+
+/// The result of a scenario with lanes: what nodes cost, and how their ends were got over.
+fn on_nodes(contest: &Contest, seeds: u32) -> String {
+    let mut table = figures::table([
+        "POLICY",
+        "LATE",
+        "P99",
+        "MAX",
+        "COST",
+        "SAVED",
+        "× BOUND",
+        "ON SPOT",
+        "TOLD/D",
+        "LOST/D",
+        "MISSED/D",
+        "SURGES/D",
+        "REPLICA-H",
+        "ACTIONS/D",
+    ]);
+    let kept = contest.entries.iter().find(|entry| entry.policy == "all-on-demand");
+    let kept = kept.and_then(|entry| Some(entry.nodes?.cost.mean));
+    for entry in &contest.entries {
+        let it = &entry.summary;
+        let nodes = entry.nodes.unwrap_or_default();
+        let first = entry.runs.first().and_then(|run| run.nodes.as_ref());
+        let over = first.zip(contest.clairvoyant_cost).map(|(first, least)| first.cost / least);
+        let is_rule = nodes::is_rule(&entry.policy);
+        let saved = kept.map(|kept| format!("{:.1} %", 100.0 * (1.0 - nodes.cost.mean / kept)));
+        table.add_row([
+            if is_rule { entry.settings.clone() } else { entry.policy.clone() },
+            with(it.late_share, |share| format!("{:.3} %", 100.0 * share)),
+            with(it.delay_p99, short),
+            short(it.delay_max.mean),
+            with(nodes.cost, |cost| format!("{cost:.1}")),
+            figures::shown(saved),
+            figures::shown(over.map(|over| format!("{over:.2}"))),
+            format!("{:.0} %", 100.0 * nodes.spot_share.mean),
+            with(nodes.interrupted_per_day, |count| format!("{count:.1}")),
+            with(nodes.lost_per_day, |count| format!("{count:.1}")),
+            with(nodes.missed_per_day, |count| format!("{count:.1}")),
+            with(nodes.surges_per_day, |count| format!("{count:.1}")),
+            with(it.replica_hours, |hours| format!("{hours:.1}")),
+            with(it.actions_per_day, |count| format!("{count:.1}")),
+        ]);
+    }
+    let least = contest.clairvoyant_cost.map(|cost| format!("{cost:.1}"));
+    let headed = headed(contest, seeds, &table);
+    format!("{}\n\n{headed}{}", contest.pools.join("\n"), cheapest(least))
+}
+
+/// A table under what it is of.
+fn headed(contest: &Contest, seeds: u32, table: &comfy_table::Table) -> String {
     let lines: Vec<_> = table.lines().map(|line| line.trim().to_owned()).collect();
     let scored = simulate::Span::of(f64::from(contest.scored));
     let seeds = if seeds == 1 { "1 seed".to_owned() } else { format!("{seeds} seeds") };
@@ -146,9 +213,7 @@ fn table(contest: &Contest, seeds: u32) -> String {
         contest.scenario,
         short(contest.objective),
         lines.join("\n")
-    ) + &contest.clairvoyant.map_or_else(String::new, |hours| {
-        format!("\nThe cheapest plan that knows all of this beforehand and is never late pays {hours:.1} replica-hours.\n")
-    })
+    )
 }
 
 /// A mean, and what it may be off by where that is known.

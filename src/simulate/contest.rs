@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::bound::{self, Rounding, Sharing};
 use super::ground::{Spread, Startup};
+use super::nodes::{self, NodeSummary};
 use super::roster;
 use super::scenario::{Error, Scenario};
 use super::score::{Interval, Score};
@@ -26,6 +27,12 @@ pub struct Contest {
     /// not even such a plan is in time. Start-up times count as their first decile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clairvoyant: Option<f64>,
+    /// The same in money, where stages have lanes: what such a plan pays for nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clairvoyant_cost: Option<f64>,
+    /// What is true of the pools of nodes, in words; none where no stage has lanes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<String>,
     /// The policies, in the order they were asked for.
     pub entries: Vec<Entry>,
 }
@@ -40,6 +47,9 @@ pub struct Entry {
     pub settings: String,
     /// Means and intervals over the seeds.
     pub summary: Summary,
+    /// The same of what nodes came to, where stages have lanes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeSummary>,
     /// Seed by seed.
     pub runs: Vec<Run>,
 }
@@ -101,7 +111,7 @@ pub fn contest(
         roster::pilot(policy, scenario, 1)?;
         games.extend((1..=u64::from(seeds)).map(|seed| (policy.as_str(), seed)));
     }
-    let clairvoyant = Mutex::new(None);
+    let clairvoyant: Mutex<(Option<f64>, Option<f64>)> = Mutex::default();
     // The bound takes longest, so it comes first.
     let next = AtomicUsize::new(0);
     let results = Mutex::new(games.iter().map(|_| None).collect::<Vec<Option<Run>>>());
@@ -112,7 +122,11 @@ pub fn contest(
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(at) = at.checked_sub(1) else {
-                        *locked(&clairvoyant) = least(scenario, 1);
+                        *locked(&clairvoyant) = if scenario.has_lanes() {
+                            (None, least_cost(scenario, 1))
+                        } else {
+                            (least(scenario, 1), None)
+                        };
                         continue;
                     };
                     let Some((policy, seed)) = games.get(at) else { return };
@@ -129,11 +143,15 @@ pub fn contest(
     let entries = policies
         .iter()
         .map(|policy| Entry::of(policy, runs.by_ref().take(seeds as usize).collect()));
+    let (clairvoyant, clairvoyant_cost) = *locked(&clairvoyant);
+    let pools = scenario.stages.iter().flat_map(|stage| &stage.lanes);
     Ok(Contest {
         scenario: scenario.name.clone(),
         objective: scenario.objective(),
         scored: scenario.scored(),
-        clairvoyant: *locked(&clairvoyant),
+        clairvoyant,
+        clairvoyant_cost,
+        pools: pools.map(ToString::to_string).collect(),
         entries: entries.collect(),
     })
 }
@@ -160,11 +178,20 @@ fn least(scenario: &Scenario, seed: u64) -> Option<f64> {
     Some(seconds / 3600.0)
 }
 
+/// What no policy can beat that is never late, in money: the sum over the stages that have lanes, each of which may have all the time there is.
+fn least_cost(scenario: &Scenario, seed: u64) -> Option<f64> {
+    let stages = (0..scenario.stages.len()).filter(|at| !scenario.stages[*at].lanes.is_empty());
+    stages.map(|stage| nodes::least(scenario, stage, seed)).sum()
+}
+
 impl Entry {
     fn of(policy: &str, runs: Vec<Run>) -> Self {
         let scores: Vec<_> = runs.iter().map(|run| &run.score).collect();
         let settings = runs.first().map(|run| run.policy.clone()).unwrap_or_default();
-        Self { policy: policy.to_owned(), settings, summary: Summary::of(&scores), runs }
+        let summary = Summary::of(&scores);
+        let scores: Vec<_> = runs.iter().filter_map(|run| run.nodes.as_ref()).collect();
+        let nodes = NodeSummary::of(&scores);
+        Self { policy: policy.to_owned(), settings, summary, nodes, runs }
     }
 }
 

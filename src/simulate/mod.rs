@@ -11,11 +11,13 @@ mod chance;
 mod workload;
 mod ground;
 mod scenario;
+mod manifest;
 mod policy;
 mod pilot;
 mod queue;
 mod group;
 mod pods;
+mod crew;
 mod sight;
 mod pace;
 mod tally;
@@ -42,7 +44,7 @@ pub use penstock::Penstock;
 pub use pilot::{Each, Pilot, Why};
 pub use policy::{Offsets, Policy, QueueView, View};
 pub use record::{Move, Series};
-pub use roster::{names, pilot};
+pub use roster::{fitting, names, pilot};
 pub use scenario::{Error, Scenario, StageWorld};
 pub use score::{Interval, Score};
 pub use span::Span;
@@ -51,6 +53,7 @@ pub use workload::{
     Switching, Trace, TraceFault, Week, Workload,
 };
 
+use nodes::NodeScore;
 use pilot::Alone;
 use score::Account;
 use world::World;
@@ -64,6 +67,9 @@ pub struct Run {
     pub seed: u64,
     /// What it came to, all stages together.
     pub score: Score,
+    /// What the nodes came to, where stages have lanes: of all of them together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeScore>,
     /// Stage by stage.
     pub stages: Vec<StageRun>,
 }
@@ -77,6 +83,9 @@ pub struct StageRun {
     pub objective: f64,
     /// What it came to, by its own objective and the time since items arrived at it.
     pub score: Score,
+    /// What its nodes came to, where it has lanes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeScore>,
     /// What it looked like.
     #[serde(skip)]
     pub series: Series,
@@ -95,11 +104,16 @@ pub fn run(scenario: &Scenario, policy: &mut dyn Policy, seed: u64) -> Run {
 pub fn run_whole(scenario: &Scenario, pilot: &mut dyn Pilot, seed: u64) -> Run {
     let mut world = World::new(scenario, seed);
     world.play(pilot);
+    summed(world, scenario, pilot, seed)
+}
+
+/// What a world that was played to its end came to.
+fn summed(world: World<'_>, scenario: &Scenario, pilot: &dyn Pilot, seed: u64) -> Run {
     let (seconds, warmup) = (scenario.scored(), scenario.warmup);
     let mut all = Account::default();
     let mut stages = Vec::new();
     for (scene, stage) in world.scenes.into_iter().zip(&scenario.pipeline.stages) {
-        let (series, moves) = scene.recorder.into_parts();
+        let (mut series, moves) = scene.recorder.into_parts();
         let objective = scenario::objective_of(stage);
         let mut own = Account::of(scene.sums, scene.tally.ages, &moves, warmup);
         all.add(&own);
@@ -109,10 +123,13 @@ pub fn run_whole(scenario: &Scenario, pilot: &mut dyn Pilot, seed: u64) -> Run {
             None if scenario.stages.len() == 1 => std::mem::swap(&mut all.ages, &mut own.ages),
             None => {}
         }
-        stages.push(StageRun { name: stage.name.to_string(), objective, score, series, moves });
+        let nodes = scene.crew.close(seconds, &mut series);
+        let name = stage.name.to_string();
+        stages.push(StageRun { name, objective, score, nodes, series, moves });
     }
     let score = all.score(scenario.objective(), seconds, pilot.violations());
-    Run { policy: pilot.name(), seed, score, stages }
+    let nodes = NodeScore::join(stages.iter().filter_map(|stage| stage.nodes.as_ref()));
+    Run { policy: pilot.name(), seed, score, nodes, stages }
 }
 
 /// The work that comes to each stage in each second, in seconds of one replica at what a replica really does then: what a clairvoyant

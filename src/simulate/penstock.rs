@@ -12,8 +12,8 @@ use super::policy::{Policy, QueueView, View};
 use super::scenario::Scenario;
 use crate::decide::{
     Action, Ending, LaneSeen, Memory, Missing, Observation, Outcome, Partition, Pipeline, Places,
-    PoolSeen, QuestionId, Queue, Reading, Situation, Snapshot, Step, Target, Value, Workload,
-    Writing, advance,
+    PoolSeen, PoolState, PoolVerdict, QuestionId, Queue, Reading, Situation, Snapshot, Step,
+    Target, Value, Workload, Writing, advance,
 };
 
 /// 2026-01-01T00:00:00Z, when all scenarios begin.
@@ -37,6 +37,8 @@ pub struct Penstock {
     next: f64,
     /// Counts changes of the targets, as an API server does.
     version: u64,
+    /// What it believes of pools, where stages have lanes.
+    pools: Vec<PoolVerdict>,
     violations: u32,
 }
 
@@ -56,6 +58,8 @@ struct Eye {
     /// Its workload, or one for each lane.
     targets: Vec<LaneSeen>,
     is_laned: bool,
+    /// Replicas that the stage needs, by the last turn.
+    need: Option<u32>,
     believed: Option<f64>,
     why: Option<Why>,
 }
@@ -99,43 +103,31 @@ impl Penstock {
             outcomes: Vec::new(),
             next: 0.0,
             version: 1,
+            pools: Vec::new(),
             violations: 0,
         }
     }
 
-    /// A turn of a pipeline without lanes.
+    /// A turn: what is seen is looked at and thought about, and what comes of it is done.
     fn turn(&mut self, at: f64, views: &[View<'_>], wants: &mut [u32]) {
+        let mut pools = BTreeMap::new();
         for (eye, view) in self.eyes.iter_mut().zip(views) {
+            if let Some(seen) = view.lanes.filter(|_| eye.is_laned) {
+                eye.look(at, view, &seen.lanes, &mut self.version);
+                pools
+                    .extend(seen.pools.iter().map(|(name, seen)| (Arc::clone(name), seen.clone())));
+                continue;
+            }
             let (desired, current, ready) = (view.desired, view.current, view.ready);
             let (ready_since, places) = (view.ready_since, Places::default());
             let whole = LaneView { desired, current, ready, ready_since, places };
             eye.look(at, view, &[whole], &mut self.version);
         }
-        let mut each: Vec<&mut [u32]> = wants.chunks_mut(1).collect();
-        self.think(at, BTreeMap::new(), &mut each);
-    }
-
-    /// A turn of a pipeline whose only stage has lanes: what is seen of each and of the pools, what is to be written to each.
-    pub(super) fn turn_on_nodes(
-        &mut self,
-        view: &View<'_>,
-        lanes: &[LaneView],
-        pools: BTreeMap<Arc<str>, PoolSeen>,
-        wants: &mut [u32],
-    ) -> Step {
-        if let Some(eye) = self.eyes.first_mut() {
-            eye.look(view.at, view, lanes, &mut self.version);
-        }
-        self.think(view.at, pools, &mut [wants])
+        self.think(at, pools, wants);
     }
 
     /// What was seen is thought about, and what comes of it is done.
-    fn think(
-        &mut self,
-        at: f64,
-        pools: BTreeMap<Arc<str>, PoolSeen>,
-        wants: &mut [&mut [u32]],
-    ) -> Step {
+    fn think(&mut self, at: f64, pools: BTreeMap<Arc<str>, PoolSeen>, wants: &mut [u32]) {
         let target = |eye: &Eye| Target::Seen(eye.workload());
         let situation = Situation {
             targets: self.eyes.iter().map(target).collect(),
@@ -159,14 +151,15 @@ impl Penstock {
         if !self.outcomes.is_empty() {
             self.next = at + 1.0;
         }
-        step
+        self.pools = step.plan.pools;
     }
 
     /// Carries the plan out. The API server of this world takes every write at once.
-    fn act(&mut self, now: Timestamp, step: &Step, wants: &mut [&mut [u32]]) {
+    fn act(&mut self, now: Timestamp, step: &Step, wants: &mut [u32]) {
         for verdict in &step.plan.verdicts {
             let Some(eye) = self.eyes.get_mut(verdict.stage.index) else { continue };
             eye.believed = verdict.signals.rate_per_replica;
+            eye.need = verdict.replicas;
         }
         for action in &step.plan.actions {
             let scale = action.scale();
@@ -178,12 +171,10 @@ impl Penstock {
             }
             let lane = |pool: &str| lanes?.iter().position(|lane| *lane.pool == *pool);
             let at = scale.lane.as_deref().and_then(lane).unwrap_or(0);
-            let want = wants.get_mut(index).and_then(|wants| wants.get_mut(at));
-            let (Some(eye), Some(want)) = (self.eyes.get_mut(index), want) else { continue };
+            let Some(eye) = self.eyes.get_mut(index) else { continue };
             let Some(LaneSeen { workload: target, .. }) = eye.targets.get_mut(at) else { continue };
             match action {
                 Action::Scale(scale) => {
-                    *want = scale.to;
                     let (code, sentence) = (scale.why.code(), scale.why.to_string());
                     eye.why = Some(Why { code, sentence });
                 }
@@ -201,6 +192,9 @@ impl Penstock {
             target.resource_version = self.version.to_string().into();
             let result = Ending::Done { resource_version: Arc::clone(&target.resource_version) };
             self.outcomes.push((index, Outcome { action: action.clone(), at: now, result }));
+            if let (Action::Scale(_), Some(want)) = (action, wants.get_mut(index)) {
+                *want = eye.targets.iter().map(|lane| lane.workload.desired).sum();
+            }
         }
     }
 }
@@ -233,6 +227,7 @@ impl Eye {
             commits: Commits::default(),
             targets: vec![LaneSeen { workload: target, places: Places::default() }; lanes.max(1)],
             is_laned: 0 < lanes,
+            need: None,
             believed: None,
             why: None,
         }
@@ -360,6 +355,24 @@ impl Pilot for Penstock {
         if let Some(view) = views.first() {
             self.turn(view.at, views, wants);
         }
+    }
+
+    /// Whatever moves in the cluster wakes the daemon.
+    fn is_woken(&self) -> bool {
+        true
+    }
+
+    fn split(&self, stage: usize) -> Option<Vec<u32>> {
+        let eye = self.eyes.get(stage).filter(|eye| eye.is_laned)?;
+        Some(eye.targets.iter().map(|lane| lane.workload.desired).collect())
+    }
+
+    fn need(&self, stage: usize) -> Option<u32> {
+        self.eyes.get(stage)?.need
+    }
+
+    fn believed_of(&self, pool: &str) -> Option<PoolState> {
+        self.pools.iter().find(|it| *it.pool == *pool).map(|it| it.state)
     }
 
     fn believed_rate(&self, stage: usize) -> Option<f64> {

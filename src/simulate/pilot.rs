@@ -1,6 +1,7 @@
 //! Who sizes all the stages of a pipeline: Penstock does so as a whole, the others stage by stage. Asked by `world` at each look.
 
 use super::policy::{Policy, View};
+use crate::decide::PoolState;
 
 /// Who sizes the stages of a pipeline.
 pub trait Pilot: Send {
@@ -12,6 +13,26 @@ pub trait Pilot: Send {
 
     /// What it wants for each stage, in stage order; `wants` holds what each has.
     fn decide(&mut self, views: &[View<'_>], wants: &mut [u32]);
+
+    /// Is it woken besides whenever pods or nodes of a stage with lanes do something?
+    fn is_woken(&self) -> bool {
+        false
+    }
+
+    /// How many replicas each lane of a stage shall have, where it has lanes; `None` by who knows of none: all that it wants are on demand then.
+    fn split(&self, _stage: usize) -> Option<Vec<u32>> {
+        None
+    }
+
+    /// Replicas that it thinks a stage needs, where that is not what it asks for.
+    fn need(&self, _stage: usize) -> Option<u32> {
+        None
+    }
+
+    /// What it believes of a pool of nodes, if it says.
+    fn believed_of(&self, _pool: &str) -> Option<PoolState> {
+        None
+    }
 
     /// What it believes one replica of a stage gets through, if it says.
     fn believed_rate(&self, _stage: usize) -> Option<f64> {

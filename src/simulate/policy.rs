@@ -2,6 +2,8 @@
 //! The world shows a [`View`] at each look and carries the answer out; the rules themselves are in `peers`, and Penstock's own in
 //! `penstock`.
 
+use super::nodes::Seen;
+
 /// What one stage's policy can read at an instant: what its real twin's metrics would say. Seconds and items.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
@@ -27,6 +29,8 @@ pub struct View<'a> {
     pub max: u32,
     /// The delay to keep.
     pub max_delay: f64,
+    /// Its lanes and their pools; `None` where it has no lanes.
+    pub lanes: Option<&'a Seen>,
 }
 
 /// A queue as it was read. Offsets are those of a fluid: they have fractions.

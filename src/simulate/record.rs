@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::nodes::LaneSeries;
 use super::pilot::Why;
 
 /// A plot has about so many points.
@@ -25,6 +26,9 @@ pub struct Series {
     pub replicas: Vec<f64>,
     /// Of those, Ready.
     pub ready: Vec<f64>,
+    /// Lane by lane, where it has lanes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<LaneSeries>,
 }
 
 /// A change of a replica count.
@@ -36,6 +40,9 @@ pub struct Move {
     pub from: u32,
     /// Replicas asked for.
     pub to: u32,
+    /// How many of these each lane has, where there are lanes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<u32>,
     /// A word for why, where the policy says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Cow<'static, str>>,
@@ -70,9 +77,20 @@ impl Recorder {
         }
     }
 
-    pub(super) fn moved(&mut self, at: u32, from: u32, to: u32, why: Option<Why>) {
+    pub(super) fn moved(
+        &mut self,
+        at: u32,
+        (from, to): (u32, u32),
+        lanes: Vec<u32>,
+        why: Option<Why>,
+    ) {
         let (code, sentence) = why.map(|why| (Cow::Borrowed(why.code), why.sentence)).unzip();
-        self.moves.push(Move { at, from, to, code, sentence });
+        self.moves.push(Move { at, from, to, lanes, code, sentence });
+    }
+
+    /// Where its points begin, and how far apart they are.
+    pub(super) fn points(&self) -> &Series {
+        &self.series
     }
 
     pub(super) fn second(&mut self, now: u32, load: f64, delay: u32, current: u32, ready: u32) {

@@ -1,6 +1,7 @@
-//! Policies by name, for the command line and the benches: `penstock`, `static`, the HPA on CPU, and the peers.
+//! Policies by name, for the command line and the benches: `penstock`, `static`, the HPA on CPU, the peers, and the rules for lanes.
 
 use super::fixed::Fixed;
+use super::nodes;
 use super::peers::{self, CpuHpa, CpuSettings};
 use super::penstock::Penstock;
 use super::pilot::{Each, Pilot};
@@ -12,17 +13,34 @@ pub fn names() -> Vec<String> {
     ["penstock", "static", "hpa-cpu"].into_iter().chain(peers::NAMES).map(str::to_owned).collect()
 }
 
+/// Those that a scenario is played with when nobody says.
+pub fn fitting(scenario: &Scenario) -> Vec<String> {
+    let fits = |name: &&str| matches!(nodes::by_name(name, scenario), Ok(Some(_)));
+    let mut rules: Vec<&str> = nodes::NAMES.into_iter().filter(fits).collect();
+    if rules.is_empty() {
+        rules.push("static");
+    }
+    ["penstock"].into_iter().chain(rules).map(str::to_owned).collect()
+}
+
 /// The pilot of this name for a scenario; the seed is for those that know the load beforehand.
 pub fn pilot(name: &str, scenario: &Scenario, seed: u64) -> Result<Box<dyn Pilot>, Error> {
     if name == "penstock" {
         return Ok(Box::new(Penstock::new(scenario)));
+    }
+    if let Some(rule) = nodes::by_name(name, scenario)? {
+        return Ok(rule);
     }
     let stages = 0..scenario.stages.len();
     let policies: Option<Vec<_>> =
         stages.map(|stage| policy(name, scenario, stage, seed)).collect();
     let policies = policies.ok_or_else(|| Error::UnknownPolicy {
         name: name.to_owned(),
-        known: format!("{}, static=N", names().join(", ")),
+        known: format!(
+            "{}, static=N, and with lanes {}, fixed-share=N",
+            names().join(", "),
+            nodes::NAMES.join(", ")
+        ),
     })?;
     Ok(Box::new(Each::new(policies)))
 }

@@ -10,11 +10,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::ground::Ground;
+use super::manifest::Found;
+use super::nodes::{self, LaneWorld};
 use super::span::Span;
 use super::workload::{self, Workload};
-use crate::crd::ScaledPipeline;
-use crate::crd::manifest::{Checker, Neighbours};
-use crate::crd::meaning;
+use crate::crd::CapacityPoolSpec;
 use crate::decide::{Pipeline, Stage};
 
 /// The longest scenario.
@@ -48,6 +48,8 @@ pub struct StageWorld {
     pub workload: Option<Workload>,
     /// Stages that feed it, by index, and how many items each of theirs makes here.
     pub feeds: Vec<(usize, f64)>,
+    /// The nodes of each of its lanes; empty where its pods find a place anywhere.
+    pub lanes: Vec<LaneWorld>,
 }
 
 /// Why a scenario cannot be played.
@@ -75,15 +77,30 @@ pub enum Error {
         /// Those there are.
         known: String,
     },
+    /// A policy that has no place in this scenario.
+    #[error("{name} needs {needs}; hint: docs/simulate.md has a scenario with lanes")]
+    UnfitPolicy {
+        /// As it was asked for.
+        name: String,
+        /// What the scenario lacks.
+        needs: String,
+    },
 }
 
 impl Error {
-    fn field(path: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(super) fn field(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Field { path: path.into(), message: message.into() }
     }
 
+    /// What the parser says, in one line.
+    pub(super) fn not_yaml(error: &impl ToString) -> Self {
+        let text = error.to_string();
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        Self::NotYaml { message: lines.collect::<Vec<_>>().join(" ") }
+    }
+
     /// At a field, or at what holds it when the field has no name of its own.
-    fn within(path: &str, field: &str, message: impl Into<String>) -> Self {
+    pub(super) fn within(path: &str, field: &str, message: impl Into<String>) -> Self {
         let path = if field.is_empty() { path.to_owned() } else { format!("{path}.{field}") };
         Self::field(path, message)
     }
@@ -101,6 +118,9 @@ struct Written {
     world: Map<String, Value>,
     #[serde(default)]
     stages: BTreeMap<String, Map<String, Value>>,
+    /// The pools of nodes that lanes are on.
+    #[serde(default)]
+    pools: BTreeMap<String, Value>,
     duration: Span,
     warmup: Option<Span>,
     seeds: Option<u32>,
@@ -120,7 +140,7 @@ impl Scenario {
     /// Reads a scenario; files it names are looked for in `folder`.
     pub fn read(text: &str, folder: &Path) -> Result<Self, Error> {
         let written: Written = parse("", yaml(text)?)?;
-        let (pipeline, name) = pipeline(&written.pipeline, folder)?;
+        let Found { pipeline, name, pools } = Found::read(&written.pipeline, folder)?;
         let duration = span("duration", written.duration, LONGEST)?;
         let warmup = written.warmup.unwrap_or_default();
         let warmup = span("warmup", warmup, LONGEST)?;
@@ -144,7 +164,21 @@ impl Scenario {
                 ));
             }
         }
+        let on: Vec<_> =
+            pipeline.stages.iter().flat_map(|stage| &stage.lanes).map(|lane| &*lane.pool).collect();
+        for name in written.pools.keys() {
+            if !on.contains(&name.as_str()) {
+                let hint = match on.as_slice() {
+                    [] => "no stage of the pipeline has lanes; hint: leave pools out".to_owned(),
+                    on => format!("no lane is on it; hint: the lanes are on {}", on.join(", ")),
+                };
+                return Err(Error::within("pools", name, hint));
+            }
+        }
         let mut reader = Reader {
+            pools: written.pools,
+            described: pools,
+            taken: BTreeMap::new(),
             folder,
             duration,
             world: written.world,
@@ -166,6 +200,11 @@ impl Scenario {
             warmup,
             seeds,
         })
+    }
+
+    /// Has any of its stages lanes?
+    pub fn has_lanes(&self) -> bool {
+        self.stages.iter().any(|stage| !stage.lanes.is_empty())
     }
 
     /// Seconds that are scored.
@@ -205,6 +244,11 @@ pub(super) fn objective_of(stage: &Stage) -> f64 {
 
 /// Reads the stages one by one.
 struct Reader<'a> {
+    pools: BTreeMap<String, Value>,
+    /// What `CapacityPool`s beside the pipeline say.
+    described: BTreeMap<String, CapacityPoolSpec>,
+    /// The stage that each pool serves.
+    taken: BTreeMap<String, Arc<str>>,
     folder: &'a Path,
     duration: u32,
     world: Map<String, Value>,
@@ -247,7 +291,45 @@ impl Reader<'_> {
             None => None,
         };
         let feeds = self::feeds(pipeline, stage, &path, selectivity)?;
-        Ok(StageWorld { ground, workload, feeds })
+        let lanes = self.lanes(stage, &ground, place)?;
+        Ok(StageWorld { ground, workload, feeds, lanes })
+    }
+
+    /// What the lanes of a stage are played on.
+    fn lanes(
+        &mut self,
+        stage: &Stage,
+        ground: &Ground,
+        place: &str,
+    ) -> Result<Vec<LaneWorld>, Error> {
+        let odd = [
+            (0.0 < ground.nodes.probability, "nodes"),
+            (0.0 < ground.interruptions.every.seconds(), "interruptions"),
+        ];
+        if let Some((_, field)) = odd.into_iter().find(|(is_said, _)| *is_said)
+            && !stage.lanes.is_empty()
+        {
+            let rule = format!(
+                "must be left out of stage {}, which has lanes: how nodes come and go is said in pools",
+                stage.name
+            );
+            return Err(Error::within(place, field, rule));
+        }
+        let lanes = stage.lanes.iter().map(|lane| {
+            let path = format!("pools.{}", lane.pool);
+            let taken = self.taken.insert(lane.pool.to_string(), Arc::clone(&stage.name));
+            if let Some(other) = taken {
+                let rule = format!("serves stages {other} and {}, and is played for one only; hint: name one pool for each stage, alike", stage.name);
+                return Err(Error::field(path, rule));
+            }
+            let written = self.pools.remove(&*lane.pool).filter(|written| !written.is_null());
+            let written: nodes::Written =
+                written.map(|written| parse(&path, written)).transpose()?.unwrap_or_default();
+            let spec = self.described.get(&*lane.pool);
+            let read = written.read(nodes::About { lane, spec, ground, max: stage.max });
+            read.map_err(|(field, rule)| Error::within(&path, field, rule))
+        });
+        lanes.collect()
     }
 
     /// What arrives at the first stages; one only, since a workload is no two streams.
@@ -307,61 +389,8 @@ fn feeds(
     Ok(feeds)
 }
 
-/// The pipeline, as the daemon would understand it, and its name.
-fn pipeline(written: &Value, folder: &Path) -> Result<(Pipeline, String), Error> {
-    let fault = |message: &dyn std::fmt::Display| Error::field("pipeline", message.to_string());
-    let document = match written {
-        Value::String(file) => yaml(&open(folder, file).map_err(|error| fault(&error))?)
-            .map_err(|error| fault(&format!("{file} {error}")))?,
-        Value::Object(_) => written.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
-            return Err(fault(&"must be a ScaledPipeline, or the name of a file that holds one"));
-        }
-    };
-    if document.get("kind").and_then(Value::as_str) != Some("ScaledPipeline") {
-        return Err(fault(
-            &"is no ScaledPipeline; hint: it begins with apiVersion and kind, as in deploy/examples/shortest.yaml",
-        ));
-    }
-    let all = Checker::new().map_err(|error| fault(&error))?;
-    let neighbours = Neighbours::default();
-    let checked = all.check(&document, &neighbours);
-    if let Some(first) = checked.faults.first() {
-        return Err(fault(first));
-    }
-    let mut object: ScaledPipeline =
-        serde_json::from_value(document).map_err(|error| fault(&error))?;
-    object.metadata.namespace.get_or_insert_with(|| "default".to_owned());
-    let name = object.metadata.name.clone().unwrap_or_default();
-    match meaning::read(&object, &neighbours) {
-        Ok(meaning) => {
-            let stages = &meaning.pipeline.stages;
-            let odd = stages.iter().find_map(|stage| {
-                let jobs = stage.target.is_jobs().then_some("jobs");
-                let what = jobs.or_else(|| (!stage.lanes.is_empty()).then_some("lanes"))?;
-                Some((&stage.name, what))
-            });
-            match odd {
-                Some((name, what)) => Err(fault(&format!(
-                    "stage {name} has {what}, which are not played yet; hint: give it a target in place of {what}"
-                ))),
-                None => Ok((meaning.pipeline, name)),
-            }
-        }
-        Err(faults) => {
-            let first = faults.first();
-            let path = first.map_or_else(String::new, |fault| fault.path.clone());
-            let hint = first.and_then(|fault| fault.hint.as_ref());
-            let message = first.map_or_else(String::new, |fault| fault.message.clone());
-            let message =
-                hint.map_or_else(|| message.clone(), |hint| format!("{message}; hint: {hint}"));
-            Err(Error::within("pipeline", &path, message))
-        }
-    }
-}
-
 /// The text of a file that the scenario names.
-fn open(folder: &Path, file: &str) -> Result<String, String> {
+pub(super) fn open(folder: &Path, file: &str) -> Result<String, String> {
     let path: PathBuf = folder.join(file);
     std::fs::read_to_string(&path).map_err(|error| {
         format!(
@@ -372,11 +401,7 @@ fn open(folder: &Path, file: &str) -> Result<String, String> {
 }
 
 fn yaml(text: &str) -> Result<Value, Error> {
-    serde_saphyr::from_str(text).map_err(|error| {
-        let lines: Vec<_> = error.to_string().lines().map(|line| line.trim().to_owned()).collect();
-        let message = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>();
-        Error::NotYaml { message: message.join(" ") }
-    })
+    serde_saphyr::from_str(text).map_err(|error| Error::not_yaml(&error))
 }
 
 /// Reads a value; what is wrong comes with its path under `place`.

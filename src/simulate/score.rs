@@ -104,7 +104,9 @@ impl Account {
             let turns = (before.from < before.to) != (after.from < after.to);
             turns && after.at - before.at <= UNDONE
         };
-        let undone = moves.windows(2).filter(is_undone).count();
+        // What only changes lanes goes neither way, and stands between none.
+        let ways: Vec<&Move> = moves.iter().copied().filter(|it| it.from != it.to).collect();
+        let undone = ways.windows(2).filter(is_undone).count();
         Self { sums, ages, actions: count(moves.len()), undone: count(undone) }
     }
 
@@ -189,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_move_is_undone_by_one_the_other_way_within_ten_minutes() {
-        let step = |at, from, to| Move { at, from, to, code: None, sentence: None };
+        let step =
+            |at, from, to| Move { at, from, to, lanes: Vec::new(), code: None, sentence: None };
         let moves =
             [step(5, 1, 9), step(100, 2, 4), step(650, 4, 3), step(1300, 3, 5), step(1400, 5, 8)];
         let account = Account::of(Sums::default(), Ages::default(), &moves, 60);

@@ -1,8 +1,10 @@
 //! The world: every second pods come and go, items arrive, members read and commit, and whoever sizes the stages may look. Played by
 //! `run`; what it came to is summed up by `score` and `record`.
 
+use super::crew::{Change, Crew};
 use super::ground::Ground;
 use super::group::{Group, Worked};
+use super::nodes::{Lanes, Seen};
 use super::pace::Pace;
 use super::pilot::Pilot;
 use super::pods::Pods;
@@ -20,7 +22,7 @@ pub(super) struct Scene<'a> {
     pub(super) ground: &'a Ground,
     queue: Queue,
     group: Group,
-    pods: Pods,
+    pub(super) crew: Crew<'a>,
     sight: Sight,
     /// What comes from outside in each second.
     outside: Vec<f64>,
@@ -91,12 +93,16 @@ impl<'a> World<'a> {
                 for scene in &mut self.scenes {
                     scene.tally.reset();
                     scene.sums = Sums::default();
+                    if let Some(lanes) = scene.crew.lanes() {
+                        lanes.reset();
+                    }
                 }
             }
+            let mut has_moved = false;
             for scene in &mut self.scenes {
-                scene.befall(now);
+                has_moved |= scene.befall(now);
             }
-            if pilot.is_due(f64::from(now)) {
+            if pilot.is_due(f64::from(now)) || (has_moved && pilot.is_woken()) {
                 self.look(now, pilot);
             }
             for at in 0..self.scenes.len() {
@@ -120,16 +126,28 @@ impl<'a> World<'a> {
         for scene in &mut self.scenes {
             scene.is_shown = scene.sight.look(now, &scene.queue, &scene.group);
         }
+        let seen: Vec<_> = self.scenes.iter().map(|scene| scene.crew.seen(now)).collect();
+        let each = self.scenes.iter().zip(stages).zip(&seen);
         let views: Vec<View<'_>> =
-            self.scenes.iter().zip(stages).map(|(scene, stage)| scene.view(now, stage)).collect();
+            each.map(|((scene, stage), seen)| scene.view(now, stage, seen.as_ref())).collect();
         let mut wants: Vec<u32> = views.iter().map(|view| view.desired).collect();
         pilot.decide(&views, &mut wants);
         for (at, (scene, stage)) in self.scenes.iter_mut().zip(stages).enumerate() {
             let want = wants[at].min(stage.max);
-            let from = scene.pods.desired();
-            if want != from {
+            if let Some(lanes) = scene.crew.lanes() {
+                let (before, from) = (lanes.split(), lanes.desired());
+                // Who knows of lanes may ask for more than the most, in place of what is about to go.
+                let split = pilot.split(at).unwrap_or_else(|| lanes.on_one(want));
+                lanes.scale(&split, pilot.need(at).unwrap_or(wants[at]), now);
+                lanes.believe(now, |pool| pilot.believed_of(pool));
+                if split != before {
+                    let to = split.iter().sum();
+                    scene.recorder.moved(now, (from, to), split, pilot.why(at));
+                }
+            } else if want != scene.crew.desired() {
+                let from = scene.crew.desired();
                 scene.scale(want, now);
-                scene.recorder.moved(now, from, want, pilot.why(at));
+                scene.recorder.moved(now, (from, want), Vec::new(), pilot.why(at));
             }
             if let Some(believed) = pilot.believed_rate(at) {
                 scene.sums.believed(believed / scene.pace.rate(now));
@@ -156,12 +174,19 @@ impl<'a> Scene<'a> {
         let needed = super::whole(1.25 * (fed + first) / ground.rate);
         let is_fed = !stage.feeds.is_empty();
         let bounds = &scenario.pipeline.stages[at];
-        let count = ground.replicas.unwrap_or_else(|| needed.max(bounds.min));
+        let count = ground.replicas.unwrap_or_else(|| needed.max(bounds.min)).min(bounds.max);
+        let recorder = Recorder::new(scenario.warmup, seconds);
+        let crew = if stage.lanes.is_empty() {
+            Crew::Plain(Pods::new(count, ground, seconds, seed, which))
+        } else {
+            let points = recorder.points();
+            Crew::Laned(Box::new(Lanes::new(&stage.lanes, count, points, seconds, (seed, which))))
+        };
         let mut scene = Self {
             ground,
             queue: Queue::new(ground.partitions, &ground.skew, seconds, is_fed, (seed, which)),
             group: Group::new(ground.partitions, seed, which),
-            pods: Pods::new(count.min(bounds.max), ground, seconds, seed, which),
+            crew,
             sight: Sight::new(ground, seconds, seed, which),
             outside,
             feeds: &stage.feeds,
@@ -172,37 +197,44 @@ impl<'a> Scene<'a> {
             is_shown: false,
             tally: Tally::new(is_last_of_many),
             sums: Sums::default(),
-            recorder: Recorder::new(scenario.warmup, seconds),
+            recorder,
         };
         scene.form(0);
         scene
     }
 
-    /// Pods come, go, crash and are taken away; the group follows.
-    fn befall(&mut self, now: u32) {
-        let change = self.pods.pass(now, self.ground);
-        if let Some(pod) = change.crashed {
+    /// Pods come, go, crash and are taken away; the group follows. Says whether that wakes who watches lanes.
+    fn befall(&mut self, now: u32) -> bool {
+        let Change { is_other, crashed, has_moved } = self.crew.pass(now, self.ground);
+        if let Some(pod) = crashed {
             self.group.lose(pod, now, &mut self.queue, self.ground);
         }
-        if change.is_other || self.group.is_giving_up(now) {
+        if is_other || self.group.is_giving_up(now) {
             self.form(now);
         }
         self.sight.pass(now, &self.queue, &self.group);
+        has_moved
     }
 
     fn form(&mut self, now: u32) {
-        let pods: Vec<_> = self.pods.working().collect();
+        let pods = self.crew.working();
         let moved = self.group.form(now, &pods, &mut self.queue, self.ground);
         self.sums.rebalanced(moved);
     }
 
     fn scale(&mut self, count: u32, now: u32) {
-        if self.pods.scale(count, now, self.ground) {
+        let Crew::Plain(pods) = &mut self.crew else { return };
+        if pods.scale(count, now, self.ground) {
             self.form(now);
         }
     }
 
-    fn view(&self, now: u32, stage: &crate::decide::Stage) -> View<'_> {
+    fn view<'b>(
+        &'b self,
+        now: u32,
+        stage: &crate::decide::Stage,
+        lanes: Option<&'b Seen>,
+    ) -> View<'b> {
         let partitions = &self.sight.shown[..];
         let queue = self.is_shown.then(|| QueueView {
             partitions,
@@ -212,16 +244,17 @@ impl<'a> Scene<'a> {
         });
         View {
             at: f64::from(now),
-            desired: self.pods.desired(),
-            current: self.pods.current(),
-            ready: self.pods.ready(),
-            ready_since: self.pods.ready_since().map(f64::from),
+            desired: self.crew.desired(),
+            current: self.crew.current(),
+            ready: self.crew.ready(),
+            ready_since: self.crew.ready_since().map(f64::from),
             queue,
             busy: self.group.busy(),
             true_rate: self.pace.rate(now),
             min: stage.min,
             max: stage.max,
             max_delay: self.limit,
+            lanes,
         }
     }
 
@@ -242,10 +275,13 @@ impl<'a> Scene<'a> {
         let (pace, ground) = (self.pace, self.ground);
         let Worked { oldest, work } =
             self.group.work(now, || pace.rate(now), &mut self.queue, &mut self.tally, ground);
-        self.group.note_busy(work, self.pods.ready());
+        self.group.note_busy(work, self.crew.ready());
         self.departed = self.tally.depart(now);
-        let (current, ready) = (self.pods.current(), self.pods.ready());
+        let (current, ready) = (self.crew.current(), self.crew.ready());
         self.sums.second(self.limit < f64::from(oldest), current, work);
         self.recorder.second(now, items, oldest, current, ready);
+        if let Some(lanes) = self.crew.lanes() {
+            lanes.second(now);
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! One lane of a stage: a workload whose pods run on the nodes of one pool. What a `ReplicaSet`, the scheduler and the kubelet do to it,
-//! second by second. Used by `world`.
+//! second by second. Used by `lanes`.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::super::chance::{Chance, Tag};
 use super::super::penstock::{LaneView, time};
-use super::pool::{Node, Pool, count};
+use super::LaneWorld;
+use super::pool::{Node, Pool, Seeds, count};
 use super::terms::{Kind, Terms};
 use super::weather::Weather;
 use crate::decide::Places;
@@ -29,7 +32,20 @@ pub(super) struct Lane {
     pods: Vec<Pod>,
     pub(super) desired: u32,
     next: u32,
+    /// Lanes of its stage, which number their pods apart.
+    step: u32,
     seed: u64,
+}
+
+/// Which lane of its stage it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seat {
+    /// From 0 on.
+    pub(super) index: u32,
+    /// The same among those of its kind.
+    pub(super) rank: u32,
+    /// How many lanes the stage has.
+    pub(super) of: u32,
 }
 
 /// What a second brought.
@@ -48,20 +64,25 @@ pub(super) struct Change {
 impl Lane {
     /// A lane with so many pods, all Ready, as far as its pool gives nodes for them.
     pub(super) fn new(
-        kind: Kind,
+        world: &LaneWorld,
+        seat: Seat,
         desired: u32,
         weather: &Weather,
-        terms: &Terms,
         seed: u64,
     ) -> Self {
+        let (kind, terms) = (world.kind(), &world.terms);
         let keep = if kind == Kind::Spot { terms.spare } else { 0 };
         let nodes = desired.div_ceil(terms.fit) + keep;
+        let of = |number: u32| seed ^ u64::from(number) << 56;
+        let seeds = Seeds { boots: of(seat.index), fates: of(seat.rank) };
+        let most = world.limit.unwrap_or(u32::MAX);
         let mut lane = Self {
-            pool: Pool::new(kind, nodes, weather, seed),
+            pool: Pool::new(kind, nodes, most, weather, seeds),
             kind,
             pods: Vec::new(),
             desired,
-            next: u32::from(kind == Kind::Spot),
+            next: seat.index,
+            step: seat.of,
             seed,
         };
         lane.make(0);
@@ -96,16 +117,24 @@ impl Lane {
         }
         change.is_other |= self.make(now);
         change.is_other |= self.place(now, terms);
-        let lacking = self.lacking(now, terms);
+        let loads = self.loads();
+        let on = |node: u32| loads.get(&node).copied().unwrap_or(0);
+        let lacking = self.lacking(now, terms, on);
         let said = self.pool.refusals().len();
         self.pool.ask(lacking, now, weather, terms);
         change.is_other |= said != self.pool.refusals().len();
         let keep = self.spare(terms);
-        let pods = &self.pods;
-        self.pool.tidy(now, keep, terms, |node| {
-            count(pods.iter().filter(|pod| pod.node == Some(node)).count())
-        });
+        self.pool.tidy(now, keep, terms, on);
         change
+    }
+
+    /// Pods on each node that has any.
+    fn loads(&self) -> BTreeMap<u32, u32> {
+        let mut loads = BTreeMap::new();
+        for node in self.stands().flatten() {
+            *loads.entry(node).or_default() += 1;
+        }
+        loads
     }
 
     /// Free places that are kept.
@@ -118,8 +147,8 @@ impl Lane {
         let before = self.pods.len();
         while self.pods.len() < self.desired as usize {
             let id = self.next;
-            // Two lanes of one stage number their pods apart, and in small numbers, as `observe` numbers consumers.
-            self.next += 2;
+            // Lanes of one stage number their pods apart, and in small numbers, as `observe` numbers consumers.
+            self.next += self.step;
             let (node, ready_at, is_ready) = (None, u32::MAX, false);
             self.pods.push(Pod { id, made: now, node, ready_at, is_ready });
         }
@@ -189,22 +218,27 @@ impl Lane {
             }
             *on += 1;
             pod.node = Some(*node);
-            let which = (u64::from(pod.id) << 32) | u64::from(now);
-            let start = terms.start.draw(Chance::new(seed, Tag::Starts, which).normal());
-            pod.ready_at = now + start.max(1);
+            pod.ready_at = now + start(seed, pod.id, now, terms);
             has_placed = true;
         }
         has_placed
     }
 
+    /// The container of a Ready pod crashes, and starts again in the same pod. Which one it was.
+    pub(super) fn crash(&mut self, which: usize, now: u32, terms: &Terms) -> Option<u32> {
+        let pod = self.pods.iter_mut().filter(|pod| pod.is_ready).nth(which)?;
+        pod.is_ready = false;
+        pod.ready_at = now + start(self.seed, pod.id, now, terms);
+        Some(pod.id)
+    }
+
     /// Places for which no node is on its way.
-    fn lacking(&self, now: u32, terms: &Terms) -> u32 {
+    fn lacking(&self, now: u32, terms: &Terms, on: impl Fn(u32) -> u32) -> u32 {
         let waiting = count(self.pods.iter().filter(|pod| pod.node.is_none()).count());
         let (mut free, mut coming) = (0, 0);
         for node in self.pool.nodes().iter().filter(|node| !node.is_doomed(now)) {
             if node.is_open(now) {
-                let on = self.pods.iter().filter(|pod| pod.node == Some(node.id)).count();
-                free += terms.fit.saturating_sub(count(on));
+                free += terms.fit.saturating_sub(on(node.id));
             } else {
                 coming += terms.fit;
             }
@@ -271,4 +305,10 @@ impl Lane {
             },
         }
     }
+}
+
+/// Seconds from a place on a node to a Ready pod: by its number and the time, so that it does not depend on what others did.
+fn start(seed: u64, pod: u32, now: u32, terms: &Terms) -> u32 {
+    let which = (u64::from(pod) << 32) | u64::from(now);
+    terms.start.draw(Chance::new(seed, Tag::Starts, which).normal()).max(1)
 }

@@ -66,14 +66,21 @@ pub(super) struct Pool {
     answer_at: Option<u32>,
     /// When it was said that there is no capacity.
     refusals: Vec<u32>,
-    /// Node-seconds so far.
-    pub(super) seconds: f64,
-    seed: u64,
+    /// Most nodes there may be.
+    most: u32,
+    seeds: Seeds,
+}
+
+/// Where its chance comes from: how long nodes take, and which are taken away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seeds {
+    pub(super) boots: u64,
+    pub(super) fates: u64,
 }
 
 impl Pool {
     /// A pool with so many nodes that are Ready and stand where there is room.
-    pub(super) fn new(kind: Kind, count: u32, weather: &Weather, seed: u64) -> Self {
+    pub(super) fn new(kind: Kind, count: u32, most: u32, weather: &Weather, seeds: Seeds) -> Self {
         let mut pool = Self {
             kind,
             nodes: Vec::new(),
@@ -84,10 +91,10 @@ impl Pool {
             asks_at: 0,
             answer_at: None,
             refusals: Vec::new(),
-            seconds: 0.0,
-            seed,
+            most,
+            seeds,
         };
-        for _ in 0..count {
+        for _ in 0..count.min(most) {
             let Some(zone) = pool.zone(0, weather) else { break };
             pool.put(zone, 0, 0);
         }
@@ -118,6 +125,11 @@ impl Pool {
     /// Nodes that exist.
     pub(super) fn count(&self) -> u32 {
         count(self.nodes.len())
+    }
+
+    /// Are there as many as there may be?
+    pub(super) fn is_full(&self) -> bool {
+        self.most <= self.count()
     }
 
     /// Nodes that are Ready and stay.
@@ -173,7 +185,7 @@ impl Pool {
     /// Zones that no longer give what stands in them take it back, one node after the other.
     fn lose(&mut self, now: u32, weather: &Weather, terms: &Terms) {
         // Which one is drawn by its number, the same for every policy that has it.
-        let seed = self.seed;
+        let seed = self.seeds.fates;
         let draw = |node: &Node| lot(seed, Tag::Interruptions, 0, node.id.into());
         if weather.strikes(now) {
             let is_used = |node: &&mut Node| {
@@ -224,7 +236,8 @@ impl Pool {
         if lacking == 0 || now < self.asks_at || self.answer_at.is_some() {
             return;
         }
-        for _ in 0..lacking.div_ceil(terms.fit) {
+        let may_come = self.most.saturating_sub(self.count());
+        for _ in 0..lacking.div_ceil(terms.fit).min(may_come) {
             let Some(zone) = self.zone(now, weather) else {
                 self.answer_at = Some(now + terms.answer);
                 return;
@@ -247,8 +260,7 @@ impl Pool {
     /// How long a node takes: by its number and the time, so that it does not depend on what others did.
     fn boot(&self, now: u32, terms: &Terms) -> u32 {
         let which = (u64::from(self.next) << 32) | u64::from(now);
-        let tag = self.seed ^ (self.kind as u64) << 56;
-        let mut chance = Chance::new(tag, Tag::Boots, which);
+        let mut chance = Chance::new(self.seeds.boots, Tag::Boots, which);
         terms.boot.draw(chance.normal()).max(1)
     }
 
@@ -279,7 +291,6 @@ impl Pool {
             }
             !goes
         });
-        self.seconds += f64::from(self.count());
     }
 }
 

@@ -1,11 +1,21 @@
 //! How others split a stage over on-demand and spot nodes, beside Penstock's lanes. How many replicas the stage needs is for all of them what
 //! Penstock would say of it on nodes of one kind, so that only the split is compared.
 
+use std::sync::Arc;
+
 use super::super::penstock::Penstock;
-use super::super::pilot::Pilot;
+use super::super::pilot::{Pilot, Why};
 use super::super::policy::View;
-use super::super::scenario::Scenario;
-use super::{Placer, Seen, Wants};
+use super::super::scenario::{Error, Scenario, StageWorld};
+use super::lanes::plain;
+use super::{Kind, LaneWorld};
+
+/// What the rules are called on the command line. `fixed-share=N` has N per cent on spot.
+pub const NAMES: [&str; 4] = ["all-on-demand", "all-on-spot", "fixed-share", "skyserve"];
+/// Per cent on spot of a fixed share, where nobody says.
+const SHARE: u32 = 70;
+/// What `SkyServe` has beyond need on spot (`num_overprovision`).
+const EXTRA: u32 = 2;
 
 /// A rule that splits.
 pub trait Rule: Send {
@@ -99,48 +109,163 @@ impl Rule for SkyServe {
     }
 }
 
+/// Is a rule called so?
+pub fn is_rule(name: &str) -> bool {
+    NAMES.contains(&name) || name.starts_with("fixed-share=")
+}
+
+/// The rule of this name for a scenario, as far as there is one: its base is that of the lanes which are not on spot, of the stage where it is largest.
+///
+/// # Errors
+/// The scenario has no lanes that it could put pods on.
+pub fn by_name(name: &str, scenario: &Scenario) -> Result<Option<Box<dyn Pilot>>, Error> {
+    let share = match name.strip_prefix("fixed-share=") {
+        Some(share) => share.parse().ok().filter(|share| *share <= 100),
+        None => Some(SHARE),
+    };
+    let Some(share) = share.filter(|_| is_rule(name)) else { return Ok(None) };
+    let has = |kind| {
+        let mut lanes = scenario.stages.iter().filter(|stage| !stage.lanes.is_empty());
+        let is_on = |stage: &StageWorld| stage.lanes.iter().any(|lane| lane.kind() == kind);
+        lanes.clone().next().is_some() && lanes.all(is_on)
+    };
+    let lacks = match name {
+        "all-on-demand" => (!has(Kind::OnDemand)).then_some("on demand"),
+        "all-on-spot" => (!has(Kind::Spot)).then_some("on spot"),
+        _ => (!(has(Kind::OnDemand) && has(Kind::Spot))).then_some("on demand and one on spot"),
+    };
+    if let Some(lacks) = lacks {
+        let needs = format!("a stage with lanes, one {lacks}");
+        return Err(Error::UnfitPolicy { name: name.to_owned(), needs });
+    }
+    let of = |world: &LaneWorld, lane: &crate::decide::Lane| {
+        if world.kind() == Kind::OnDemand { lane.base } else { 0 }
+    };
+    let each = scenario.pipeline.stages.iter().zip(&scenario.stages);
+    let base = each.map(|(stage, world)| world.lanes.iter().zip(&stage.lanes));
+    let base = base.map(|lanes| lanes.map(|(world, lane)| of(world, lane)).sum()).max();
+    let base = base.unwrap_or(0);
+    Ok(Some(match name {
+        "all-on-demand" => Box::new(Ruled::new(AllOnDemand, scenario)),
+        "all-on-spot" => Box::new(Ruled::new(AllSpot, scenario)),
+        "skyserve" => Box::new(Ruled::new(SkyServe { base, extra: EXTRA }, scenario)),
+        _ => Box::new(Ruled::new(FixedShare { base, share }, scenario)),
+    }))
+}
+
 /// A rule, told by Penstock how many replicas there shall be.
 #[derive(Debug)]
 pub struct Ruled<R> {
     rule: R,
     sizer: Penstock,
-    need: Option<u32>,
+    stages: Vec<Ruling>,
     next: f64,
-    lanes: [u32; 2],
+}
+
+/// What a rule has decided of one stage.
+#[derive(Debug, Default)]
+struct Ruling {
+    kinds: Vec<Kind>,
+    /// The lane that takes all that is on demand.
+    plain: usize,
+    need: Option<u32>,
+    lanes: Vec<u32>,
 }
 
 impl<R: Rule> Ruled<R> {
-    /// A rule on a scenario, whose stage has no lanes: they are the rule's.
+    /// A rule on a scenario. Who sizes its stages knows of no lanes: they are the rule's.
     pub fn new(rule: R, scenario: &Scenario) -> Self {
-        Self { rule, sizer: Penstock::new(scenario), need: None, next: 0.0, lanes: [0; 2] }
+        let ruling = |world: &StageWorld| Ruling {
+            kinds: world.lanes.iter().map(LaneWorld::kind).collect(),
+            plain: plain(&world.lanes),
+            ..Ruling::default()
+        };
+        let stages = scenario.stages.iter().map(ruling).collect();
+        let mut plain = scenario.clone();
+        let mut pipeline = (*plain.pipeline).clone();
+        pipeline.stages.iter_mut().for_each(|stage| stage.lanes.clear());
+        plain.pipeline = Arc::new(pipeline);
+        Self { rule, sizer: Penstock::new(&plain), stages, next: 0.0 }
     }
 }
 
-impl<R: Rule> Placer for Ruled<R> {
+impl Ruling {
+    /// Both kinds' replicas, laid out over the lanes: on demand all on one of them, on spot evenly.
+    fn spread(&mut self, [kept, spot]: [u32; 2]) {
+        let spots = self.kinds.iter().filter(|kind| **kind == Kind::Spot).count();
+        let spots = u32::try_from(spots).unwrap_or(u32::MAX);
+        let mut number = 0;
+        self.lanes = (self.kinds.iter().enumerate())
+            .map(|(at, kind)| match kind {
+                Kind::OnDemand if at == self.plain => kept,
+                Kind::OnDemand => 0,
+                Kind::Spot => {
+                    number += 1;
+                    spot / spots + u32::from(number <= spot % spots)
+                }
+            })
+            .collect();
+    }
+}
+
+impl<R: Rule> Pilot for Ruled<R> {
     fn name(&self) -> String {
         self.rule.name()
     }
 
-    fn is_due(&self, at: f64, has_moved: bool) -> bool {
-        has_moved || self.sizer.is_due(at) || (0.0 < self.rule.period() && self.next <= at)
+    fn is_due(&self, at: f64) -> bool {
+        self.sizer.is_due(at) || (0.0 < self.rule.period() && self.next <= at)
     }
 
-    fn place(&mut self, view: &View<'_>, seen: &Seen) -> Wants {
-        let before = self.need.unwrap_or(view.desired);
-        let mut wants = [before];
+    fn is_woken(&self) -> bool {
+        true
+    }
+
+    fn decide(&mut self, views: &[View<'_>], wants: &mut [u32]) {
+        let Some(at) = views.first().map(|view| view.at) else { return };
+        let each = self.stages.iter().zip(views);
+        let before: Vec<u32> =
+            each.map(|(stage, view)| stage.need.unwrap_or(view.desired)).collect();
         // What the rule has beyond need is none of the sizer's doing, and it does not ask for it.
-        let whole = View { desired: before, ..*view };
-        self.sizer.decide(std::slice::from_ref(&whole), &mut wants);
-        let need = wants[0];
-        let is_due = self.next <= view.at;
-        if is_due || self.need != Some(need) {
-            self.lanes = self.rule.split(need, seen.ready());
+        let each = views.iter().zip(&before);
+        let whole: Vec<_> =
+            each.map(|(view, desired)| View { desired: *desired, lanes: None, ..*view }).collect();
+        let mut needs = before;
+        self.sizer.decide(&whole, &mut needs);
+        let is_due = self.next <= at;
+        for (index, (stage, need)) in self.stages.iter_mut().zip(needs).enumerate() {
+            if let Some(seen) = views[index].lanes
+                && (is_due || stage.need != Some(need))
+            {
+                stage.spread(self.rule.split(need, seen.ready()));
+            }
+            wants[index] = if stage.kinds.is_empty() { need } else { stage.lanes.iter().sum() };
+            stage.need = Some(need);
         }
         if is_due {
-            self.next = view.at + self.rule.period();
+            self.next = at + self.rule.period();
         }
-        self.need = Some(need);
-        Wants { need, lanes: self.lanes, spot: None }
+    }
+
+    fn split(&self, stage: usize) -> Option<Vec<u32>> {
+        let stage = self.stages.get(stage).filter(|stage| !stage.kinds.is_empty())?;
+        Some(stage.lanes.clone())
+    }
+
+    fn need(&self, stage: usize) -> Option<u32> {
+        self.stages.get(stage)?.need
+    }
+
+    fn believed_rate(&self, stage: usize) -> Option<f64> {
+        self.sizer.believed_rate(stage)
+    }
+
+    fn why(&self, stage: usize) -> Option<Why> {
+        self.sizer.why(stage)
+    }
+
+    fn violations(&self) -> u32 {
+        self.sizer.violations()
     }
 }
 
@@ -161,6 +286,17 @@ mod tests {
         ] {
             assert_eq!(rule.split(need, [9, ready]), split, "{need} with {ready} ready");
         }
+    }
+
+    #[test]
+    fn lanes_of_one_kind_share_evenly_on_spot_and_one_has_all_on_demand() {
+        let kinds = vec![Kind::Spot, Kind::OnDemand, Kind::Spot, Kind::OnDemand];
+        let mut ruling = Ruling { kinds, plain: 1, ..Ruling::default() };
+        ruling.spread([4, 5]);
+        assert_eq!(ruling.lanes, [3, 4, 2, 0]);
+        ruling.plain = 3;
+        ruling.spread([4, 5]);
+        assert_eq!(ruling.lanes, [3, 0, 2, 4]);
     }
 
     #[test]

@@ -4,14 +4,16 @@
 use std::fmt;
 
 use super::super::span::Span;
+use super::super::whole;
+use super::PRICES;
 use super::weather::quantile;
 
-/// How the nodes of a pool are paid for.
+/// How the nodes of a pool are had. The number of each is its place in all pairs here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// By use, and always to be had.
+    /// Whenever they are asked for, and for as long as wanted.
     OnDemand,
-    /// Cheap, and taken away.
+    /// While a zone has room, and taken away.
     Spot,
 }
 
@@ -27,8 +29,22 @@ pub struct Spell {
 impl Spell {
     /// The standard normal's 95th percentile.
     const P95: f64 = 1.644_853_626_951_5;
+    /// And its ninth decile.
+    const P90: f64 = 1.281_551_565_544_6;
     /// Nothing takes longer than this.
     const LONGEST: f64 = 3600.0;
+
+    /// Half within the one time, 95 of 100 within the other; a second at least.
+    pub(super) fn of(p50: Span, p95: Span) -> Self {
+        let p50 = p50.seconds().max(1.0);
+        Self { p50, p95: p95.seconds().max(p50) }
+    }
+
+    /// Half within the one time, nine of ten within the other.
+    pub(super) fn of_deciles(p50: Span, p90: Span) -> Self {
+        let wide = (p90.seconds() / p50.seconds()).powf(Self::P95 / Self::P90);
+        Self::of(p50, Span::of(p50.seconds() * wide))
+    }
 
     /// The shortest there is: four deviations below the median, which one draw in thirty thousand is.
     pub fn least(self) -> f64 {
@@ -49,7 +65,7 @@ impl Spell {
     }
 }
 
-/// What is true of the nodes of both pools.
+/// What is true of the nodes of a pool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
     /// Pods that fit on a node.
@@ -74,8 +90,6 @@ pub struct Terms {
     pub repack: u32,
     /// Spare nodes that are kept in the spot pool while it gives any: headroom, made by whoever makes nodes.
     pub spare: u32,
-    /// What a node of each pool costs an hour: on demand, spot.
-    pub prices: [f64; 2],
 }
 
 impl Default for Terms {
@@ -92,9 +106,46 @@ impl Default for Terms {
             empty_after: 60,
             repack: 300,
             spare: 0,
-            prices: [1.0, 0.35],
         }
     }
+}
+
+impl Terms {
+    /// For how long at most nodes stay once their zone gives fewer, in seconds.
+    pub fn grace(&self) -> u32 {
+        whole(self.joint.ceil()).saturating_add(self.notice)
+    }
+
+    /// What is true of the nodes of one pool, in words.
+    pub(super) fn words(&self, kind: Kind) -> String {
+        let words = format!(
+            "{} pods fit on a node; a node comes in {} (p50) to {} (p95), a pod on it in {} to {}; an empty one goes after {}",
+            self.fit,
+            length(self.boot.p50),
+            length(self.boot.p95),
+            length(self.start.p50),
+            length(self.start.p95),
+            length(f64::from(self.empty_after)),
+        );
+        let repack = (0 < self.repack).then(|| {
+            let every = length(f64::from(self.repack));
+            format!(", and every {every} one whose pods fit on others")
+        });
+        let ends = (kind == Kind::Spot).then(|| {
+            format!(
+                "; one that is taken away is told {} before, those of a zone within {}; no capacity is {}, and asked for again after {}",
+                length(f64::from(self.notice)),
+                length(self.joint),
+                if self.is_told { "said" } else { "not said" },
+                length(f64::from(self.retry)),
+            )
+        });
+        [Some(words), repack, ends].into_iter().flatten().collect()
+    }
+}
+
+fn length(seconds: f64) -> Span {
+    Span::of(seconds.round())
 }
 
 impl fmt::Display for Terms {
@@ -109,7 +160,7 @@ impl fmt::Display for Terms {
             self.boot.p95,
             self.start.p50,
             self.start.p95,
-            self.prices[1] / self.prices[0],
+            PRICES[1] / PRICES[0],
             self.joint,
             self.notice,
             self.answer,
@@ -129,6 +180,9 @@ mod tests {
         let boot = Terms::default().boot;
         assert_eq!([0.0, Spell::P95].map(|normal| boot.draw(normal)), [60, 180]);
         assert!((boot.slowest(1) - 180.0).abs() < 0.5, "{}", boot.slowest(1));
+        let start = Spell::of_deciles(Span::of(30.0), Span::of(60.0));
+        assert_eq!([0.0, Spell::P90].map(|normal| start.draw(normal)), [30, 60]);
+        assert_eq!(Spell::of(Span::of(0.0), Span::of(0.0)).draw(2.0), 1);
         assert!(boot.slowest(1) < boot.slowest(4) && boot.least() < 10.0);
     }
 }

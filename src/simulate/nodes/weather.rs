@@ -5,7 +5,10 @@
 //! one of its own, and each draw is made anew after a random time. So a zone is up for exactly the share of the time that is asked for, zones
 //! of a region go down together as often as their correlation says, and near the mark there is room for a few nodes only.
 
+use std::fmt;
+
 use super::super::chance::{Chance, Tag};
+use super::super::span::Span;
 
 /// A region of zones. The numbers in use are those measured on public spot traces (45 days, nine zones): one zone has room 17 to 90 % of
 /// the time, and zones of one region are correlated by 0.25 to 0.59.
@@ -19,6 +22,66 @@ pub struct Region {
     pub region_lasts: f64,
     /// Mean seconds until a zone's own is.
     pub zone_lasts: f64,
+}
+
+/// A time in which no zone gives anything, whatever the weather.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// Its first second.
+    pub at: u32,
+    /// How many there are.
+    pub lasts: u32,
+}
+
+/// Where the weather of a pool comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sky {
+    /// It is drawn from each seed.
+    Drawn {
+        /// The zones.
+        region: Region,
+        /// Nodes that one zone gives at most.
+        most: u32,
+        /// And besides.
+        outages: Vec<Outage>,
+    },
+    /// It is always this one.
+    Written(Weather),
+}
+
+impl Sky {
+    /// The weather of so many seconds.
+    pub fn weather(&self, seconds: u32, seed: u64) -> Weather {
+        match self {
+            Self::Written(weather) => weather.clone(),
+            Self::Drawn { region, most, outages } => {
+                let drawn = Weather::draw(std::slice::from_ref(region), *most, seconds, seed);
+                outages.iter().copied().fold(drawn, Weather::without)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Sky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Drawn { region, most, outages } = self else {
+            return f.write_str("weather as it was written down");
+        };
+        let length = |seconds: f64| Span::of(seconds);
+        let zones: Vec<_> =
+            region.zones.iter().map(|share| format!("{:.0}", 100.0 * share)).collect();
+        write!(f, "zones have room {} % of the time, {most} nodes each at most", zones.join(", "))?;
+        if 1 < region.zones.len() {
+            write!(f, ", correlated by {}", region.correlation)?;
+        }
+        let (all, each) = (length(region.region_lasts), length(region.zone_lasts));
+        write!(f, ", drawn anew after {all} (all) and {each} (each) in the mean")?;
+        for Outage { at, lasts } in outages {
+            let (at, lasts) = (length(f64::from(*at)), length(f64::from(*lasts)));
+            write!(f, "; none at {at} for {lasts}")?;
+        }
+        Ok(())
+    }
 }
 
 /// When there is room where.
@@ -59,6 +122,31 @@ impl Weather {
         Self { strikes, ..self }
     }
 
+    /// The zones of this weather and of another.
+    #[must_use]
+    pub(super) fn beside(mut self, other: Self) -> Self {
+        self.zones.extend(other.zones);
+        self.strikes.extend(other.strikes);
+        self.strikes.sort_unstable();
+        self
+    }
+
+    /// The same, but for a time in which no zone has room.
+    fn without(self, outage: Outage) -> Self {
+        let until = outage.at.saturating_add(outage.lasts);
+        let is_in = |at: u32| outage.at <= at && at < until;
+        let of = |zone: usize| {
+            let steps = &self.zones[zone];
+            let mut kept: Vec<_> = steps.iter().copied().filter(|(at, _)| !is_in(*at)).collect();
+            kept.extend([(outage.at, 0), (until, self.room(zone, until))]);
+            kept.sort_unstable_by_key(|(at, _)| *at);
+            // A step of its own at the end says the same.
+            kept.dedup_by_key(|(at, _)| *at);
+            kept
+        };
+        Self { zones: (0..self.zones.len()).map(of).collect(), strikes: self.strikes }
+    }
+
     /// The weather from a second on, which becomes its first.
     #[must_use]
     pub fn from(&self, start: u32) -> Self {
@@ -92,6 +180,16 @@ impl Weather {
     /// Nodes that all zones give at a second.
     pub fn all(&self, now: u32) -> u32 {
         (0..self.zones.len()).map(|zone| self.room(zone, now)).sum()
+    }
+
+    /// The most nodes that can stand between two seconds, the latter left out: what each zone gives at its best.
+    pub fn most(&self, from: u32, until: u32) -> u32 {
+        let of = |zone: usize| {
+            let steps = self.zones.get(zone).map_or(&[][..], Vec::as_slice);
+            let within = steps.iter().filter(|(at, _)| from < *at && *at < until);
+            within.map(|(_, nodes)| *nodes).fold(self.room(zone, from), u32::max)
+        };
+        (0..self.zones.len()).map(of).sum()
     }
 
     /// Share of these seconds in which any zone has room.
@@ -201,9 +299,21 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_takes_all_rooms_and_gives_back_what_there_is_then() {
+        let weather = Weather::of(vec![vec![(0, 4), (10, 2), (20, 3)], vec![(0, 1)]]);
+        let weather = weather.without(Outage { at: 5, lasts: 10 });
+        let rooms = [0, 4, 5, 14, 15, 19, 20].map(|now| weather.all(now));
+        assert_eq!(rooms, [5, 5, 0, 0, 3, 3, 4]);
+        let weather = weather.without(Outage { at: 15, lasts: 5 });
+        assert_eq!([14, 15, 19, 20].map(|now| weather.all(now)), [0, 0, 0, 4]);
+    }
+
+    #[test]
     fn room_is_what_was_written_down() {
         let weather = Weather::of(vec![vec![(0, 4), (10, 0), (20, 2)], vec![(15, 1)]]);
         let rooms = [0, 9, 10, 15, 20].map(|now| weather.all(now));
         assert_eq!(rooms, [4, 4, 0, 1, 3]);
+        let most = [(0, 1), (10, 15), (9, 16), (16, 21)].map(|(from, to)| weather.most(from, to));
+        assert_eq!(most, [4, 0, 5, 3], "each zone at its best");
     }
 }

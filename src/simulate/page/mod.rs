@@ -4,8 +4,9 @@
 use serde::Serialize;
 use serde_json::json;
 
+use super::nodes::{LaneSeries, NodeSummary, is_rule};
 use super::record::{Move, Series};
-use super::{Contest, Entry, Ground, Mode, Scenario, Startup};
+use super::{Contest, Entry, Ground, Mode, Run, Scenario, Startup};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -18,8 +19,9 @@ struct Shown<'a> {
     name: &'a str,
     settings: &'a str,
     summary: &'a super::Summary,
-    /// Replica-hours with the first seed over those of the clairvoyant.
+    /// What it paid with the first seed over what the clairvoyant pays: replica-hours, or money where stages have lanes.
     over: Option<f64>,
+    nodes: Option<&'a NodeSummary>,
     /// Of the first seed, stage by stage.
     series: Vec<Series>,
     moves: Vec<Vec<&'a Move>>,
@@ -52,17 +54,19 @@ pub fn page(
         "scenario": contest.scenario,
         "objective": contest.objective,
         "scored": contest.scored,
-        "clairvoyant": contest.clairvoyant,
+        "clairvoyant": contest.clairvoyant.or(contest.clairvoyant_cost),
+        "isPriced": scenario.has_lanes(),
+        "pools": contest.pools,
         "warmup": scenario.warmup,
         "duration": scenario.duration,
         "seeds": seeds,
         "version": env!("CARGO_PKG_VERSION"),
         "about": about,
         "stages": stages.collect::<Vec<_>>(),
-        "policies": contest.entries.iter().map(|entry| shown(entry, scenario, contest.clairvoyant)).collect::<Vec<_>>(),
+        "policies": contest.entries.iter().map(|entry| shown(entry, scenario, contest)).collect::<Vec<_>>(),
     }))?;
-    // Inside a script element only `</` could end it early.
-    let data = data.replace("</", "<\\/");
+    // Inside a script element `</` could end it early, and `<!--` keep it from ending; JSON has `<` in strings alone.
+    let data = data.replace('<', "\\u003c");
     let brand = about.map_or("penstock simulate", |about| &about.brand);
     let title = text(&format!("{} · {brand}", contest.scenario));
     let mut page = String::with_capacity(PAGE.len() + STYLE.len() + SCRIPT.len() + data.len());
@@ -79,20 +83,27 @@ pub fn page(
     Ok(page)
 }
 
-fn shown<'a>(entry: &'a Entry, scenario: &Scenario, clairvoyant: Option<f64>) -> Shown<'a> {
+fn shown<'a>(entry: &'a Entry, scenario: &Scenario, contest: &Contest) -> Shown<'a> {
     let first = entry.runs.first();
     let stages = first.map(|run| run.stages.as_slice()).unwrap_or_default();
     let moves = stages
         .iter()
         .map(|stage| stage.moves.iter().filter(|it| scenario.warmup <= it.at).collect());
     Shown {
-        name: &entry.policy,
+        name: if is_rule(&entry.policy) { &entry.settings } else { &entry.policy },
         settings: &entry.settings,
         summary: &entry.summary,
-        over: clairvoyant.and_then(|least| Some(first?.score.replica_hours / least)),
+        over: over(contest, first),
+        nodes: entry.nodes.as_ref(),
         series: stages.iter().map(|stage| rounded(&stage.series)).collect(),
         moves: moves.collect(),
     }
+}
+
+fn over(contest: &Contest, first: Option<&Run>) -> Option<f64> {
+    let replica_hours = contest.clairvoyant.map(|least| Some(first?.score.replica_hours / least));
+    let cost = contest.clairvoyant_cost.map(|least| Some(first?.nodes.as_ref()?.cost / least));
+    replica_hours.or(cost)?
 }
 
 /// What a stage stands on, in a line.
@@ -121,6 +132,15 @@ fn rounded(series: &Series) -> Series {
         delay: round(&series.delay),
         replicas: round(&series.replicas),
         ready: round(&series.ready),
+        lanes: series
+            .lanes
+            .iter()
+            .map(|lane| LaneSeries {
+                ready: round(&lane.ready),
+                open: round(&lane.open),
+                ..lane.clone()
+            })
+            .collect(),
     }
 }
 

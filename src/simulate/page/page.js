@@ -5,8 +5,11 @@ const NS = "http://www.w3.org/2000/svg";
 const colour = (at) => `var(--c${at % 10})`;
 const own = Math.max(0, data.policies.findIndex((it) => it.name.startsWith("penstock")));
 const hidden = new Set();
+// What a policy pays: money where stages have lanes, the time of its pods elsewhere.
+const paid = (it) => data.isPriced ? it.nodes.cost : it.summary.replicaHours;
+const unit = data.isPriced ? "cost" : "replica-hours";
 // Too many lines hide each other: at first the two strongest rivals are shown, punctual before cheap.
-if (!data.about) data.policies.map((it, at) => ({ at, late: Math.max(0.001, it.summary.lateShare.mean), cost: it.summary.replicaHours.mean }))
+if (!data.about) data.policies.map((it, at) => ({ at, late: Math.max(0.001, it.summary.lateShare.mean), cost: paid(it).mean }))
   .filter((it) => it.at !== own).sort((a, b) => Math.round(Math.log10(a.late)) - Math.round(Math.log10(b.late)) || a.cost - b.cost)
   .slice(2).forEach((it) => hidden.add(it.at));
 let stage = 0;
@@ -47,14 +50,15 @@ function tip(event, html) {
 function head() {
   $("name").textContent = data.scenario;
   $("terms").textContent = `${span(data.scored)} scored after ${data.warmup ? span(data.warmup) + " to warm up" : "no warm-up"} · ${plural(data.seeds, "seed")} · ${plural(data.stages.length, "stage")} · no item later than ${span(data.objective)}`;
-  if (data.stages.length === 1) $("facts").textContent = data.stages[0].facts;
-  const it = data.policies[own].summary, name = data.policies[own].name;
-  let text = `<b>${escape(name)}</b> kept <b>${share(1 - it.lateShare.mean).replace("100.0 %", "100 %")}</b> of the items within ${span(data.objective)}, with ${number(it.replicaHours.mean)} replica-hours, ${(100 * it.workHours.mean / it.replicaHours.mean).toFixed(0)} % of them at work.`;
+  const facts = [...(data.stages.length === 1 ? [data.stages[0].facts] : []), ...(data.pools || [])];
+  $("facts").innerHTML = facts.map(escape).join("<br>");
+  const it = data.policies[own].summary, name = data.policies[own].name, mine = paid(data.policies[own]).mean;
+  let text = `<b>${escape(name)}</b> kept <b>${share(1 - it.lateShare.mean).replace("100.0 %", "100 %")}</b> of the items within ${span(data.objective)}, ${data.isPriced ? `for ${number(mine)}, with ${(100 * data.policies[own].nodes.spotShare.mean).toFixed(0)} % of its pods on spot.` : `with ${number(it.replicaHours.mean)} replica-hours, ${(100 * it.workHours.mean / it.replicaHours.mean).toFixed(0)} % of them at work.`}`;
   const rivals = data.policies.filter((other, at) => at !== own && other.summary.lateShare.mean <= Math.max(0.001, it.lateShare.mean * 1.5));
-  const best = rivals.sort((a, b) => a.summary.replicaHours.mean - b.summary.replicaHours.mean)[0];
+  const best = rivals.sort((a, b) => paid(a).mean - paid(b).mean)[0];
   if (best) {
-    const saved = 1 - it.replicaHours.mean / best.summary.replicaHours.mean;
-    text += saved >= 0 ? ` That is <b>${(100 * saved).toFixed(0)} % less</b> than ${escape(best.name)}, the cheapest of the others that is as punctual.` : ` ${escape(best.name)} is as punctual for ${(100 * (1 - best.summary.replicaHours.mean / it.replicaHours.mean)).toFixed(0)} % less.`;
+    const saved = 1 - mine / paid(best).mean;
+    text += saved >= 0 ? ` That is <b>${(100 * saved).toFixed(0)} % less</b> than ${escape(best.name)}, the cheapest of the others that is as punctual.` : ` ${escape(best.name)} is as punctual for ${(100 * (1 - paid(best).mean / mine)).toFixed(0)} % less.`;
   } else if (data.policies.length > 1) text += " None of the others is as punctual.";
   $("verdict").innerHTML = text;
   if (data.about) { $("brand").textContent = data.about.brand; $("verdict").textContent = data.about.verdict; }
@@ -62,22 +66,24 @@ function head() {
 
 function scores() {
   const half = (interval, say) => interval.half > 0 ? `${say(interval.mean)}<small>±${say(interval.half)}</small>` : say(interval.mean);
-  const most = Math.max(...data.policies.map((it) => it.summary.replicaHours.mean));
+  const most = Math.max(...data.policies.map((it) => paid(it).mean));
   const rows = data.policies.map((policy, at) => {
     const it = policy.summary;
     const isLate = it.lateShare.mean > 0.001 ? "late" : "";
     return `<tr class="${at === own ? "own" : ""}"><td><span class="swatch" style="background:${colour(at)}"></span>${escape(policy.name)}</td>
-      <td>${half(it.replicaHours, number)}<span class="bar"><i style="width:${100 * it.replicaHours.mean / most}%;background:${colour(at)}"></i></span></td>
+      <td>${half(paid(policy), number)}<span class="bar"${data.isPriced ? ' style="width:44px"' : ""}><i style="width:${100 * paid(policy).mean / most}%;background:${colour(at)}"></i></span></td>
       <td>${data.clairvoyant ? `${policy.over.toFixed(2)} ×` : `${(100 * it.workHours.mean / Math.max(1e-9, it.replicaHours.mean)).toFixed(0)} %`}</td>
       <td class="${isLate}">${half(it.lateShare, share)}</td><td>${half(it.delayP99, span)}</td><td>${span(it.delayMax.mean)}</td>
-      <td>${half(it.actionsPerDay, number)}</td><td>${number(it.undonePerDay.mean)}</td><td>${number(it.rebalancesPerDay.mean)}</td></tr>`;
+      ${data.isPriced ? ends(policy.nodes) : ""}<td>${half(it.actionsPerDay, number)}</td>${data.isPriced ? "" : `<td>${number(it.undonePerDay.mean)}</td><td>${number(it.rebalancesPerDay.mean)}</td>`}</tr>`;
   });
-  $("scores").innerHTML = `<tr><th>policy</th><th>replica-hours</th><th>${data.clairvoyant ? "× bound" : "at work"}</th><th>items late</th><th>delay, p99</th><th>longest</th><th>moves a day</th><th>undone</th><th>rebalances</th></tr>${rows.join("")}`;
-  $("scores-note").textContent = `Late is what was read, or never read, more than ${span(data.objective)} after it arrived, by volume; above 0.1 % it is red. Pods that are starting are paid for. Undone are moves that one the other way followed within ten minutes.${data.seeds > 1 ? ` ± is half the 95 % interval over ${data.seeds} seeds.` : ""}`;
-  if (data.clairvoyant) $("scores-note").textContent += ` The bound is what the cheapest plan would pay that knows all of this beforehand and is never late: ${number(data.clairvoyant)} replica-hours.`;
+  $("scores").innerHTML = `<tr><th>policy</th><th>${unit}</th><th>${data.clairvoyant ? "× bound" : "at work"}</th><th>items late</th><th>delay, p99</th><th>longest</th>${data.isPriced ? "<th>on spot</th><th>told</th><th>lost</th><th>missed</th>" : ""}<th>moves a day</th>${data.isPriced ? "" : "<th>undone</th><th>rebalances</th>"}</tr>${rows.join("")}`;
+  $("scores-note").textContent = `Late is what was read, or never read, more than ${span(data.objective)} after it arrived, by volume; above 0.1 % it is red. ${data.isPriced ? "Nodes are paid for from the second they are asked for to the second they are gone. Told: nodes a day that heard that they will go; lost: pods that went with them; missed: of these, those whose replacements were not Ready yet." : "Pods that are starting are paid for. Undone are moves that one the other way followed within ten minutes."}${data.seeds > 1 ? ` ± is half the 95 % interval over ${data.seeds} seeds.` : ""}`;
+  if (data.clairvoyant) $("scores-note").textContent += ` The bound is what the cheapest plan would pay that knows all of this beforehand and is never late: ${number(data.clairvoyant)}${data.isPriced ? "" : " replica-hours"}.`;
   const set = data.policies.filter((it) => it.settings !== it.name).map((it) => it.settings);
   if (set.length) $("settings").textContent = `As set here: ${set.join(" · ")}.`;
 }
+
+const ends = (it) => `<td>${(100 * it.spotShare.mean).toFixed(0)} %</td>` + [it.interruptedPerDay, it.lostPerDay, it.missedPerDay].map((a_day) => `<td>${number(a_day.mean)}</td>`).join("");
 
 // ---- cost against lateness ---------------------------------------------------------------------------------------------
 function frontier() {
@@ -85,8 +91,8 @@ function frontier() {
   holder.textContent = "";
   const width = holder.clientWidth, height = 300, left = 64, right = 90, top = 24, bottom = 40;
   const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "cost against lateness" }, holder);
-  const points = data.policies.map((it, at) => ({ at, name: it.name, cost: it.summary.replicaHours, late: it.summary.lateShare }));
-  const work = data.policies[own].summary.workHours.mean;
+  const points = data.policies.map((it, at) => ({ at, name: it.name, cost: paid(it), late: it.summary.lateShare }));
+  const work = data.isPriced ? 0 : data.policies[own].summary.workHours.mean;
   const most = 1.08 * Math.max(...points.map((it) => it.cost.mean + it.cost.half), work);
   const worst = Math.min(1, 2.5 * Math.max(0.004, ...points.map((it) => it.late.mean)));
   const floor = 1e-5;
@@ -101,12 +107,12 @@ function frontier() {
     node("line", { x1: x(cost), x2: x(cost), y1: top, y2: height - bottom, stroke: "var(--grid)" }, svg);
     node("text", { x: x(cost), y: height - bottom + 18, "text-anchor": "middle" }, svg, number(cost));
   }
-  node("text", { x: width - right, y: height - 4, "text-anchor": "end" }, svg, "replica-hours");
+  node("text", { x: width - right, y: height - 4, "text-anchor": "end" }, svg, unit);
   node("text", { x: left - 10, y: top - 10, "text-anchor": "end" }, svg, "late");
   const least = data.clairvoyant || work;
   node("rect", { x: left, y: top, width: x(least) - left, height: height - bottom - top, fill: "var(--load-fill)" }, svg);
   node("line", { x1: x(least), x2: x(least), y1: top, y2: height - bottom, stroke: "var(--soft)", "stroke-dasharray": "4 4" }, svg);
-  node("text", { x: x(least) - 8, y: height - bottom - 10, "text-anchor": "end" }, svg, data.clairvoyant ? "the clairvoyant" : "the work itself");
+  if (least) node("text", { x: x(least) - 8, y: height - bottom - 10, "text-anchor": "end" }, svg, data.clairvoyant ? "the clairvoyant" : "the work itself");
   const unbeaten = points.filter((it) => !points.some((other) => other !== it && other.cost.mean <= it.cost.mean && other.late.mean <= it.late.mean));
   unbeaten.sort((a, b) => a.cost.mean - b.cost.mean);
   node("path", { d: unbeaten.map((it, i) => `${i ? "L" : "M"}${x(it.cost.mean)},${y(it.late.mean)}`).join(""), fill: "none", stroke: "var(--soft)", "stroke-opacity": .5 }, svg);
@@ -124,7 +130,7 @@ function frontier() {
     taken.push([...best, wide]);
     label.setAttribute("x", best[0]);
     label.setAttribute("y", best[1]);
-    dot.addEventListener("pointermove", (event) => tip(event, `<b>${escape(it.name)}</b><div class="row"><span class="soft">replica-hours</span><span>${number(it.cost.mean)}</span></div><div class="row"><span class="soft">late</span><span>${share(it.late.mean)}</span></div>`));
+    dot.addEventListener("pointermove", (event) => tip(event, `<b>${escape(it.name)}</b><div class="row"><span class="soft">${unit}</span><span>${number(it.cost.mean)}</span></div><div class="row"><span class="soft">late</span><span>${share(it.late.mean)}</span></div>`));
     dot.addEventListener("pointerleave", () => tip());
   }
 }
@@ -159,7 +165,10 @@ function buttons() {
 function timeline() {
   const holder = $("timeline");
   holder.textContent = "";
-  const width = holder.clientWidth, left = 56, right = 14, height = 560;
+  // Where stages have lanes, whose pods stand where is drawn of one policy: Penstock, or the first that is shown.
+  const placed = (shown().find((it) => it.at === own) || shown()[0] || {}).at;
+  const lanes = placed === undefined ? [] : data.policies[placed].series[stage].lanes || [];
+  const width = holder.clientWidth, left = 56, right = 14, height = lanes.length ? 730 : 560;
   const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, height }, holder);
   const first = data.policies[0].series[stage];
   const whole = [first.start, first.start + first.step * first.load.length];
@@ -200,6 +209,35 @@ function timeline() {
     return d;
   };
 
+  // Ready pods by lane, on demand below and spot above; where a lane gives no nodes, a stroke says so.
+  const placing = (at) => {
+    const series = data.policies[placed].series[stage], [a, b] = range(series);
+    const stack = [...lanes].sort((one, other) => one.isSpot - other.isSpot);
+    const sum = series.load.map((_, i) => stack.reduce((all, it) => all + it.ready[i], 0));
+    const most = 1.05 * Math.max(1, ...sum.slice(a, b)), y = (v) => at[1] - (at[1] - at[0]) * v / most;
+    grid(...at, most, y);
+    const group = panel(...at, `Ready by lane, ${data.policies[placed].name}`);
+    let below = series.load.map(() => 0);
+    stack.forEach((lane, number) => {
+      const above = below.map((v, i) => v + lane.ready[i]);
+      const edge = (values, way) => { let d = ""; for (let k = 0; k < b - a; k++) { const i = way > 0 ? a + k : b - 1 - k; d += `${way > 0 && k === 0 ? "M" : "L"}${x(series.start + i * series.step).toFixed(1)},${y(values[i]).toFixed(1)}`; } return d; };
+      node("path", { d: `${edge(above, 1)}${edge(below, -1)}Z`, fill: `var(--c${lane.isSpot ? 1 + number : number})`, "fill-opacity": lane.isSpot ? .45 : .7 }, group);
+      below = above;
+    });
+    const shut = stack.filter((lane) => lane.isSpot);
+    shut.forEach((lane, number) => {
+      for (let i = a; i < b; i++) if (lane.open[i] < 0.5) node("rect", { x: x(series.start + i * series.step), width: Math.max(0.5, x(series.start + (i + 1) * series.step) - x(series.start + i * series.step)), y: at[0] + 4 * number, height: 3, fill: "var(--late)" }, group);
+    });
+    let from = width - right;
+    for (const [number, lane] of [...stack.entries()].reverse()) {
+      const label = node("text", { x: from, y: at[0] - 8, "text-anchor": "end" }, svg, lane.pool);
+      from -= label.getComputedTextLength() + 8;
+      node("rect", { x: from - 8, y: at[0] - 17, width: 10, height: 10, rx: 3, fill: `var(--c${lane.isSpot ? 1 + number : number})`, "fill-opacity": lane.isSpot ? .45 : .7 }, svg);
+      from -= 20;
+    }
+    if (shut.length) { const label = node("text", { x: from, y: at[0] - 8, "text-anchor": "end", fill: "var(--late)" }, svg, "red: none to be had"); from -= label.getComputedTextLength(); }
+  };
+
   // Load.
   const loads = [26, 106], load_most = 1.05 * Math.max(1e-9, ...cut(first, "load"));
   const load_y = (v) => loads[1] - (loads[1] - loads[0]) * v / load_most;
@@ -229,12 +267,14 @@ function timeline() {
   grid(...pods, pods_most, pods_y);
   group = panel(...pods, "replicas, those that start included");
   for (const it of own_last) node("path", { d: path(it.series, "replicas", pods_y, true), fill: "none", stroke: colour(it.at), "stroke-width": it.at === own ? 1.8 : 1.2, "stroke-opacity": it.at === own ? 1 : .8 }, group);
-  for (const s of ticks) node("text", { x: x(s), y: pods[1] + 18, "text-anchor": x(s) > width - 60 ? "end" : "middle" }, svg, clock(s));
+  const floor = lanes.length ? 694 : pods[1];
+  if (lanes.length) placing([pods[1] + 40, floor]);
+  for (const s of ticks) node("text", { x: x(s), y: floor + 18, "text-anchor": x(s) > width - 60 ? "end" : "middle" }, svg, clock(s));
   const dots = node("g", { "clip-path": "url(#inside)" }, svg);
 
   // Reading values, and looking closer.
-  const cross = node("line", { y1: loads[0], y2: pods[1], stroke: "var(--soft)", "stroke-opacity": 0 }, svg);
-  const brush = node("rect", { y: loads[0], height: pods[1] - loads[0], fill: "var(--c0)", "fill-opacity": .12, width: 0 }, svg);
+  const cross = node("line", { y1: loads[0], y2: floor, stroke: "var(--soft)", "stroke-opacity": 0 }, svg);
+  const brush = node("rect", { y: loads[0], height: floor - loads[0], fill: "var(--c0)", "fill-opacity": .12, width: 0 }, svg);
   const catcher = node("rect", { x: left, y: 0, width: width - left - right, height, fill: "transparent" }, svg);
   let began = null;
   const place = (event) => (event.clientX - svg.getBoundingClientRect().left) * width / svg.getBoundingClientRect().width;
@@ -265,7 +305,8 @@ function timeline() {
   }
 }
 
-const story = (move) => `<b>${moment(move.at)}</b> &nbsp;${move.from} → <b>${move.to}</b> replicas${move.code ? `<br><span class="soft">${escape(move.code)}</span><br>${escape(move.sentence)}` : ""}`;
+const split = (move) => move.lanes ? ` (${move.lanes.join(" + ")})` : "";
+const story = (move) => `<b>${moment(move.at)}</b> &nbsp;${move.from} → <b>${move.to}</b> replicas${split(move)}${move.code ? `<br><span class="soft">${escape(move.code)}</span><br>${escape(move.sentence)}` : ""}`;
 
 // ---- decisions ---------------------------------------------------------------------------------------------------------
 function decisions() {
@@ -277,7 +318,7 @@ function decisions() {
   for (const it of moves) counts.set(it.code, 1 + (counts.get(it.code) || 0));
   $("reasons").innerHTML = [...counts].sort((a, b) => b[1] - a[1]).map(([code, count]) => `<span><b>${count}</b> ${escape(code)}</span>`).join("");
   const most = 500;
-  const rows = moves.slice(0, most).map((it) => `<tr><td>${moment(it.at)}</td><td class="${it.from < it.to ? "up" : "down"}">${it.from} → ${it.to}</td><td>${escape(it.code || "")}</td><td>${escape(it.sentence)}</td></tr>`);
+  const rows = moves.slice(0, most).map((it) => `<tr><td>${moment(it.at)}</td><td class="${it.from < it.to ? "up" : "down"}">${it.from} → ${it.to}${split(it)}</td><td>${escape(it.code || "")}</td><td>${escape(it.sentence)}</td></tr>`);
   const rest = moves.length > most ? `<tr><td></td><td></td><td></td><td>${plural(moves.length - most, "more move")}</td></tr>` : "";
   $("moves").innerHTML = `<tr><th>when</th><th>replicas</th><th>reason</th><th>in words</th></tr>${rows.join("")}${rest}`;
 }

@@ -87,6 +87,11 @@ fn what_is_asked_in_a_wrong_way_is_one_line_with_a_hint() {
     for (arguments, code, told) in [
         (&["nowhere.yaml"][..], 2, "cannot read nowhere.yaml"),
         (&[path, "--policy", "clever"], 2, "no policy is called \"clever\"; hint: one of penstock"),
+        (
+            &[path, "--policy", "skyserve"],
+            2,
+            "skyserve needs a stage with lanes, one on demand and one on spot; hint: ",
+        ),
         (&[path, "--seeds", "0"], 2, "0 is not in 1..=1000"),
         (&["deploy/examples/shortest.yaml"], 1, "deploy/examples/shortest.yaml: "),
     ] {
@@ -96,4 +101,52 @@ fn what_is_asked_in_a_wrong_way_is_one_line_with_a_hint() {
         assert!(stderr.contains(told), "{arguments:?}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
     }
+}
+
+#[test]
+fn a_scenario_with_lanes_tells_its_pools_and_what_nodes_cost() {
+    let example = std::fs::read_to_string("deploy/examples/scenarios/spot.yaml").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [file, page] = ["short.yaml", "page.html"].map(|name| folder.path().join(name));
+    let short = example.replace("1d13h", "2h").replace("duration: 2d", "duration: 4h");
+    let short = short.replace("warmup: 6h", "warmup: 1h");
+    assert_eq!(short.lines().count(), example.lines().count());
+    std::fs::write(&file, short).unwrap();
+    let [file, page] = [&file, &page].map(|path| path.to_str().unwrap());
+    let output = penstock(&[file, "--html", page]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let begins: Vec<_> = text.lines().map(|line| line.split("  ").next().unwrap()).collect();
+    let told = |line: &str| begins.iter().position(|it| it.starts_with(line));
+    let order = [
+        "on-demand: on demand, 0.4 an hour; 4 pods fit on a node",
+        "spot: on spot, 0.14 an hour; 4 pods fit on a node",
+        "orders: 3h scored, 1 seed; no item later than 3 min.",
+        "POLICY",
+        "penstock",
+        "all on demand",
+        "all on spot",
+        "2 and 70 % on spot",
+        "SkyServe, base 2, extra 2",
+        "The cheapest plan that knows all of this beforehand and is never late pays ",
+    ];
+    let places: Vec<_> = order.iter().map(|line| told(line)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}\n{text}");
+    let page = std::fs::read_to_string(page).unwrap();
+    let data = page.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
+    let data: Value = serde_json::from_str(data).unwrap();
+    assert_eq!((&data["isPriced"], data["pools"].as_array().unwrap().len()), (&true.into(), 2));
+    let lanes = data["policies"][0]["series"][0]["lanes"].as_array().unwrap();
+    let drawn: Vec<_> = lanes.iter().map(|lane| (&lane["pool"], &lane["isSpot"])).collect();
+    assert_eq!(
+        format!("{drawn:?}"),
+        r#"[(String("on-demand"), Bool(false)), (String("spot"), Bool(true))]"#
+    );
+    assert!(data["policies"][0]["nodes"]["cost"]["mean"].as_f64().unwrap() > 0.0);
+    let output = penstock(&[file, "--policy", "all-on-spot", "-o", "json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let entry = &json["entries"][0];
+    assert_eq!(entry["nodes"]["spotShare"]["mean"], 1.0);
+    assert_eq!(entry["runs"][0]["nodes"]["pools"][1]["pool"], "spot");
+    assert!(json["clairvoyantCost"].as_f64().unwrap() > 0.0, "{}", json["clairvoyantCost"]);
 }

@@ -11,6 +11,7 @@ mod load;
 mod taste;
 mod command;
 mod nodes;
+mod lanes;
 
 /// A pipeline of one stage of up to 60 replicas; the rest of the scenario follows.
 const PLAIN: &str = r#"

@@ -69,6 +69,7 @@ impl Stage {
             min: self.min,
             max: 48,
             max_delay: 60.0,
+            lanes: None,
         })
     }
 

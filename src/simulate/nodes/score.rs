@@ -1,0 +1,205 @@
+//! What a stage with lanes came to on its nodes: what they cost, and how interruptions were got over. Summed up second by second by `lanes`.
+
+use serde::Serialize;
+
+use super::super::score::Interval;
+use super::{LaneSeries, LaneWorld};
+
+const DAY: f64 = 86_400.0;
+
+/// What nodes came to, over the time after the warm-up. Of all stages with lanes together, or of one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeScore {
+    /// Hours of nodes at their price, from the second each is asked for to the second it is gone.
+    pub cost: f64,
+    /// Share of the hours of Ready pods that were on spot.
+    pub spot_share: f64,
+    /// Nodes that were told that they will go, a day.
+    pub interrupted_per_day: f64,
+    /// Ready pods that went with their node, a day.
+    pub lost_per_day: f64,
+    /// Of these, pods whose replacement was not Ready yet: the stage had fewer than it needs then.
+    pub missed_per_day: f64,
+    /// Replicas that were asked for in place of those on nodes that are about to go, a day.
+    pub surges_per_day: f64,
+    /// Seconds a day in which fewer were Ready than the stage needs.
+    pub short_seconds_per_day: f64,
+    /// Pool by pool.
+    pub pools: Vec<PoolScore>,
+}
+
+/// What one pool came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolScore {
+    /// Its name.
+    pub pool: String,
+    /// Hours of its nodes.
+    pub node_hours: f64,
+    /// What they cost.
+    pub cost: f64,
+    /// Hours of pods that were Ready on them.
+    pub ready_hours: f64,
+    /// Is it spot?
+    pub is_spot: bool,
+    /// Times that it was said that it has no capacity.
+    pub refusals: u32,
+}
+
+/// The means of [`NodeScore`] over seeds; see there for what each is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of NodeScore")]
+pub struct NodeSummary {
+    pub cost: Interval,
+    pub spot_share: Interval,
+    pub interrupted_per_day: Interval,
+    pub lost_per_day: Interval,
+    pub missed_per_day: Interval,
+    pub surges_per_day: Interval,
+    pub short_seconds_per_day: Interval,
+}
+
+impl NodeSummary {
+    /// Of these scores; `None` where there are no nodes.
+    pub fn of(scores: &[&NodeScore]) -> Option<Self> {
+        let over = |field: fn(&NodeScore) -> f64| {
+            Interval::of(&scores.iter().map(|score| field(score)).collect::<Vec<_>>())
+        };
+        (!scores.is_empty()).then(|| Self {
+            cost: over(|score| score.cost),
+            spot_share: over(|score| score.spot_share),
+            interrupted_per_day: over(|score| score.interrupted_per_day),
+            lost_per_day: over(|score| score.lost_per_day),
+            missed_per_day: over(|score| score.missed_per_day),
+            surges_per_day: over(|score| score.surges_per_day),
+            short_seconds_per_day: over(|score| score.short_seconds_per_day),
+        })
+    }
+}
+
+impl NodeScore {
+    /// Of several stages together; `None` of none.
+    pub(in crate::simulate) fn join<'a>(each: impl Iterator<Item = &'a Self>) -> Option<Self> {
+        let mut all: Option<Self> = None;
+        for one in each {
+            let sum = all.get_or_insert_default();
+            sum.cost += one.cost;
+            sum.interrupted_per_day += one.interrupted_per_day;
+            sum.lost_per_day += one.lost_per_day;
+            sum.missed_per_day += one.missed_per_day;
+            sum.surges_per_day += one.surges_per_day;
+            sum.short_seconds_per_day += one.short_seconds_per_day;
+            sum.pools.extend_from_slice(&one.pools);
+        }
+        let mut all = all?;
+        all.spot_share = spot(&all.pools);
+        Some(all)
+    }
+}
+
+/// Share of the hours of Ready pods that were on spot.
+fn spot(pools: &[PoolScore]) -> f64 {
+    let sum = |pools: &mut dyn Iterator<Item = &PoolScore>| pools.map(|it| it.ready_hours).sum();
+    let all: f64 = sum(&mut pools.iter());
+    let spot: f64 = sum(&mut pools.iter().filter(|pool| pool.is_spot));
+    if 0.0 < all { spot / all } else { 0.0 }
+}
+
+/// What is summed up of a stage.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sums {
+    pub(super) interrupted: u32,
+    pub(super) lost: u32,
+    pub(super) missed: u32,
+    pub(super) surges: u32,
+    pub(super) short: u32,
+    /// By lane: seconds of nodes, seconds of Ready pods, refusals.
+    pub(super) lanes: Vec<(f64, f64, u32)>,
+}
+
+impl Sums {
+    pub(super) fn new(lanes: usize) -> Self {
+        Self { lanes: vec![(0.0, 0.0, 0); lanes], ..Self::default() }
+    }
+
+    /// The score of so many seconds.
+    pub(super) fn score(&self, worlds: &[LaneWorld], seconds: u32) -> NodeScore {
+        let days = (f64::from(seconds) / DAY).max(1e-9);
+        let a_day = |count: u32| f64::from(count) / days;
+        let of = |(world, (nodes, ready, refusals)): (&LaneWorld, &(f64, f64, u32))| PoolScore {
+            pool: world.pool.name.to_string(),
+            node_hours: nodes / 3600.0,
+            cost: nodes / 3600.0 * world.price,
+            ready_hours: ready / 3600.0,
+            is_spot: world.kind() == super::Kind::Spot,
+            refusals: *refusals,
+        };
+        let pools: Vec<_> = worlds.iter().zip(&self.lanes).map(of).collect();
+        NodeScore {
+            cost: pools.iter().map(|pool| pool.cost).sum(),
+            spot_share: spot(&pools),
+            interrupted_per_day: a_day(self.interrupted),
+            lost_per_day: a_day(self.lost),
+            missed_per_day: a_day(self.missed),
+            surges_per_day: a_day(self.surges),
+            short_seconds_per_day: a_day(self.short),
+            pools,
+        }
+    }
+}
+
+/// Takes down what lanes look like, at the points of the stage's own plot.
+#[derive(Debug, Default)]
+pub(super) struct Strips {
+    start: u32,
+    step: u32,
+    count: u32,
+    /// By lane: Ready pods and seconds in which it could be had, of the present point.
+    sums: Vec<(f64, f64)>,
+    series: Vec<LaneSeries>,
+}
+
+impl Strips {
+    pub(super) fn new(worlds: &[LaneWorld], (start, step): (u32, u32)) -> Self {
+        let of = |world: &LaneWorld| LaneSeries {
+            pool: world.pool.name.to_string(),
+            is_spot: world.kind() == super::Kind::Spot,
+            ..LaneSeries::default()
+        };
+        let series = worlds.iter().map(of).collect();
+        Self { start, step, count: 0, sums: vec![(0.0, 0.0); worlds.len()], series }
+    }
+
+    /// A second: of each lane, how many are Ready, and whether nodes were to be had.
+    pub(super) fn second(&mut self, now: u32, lanes: impl Iterator<Item = (u32, bool)>) {
+        if now < self.start {
+            return;
+        }
+        for (sum, (ready, is_open)) in self.sums.iter_mut().zip(lanes) {
+            sum.0 += f64::from(ready);
+            sum.1 += f64::from(u8::from(is_open));
+        }
+        self.count += 1;
+        if self.count == self.step {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        let seconds = f64::from(std::mem::take(&mut self.count));
+        for ((ready, open), series) in self.sums.iter_mut().zip(&mut self.series) {
+            series.ready.push(std::mem::take(ready) / seconds);
+            series.open.push(std::mem::take(open) / seconds);
+        }
+    }
+
+    /// All of it.
+    pub(super) fn into_series(mut self) -> Vec<LaneSeries> {
+        if 0 < self.count {
+            self.close();
+        }
+        self.series
+    }
+}
