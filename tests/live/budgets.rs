@@ -1,7 +1,11 @@
 //! A budget over two pipelines on a real control plane: who is served first, who gives way, and what is said of it; and a ceiling that is
-//! raised again. Judged by what the API server recorded of who wrote what.
+//! raised again; a quota that pods and room share. Judged by what the API server recorded of who wrote what.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use jiff::{Timestamp, ToSpan};
+use penstock::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::examples::apply;
@@ -86,6 +90,76 @@ async fn the_example_of_quotas_reaches_its_counts() -> Result<()> {
     let scene = Scene::open_with("example-quotas", &["--heed-quotas"]).await?;
     scene.create(deployment("other", 2)).await?;
     gives_way(&scene, "quotas", &[], "OverQuota").await
+}
+
+/// Who keeps room on the shared cluster has a class of its own: the chart's belongs to who installs it.
+const ROOM: &str = "example-headroom";
+
+#[tokio::test]
+async fn the_example_of_headroom_shares_the_room_that_a_quota_leaves() -> Result<()> {
+    let cluster = shared::cluster().await?;
+    let class = json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": ROOM},
+        "value": -10, "preemptionPolicy": "Never",
+    });
+    cluster.apply("default", &class.to_string()).await?;
+    let scene =
+        Scene::open_with(ROOM, &["--heed-quotas", "--headroom-priority-class", ROOM]).await?;
+    let broker = shared::broker().await?;
+    let topic = |name: &str| format!("{}-{name}", scene.namespace);
+    for (name, target) in [("orders", "book"), ("bills", "print")] {
+        broker.topic(&topic(name), 12).await?;
+        broker.commit(&topic(name), &topic(name), 0).await?;
+        scene.create(deployment(target, 1)).await?;
+    }
+    // The peak is in half an hour, whatever the time is; pods that are said to take longer have room from now on.
+    let now = Clock::start().now();
+    let cron = |at: Timestamp| at.strftime("%-M %-H * * *").to_string();
+    let (start, end) = (now.checked_add(30.minutes())?, now.checked_add(3.hours())?);
+    let soon = format!("start: \"{}\", end: \"{}\", timeZone: UTC", cron(start), cron(end));
+    let at_eight = "start: \"0 8 * * 1-5\", end: \"0 18 * * 1-5\", timeZone: Europe/Berlin";
+    let slow = "replicas: {min: 1, max: 20}\n    startup: 50m";
+    let replaced = [
+        ("kafka.shop:9092", broker.bootstrap()),
+        ("topics: [orders], group: book", format!("topics: [{0}], group: {0}", topic("orders"))),
+        ("topics: [bills], group: print", format!("topics: [{0}], group: {0}", topic("bills"))),
+        (at_eight, soon),
+        ("replicas: {min: 1, max: 20}", slow.to_owned()),
+    ];
+    apply(&scene, "headroom", &replaced).await?;
+    until_placed(&scene, [("orders-book", 5), ("bills-print", 5)]).await?;
+
+    // Real pods come, and take room of both: each of them is made, and so is all room that is kept.
+    broker.send(&topic("bills"), None, 40).await?;
+    scene.until_moved(("print", 1, 4), SOON).await?;
+    until_placed(&scene, [("orders-book", 4), ("bills-print", 3), ("print", 4), ("book", 1)]).await
+}
+
+/// Waits until the Deployments of these names, or what their names begin with before `-room`, have so many pods, all of them Ready.
+async fn until_placed<const N: usize>(scene: &Scene, wanted: [(&str, i64); N]) -> Result<()> {
+    let ask = ["-n", &scene.namespace, "get", "deployments", "-o", "json"];
+    scene
+        .until(&format!("{wanted:?} to stand"), 2 * SOON, async || {
+            let list = shared::cluster().await?.kubectl(&ask).await?;
+            let list: Value = serde_json::from_str(&list)?;
+            let stand: BTreeMap<_, _> = list["items"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|it| {
+                    let name = it["metadata"]["name"].as_str().unwrap_or_default();
+                    let name = name.split("-room-").next().unwrap_or_default().to_owned();
+                    let count = |path: &str| it.pointer(path).and_then(Value::as_i64);
+                    (name, (count("/spec/replicas"), count("/status/readyReplicas")))
+                })
+                .collect();
+            for (name, count) in wanted {
+                let is_there = stand.get(name) == Some(&(Some(count), Some(count)));
+                ensure!(is_there, "{stand:?}");
+            }
+            Ok(Some(()))
+        })
+        .await
 }
 
 /// Eighty bills, and then sixty orders: who prints has eight of ten, and then gives four back to who books.
@@ -198,8 +272,7 @@ async fn a_quota_is_shared_by_priority_and_never_asked_for_more_than_it_has_left
     let mut writes = scene.writes("bills")?;
     writes.extend(scene.writes("orders")?);
     writes.sort_by_key(|write| write.at);
-    let mut asked =
-        std::collections::BTreeMap::from([("bills".to_owned(), 1), ("orders".to_owned(), 1)]);
+    let mut asked = BTreeMap::from([("bills".to_owned(), 1), ("orders".to_owned(), 1)]);
     for write in writes {
         asked.insert(write.name, write.replicas.context("a write without its answer")?);
         assert!(asked.values().sum::<u32>() <= 10, "{asked:?}");

@@ -14,7 +14,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{EvictParams, ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use penstock::clock::Clock;
@@ -26,7 +26,7 @@ use crate::rig::{
     until,
 };
 use crate::scene::{SOON, Scene};
-use crate::yard::node;
+use crate::yard::{self, node};
 
 const BUDGET: &str = "penstock-deployment-sink";
 /// Replicas that are needed, half of them on each node.
@@ -220,22 +220,8 @@ impl Yard {
         Api::namespaced(self.scene.client.clone(), &self.scene.namespace)
     }
 
-    /// Waits until the budget says: one may be lacking (`None`), or so many stay, and its controller has taken that in.
     async fn until_budget(&self, least: Option<i32>) -> Result<PodDisruptionBudget> {
-        self.scene
-            .until(&format!("a budget that keeps {least:?}"), SOON, async || {
-                let budget = self.budgets().get(BUDGET).await?;
-                let spec = budget.spec.clone().context("no spec")?;
-                let wanted = match least {
-                    None => (None, Some(IntOrString::Int(1))),
-                    Some(least) => (Some(IntOrString::Int(least)), None),
-                };
-                let says = (spec.min_available, spec.max_unavailable);
-                let seen = budget.status.as_ref().and_then(|status| status.observed_generation);
-                ensure!(says == wanted && seen == budget.metadata.generation, "it says {says:?}");
-                Ok(Some(budget))
-            })
-            .await
+        yard::until_budget(&self.scene, BUDGET, least).await
     }
 
     /// The pods, for who wants every answer: kube's own client would ask again by itself when it is told 429.
@@ -244,26 +230,8 @@ impl Yard {
         Ok(Api::namespaced(client, &self.scene.namespace))
     }
 
-    /// Evicts all pods of a node as drains do, each again and again until it is let go; gives every answer.
     async fn drain(&self, node: &str) -> Result<Vec<u16>> {
-        let pods = self.pods().await?;
-        let on_it = ListParams::default().fields(&format!("spec.nodeName={node}"));
-        let mut codes = Vec::new();
-        until(&format!("{node} to be drained"), SOON, async || {
-            let all = pods.list(&on_it).await?;
-            let left: Vec<_> =
-                all.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
-            for pod in &left {
-                match pods.evict(&pod.name_any(), &EvictParams::default()).await {
-                    Ok(_) => codes.push(201),
-                    Err(kube::Error::Api(status)) => codes.push(status.code),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Ok(left.is_empty().then_some(()))
-        })
-        .await?;
-        Ok(codes)
+        yard::drain(&self.pods().await?, node).await
     }
 
     /// Waits until so many pods have been counted as interrupted.
@@ -411,11 +379,7 @@ async fn of_another(yard: &Yard) -> Result<()> {
         .await?;
     let pods = yard.pods().await?;
     let first = pods.list(&ListParams::default()).await?.items.pop().context("no pod")?;
-    let answer = pods.evict(&first.name_any(), &EvictParams::default()).await;
-    let code = match answer {
-        Err(kube::Error::Api(status)) => status.code,
-        other => anyhow::bail!("the eviction was answered {other:?}"),
-    };
+    let code = yard::evict(&pods, &first.name_any()).await?;
     ensure!(code == 429, "two budgets on one pod: {code}");
     yard.scene
         .until("theirs to be named", SOON, async || {

@@ -13,7 +13,8 @@ use crate::jobs::jobs;
 use crate::lineage::{minutes_ago, post, token};
 use crate::presets::filled;
 use crate::rig::{
-    Authority, Documents, ElasticMq, Listener, Mariadb, Postgres, Prometheus, Redis, Scaler, shared,
+    Authority, Cluster, Documents, ElasticMq, Listener, Mariadb, Postgres, Prometheus, Redis,
+    Scaler, shared,
 };
 use crate::scene::{SOON, Scene};
 use crate::strimzi;
@@ -29,12 +30,17 @@ pub(crate) fn manifests(example: &str, replaced: &[(&str, String)]) -> Result<Ve
     Ok(serde_saphyr::from_multiple(&text)?)
 }
 
-/// Applies them.
+/// Applies them on the shared cluster.
 pub(crate) async fn apply(scene: &Scene, example: &str, replaced: &[(&str, String)]) -> Result<()> {
-    for mut object in manifests(example, replaced)? {
+    apply_on(shared::cluster().await?, scene, manifests(example, replaced)?).await
+}
+
+/// Applies manifests of an example, in the namespace of a scene on this cluster.
+pub(crate) async fn apply_on(cluster: &Cluster, scene: &Scene, all: Vec<Value>) -> Result<()> {
+    for mut object in all {
         if object["metadata"]["namespace"].is_null() {
             // Of the cluster, as budgets and pools are.
-            shared::cluster().await?.apply(&scene.namespace, &object.to_string()).await?;
+            cluster.apply(&scene.namespace, &object.to_string()).await?;
             continue;
         }
         object["metadata"]["namespace"] = json!(scene.namespace);

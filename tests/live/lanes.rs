@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, shared};
 use crate::scene::{SOON, Scene, kafka};
+use crate::yard;
 
 /// Items that wait, at ten for each replica.
 const BACKLOG: usize = 120;
@@ -29,14 +30,10 @@ struct Stageful {
 }
 
 fn node(pool: &str, number: u32) -> Value {
-    let room = json!({"cpu": "5", "memory": "32Gi", "pods": "110"});
-    json!({
-        "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": format!("{pool}-{number}"), "labels": {
-            "pool": pool, "eks-node-viewer/instance-price": if pool == "spot" { "0.07" } else { "0.20" },
-        }},
-        "status": {"capacity": room, "allocatable": room},
-    })
+    let mut node = yard::node(pool, number, 5);
+    let price = if pool == "spot" { "0.07" } else { "0.20" };
+    node["metadata"]["labels"]["eks-node-viewer/instance-price"] = json!(price);
+    node
 }
 
 fn deployment(pool: &str) -> Value {

@@ -71,6 +71,7 @@ mod scaling;
 mod draining;
 mod lanes;
 mod packing;
+mod nodes;
 mod headroom;
 mod budgets;
 mod learning;

@@ -5,30 +5,33 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::beside::exporter;
 use crate::rig::{Prometheus, shared};
 use crate::scene::{SOON, Scene};
 
-/// What OpenCost exports of its nodes, cut down to two of them: its own words, labels and all. One it has no price for.
-fn opencost(node: &str) -> String {
+/// What OpenCost exports of these nodes and their prices: its own words, labels and all. One has the price 0 that it knows nothing of.
+pub(crate) fn opencost(nodes: &[(&str, f64)]) -> String {
     let series = |metric: &str, node: &str, value: f64| {
         format!(
             "{metric}{{arch=\"amd64\",instance=\"{node}\",instance_type=\"m5.2xlarge\",node=\"{node}\",provider_id=\"i-0c1\",region=\"eu-west-1\"}} {value}\n"
         )
     };
+    let each = |metric: &str, part: f64| -> String {
+        nodes.iter().map(|(node, price)| series(metric, node, price * part)).collect()
+    };
     [
-        "# HELP node_cpu_hourly_cost node_cpu_hourly_cost hourly cost for each cpu on this node\n# TYPE node_cpu_hourly_cost gauge\n".to_owned(),
-        series("node_cpu_hourly_cost", node, 0.031_611),
-        "# HELP node_total_hourly_cost node_total_hourly_cost Total node cost per hour\n# TYPE node_total_hourly_cost gauge\n".to_owned(),
-        series("node_total_hourly_cost", node, 0.384),
-        series("node_total_hourly_cost", "unpriced", 0.0),
+        "# HELP node_cpu_hourly_cost node_cpu_hourly_cost hourly cost for each cpu on this node\n# TYPE node_cpu_hourly_cost gauge\n",
+        &each("node_cpu_hourly_cost", 0.08),
+        "# HELP node_total_hourly_cost node_total_hourly_cost Total node cost per hour\n# TYPE node_total_hourly_cost gauge\n",
+        &each("node_total_hourly_cost", 1.0),
     ]
     .concat()
 }
 
 /// A Prometheus that scrapes this, and puts labels of its own before those of what it scrapes, as it does unless told otherwise.
-async fn scraping(text: &str) -> Result<(Prometheus, tokio::task::JoinSet<()>)> {
+pub(crate) async fn scraping(text: &str) -> Result<(Prometheus, JoinSet<()>)> {
     let (port, tasks) = exporter(Arc::new(Mutex::new(text.to_owned()))).await?;
     let config = format!(
         "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
@@ -45,7 +48,7 @@ async fn a_pool_and_a_stage_cost_what_opencost_says_of_their_nodes() -> Result<(
     let scene = Scene::open("prices").await?;
     // A node, a pool and a connection lie in no namespace; they are called as this one.
     let name = scene.namespace.as_str();
-    let (knows, _exporter) = scraping(&opencost(name)).await?;
+    let (knows, _exporter) = scraping(&opencost(&[(name, 0.384), ("unpriced", 0.0)])).await?;
     knows.scraped("node_total_hourly_cost").await?;
     let (knows_not, _other) = scraping("up_to_date 1\n").await?;
     let make = async |object: Value| cluster.apply("default", &object.to_string()).await;
