@@ -41,11 +41,10 @@ impl Minutes {
         let before = self.newest;
         self.pass(at);
         // Before the first figure nothing is known.
-        let first = if before == 0 { self.newest } else { before + 1 };
+        let first = if before == 0 { self.newest } else { (before + 1).min(self.newest) };
         for passed in (first..=self.newest).rev().take(MINUTES) {
             self.write(slot(passed), figure);
         }
-        self.note(figure);
     }
 
     /// The last minutes since the epoch, newest first, and the largest figure of each; 0 where there was none.

@@ -77,9 +77,7 @@ pub struct Summary {
 impl Summary {
     /// Of these scores.
     pub fn of(scores: &[&Score]) -> Self {
-        let over = |field: fn(&Score) -> f64| {
-            Interval::of(&scores.iter().map(|score| field(score)).collect::<Vec<_>>())
-        };
+        let over = |figure| Interval::over(scores, figure);
         let errors: Vec<_> = scores.iter().filter_map(|score| score.rate_error).collect();
         Self {
             late_share: over(|score| score.late_share),

@@ -15,8 +15,7 @@ pub fn names() -> Vec<String> {
 
 /// Those that a scenario is played with when nobody says.
 pub fn fitting(scenario: &Scenario) -> Vec<String> {
-    let fits = |name: &&str| matches!(nodes::by_name(name, scenario), Ok(Some(_)));
-    let mut rules: Vec<&str> = nodes::NAMES.into_iter().filter(fits).collect();
+    let mut rules: Vec<&str> = nodes::fitting(scenario).collect();
     if rules.is_empty() {
         rules.push("static");
     }

@@ -8,7 +8,6 @@ use super::tally::Ages;
 
 /// A move is undone when one in the other direction follows within this many seconds.
 const UNDONE: u32 = 600;
-const DAY: f64 = 86_400.0;
 
 /// What a run came to, over the time after the warm-up. Of all stages together; delays are from the first arrival to the last read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -119,7 +118,7 @@ impl Account {
 
     /// The score of so many seconds under an objective.
     pub(super) fn score(&self, objective: f64, seconds: u32, violations: u32) -> Score {
-        let days = (f64::from(seconds) / DAY).max(1e-9);
+        let days = days(seconds);
         let (sums, items) = (&self.sums, self.ages.total());
         Score {
             late_share: if 0.0 < items { self.ages.above(objective) / items } else { 0.0 },
@@ -138,6 +137,11 @@ impl Account {
             violations,
         }
     }
+}
+
+/// So many seconds in days; never nothing, so that one may divide by it.
+pub(super) fn days(seconds: u32) -> f64 {
+    (f64::from(seconds) / 86_400.0).max(1e-9)
 }
 
 fn count(n: usize) -> f64 {
@@ -161,6 +165,11 @@ const STUDENT: [f64; 30] = [
 ];
 
 impl Interval {
+    /// Of one figure of each of these.
+    pub(super) fn over<T>(all: &[&T], figure: fn(&T) -> f64) -> Self {
+        Self::of(&all.iter().map(|one| figure(one)).collect::<Vec<_>>())
+    }
+
     /// Of these values; nothing of nothing.
     pub fn of(values: &[f64]) -> Self {
         let n = count(values.len());

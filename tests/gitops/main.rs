@@ -15,34 +15,11 @@ mod rig;
 #[path = "../live/scene.rs"]
 mod scene;
 
-/// Kinds that are made known: ours, as the scene wants them, and others'.
+/// Our kinds, as the scene wants them: once for all tests, as the binary prints them.
 mod crd {
-    use crate::rig::{Cluster, tool, until};
-
-    /// Those of a file of the tools, until they are served.
-    pub(crate) async fn define(cluster: &Cluster, file: &str) -> anyhow::Result<()> {
-        let file = tool(file)?.display().to_string();
-        cluster.kubectl(&["apply", "--server-side", "-f", &file]).await?;
-        let wait = ["wait", "--for=condition=Established", "--timeout=60s", "-f", &file];
-        // It fails at once for a definition that nobody has looked at yet.
-        until("the kinds to be served", crate::scene::SOON, async || {
-            cluster.kubectl(&wait).await.map(Some)
-        })
-        .await
-        .map(drop)
-    }
-
-    /// Once for all tests, as the binary prints them.
-    pub(crate) async fn install(cluster: &Cluster) -> anyhow::Result<()> {
+    pub(crate) async fn install(cluster: &crate::rig::Cluster) -> anyhow::Result<()> {
         static DONE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
-        let made = async || {
-            // As above: again, if it was too soon.
-            until("our kinds to be served", crate::scene::SOON, async || {
-                cluster.install().await.map(Some)
-            })
-            .await
-        };
-        DONE.get_or_try_init(made).await.copied()
+        DONE.get_or_try_init(|| cluster.install()).await.copied()
     }
 }
 

@@ -10,23 +10,11 @@ use serde_json::{Value, json};
 
 use crate::examples::apply;
 use crate::rig::shared;
-use crate::scene::{SOON, Scene, kafka};
+use crate::scene::{SOON, Scene, kafka, workload};
 
 /// Pods that request one CPU each.
 fn deployment(name: &str, replicas: u32) -> Value {
-    let container =
-        json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": "1"}}});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
-            },
-        },
-    })
+    workload("Deployment", name, replicas, &json!({"cpu": "1"}), json!({}))
 }
 
 fn budget(namespace: &str, cpu: &str) -> Value {

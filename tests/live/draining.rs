@@ -25,7 +25,7 @@ use crate::rig::{
     Cluster, ClusterOptions, Karpenter, Kubernetes, Penstock, Request, RequestLog, plain_client,
     until,
 };
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, workload};
 use crate::yard::{self, node};
 
 const BUDGET: &str = "penstock-deployment-sink";
@@ -106,26 +106,14 @@ fn ours() -> Value {
 }
 
 fn deployment(of: &Value) -> Value {
-    let labels = json!({"app": "sink"});
-    let container =
-        json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": "1"}}});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "sink"},
-        "spec": {
-            "replicas": NEEDED, "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "terminationGracePeriodSeconds": GRACE, "nodeSelector": of,
-                    "containers": [container],
-                    "topologySpreadConstraints": [{
-                        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
-                        "labelSelector": {"matchLabels": labels},
-                    }],
-                },
-            },
-        },
-    })
+    let more = json!({
+        "terminationGracePeriodSeconds": GRACE, "nodeSelector": of,
+        "topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"app": "sink"}},
+        }],
+    });
+    workload("Deployment", "sink", u32::try_from(NEEDED).unwrap(), &json!({"cpu": "1"}), more)
 }
 
 impl Yard {

@@ -209,9 +209,7 @@ async fn a_built_in_workload(cluster: &Cluster) -> Result<()> {
 async fn a_custom_workload(cluster: &Cluster) -> Result<()> {
     let mut bench = Bench::new(cluster).await?;
     cluster.apply(&bench.namespace, WORKERS).await?;
-    cluster
-        .kubectl(&["wait", "--for=condition=Established", "crd/handworkers.live.example.com"])
-        .await?;
+    cluster.served(&["crd/handworkers.live.example.com"]).await?;
     let worker = "{apiVersion: live.example.com/v1, kind: HandWorker, metadata: {name: enrich}, spec: {replicas: 2}}";
     cluster.apply(&bench.namespace, worker).await?;
     let scale = bench.decided("HandWorker", 6).await?;

@@ -12,7 +12,7 @@ use penstock::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::rig::{Cluster, ClusterOptions, Karpenter, Kubernetes, Penstock, RequestLog};
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, workload};
 use crate::yard::{Items, node};
 
 /// Longer than a poll or two.
@@ -34,19 +34,8 @@ pub(crate) fn ahead_of_a_schedule(target: &str, replicas: u32, source: &Value) -
 
 /// A Deployment of pods of one CPU.
 fn deployment(name: &str, replicas: u32, selector: &Value) -> Value {
-    let container = json!({
-        "name": "worker", "image": "none", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}},
-    });
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"terminationGracePeriodSeconds": 0, "nodeSelector": selector, "containers": [container]},
-            },
-        },
-    })
+    let requests = json!({"cpu": "1", "memory": "1Gi"});
+    workload("Deployment", name, replicas, &requests, json!({"nodeSelector": selector}))
 }
 
 struct Yard {

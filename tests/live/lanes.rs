@@ -13,7 +13,7 @@ use penstock::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, shared};
-use crate::scene::{SOON, Scene, kafka};
+use crate::scene::{SOON, Scene, kafka, workload};
 use crate::yard;
 
 /// Items that wait, at ten for each replica.
@@ -37,21 +37,10 @@ fn node(pool: &str, number: u32) -> Value {
 }
 
 fn deployment(pool: &str) -> Value {
-    let name = format!("sink-{pool}");
-    let container = json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": if pool == "kept" { 2 } else { 0 },
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 0, "nodeSelector": {"pool": pool}, "containers": [container],
-                },
-            },
-        },
-    })
+    let (replicas, on) =
+        (if pool == "kept" { 2 } else { 0 }, json!({"nodeSelector": {"pool": pool}}));
+    let requests = json!({"cpu": "1", "memory": "1Gi"});
+    workload("Deployment", &format!("sink-{pool}"), replicas, &requests, on)
 }
 
 impl Stageful {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::examples::apply;
 use crate::rig::{Cluster, ClusterOptions, External, Kubernetes, Reply};
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, workload};
 use crate::vertical::resized_pods_are_learned_anew;
 
 /// What pods use, and the lists that were asked for.
@@ -70,15 +70,7 @@ impl Meter {
 
 /// A Deployment whose pods request so much CPU each.
 async fn busy(scene: &Scene, name: &str, replicas: u32, cpu: &str) -> Result<()> {
-    scene.deployment(name, replicas).await?;
-    let container =
-        json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": cpu}}});
-    scene
-        .change(json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-            "spec": {"template": {"spec": {"containers": [container]}}},
-        }))
-        .await
+    scene.create(workload("Deployment", name, replicas, &json!({"cpu": cpu}), json!({}))).await
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::examples::{apply_on, manifests};
 use crate::prices::{opencost, scraping};
 use crate::rig::{Cluster, ClusterOptions, Karpenter, Kubernetes, plain_client, shared};
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, workload};
 use crate::yard::{self, drain, evict, staying, until_budget};
 
 /// Items that wait, ten for each replica; and what that makes of both lanes.
@@ -29,21 +29,11 @@ struct Ground<'a> {
 
 /// A lane's Deployment of pods of one CPU, on nodes with this label; no other node's taint keeps them away.
 fn deployment(name: &str, replicas: u32, on: (&str, &str)) -> Value {
-    let requests = json!({"cpu": "1", "memory": "1Gi"});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 1, "nodeSelector": {on.0: on.1},
-                    "tolerations": [{"key": "only", "operator": "Exists"}, {"key": "spot", "operator": "Exists"}],
-                    "containers": [{"name": "worker", "image": "none", "resources": {"requests": requests}}],
-                },
-            },
-        },
-    })
+    let more = json!({
+        "terminationGracePeriodSeconds": 1, "nodeSelector": {on.0: on.1},
+        "tolerations": [{"key": "only", "operator": "Exists"}, {"key": "spot", "operator": "Exists"}],
+    });
+    workload("Deployment", name, replicas, &json!({"cpu": "1", "memory": "1Gi"}), more)
 }
 
 impl Ground<'_> {

@@ -12,7 +12,7 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, RequestLog, until};
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, workload};
 use crate::yard::{Items, node};
 
 const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -28,25 +28,14 @@ struct Yard {
 }
 
 fn deployment() -> Value {
-    let labels = json!({"app": "sink"});
-    let container =
-        json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": "1"}}});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "sink"},
-        "spec": {
-            "replicas": 9, "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "terminationGracePeriodSeconds": 0, "nodeSelector": {"pool": "w"}, "containers": [container],
-                    "topologySpreadConstraints": [{
-                        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
-                        "labelSelector": {"matchLabels": labels},
-                    }],
-                },
-            },
-        },
-    })
+    let more = json!({
+        "nodeSelector": {"pool": "w"},
+        "topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app": "sink"}},
+        }],
+    });
+    workload("Deployment", "sink", 9, &json!({"cpu": "1"}), more)
 }
 
 impl Yard {

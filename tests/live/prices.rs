@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::beside::exporter;
 use crate::rig::{Prometheus, shared};
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, workload};
 
 /// What OpenCost exports of these nodes and their prices: its own words, labels and all. One has the price 0 that it knows nothing of.
 pub(crate) fn opencost(nodes: &[(&str, f64)]) -> String {
@@ -81,23 +81,9 @@ async fn a_pool_and_a_stage_cost_what_opencost_says_of_their_nodes() -> Result<(
     };
     make(pool(name)).await?;
     // Two pods of two cores each: half of the node.
-    let container = json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": "2", "memory": "1Gi"}}});
-    scene
-        .create(json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "worker"},
-            "spec": {
-                "replicas": 2,
-                "selector": {"matchLabels": {"app": "worker"}},
-                "template": {
-                    "metadata": {"labels": {"app": "worker"}},
-                    "spec": {
-                        "terminationGracePeriodSeconds": 0, "containers": [container],
-                        "nodeSelector": {"pool": name}, "tolerations": [{"key": "pool", "operator": "Exists"}],
-                    },
-                },
-            },
-        }))
-        .await?;
+    let requests = json!({"cpu": "2", "memory": "1Gi"});
+    let on = json!({"nodeSelector": {"pool": name}, "tolerations": [{"key": "pool", "operator": "Exists"}]});
+    scene.create(workload("Deployment", "worker", 2, &requests, on)).await?;
     let pods = json!({"name": "pods", "workload": {"selector": {"matchLabels": {"app": "worker"}}, "perReplica": 1}});
     let stage = json!({"target": {"name": "worker"}, "replicas": {"max": 2}, "sources": [pods]});
     scene.pipeline("work", stage).await?;

@@ -38,6 +38,33 @@ struct Record {
     scales: Vec<Request>,
 }
 
+/// A Deployment or a `StatefulSet` whose pods are labelled `app: NAME` and request so much; `more` goes into the spec of the pods.
+pub(crate) fn workload(
+    kind: &str,
+    name: &str,
+    replicas: u32,
+    requests: &Value,
+    more: Value,
+) -> Value {
+    let mut pods = json!({
+        // Pods that go are not waited for: KWOK's have nothing to finish.
+        "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "worker", "image": "none", "resources": {"requests": requests}}],
+    });
+    if let (Some(pods), Value::Object(more)) = (pods.as_object_mut(), more) {
+        pods.extend(more);
+    }
+    let labels = json!({"app": name});
+    json!({
+        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pods},
+        },
+    })
+}
+
 impl Scene {
     /// On the shared cluster.
     pub(crate) async fn open(name: &str) -> Result<Self> {
@@ -136,18 +163,7 @@ impl Scene {
 
     /// Makes a Deployment or a `StatefulSet` whose pods are labelled `app: NAME`.
     pub(crate) async fn workload(&self, kind: &str, name: &str, replicas: u32) -> Result<()> {
-        let mut object = json!({
-            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
-            "spec": {
-                "replicas": replicas,
-                "selector": {"matchLabels": {"app": name}},
-                "template": {
-                    "metadata": {"labels": {"app": name}},
-                    // Pods that go are not waited for: KWOK's have nothing to finish.
-                    "spec": {"terminationGracePeriodSeconds": 0, "containers": [{"name": "worker", "image": "none"}]},
-                },
-            },
-        });
+        let mut object = workload(kind, name, replicas, &json!({}), json!({}));
         if kind == "StatefulSet" {
             object["spec"]["podManagementPolicy"] = json!("Parallel");
         }

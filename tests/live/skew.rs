@@ -17,9 +17,7 @@ async fn cluster() -> Result<Cluster> {
 /// Applies definitions, a file or a folder, and waits until they are served.
 async fn define(cluster: &Cluster, what: &str) -> Result<()> {
     cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", what]).await?;
-    let wait = ["wait", "--for=condition=Established", "--timeout=60s", "-f", what];
-    cluster.kubectl(&wait).await?;
-    Ok(())
+    cluster.served(&["-f", what]).await
 }
 
 /// A namespace, and a daemon that looks at the whole cluster, as one does that the chart installs.

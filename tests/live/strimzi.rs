@@ -20,11 +20,8 @@ const FOLLOWED: Duration = Duration::from_secs(30 + 2 + 3);
 const LOST: Duration = Duration::from_secs(5);
 
 pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
-    let file = format!("{}/tests/data/strimzi/kafka.crd.yaml", env!("CARGO_MANIFEST_DIR"));
-    cluster.kubectl(&["apply", "--server-side", "-f", &file]).await?;
-    let wait = ["wait", "--for=condition=Established", "--timeout=60s", "-f", &file];
-    cluster.kubectl(&wait).await?;
-    Ok(())
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    cluster.define(&root.join("tests/data/strimzi/kafka.crd.yaml")).await
 }
 
 /// A listener as it is asked for: its name, what it lets in by, and whether it speaks TLS.

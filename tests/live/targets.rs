@@ -60,8 +60,7 @@ impl Kinds {
         for (plural, kind, scale) in [gear, ("wheels", WHEEL, json!({}))] {
             let crd = crd(plural, kind, &scale).to_string();
             cluster.apply("default", &crd).await?;
-            let name = format!("crd/{plural}.example.com");
-            cluster.kubectl(&["wait", "--for=condition=Established", &name]).await?;
+            cluster.served(&[&format!("crd/{plural}.example.com")]).await?;
         }
         Ok(Self(()))
     }

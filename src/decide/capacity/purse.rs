@@ -85,7 +85,8 @@ impl Purses {
         for name in budgets {
             let new = || Purse { since: at, claims: Vec::new() };
             let purse = self.each.entry(Arc::clone(name)).or_insert_with(new);
-            let (place, known) = purse.known(claimant);
+            let place = purse.place(claimant.pipeline, claimant.stage);
+            let known = place.ok().and_then(|index| purse.claims.get(index));
             let claim = Claim::new(name, claimant, asked, known, at);
             match place {
                 Ok(index) => purse.claims[index] = claim,
@@ -140,10 +141,13 @@ impl Purse {
             .binary_search_by(|claim| (&claim.pipeline, &*claim.stage).cmp(&(pipeline, stage)))
     }
 
-    /// The same of who is at its turn, and what it claimed last.
-    pub(super) fn known(&self, claimant: &Claimant<'_>) -> (Result<usize, usize>, Option<&Claim>) {
-        let place = self.place(claimant.pipeline, claimant.stage);
-        (place, place.ok().and_then(|index| self.claims.get(index)))
+    /// What who is at its turn claimed last, and the claims of others before and after it: in the order of names, so that all who share
+    /// come to the same shares.
+    pub(super) fn around(&self, claimant: &Claimant<'_>) -> (&[Claim], Option<&Claim>, &[Claim]) {
+        match self.place(claimant.pipeline, claimant.stage) {
+            Ok(here) => (&self.claims[..here], self.claims.get(here), &self.claims[here + 1..]),
+            Err(here) => (&self.claims[..here], None, &self.claims[here..]),
+        }
     }
 
     /// Has not everybody been heard yet?
@@ -159,21 +163,18 @@ impl Purse {
         ask: Ask,
         at: Timestamp,
     ) -> Option<Cut> {
-        let (place, mine) = self.known(claimant);
+        let (before, mine, after) = self.around(claimant);
+        let others = || before.iter().chain(after);
         let per = claimant.per.after(mine.map(|claim| claim.per));
         let granted = budget.limits().filter_map(|Limit { most: limit, unit, room }| {
             let peak = mine.map_or(0, |claim| claim.peak.0);
             let high = Ask { wished: ask.wished.max(peak), ..ask };
             let me = Share { unit: per.counted(unit)?, priority: claimant.priority, ask: high };
             let of = |claim: &Claim| Some(claim.share(claim.per.counted(unit)?));
-            // In the order of names, so that all who share come to the same shares.
-            let (Ok(here) | Err(here)) = place;
-            let (before, rest) = self.claims.split_at(here);
-            let after = rest.iter().skip(usize::from(mine.is_some()));
             let mut shares: Vec<Share> = before.iter().filter_map(of).collect();
             let index = shares.len();
             shares.push(me);
-            shares.extend(after.clone().filter_map(of));
+            shares.extend(after.iter().filter_map(of));
             let most: f64 = shares.iter().map(|it| it.unit * f64::from(it.ask.wished)).sum();
             let granted = grants(limit, &shares).get(index).copied()?;
             // Who has not been heard yet may come first.
@@ -183,23 +184,19 @@ impl Purse {
             let Some(room) = room else { return Some((granted, None)) };
             // What runs, or is still ending, has not been given back yet, and a pod beyond a quota is not made.
             let takes = |it: &Claim| Some(it.per.counted(unit)? * f64::from(it.holds()));
-            let others: f64 = before.iter().chain(after).filter_map(takes).sum();
+            let taken: f64 = others().filter_map(takes).sum();
             let ending = f64::from(claimant.present.saturating_sub(claimant.running)) * me.unit;
-            let free = fits(limit - others - ending, me.unit).max(kept);
+            let free = fits(limit - taken - ending, me.unit).max(kept);
             Some((granted.min(free), Some((room, free < granted))))
         });
         let (granted, room) = granted.min_by_key(|(granted, _)| *granted)?;
         if ask.wished <= granted {
             return None;
         }
-        let others = || {
-            let all = self.claims.iter().enumerate();
-            let others = all.filter(|(index, _)| Ok(*index) != place).map(|(_, claim)| claim);
-            others.filter(|claim| claim.ask.least < claim.ask.wished)
-        };
-        let ahead = others().filter(|claim| claimant.priority < claim.priority);
+        let growing = || others().filter(|claim| claim.ask.least < claim.ask.wished);
+        let ahead = growing().filter(|claim| claimant.priority < claim.priority);
         let first = ahead.max_by_key(|claim| claim.ask.wished - claim.ask.least);
-        let equals = others().filter(|claim| claim.priority == claimant.priority).count();
+        let equals = growing().filter(|claim| claim.priority == claimant.priority).count();
         Some(Cut {
             budget: Arc::clone(&budget.name),
             granted,

@@ -72,12 +72,8 @@ impl Purse {
         asked: &Asked,
         at: Timestamp,
     ) -> Option<Vacancy> {
-        let (place, known) = self.known(claimant);
+        let (before, known, after) = self.around(claimant);
         let mine = Claim::new(&budget.name, claimant, asked, known, at);
-        // In the order of names, so that all who share come to the same parts.
-        let (Ok(here) | Err(here)) = place;
-        let (before, rest) = self.claims.split_at(here);
-        let after = &rest[usize::from(known.is_some())..];
         let all = || before.iter().chain([&mine]).chain(after);
         let of = |Limit { most, unit, .. }: Limit| {
             let my_unit = mine.per.counted(unit)?;

@@ -129,7 +129,7 @@ impl Lane {
     }
 
     /// Pods on each node that has any.
-    fn loads(&self) -> BTreeMap<u32, u32> {
+    pub(super) fn loads(&self) -> BTreeMap<u32, u32> {
         let mut loads = BTreeMap::new();
         for node in self.stands().flatten() {
             *loads.entry(node).or_default() += 1;
@@ -178,8 +178,8 @@ impl Lane {
         if self.pods.iter().any(|pod| !pod.is_ready) || self.current() != self.desired {
             return false;
         }
-        let on =
-            |node: &Node| count(self.pods.iter().filter(|it| it.node == Some(node.id)).count());
+        let loads = self.loads();
+        let on = |node: &Node| loads.get(&node.id).copied().unwrap_or(0);
         let open = || self.pool.nodes().iter().filter(|node| node.is_open(now));
         let used = open().filter(|node| 0 < on(node));
         let Some(least) = used.min_by_key(|node| (on(node), std::cmp::Reverse(node.id))) else {
@@ -201,14 +201,10 @@ impl Lane {
         if self.pods.iter().all(|pod| pod.node.is_some()) {
             return false;
         }
-        let open = |node: &&Node| node.is_open(now);
-        let mut free: Vec<(u32, u32)> =
-            self.pool.nodes().iter().filter(open).map(|node| (0, node.id)).collect();
-        for pod in &self.pods {
-            if let Some((on, _)) = free.iter_mut().find(|(_, id)| pod.node == Some(*id)) {
-                *on += 1;
-            }
-        }
+        let loads = self.loads();
+        let open = self.pool.nodes().iter().filter(|node| node.is_open(now));
+        let on = |node: u32| loads.get(&node).copied().unwrap_or(0);
+        let mut free: Vec<(u32, u32)> = open.map(|node| (on(node.id), node.id)).collect();
         let seed = self.seed;
         let mut has_placed = false;
         for pod in self.pods.iter_mut().filter(|pod| pod.node.is_none()) {

@@ -1,7 +1,6 @@
 //! The pods of a stage with lanes: each lane a workload on the nodes of its own pool, and what all of them came to. Seated by `crew` where a stage without
 //! lanes has its plain pods.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -295,10 +294,9 @@ impl<'a> Lanes<'a> {
     /// Does every pod stand on a node that is there, and no node have more than fit?
     fn is_whole(&self) -> bool {
         self.list.iter().zip(self.worlds).all(|(lane, world)| {
-            let mut on: BTreeMap<u32, u32> = BTreeMap::new();
-            lane.stands().flatten().for_each(|node| *on.entry(node).or_default() += 1);
             let fit = world.terms.fit;
-            on.iter().all(|(node, pods)| lane.pool.node(*node).is_some() && *pods <= fit)
+            let mut loads = lane.loads().into_iter();
+            loads.all(|(node, pods)| lane.pool.node(node).is_some() && pods <= fit)
         })
     }
 

@@ -28,7 +28,9 @@ mod bound;
 mod written;
 
 pub use bound::{Ground, bound, least};
-pub use rules::{AllOnDemand, AllSpot, FixedShare, NAMES, Rule, Ruled, SkyServe, by_name, is_rule};
+pub use rules::{
+    AllOnDemand, AllSpot, FixedShare, NAMES, Rule, Ruled, SkyServe, by_name, fitting, is_rule,
+};
 pub use score::{NodeScore, NodeSummary, PoolScore};
 pub use terms::{Kind, Spell, Terms};
 pub use weather::{Outage, Region, Sky, Weather};

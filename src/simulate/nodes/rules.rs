@@ -114,6 +114,25 @@ pub fn is_rule(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("fixed-share=")
 }
 
+/// The lane that a rule wants and a scenario lacks, in words.
+fn lacks(name: &str, scenario: &Scenario) -> Option<&'static str> {
+    let has = |kind| {
+        let mut lanes = scenario.stages.iter().filter(|stage| !stage.lanes.is_empty());
+        let is_on = |stage: &StageWorld| stage.lanes.iter().any(|lane| lane.kind() == kind);
+        lanes.clone().next().is_some() && lanes.all(is_on)
+    };
+    match name {
+        "all-on-demand" => (!has(Kind::OnDemand)).then_some("on demand"),
+        "all-on-spot" => (!has(Kind::Spot)).then_some("on spot"),
+        _ => (!(has(Kind::OnDemand) && has(Kind::Spot))).then_some("on demand and one on spot"),
+    }
+}
+
+/// The rules that a scenario has lanes for.
+pub fn fitting(scenario: &Scenario) -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter().filter(|name| lacks(name, scenario).is_none())
+}
+
 /// The rule of this name for a scenario, as far as there is one: its base is that of the lanes which are not on spot, of the stage where it is largest.
 ///
 /// # Errors
@@ -124,17 +143,7 @@ pub fn by_name(name: &str, scenario: &Scenario) -> Result<Option<Box<dyn Pilot>>
         None => Some(SHARE),
     };
     let Some(share) = share.filter(|_| is_rule(name)) else { return Ok(None) };
-    let has = |kind| {
-        let mut lanes = scenario.stages.iter().filter(|stage| !stage.lanes.is_empty());
-        let is_on = |stage: &StageWorld| stage.lanes.iter().any(|lane| lane.kind() == kind);
-        lanes.clone().next().is_some() && lanes.all(is_on)
-    };
-    let lacks = match name {
-        "all-on-demand" => (!has(Kind::OnDemand)).then_some("on demand"),
-        "all-on-spot" => (!has(Kind::Spot)).then_some("on spot"),
-        _ => (!(has(Kind::OnDemand) && has(Kind::Spot))).then_some("on demand and one on spot"),
-    };
-    if let Some(lacks) = lacks {
+    if let Some(lacks) = lacks(name, scenario) {
         let needs = format!("a stage with lanes, one {lacks}");
         return Err(Error::UnfitPolicy { name: name.to_owned(), needs });
     }

@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
-use super::super::score::Interval;
+use super::super::score::{Interval, days};
 use super::{LaneSeries, LaneWorld};
-
-const DAY: f64 = 86_400.0;
 
 /// What nodes came to, over the time after the warm-up. Of all stages with lanes together, or of one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -64,9 +62,7 @@ pub struct NodeSummary {
 impl NodeSummary {
     /// Of these scores; `None` where there are no nodes.
     pub fn of(scores: &[&NodeScore]) -> Option<Self> {
-        let over = |field: fn(&NodeScore) -> f64| {
-            Interval::of(&scores.iter().map(|score| field(score)).collect::<Vec<_>>())
-        };
+        let over = |figure| Interval::over(scores, figure);
         (!scores.is_empty()).then(|| Self {
             cost: over(|score| score.cost),
             spot_share: over(|score| score.spot_share),
@@ -126,7 +122,7 @@ impl Sums {
 
     /// The score of so many seconds.
     pub(super) fn score(&self, worlds: &[LaneWorld], seconds: u32) -> NodeScore {
-        let days = (f64::from(seconds) / DAY).max(1e-9);
+        let days = days(seconds);
         let a_day = |count: u32| f64::from(count) / days;
         let of = |(world, (nodes, ready, refusals)): (&LaneWorld, &(f64, f64, u32))| PoolScore {
             pool: world.pool.name.to_string(),

@@ -33,7 +33,7 @@ pub(super) struct ArgoCd<'a> {
 impl<'a> ArgoCd<'a> {
     /// Makes its kinds known, configures it as its own manifests do and with deploy/argocd, and starts it.
     pub(super) async fn start(cluster: &'a Cluster) -> Result<Self> {
-        crate::crd::define(cluster, "argocd/crds.yaml").await?;
+        cluster.define(&tool("argocd/crds.yaml")?).await?;
         cluster.kubectl(&["create", "namespace", NAMESPACE]).await?;
         for object in settings() {
             cluster.apply(NAMESPACE, &object.to_string()).await?;

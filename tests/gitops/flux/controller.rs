@@ -37,7 +37,7 @@ pub(super) struct Flux<'a> {
 impl<'a> Flux<'a> {
     /// Makes its kinds known and starts it as its manifests do, apart from addresses.
     pub(super) async fn start(cluster: &'a Cluster) -> Result<Self> {
-        crate::crd::define(cluster, "flux/crds.yaml").await?;
+        cluster.define(&tool("flux/crds.yaml")?).await?;
         let namespace = cluster.namespace("flux-system").await?;
         let tarballs = Tarballs::default();
         let router = Router::new().fallback(fetch).with_state(Arc::clone(&tarballs));

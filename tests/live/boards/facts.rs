@@ -32,7 +32,7 @@ pub(super) struct Facts {
     waited: f64,
 }
 
-fn float(count: usize) -> f64 {
+pub(super) fn float(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::NAN, f64::from)
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::rig::{
     Broker, Penstock, Program, Prometheus, free_port, fresh_folder, promtool, shared, tool, until,
 };
-use crate::scene::{Crew, SOON, Scene, kafka};
+use crate::scene::{Crew, SOON, Scene, kafka, workload};
 
 mod facts;
 pub(crate) mod grafana;
@@ -143,20 +143,8 @@ impl Stage {
         for name in ["idler", "blinded"] {
             scene.deployment(name, 1).await?;
         }
-        let container = json!({"name": "worker", "image": "none", "resources": {"requests": {"cpu": CORES.to_string()}}});
-        scene
-            .create(json!({
-                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "worker"},
-                "spec": {
-                    "replicas": 1,
-                    "selector": {"matchLabels": {"app": "worker"}},
-                    "template": {
-                        "metadata": {"labels": {"app": "worker"}},
-                        "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
-                    },
-                },
-            }))
-            .await?;
+        let requests = json!({"cpu": CORES.to_string()});
+        scene.create(workload("Deployment", "worker", 1, &requests, json!({}))).await?;
         let crew = scene.consume(broker, "worker", Work::on(&work, &work, RATE))?;
         let producer = crew.producer(&work)?;
         let stage = |target: &str, source, more| {
@@ -186,7 +174,7 @@ impl Stage {
             Some(thousands) => 1_000.0 * thousands.parse::<f64>()?,
             None => cores.parse()?,
         };
-        let nodes = f64::from(u32::try_from(nodes.len())?);
+        let nodes = facts::float(nodes.len());
         let pool = json!({
             "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "boards"},
             "spec": {"class": "OnDemand", "nodeSelector": {"boards": "yes"}},
@@ -304,7 +292,7 @@ impl Stage {
                 let age = at - write.at.as_duration().as_secs_f64();
                 std::mem::replace(&mut now, to) != to && (0.0..20.0).contains(&age)
             });
-            Ok(f64::from(u32::try_from(writes.count())?))
+            Ok(facts::float(writes.count()))
         };
         let (worker, blinded) = (since("worker")?, since("blinded")?);
         for (name, truth) in [("fleet", worker + blinded), ("pipeline", worker)] {

@@ -111,9 +111,7 @@ async fn takes_all(cluster: &Cluster) -> Result<()> {
         restricted(cluster, name).await?;
     }
     // The kinds of the Prometheus operator, as it ships them.
-    let kinds = tool("prometheus-operator/crds.yaml")?.display().to_string();
-    cluster.kubectl(&["apply", "--server-side", "-f", &kinds]).await?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "-f", &kinds]).await?;
+    cluster.define(&tool("prometheus-operator/crds.yaml")?).await?;
     let folder = crate::rig::fresh_folder("rendered")?;
     for (name, values) in values_files()? {
         let text = template(&["-f", &values]).await?;

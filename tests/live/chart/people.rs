@@ -23,8 +23,7 @@ async fn cluster() -> Result<&'static Cluster> {
             let chart = path("charts/penstock").display().to_string();
             let sets = "levers[0].apiGroup=flink.apache.org,levers[0].resource=flinkdeployments,admissionPolicy.plurals.example\\.com/Gateway=gatewayz";
             helm_on(&cluster, &["install", "penstock", &chart, "-n", "penstock", "--set", sets]).await?;
-            let name = "crd/scaledpipelines.penstock.dev";
-            cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", name]).await?;
+            cluster.served(&["crd/scaledpipelines.penstock.dev"]).await?;
             // The API server learns of a policy when it looks.
             let nobody = user(&cluster, "nobody", &[]).await?;
             until("the policy to be in force", SOON, async || {

@@ -69,14 +69,7 @@ async fn the_hpa_of_the_simulator_does_at_each_look_what_the_real_one_does() -> 
     };
     let cluster = Cluster::start(Kubernetes::V1_36, options).await?;
     cluster.apply("default", TARGETS).await?;
-    cluster
-        .kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd/pinned.example.com",
-        ])
-        .await?;
+    cluster.served(&["crd/pinned.example.com"]).await?;
     let namespace = cluster.namespace("pinned").await?;
     let cases = cases()?;
     let served = Arc::new(Served::new(&cases));

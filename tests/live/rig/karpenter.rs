@@ -25,11 +25,7 @@ impl Karpenter {
     /// Makes its kinds and a KWOKNodeClass called `default` known, starts it, and waits until it is ready. Gates are those of
     /// `FEATURE_GATES`, such as `CapacityBuffer=true`; those that are not named keep their defaults.
     pub(crate) async fn start(cluster: &Cluster, gates: &str) -> Result<Self> {
-        let kinds = tool("karpenter/crds.yaml")?.display().to_string();
-        cluster.kubectl(&["apply", "--server-side", "-f", &kinds]).await?;
-        cluster
-            .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &kinds])
-            .await?;
+        cluster.define(&tool("karpenter/crds.yaml")?).await?;
         let class = "
 apiVersion: karpenter.kwok.sh/v1alpha1
 kind: KWOKNodeClass

@@ -21,11 +21,7 @@ pub(crate) struct Recommender {
 impl Recommender {
     /// Makes its kinds known, starts it for the objects of one namespace, looking each second, and waits until it looks.
     pub(crate) async fn start(cluster: &Cluster, namespace: &str) -> Result<Self> {
-        let kinds = tool("vpa/crds.yaml")?.display().to_string();
-        cluster.kubectl(&["apply", "--server-side", "-f", &kinds]).await?;
-        cluster
-            .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &kinds])
-            .await?;
+        cluster.define(&tool("vpa/crds.yaml")?).await?;
         let port = ports::free()?;
         let program = Program::new(tool("vpa/recommender")?).args([
             format!("--kubeconfig={}", cluster.kubeconfig().display()),

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::{Reader, documents, file};
 use crate::pages::followed::{of_folders, passed};
 use crate::pages::{blocks, script};
-use crate::scene::SOON;
 
 /// Groups that an API server has by itself, and ours.
 const OWN_GROUPS: &[&str] =
@@ -106,9 +105,7 @@ impl Reader {
                 },
             });
             self.cluster.apply("default", &definition.to_string()).await?;
-            let wait = format!("--timeout={}s", SOON.as_secs());
-            let crd = format!("crd/{plural}.{group}");
-            self.cluster.kubectl(&["wait", "--for=condition=Established", &wait, &crd]).await?;
+            self.cluster.served(&[&format!("crd/{plural}.{group}")]).await?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::rig::certs::{Authority, write};
 use crate::rig::process::{Process, Program};
 use crate::rig::requests::RequestLog;
-use crate::rig::{folder, http, ports, tool};
+use crate::rig::{folder, http, ports, tool, until};
 
 /// The releases that are tested: the newest and the oldest of those we promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,11 +202,24 @@ impl Cluster {
     /// Makes our kinds known, as the built binary prints them, and waits until they are served. Twice does no harm.
     pub(crate) async fn install(&self) -> Result<()> {
         let kinds = Program::new(env!("CARGO_BIN_EXE_penstock")).arg("crds").run().await?;
-        let file = write(&folder::fresh("kinds")?, "kinds.yaml", &kinds)?.display().to_string();
+        let file = write(&folder::fresh("kinds")?, "kinds.yaml", &kinds)?;
+        self.define(&file).await
+    }
+
+    /// Makes the kinds of a file known, and waits until they are served. Twice does no harm.
+    pub(crate) async fn define(&self, file: &Path) -> Result<()> {
+        let file = file.display().to_string();
         self.kubectl(&["apply", "--server-side", "-f", &file]).await?;
-        self.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &file])
-            .await?;
-        Ok(())
+        self.served(&["-f", &file]).await
+    }
+
+    /// Waits until definitions are served: those of `-f FILE`, or `crd/NAME`.
+    pub(crate) async fn served(&self, which: &[&str]) -> Result<()> {
+        let ask = [&["wait", "--for=condition=Established", "--timeout=60s"], which].concat();
+        // It fails at once for a definition that nobody has looked at yet.
+        until("definitions to be served", START, async || self.kubectl(&ask).await.map(Some))
+            .await
+            .map(drop)
     }
 
     /// The requests from now on. Empty unless the cluster was started with `audit`.
