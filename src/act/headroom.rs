@@ -330,7 +330,9 @@ impl Keeper {
         spec.insert("containers".to_owned(), containers.collect());
         let own = json!({
             "priorityClassName": priority_class,
-            "terminationGracePeriodSeconds": 0,
+            // Not 0: who is pushed out at once may be gone before the scheduler has put the pod aside that pushes, which then waits for 5 min
+            // beside its free room (kubernetes/kubernetes#141694).
+            "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
             "securityContext": {

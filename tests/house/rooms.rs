@@ -124,7 +124,7 @@ async fn placeholders_have_the_shape_of_the_workload_and_nothing_else_of_it() {
         "affinity": {"nodeAffinity": {}},
         "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "labelSelector": mine}],
         "containers": [container("work", work), container("beside", json!({"requests": {"cpu": "100m"}}))],
-        "priorityClassName": "last", "terminationGracePeriodSeconds": 0,
+        "priorityClassName": "last", "terminationGracePeriodSeconds": 1,
         "automountServiceAccountToken": false, "enableServiceLinks": false,
         "securityContext": {
             "runAsNonRoot": true, "runAsUser": 65535, "runAsGroup": 65535, "seccompProfile": {"type": "RuntimeDefault"},

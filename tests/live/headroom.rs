@@ -79,12 +79,11 @@ impl Yard {
         Ok((there.len(), ready))
     }
 
-    /// Waits until so many pods with these labels are there, all of them Ready; how long that took. A pod whose victims went in a moment
-    /// in which the scheduler did not look is put aside, and looked at again after five minutes at the latest.
+    /// Waits until so many pods with these labels are there, all of them Ready; how long that took.
     async fn until_ready(&self, labels: &str, count: usize) -> Result<Duration> {
         let (clock, since) = (Clock::start(), Clock::start().now());
         self.scene
-            .until(&format!("{count} ready pods of {labels}"), SOON * 6, async || {
+            .until(&format!("{count} ready pods of {labels}"), SOON * 2, async || {
                 let (there, ready) = self.pods(labels).await?;
                 ensure!((there, ready) == (count, count), "{there} are there, {ready} are ready");
                 Ok(Some(()))
