@@ -1,4 +1,4 @@
-//! Flux's kustomize-controller, and a source for it: a GitRepository whose artifact the test makes of a folder and serves, as source-controller
+//! Flux's kustomize-controller, and a source for it: a `GitRepository` whose artifact the test makes of a folder and serves, as source-controller
 //! would. Started by the tests beside it.
 
 use std::collections::BTreeMap;
@@ -61,14 +61,15 @@ impl<'a> Flux<'a> {
         Ok(Self { namespace, cluster, process, tarballs, port, _tasks: tasks })
     }
 
-    /// A folder becomes the new revision of a GitRepository.
+    /// A folder becomes the new revision of a `GitRepository`.
     pub(super) async fn push(&self, source: &str, folder: &Path) -> Result<String> {
         let place = fresh_folder("artifact")?.join("artifact.tar.gz").display().to_string();
         let from = folder.display().to_string();
         Program::new("tar").args(["-C", &from, "-czf", &place, "."]).run().await?;
         let tarball = std::fs::read(&place)?;
         let hash = ring::digest::digest(&ring::digest::SHA256, &tarball);
-        let digest: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = |text, byte: &u8| format!("{text}{byte:02x}");
+        let digest = hash.as_ref().iter().fold(String::new(), hex);
         let (path, size) = (format!("/{source}/{digest}.tar.gz"), tarball.len());
         self.tarballs.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), tarball);
         let name = json!({"name": source, "namespace": self.namespace});
