@@ -45,7 +45,7 @@ fn interruptions(notice: u32, room: Room, book: &mut Book) -> Result<String> {
     let strikes: Vec<u32> = (0..STRIKES).map(|number| FIRST + number * APART).collect();
     let duration = FIRST + STRIKES * APART;
     let weather = Weather::of(vec![vec![(0, 64)]]).striking(strikes.clone());
-    let (run, log) = run(&terms, &weather, &patterns::steady(duration, room)?)?;
+    let (run, log) = run(&terms, &weather, &patterns::steady(duration, room)?);
     let struck: Vec<Struck> = strikes.iter().filter_map(|&at| Struck::of(&log, at)).collect();
     let survived = struck.iter().filter(|it| it.dip == 0).count();
     let unhurt = 100.0 * number(survived) / number(struck.len());
@@ -140,7 +140,7 @@ fn outages(is_told: bool, book: &mut Book) -> Result<String> {
     let steps = outages.iter().flat_map(|&(from, to)| [(from, 0), (to, 8)]);
     let weather = Weather::of(vec![std::iter::once((0, 8)).chain(steps).collect()]);
     let steady = patterns::steady(FIRST + count * CYCLE, Room::Nobody)?;
-    let (run, log) = run(&terms, &weather, &steady)?;
+    let (run, log) = run(&terms, &weather, &steady);
     let kind = if is_told { "told" } else { "not told" };
     let back = sorted(outages.iter().map(|&(_, to)| returned(&log, to)));
     book.note(
@@ -259,8 +259,9 @@ struct Ramp {
     of: fn(Room, (u32, u32)) -> Result<Scenario>,
     /// Days played, and of these the first ones, which are not looked at.
     days: (u32, u32),
-    /// Within which seconds of a day.
-    hours: &'static [std::ops::Range<u32>],
+    /// From which seconds of a day, and for how many.
+    from: &'static [u32],
+    lasts: u32,
 }
 
 const RAMPS: [Ramp; 2] = [
@@ -268,9 +269,10 @@ const RAMPS: [Ramp; 2] = [
         name: "a climb that is known",
         of: patterns::climbing,
         days: (11, 8),
-        hours: &[18_000..22_500, 61_200..65_700],
+        from: &[18_000, 61_200],
+        lasts: 4500,
     },
-    Ramp { name: "a schedule", of: patterns::opening, days: (6, 1), hours: &[28_800..29_700] },
+    Ramp { name: "a schedule", of: patterns::opening, days: (6, 1), from: &[28_800], lasts: 900 },
 ];
 
 fn ramps(ramp: &Ramp, book: &mut Book) -> Result<String> {
@@ -280,12 +282,12 @@ fn ramps(ramp: &Ramp, book: &mut Book) -> Result<String> {
         let plain = (ramp.of)(room, days)?;
         let scenario = KEPT.of(&plain, &Terms::default(), &Weather::of(vec![vec![(0, 0)]]));
         let (mut waited, mut share, mut cost) = (0, 0.0_f64, 0.0);
-        for seed in 1..=SEEDS {
-            let (run, log) = followed(&scenario, &mut Penstock::new(&scenario), seed.into());
+        for (run, log) in seeds(&scenario)? {
             let nodes = run.nodes.context("nobody reckoned what nodes cost")?;
             let is_looked_at = |second: &u32| {
                 let of_day = second % DAY;
-                days.1 * DAY <= *second && ramp.hours.iter().any(|hours| hours.contains(&of_day))
+                days.1 * DAY <= *second
+                    && ramp.from.iter().any(|from| (*from..from + ramp.lasts).contains(&of_day))
             };
             let each = (0..).zip(&log.ticks).filter(|(second, _)| is_looked_at(second));
             waited += each.map(|(_, tick)| tick.waited).sum::<u32>();
@@ -305,9 +307,19 @@ fn ramps(ramp: &Ramp, book: &mut Book) -> Result<String> {
     Ok(told.join("; "))
 }
 
-fn run(terms: &Terms, weather: &Weather, scenario: &Scenario) -> Result<(Run, Log)> {
+/// A scenario with each seed, all at once.
+fn seeds(scenario: &Scenario) -> Result<Vec<(Run, Log)>> {
+    let play = |seed: u32| followed(scenario, &mut Penstock::new(scenario), seed.into());
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (1..=SEEDS).map(|seed| scope.spawn(move || play(seed))).collect();
+        let ended = all.into_iter().map(|one| one.join().ok());
+        ended.collect::<Option<_>>().context("a run has panicked")
+    })
+}
+
+fn run(terms: &Terms, weather: &Weather, scenario: &Scenario) -> (Run, Log) {
     let scenario = SPLIT.of(scenario, terms, weather);
-    Ok(followed(&scenario, &mut Penstock::new(&scenario), 1))
+    followed(&scenario, &mut Penstock::new(&scenario), 1)
 }
 
 fn sorted(values: impl Iterator<Item = u32>) -> Vec<f64> {

@@ -232,12 +232,12 @@ impl Turn<'_> {
         let is_asked = self.stage.is_forecast && self.stage.done_by.is_none();
         let grows = is_asked.then(|| memory.forecast.most(within, lead, self.at)).flatten();
         if let (Some(grows), Some(load)) = (grows, known.load()) {
-            // That is, by more than half of what the upper end adds to it.
+            // It climbs while more is expected than half of what the upper end adds to that.
             let climbs = memory.forecast.ratio(within, self.at);
             let climbs = climbs.is_some_and(|ratio| grows < ratio.powi(3));
-            let grown = self.grown((grows, climbs), bid, known, &load);
-            scheduled = scheduled.filter(|_| grown <= need);
-            need = need.max(grown);
+            let takes = self.grown((grows, climbs), bid, known, &load);
+            scheduled = scheduled.filter(|_| takes <= need);
+            need = need.max(takes);
         }
         (need.min(most).max(bid.replicas), scheduled.unwrap_or(within))
     }

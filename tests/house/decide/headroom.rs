@@ -146,6 +146,21 @@ fn room_is_there_before_a_peak_that_comes_every_hour_and_goes_as_replicas_come()
 }
 
 #[test]
+fn replicas_of_a_climb_that_is_known_find_their_room() {
+    let (mut before, mut came, mut met) = (None, 0, 0);
+    swing(promised(), 4, |world, step| {
+        let now = (verdict(step).replicas.unwrap(), room(step).replicas);
+        if let Some((replicas, room)) = before.replace(now)
+            && (300..1_800).contains(&world.at.rem_euclid(3_600))
+        {
+            let more = now.0.saturating_sub(replicas);
+            (came, met) = (came + more, met + more.min(room));
+        }
+    });
+    assert!(240 < came && came * 9 <= met * 10, "{met} of {came}");
+}
+
+#[test]
 fn without_a_forecast_a_schedule_or_spot_no_room_is_kept() {
     swing(Given { forecast_off: true, ..promised() }, 4, |_, step| {
         assert_eq!(asked(step), []);
