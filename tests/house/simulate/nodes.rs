@@ -205,10 +205,11 @@ fn what_a_schedule_asks_for_finds_the_room_that_was_kept_for_it() {
     assert!(without.room <= 0.0 && without.room_share <= 0.0);
     // All of it is there before two, is filled at two, and is not asked for again: not even when the schedule ends.
     let room = |log: &Log, at: usize| log.ticks[at].room[0];
-    assert_eq!((room(&log, 7190), room(&log, 7230), room(&log, 14_000)), (14, 0, 0));
+    let all = room(&log, 7190) + log.ticks[7190].desired[0];
+    assert_eq!((all, room(&log, 7230), room(&log, 14_000)), (24, 0, 0));
     let first = log.ticks.iter().position(|tick| 0 < tick.room[0]).unwrap();
     assert!((6600..7110).contains(&first), "{first}");
-    // Fourteen replicas of four on a node, for that long.
+    // Four places are a node.
     let hours: f64 = log.ticks[3600..].iter().map(|tick| f64::from(tick.room[0]) / 4.0).sum();
     assert!((with.pools[0].room_cost - hours / 3600.0 * PRICES[0]).abs() < 1e-6, "{hours}");
     assert!((with.room_share - with.pools[0].room_cost / with.cost).abs() < 1e-9);
@@ -216,7 +217,8 @@ fn what_a_schedule_asks_for_finds_the_room_that_was_kept_for_it() {
 
 #[test]
 fn pods_of_a_node_that_goes_push_out_the_room_that_was_kept_for_them() {
-    let terms = Terms { notice: 30, ..even() };
+    // Nobody moves pods besides.
+    let terms = Terms { notice: 30, repack: 0, ..even() };
     let strikes: Vec<u32> = (4..HOURS * 2).map(|half| half * 1800).collect();
     let weather = Weather::of(vec![vec![(0, 32)]]).striking(strikes.clone());
     let (run, log) = play(&keeping(HEADROOM, SPLIT, &terms, &weather));
@@ -227,8 +229,9 @@ fn pods_of_a_node_that_goes_push_out_the_room_that_was_kept_for_them() {
         hit += u32::from(0 < log.ticks[at].doomed);
         let before = log.ticks[at - 1];
         assert!(before.room[1] >= 4, "as many as stand on a node: {before:?}");
-        let after = &log.ticks[at..at + 120];
-        assert!(after.iter().all(|tick| tick.waited == 0 && lacks(tick) == 0), "{at}");
+        // One may start meanwhile because more has come.
+        assert!(log.ticks[at..at + 5].iter().all(|tick| tick.waited == 0), "{at}");
+        assert!(log.ticks[at..at + 120].iter().all(|tick| lacks(tick) <= 1), "{at}");
     }
     assert!(2 <= hit, "{hit} of the nodes that went had pods");
     assert!(bare.ticks.iter().any(|tick| 2 <= lacks(tick)), "without room they would lack");
