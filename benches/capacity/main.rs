@@ -24,7 +24,7 @@ use penstock::simulate::nodes::{
 use penstock::simulate::{Penstock, Pilot, Run, Scenario};
 
 use book::{Bar, Book};
-use patterns::{DELAY, DURATION, PATTERNS, Pattern, SPLIT, WARMUP};
+use patterns::{DELAY, DURATION, PATTERNS, Pattern, Room, SPLIT, WARMUP};
 
 const SEEDS: u64 = 3;
 /// Most nodes of a pool that the bound may use: more than any policy does.
@@ -33,7 +33,8 @@ const MOST: u32 = 12;
 const WITHIN: f64 = 60.0;
 
 /// Ways to split. All on demand comes first: the others are held against it.
-const WAYS: [Way; 5] = [Way::OnDemand, Way::Spot, Way::Share, Way::SkyServe, Way::Penstock];
+const WAYS: [Way; 6] =
+    [Way::OnDemand, Way::Spot, Way::Share, Way::SkyServe, Way::Penstock, Way::Roomy];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -42,6 +43,8 @@ enum Way {
     Share,
     SkyServe,
     Penstock,
+    /// Penstock with headroom.
+    Roomy,
 }
 
 /// A world and one way in it, or its bound.
@@ -62,6 +65,9 @@ struct Score {
     delay_p99: f64,
     /// Times an hour that spot was no longer trusted.
     flaps: f64,
+    /// Pods a day that had to wait for a node, and that went with theirs before they were replaced.
+    waited: f64,
+    missed: f64,
     /// Fewest Ready on demand, in seconds that are scored.
     least_kept: u32,
 }
@@ -129,11 +135,12 @@ fn bench() -> Result<Vec<String>> {
 }
 
 const TRIALS: &str = "\
-single events at 12 replicas, 10 of them on spot; N+1 is one spare node of spot, which whoever makes nodes keeps:";
+single events at 12 replicas, 10 of them on spot; N+1 is one spare node of spot, which whoever makes nodes keeps; headroom is what Penstock keeps by
+capacity.headroom. Ramps are on nodes on demand:";
 
 const ELSEWHERE: &str = "\
 left to the live tests, which run real schedulers and Karpenter: counts of each lane on the API server (tests/live/lanes.rs), a daemon that is killed, what
-nodes cost by Karpenter's own metric. Not built yet, so not shown: scale-in that empties nodes and its annotations, forecast headroom, arbitration.";
+nodes cost by Karpenter's own metric. Not built yet, so not shown: scale-in that empties nodes and its annotations, arbitration.";
 
 /// Every way in every world.
 fn worlds(options: &Options, terms: &Terms, book: &mut Book) -> Result<()> {
@@ -154,8 +161,16 @@ fn worlds(options: &Options, terms: &Terms, book: &mut Book) -> Result<()> {
     let mut savings = Vec::new();
     let mut kept = u32::MAX;
     println!(
-        "\n{:<34}{:>9}{:>11}{:>13}{:>9}{:>10}{:>9}",
-        "", "saved %", "on time %", "p99 delay s", "x bound", "flaps/h", "cost"
+        "\n{:<34}{:>9}{:>11}{:>13}{:>9}{:>10}{:>9}{:>12}{:>10}",
+        "",
+        "saved %",
+        "on time %",
+        "p99 delay s",
+        "x bound",
+        "flaps/h",
+        "cost",
+        "no place/d",
+        "missed/d"
     );
     for (at, pattern) in PATTERNS.iter().enumerate() {
         let up = (1..=options.seeds).map(|seed| pattern.weather(seed).up(DURATION));
@@ -169,11 +184,13 @@ fn worlds(options: &Options, terms: &Terms, book: &mut Book) -> Result<()> {
             let (saved, late) = (100.0 * (1.0 - cost / base), over(|score| score.late));
             let name = scores.first().map(|score| score.name.clone()).unwrap_or_default();
             println!(
-                "  {name:<32}{saved:>9.1}{:>11.2}{:>13.0}{:>9.2}{:>10.2}{cost:>9.1}",
+                "  {name:<32}{saved:>9.1}{:>11.2}{:>13.0}{:>9.2}{:>10.2}{cost:>9.1}{:>12.1}{:>10.1}",
                 100.0 * (1.0 - late),
                 over(|score| score.delay_p99),
                 cost / least,
                 over(|score| score.flaps),
+                over(|score| score.waited),
+                over(|score| score.missed),
             );
             if way == Way::Penstock {
                 let what = |what: &str| format!("{}: {what}", pattern.name);
@@ -235,7 +252,8 @@ impl Game {
     fn play(self, terms: &Terms) -> Result<Score> {
         let pattern: &Pattern = PATTERNS.get(self.pattern).context("no such pattern")?;
         let weather = pattern.weather(self.seed);
-        let laned = SPLIT.of(&patterns::daily()?, terms, &weather);
+        let room = if self.way == Some(Way::Roomy) { Room::Own } else { Room::Nobody };
+        let laned = SPLIT.of(&patterns::daily(room)?, terms, &weather);
         let Some(way) = self.way else {
             let cost = least(&laned, terms, &weather, self.seed);
             let cost = cost.context("no plan has what is needed")?;
@@ -252,9 +270,12 @@ impl Game {
                 let rule = SkyServe { base: SPLIT.base, extra: 2 };
                 Box::new(Ruled::new(rule, &laned))
             }
-            Way::Penstock => Box::new(Penstock::new(&laned)),
+            Way::Penstock | Way::Roomy => Box::new(Penstock::new(&laned)),
         };
-        Score::of(&followed(&laned, &mut *pilot, self.seed))
+        let score = Score::of(&followed(&laned, &mut *pilot, self.seed))?;
+        let name = score.name;
+        let name = if way == Way::Roomy { format!("{name} with headroom") } else { name };
+        Ok(Score { name, ..score })
     }
 }
 
@@ -278,9 +299,12 @@ fn least(scenario: &Scenario, terms: &Terms, weather: &Weather, seed: u64) -> Op
 impl Score {
     fn of((run, log): &(Run, Log)) -> Result<Self> {
         let scored = log.ticks.iter().skip(WARMUP as usize);
+        let nodes = run.nodes.as_ref().context("nobody reckoned what nodes cost")?;
         Ok(Self {
             name: run.policy.clone(),
-            cost: run.nodes.as_ref().context("nobody reckoned what nodes cost")?.cost,
+            cost: nodes.cost,
+            waited: nodes.waited_per_day,
+            missed: nodes.missed_per_day,
             late: run.score.late_share,
             delay_p99: run.score.delay_p99,
             flaps: f64::from(trials::left(log)) * 3600.0 / f64::from(DURATION),

@@ -16,6 +16,18 @@ pub(crate) const SPLIT: Split = Split { base: 2, share: 100 };
 /// Nodes that one zone gives at most.
 pub(crate) const MOST: u32 = 8;
 
+pub(crate) const DAY: u32 = 86_400;
+
+/// Who keeps room on nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Nobody,
+    /// Who makes nodes keeps one of spot to spare.
+    Spare,
+    /// Penstock, by `capacity.headroom`.
+    Own,
+}
+
 /// How spot comes and goes.
 pub(crate) struct Pattern {
     pub(crate) name: &'static str,
@@ -73,16 +85,37 @@ impl Pattern {
 }
 
 /// The stage under a day's load, two days long: from a third of the peak to 24 replicas.
-pub(crate) fn daily() -> Result<Scenario> {
-    scenario("{diurnal: {low: 0.3}, peakReplicas: 24}", "{min: 2, max: 60}", DURATION, WARMUP)
+pub(crate) fn daily(room: Room) -> Result<Scenario> {
+    let load = "{diurnal: {low: 0.3}, peakReplicas: 24}";
+    scenario((load, ""), "{min: 2, max: 60}", room, (DURATION, WARMUP))
 }
 
 /// The stage with twelve replicas, no more and no fewer, and work for eight.
-pub(crate) fn steady(duration: u32) -> Result<Scenario> {
-    scenario("{steady: {}, peakReplicas: 8}", "{min: 12, max: 12}", duration, 3600)
+pub(crate) fn steady(duration: u32, room: Room) -> Result<Scenario> {
+    let load = "{steady: {}, peakReplicas: 8}";
+    scenario((load, ""), "{min: 12, max: 12}", room, (duration, 3600))
 }
 
-fn scenario(workload: &str, replicas: &str, duration: u32, warmup: u32) -> Result<Scenario> {
+/// The stage under a load that climbs to five times as much within an hour, twice a day, over so many days of which the first are not scored.
+pub(crate) fn climbing(room: Room, days: (u32, u32)) -> Result<Scenario> {
+    let load = "{ramp: {low: 0.2, perHour: 5, hold: 5h}, peakReplicas: 24}";
+    scenario((load, ""), "{min: 2, max: 60}", room, (days.0 * DAY, days.1 * DAY))
+}
+
+/// The stage with work for four replicas, of which its owner wants 16 from eight to six.
+pub(crate) fn opening(room: Room, days: (u32, u32)) -> Result<Scenario> {
+    let load = "{steady: {}, peakReplicas: 4}";
+    let schedule = r#"schedules: [{name: day, start: "0 8 * * *", end: "0 18 * * *", timeZone: UTC, replicas: {min: 16}}]"#;
+    scenario((load, schedule), "{min: 2, max: 60}", room, (days.0 * DAY, days.1 * DAY))
+}
+
+fn scenario(
+    (workload, schedules): (&str, &str),
+    replicas: &str,
+    room: Room,
+    (duration, warmup): (u32, u32),
+) -> Result<Scenario> {
+    let headroom = if room == Room::Own { "capacity: {headroom: {mode: Auto}}" } else { "" };
     let text = format!(
         r#"
 name: capacity
@@ -96,6 +129,8 @@ pipeline:
     - name: sink
       target: {{kind: Deployment, name: sink}}
       replicas: {replicas}
+      {headroom}
+      {schedules}
       sources: [{{name: queue, kafka: {{bootstrapServers: "kafka:9092", topics: [todo], group: sink}}}}]
 workload: {workload}
 world: {{rate: 100, partitions: 144}}

@@ -1,13 +1,13 @@
 //! Single events, many times over, at twelve replicas: nodes of spot that are taken, spot that is not to be had and comes back. Each trial looks at
 //! what a run wrote down second by second. Used by `main`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use penstock::decide::PoolState;
-use penstock::simulate::nodes::{Event, Log, Terms, Tick, Weather, followed};
-use penstock::simulate::{Penstock, Run};
+use penstock::simulate::nodes::{Event, Log, Split, Terms, Tick, Weather, followed};
+use penstock::simulate::{Penstock, Run, Scenario};
 
 use crate::book::{Bar, Book};
-use crate::patterns::{self, SPLIT};
+use crate::patterns::{self, DAY, Room, SPLIT};
 
 /// Interruptions of each kind, and seconds between two.
 const STRIKES: u32 = 200;
@@ -16,27 +16,36 @@ const APART: u32 = 1800;
 const OUTAGES: [u32; 6] = [3, 10, 20, 40, 90, 180];
 const ROUNDS: u32 = 5;
 const CYCLE: u32 = 5 * 3600;
+/// Worlds of each ramp, and all of a stage on demand.
+const SEEDS: u32 = 3;
+const KEPT: Split = Split { base: 60, share: 0 };
 /// The first event, when all is at rest.
 const FIRST: u32 = 2 * 3600;
 
 /// All trials of Penstock; prints what was seen and notes it beside its target.
 pub(crate) fn trials(book: &mut Book) -> Result<Vec<String>> {
     let mut told = Vec::new();
-    for (notice, spare) in [(120, 1), (120, 0), (30, 1), (30, 0)] {
-        told.push(interruptions(notice, spare, book)?);
+    for notice in [120, 30] {
+        for room in [Room::Own, Room::Spare, Room::Nobody] {
+            told.push(interruptions(notice, room, book)?);
+        }
     }
     told.push(outages(true, book)?);
     told.push(outages(false, book)?);
+    for ramp in &RAMPS {
+        told.push(ramps(ramp, book)?);
+    }
     Ok(told)
 }
 
 /// Nodes are taken one at a time, with room for others.
-fn interruptions(notice: u32, spare: u32, book: &mut Book) -> Result<String> {
+fn interruptions(notice: u32, room: Room, book: &mut Book) -> Result<String> {
+    let spare = u32::from(room == Room::Spare);
     let terms = Terms { notice, spare, ..Terms::default() };
     let strikes: Vec<u32> = (0..STRIKES).map(|number| FIRST + number * APART).collect();
     let duration = FIRST + STRIKES * APART;
     let weather = Weather::of(vec![vec![(0, 64)]]).striking(strikes.clone());
-    let (_, log) = run(&terms, &weather, duration, 1)?;
+    let (run, log) = run(&terms, &weather, &patterns::steady(duration, room)?);
     let struck: Vec<Struck> = strikes.iter().filter_map(|&at| Struck::of(&log, at)).collect();
     let survived = struck.iter().filter(|it| it.dip == 0).count();
     let unhurt = 100.0 * number(survived) / number(struck.len());
@@ -45,15 +54,20 @@ fn interruptions(notice: u32, spare: u32, book: &mut Book) -> Result<String> {
     let replaced = sorted(struck.iter().map(|it| it.replaced));
     let (worst, longest) = (at(&dips, 100), at(&lasts, 100));
     let (start, ready) = (terms.start.p95, terms.boot.p95);
-    let kind = format!("{notice} s notice, {}", if spare == 0 { "no headroom" } else { "N+1" });
-    match (notice, spare) {
-        (120, 1) => {
+    let kept = match room {
+        Room::Nobody => "no headroom",
+        Room::Spare => "N+1",
+        Room::Own => "headroom",
+    };
+    let kind = format!("{notice} s notice, {kept}");
+    match (notice, room) {
+        (120, Room::Spare | Room::Own) => {
             book.note(format!("{kind}: survived"), unhurt, (Bar::AtLeast, 100.0), " %");
         }
-        (120, _) => {
+        (120, Room::Nobody) => {
             book.note(format!("{kind}: longest dip"), longest, (Bar::AtMost, start), " s");
         }
-        (_, 1) => {
+        (_, Room::Spare | Room::Own) => {
             book.note(
                 format!("{kind}: to N again, p95"),
                 at(&lasts, 95),
@@ -62,22 +76,23 @@ fn interruptions(notice: u32, spare: u32, book: &mut Book) -> Result<String> {
             );
             book.note(format!("{kind}: worst dip"), worst, (Bar::AtMost, f64::from(terms.fit)), "");
         }
-        (_, _) => {
+        (_, Room::Nobody) => {
             book.note(format!("{kind}: worst dip"), worst, (Bar::AtMost, f64::from(terms.fit)), "");
         }
     }
     // All pods of a node are replaced when the slowest of them is Ready.
     let slowest = terms.start.slowest(terms.fit);
-    let bar = if spare == 0 { ready + 5.0 } else { slowest + 2.0 };
+    let bar = if room == Room::Nobody { ready + 5.0 } else { slowest + 2.0 };
     if notice == 120 {
         book.note(format!("{kind}: replaced, p95"), at(&replaced, 95), (Bar::AtMost, bar), " s");
     }
     Ok(format!(
-        "{kind}: {} interruptions, {unhurt:.1} % survived with all N Ready; dip worst {worst}, lasting p95 {} s, longest {longest} s; replaced p50 {} s, p95 {} s",
+        "{kind}: {} interruptions, {unhurt:.1} % survived with all N Ready; dip worst {worst}, lasting p95 {} s, longest {longest} s; replaced p50 {} s, p95 {} s; cost {:.1} a day",
         struck.len(),
         at(&lasts, 95),
         at(&replaced, 50),
         at(&replaced, 95),
+        run.nodes.map_or(f64::NAN, |nodes| nodes.cost) * 86_400.0 / f64::from(duration - 3600),
     ))
 }
 
@@ -99,7 +114,7 @@ impl Struck {
             .events
             .iter()
             .any(|(when, event)| *when == at && matches!(event, Event::Told { .. }));
-        if !is_hit {
+        if !is_hit || ticks.first()?.doomed == 0 {
             return None;
         }
         let ready = |tick: &Tick| tick.ready[0] + tick.ready[1];
@@ -124,7 +139,8 @@ fn outages(is_told: bool, book: &mut Book) -> Result<String> {
         .collect();
     let steps = outages.iter().flat_map(|&(from, to)| [(from, 0), (to, 8)]);
     let weather = Weather::of(vec![std::iter::once((0, 8)).chain(steps).collect()]);
-    let (run, log) = run(&terms, &weather, FIRST + count * CYCLE, 1)?;
+    let steady = patterns::steady(FIRST + count * CYCLE, Room::Nobody)?;
+    let (run, log) = run(&terms, &weather, &steady);
     let kind = if is_told { "told" } else { "not told" };
     let back = sorted(outages.iter().map(|&(_, to)| returned(&log, to)));
     book.note(
@@ -237,9 +253,73 @@ fn returned(log: &Log, to: u32) -> u32 {
     small(after.take_while(|tick| !is_back(tick)).count())
 }
 
-fn run(terms: &Terms, weather: &Weather, duration: u32, seed: u64) -> Result<(Run, Log)> {
-    let scenario = SPLIT.of(&patterns::steady(duration)?, terms, weather);
-    Ok(followed(&scenario, &mut Penstock::new(&scenario), seed))
+/// More is asked for at certain hours, day by day: with headroom and without.
+struct Ramp {
+    name: &'static str,
+    of: fn(Room, (u32, u32)) -> Result<Scenario>,
+    /// Days played, and of these the first ones, which are not looked at.
+    days: (u32, u32),
+    /// From which seconds of a day, and for how many.
+    from: &'static [u32],
+    lasts: u32,
+}
+
+const RAMPS: [Ramp; 2] = [
+    Ramp {
+        name: "a climb that is known",
+        of: patterns::climbing,
+        days: (11, 8),
+        from: &[18_000, 61_200],
+        lasts: 4500,
+    },
+    Ramp { name: "a schedule", of: patterns::opening, days: (6, 1), from: &[28_800], lasts: 900 },
+];
+
+fn ramps(ramp: &Ramp, book: &mut Book) -> Result<String> {
+    let (name, days) = (ramp.name, ramp.days);
+    let mut told = vec![format!("{name}, {SEEDS} seeds of {} days", days.0 - days.1)];
+    for room in [Room::Own, Room::Nobody] {
+        let plain = (ramp.of)(room, days)?;
+        let scenario = KEPT.of(&plain, &Terms::default(), &Weather::of(vec![vec![(0, 0)]]));
+        let (mut waited, mut share, mut cost) = (0, 0.0_f64, 0.0);
+        for (run, log) in seeds(&scenario)? {
+            let nodes = run.nodes.context("nobody reckoned what nodes cost")?;
+            let is_looked_at = |second: &u32| {
+                let of_day = second % DAY;
+                days.1 * DAY <= *second
+                    && ramp.from.iter().any(|from| (*from..from + ramp.lasts).contains(&of_day))
+            };
+            let each = (0..).zip(&log.ticks).filter(|(second, _)| is_looked_at(second));
+            waited += each.map(|(_, tick)| tick.waited).sum::<u32>();
+            share = share.max(100.0 * nodes.room_share);
+            cost += nodes.cost;
+        }
+        let with = if room == Room::Own { "headroom" } else { "none" };
+        told.push(format!(
+            "{with}: {waited} pods found no node, {share:.1} % of the cost for room, cost {cost:.1}"
+        ));
+        if room == Room::Own {
+            let waited = f64::from(waited);
+            book.note(format!("{name}: pods without a node"), waited, (Bar::AtMost, 0.0), "");
+            book.note(format!("{name}: headroom's cost"), share, (Bar::AtMost, 10.0), " %");
+        }
+    }
+    Ok(told.join("; "))
+}
+
+/// A scenario with each seed, all at once.
+fn seeds(scenario: &Scenario) -> Result<Vec<(Run, Log)>> {
+    let play = |seed: u32| followed(scenario, &mut Penstock::new(scenario), seed.into());
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (1..=SEEDS).map(|seed| scope.spawn(move || play(seed))).collect();
+        let ended = all.into_iter().map(|one| one.join().ok());
+        ended.collect::<Option<_>>().context("a run has panicked")
+    })
+}
+
+fn run(terms: &Terms, weather: &Weather, scenario: &Scenario) -> (Run, Log) {
+    let scenario = SPLIT.of(scenario, terms, weather);
+    followed(&scenario, &mut Penstock::new(&scenario), 1)
 }
 
 fn sorted(values: impl Iterator<Item = u32>) -> Vec<f64> {

@@ -156,7 +156,7 @@ fn cheapest(least: Option<String>) -> String {
 
 /// The result of a scenario with lanes: what nodes cost, and how their ends were got over.
 fn on_nodes(contest: &Contest, seeds: u32) -> String {
-    let mut table = figures::table([
+    let head = [
         "POLICY",
         "LATE",
         "P99",
@@ -171,7 +171,12 @@ fn on_nodes(contest: &Contest, seeds: u32) -> String {
         "SURGES/D",
         "REPLICA-H",
         "ACTIONS/D",
-    ]);
+    ];
+    let of_room = ["ROOM", "ROOM'S COST", "NO PLACE/D"];
+    let mut rooms = contest.entries.iter().filter_map(|entry| entry.nodes);
+    let keeps_room = rooms.any(|nodes| 0.0 < nodes.room.mean);
+    let mut table =
+        figures::table(head.into_iter().chain(of_room.into_iter().filter(|_| keeps_room)));
     let kept = contest.entries.iter().find(|entry| entry.policy == "all-on-demand");
     let kept = kept.and_then(|entry| Some(entry.nodes?.cost.mean));
     for entry in &contest.entries {
@@ -181,7 +186,7 @@ fn on_nodes(contest: &Contest, seeds: u32) -> String {
         let over = first.zip(contest.clairvoyant_cost).map(|(first, least)| first.cost / least);
         let is_rule = nodes::is_rule(&entry.policy);
         let saved = kept.map(|kept| format!("{:.1} %", 100.0 * (1.0 - nodes.cost.mean / kept)));
-        table.add_row([
+        let row = [
             if is_rule { entry.settings.clone() } else { entry.policy.clone() },
             with(it.late_share, |share| format!("{:.3} %", 100.0 * share)),
             with(it.delay_p99, short),
@@ -196,7 +201,13 @@ fn on_nodes(contest: &Contest, seeds: u32) -> String {
             with(nodes.surges_per_day, |count| format!("{count:.1}")),
             with(it.replica_hours, |hours| format!("{hours:.1}")),
             with(it.actions_per_day, |count| format!("{count:.1}")),
-        ]);
+        ];
+        let of_room = [
+            with(nodes.room, |replicas| format!("{replicas:.1}")),
+            with(nodes.room_share, |share| format!("{:.1} %", 100.0 * share)),
+            with(nodes.waited_per_day, |count| format!("{count:.1}")),
+        ];
+        table.add_row(row.into_iter().chain(of_room.into_iter().filter(|_| keeps_room)));
     }
     let least = contest.clairvoyant_cost.map(|cost| format!("{cost:.1}"));
     let headed = headed(contest, seeds, &table);

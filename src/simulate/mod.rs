@@ -24,6 +24,7 @@ mod tally;
 mod record;
 mod score;
 mod world;
+mod keeper;
 mod penstock;
 mod fixed;
 mod page;

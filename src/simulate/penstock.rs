@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::keeper::{Keeper, played};
 use super::pilot::{Pilot, Why};
 use super::policy::{Policy, QueueView, View};
 use super::scenario::Scenario;
 use crate::decide::{
     Action, Ending, LaneSeen, Memory, Missing, Observation, Outcome, Partition, Pipeline, Places,
-    PoolSeen, PoolState, PoolVerdict, QuestionId, Queue, Reading, Situation, Snapshot, Step,
-    Target, Value, Workload, Writing, advance,
+    PoolSeen, PoolState, PoolVerdict, QuestionId, Queue, Reading, Reserves, Situation, Snapshot,
+    Step, Target, Value, Workload, Writing, advance,
 };
 
 /// 2026-01-01T00:00:00Z, when all scenarios begin.
@@ -58,6 +59,7 @@ struct Eye {
     /// Its workload, or one for each lane.
     targets: Vec<LaneSeen>,
     is_laned: bool,
+    keeper: Keeper,
     /// Replicas that the stage needs, by the last turn.
     need: Option<u32>,
     believed: Option<f64>,
@@ -91,14 +93,17 @@ struct Commits {
 impl Penstock {
     /// Penstock before its first turn, with nothing learned.
     pub fn new(scenario: &Scenario) -> Self {
-        let eyes = scenario.pipeline.stages.iter().zip(&scenario.stages);
+        let pipeline = played(&scenario.pipeline);
+        let eyes = pipeline.stages.iter().zip(&scenario.stages);
         let eyes = eyes.filter_map(|(stage, world)| {
             let source = stage.sources.first()?;
-            Some(Eye::new(source, stage.lanes.len(), world.ground.metric_delay.seconds()))
+            let keeper = Keeper::new(&pipeline, stage);
+            let delay = world.ground.metric_delay.seconds();
+            Some(Eye { keeper, ..Eye::new(source, stage.lanes.len(), delay) })
         });
         Self {
             eyes: eyes.collect(),
-            pipeline: Arc::clone(&scenario.pipeline),
+            pipeline: Arc::new(pipeline),
             memory: Memory::default(),
             outcomes: Vec::new(),
             next: 0.0,
@@ -114,6 +119,7 @@ impl Penstock {
         for (eye, view) in self.eyes.iter_mut().zip(views) {
             if let Some(seen) = view.lanes.filter(|_| eye.is_laned) {
                 eye.look(at, view, &seen.lanes, &mut self.version);
+                eye.keeper.look(seen);
                 pools
                     .extend(seen.pools.iter().map(|(name, seen)| (Arc::clone(name), seen.clone())));
                 continue;
@@ -132,6 +138,8 @@ impl Penstock {
         let situation = Situation {
             targets: self.eyes.iter().map(target).collect(),
             outcomes: std::mem::take(&mut self.outcomes),
+            standing: self.eyes.iter().flat_map(|eye| eye.keeper.standing()).collect(),
+            reserves: self.reserves(),
             ..Situation::of(Arc::clone(&self.pipeline))
         };
         let observations: BTreeMap<_, _> = self
@@ -154,6 +162,14 @@ impl Penstock {
         self.pools = step.plan.pools;
     }
 
+    /// What stands for room, where any stage keeps some.
+    fn reserves(&self) -> Reserves {
+        if self.pipeline.stages.iter().all(|stage| stage.headroom.is_none()) {
+            return Reserves::Unseen;
+        }
+        Reserves::Seen(self.eyes.iter().flat_map(|eye| eye.keeper.reserves()).collect())
+    }
+
     /// Carries the plan out. The API server of this world takes every write at once.
     fn act(&mut self, now: Timestamp, step: &Step, wants: &mut [u32]) {
         for verdict in &step.plan.verdicts {
@@ -165,20 +181,22 @@ impl Penstock {
             let scale = action.scale();
             let index = scale.stage.index;
             let lanes = self.pipeline.stages.get(index).map(|stage| &stage.lanes);
-            // Room is kept by the world itself, where it is kept at all.
-            if matches!(action, Action::Reserve(_)) {
-                continue;
-            }
             let lane = |pool: &str| lanes?.iter().position(|lane| *lane.pool == *pool);
             let at = scale.lane.as_deref().and_then(lane).unwrap_or(0);
             let Some(eye) = self.eyes.get_mut(index) else { continue };
+            if let Action::Reserve(reserve) = action {
+                eye.keeper.keep(reserve);
+                let result = Ending::Done { resource_version: "".into() };
+                self.outcomes.push((index, Outcome { action: action.clone(), at: now, result }));
+                continue;
+            }
             let Some(LaneSeen { workload: target, .. }) = eye.targets.get_mut(at) else { continue };
             match action {
                 Action::Scale(scale) => {
                     let (code, sentence) = (scale.why.code(), scale.why.to_string());
                     eye.why = Some(Why { code, sentence });
                 }
-                // A scenario has no Jobs, and of its pods nobody tells where they stand: neither is asked for.
+                // A scenario has no Jobs, and nobody writes on its pods: neither is asked for.
                 Action::Claim(_)
                 | Action::StartJobs(_)
                 | Action::GiveUpFirst(_)
@@ -227,6 +245,7 @@ impl Eye {
             commits: Commits::default(),
             targets: vec![LaneSeen { workload: target, places: Places::default() }; lanes.max(1)],
             is_laned: 0 < lanes,
+            keeper: Keeper::default(),
             need: None,
             believed: None,
             why: None,
@@ -365,6 +384,10 @@ impl Pilot for Penstock {
     fn split(&self, stage: usize) -> Option<Vec<u32>> {
         let eye = self.eyes.get(stage).filter(|eye| eye.is_laned)?;
         Some(eye.targets.iter().map(|lane| lane.workload.desired).collect())
+    }
+
+    fn room(&self, stage: usize) -> Option<Vec<u32>> {
+        self.eyes.get(stage)?.keeper.asked()
     }
 
     fn need(&self, stage: usize) -> Option<u32> {

@@ -24,6 +24,11 @@ pub trait Pilot: Send {
         None
     }
 
+    /// For how many replicas it keeps room on the nodes of each lane of a stage; `None` by who keeps none.
+    fn room(&self, _stage: usize) -> Option<Vec<u32>> {
+        None
+    }
+
     /// Replicas that it thinks a stage needs, where that is not what it asks for.
     fn need(&self, _stage: usize) -> Option<u32> {
         None

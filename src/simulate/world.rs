@@ -139,6 +139,9 @@ impl<'a> World<'a> {
                 // Who knows of lanes may ask for more than the most, in place of what is about to go.
                 let split = pilot.split(at).unwrap_or_else(|| lanes.on_one(want));
                 lanes.scale(&split, pilot.need(at).unwrap_or(wants[at]), now);
+                if let Some(room) = pilot.room(at) {
+                    lanes.keep(&room);
+                }
                 lanes.believe(now, |pool| pilot.believed_of(pool));
                 if split != before {
                     let to = split.iter().sum();

@@ -27,7 +27,7 @@ use super::reserve::{Cause, Keeps, Level, Reserves, RoomVerdict, cut};
 use super::rooms::{Kept, Order, Rooms};
 use super::split::{Part, Room};
 
-/// How long 95 of 100 nodes are thought to take while none was seen to come.
+/// How long 95 of 100 nodes are thought to take while none was seen to come, and at the least where a schedule is waited for.
 const BOOT: Duration = Duration::from_mins(3);
 
 /// A workload that room is kept for.
@@ -174,18 +174,18 @@ impl Turn<'_> {
         posts
     }
 
-    /// Pods on the fullest node of a workload, and those places of its room that would go with that node: they help nobody then.
+    /// Pods of a workload on the node whose going takes most, and those places of its room that would go with that node: they help nobody then.
     fn at_stake(&self, keeps: &Keeps<'_>) -> (u32, u32) {
         let Some(standing) = self.footing(keeps.of) else { return (0, 0) };
-        let fullest = standing.fullest();
+        // Room that comes to stand there as well would ask for more of itself, until the node is full.
+        let most = standing.fullest();
         let beside = |node: &str| {
             let seen = self.reserves.of(&keeps.name);
             let there = seen.flat_map(|seen| &seen.nodes).filter(|(of, _)| **of == *node);
-            there.map(|(_, places)| *places).sum::<u32>()
+            there.map(|(_, places)| *places).sum::<u32>().min(most)
         };
-        let beside = standing.fullest_nodes().map(beside).max().unwrap_or(0);
-        // Room that comes to stand there as well would ask for more of itself, until the node is full.
-        (fullest, beside.min(fullest))
+        let each = standing.loads().map(|(node, pods)| (pods, beside(node)));
+        each.max_by_key(|(pods, beside)| (pods + beside, *pods)).unwrap_or_default()
     }
 
     /// Replicas of the lane on this pool that room is kept for on nodes which are there.
@@ -218,31 +218,49 @@ impl Turn<'_> {
         let lead = memory.lead(self.evidence.poll());
         let within = boot + lead;
         let mut need = bid.replicas;
-        let mut most = self.stage.max;
+        let (mut scheduled, mut most) = (None, self.stage.max);
         if let Some(written) = self.pipeline.stages.get(self.index) {
-            let then = Bound::of(written, later(self.at, within));
+            // Its replicas are wanted all at once: of their nodes one may well be slower than 95 of 100, and a few minutes more cost little.
+            let sure = 2 * boot.max(BOOT) + lead;
+            let then = Bound::of(written, later(self.at, sure));
             // A schedule that begins meanwhile.
-            if self.stage.min < then.stage.min {
-                need = need.max(then.stage.min);
+            if self.stage.min < then.stage.min && need < then.stage.min {
+                (need, scheduled) = (then.stage.min, Some(sure));
             }
             most = most.max(then.stage.max);
         }
         let is_asked = self.stage.is_forecast && self.stage.done_by.is_none();
         let grows = is_asked.then(|| memory.forecast.most(within, lead, self.at)).flatten();
         if let (Some(grows), Some(load)) = (grows, known.load()) {
-            need = need.max(self.grown(grows, bid, known, &load));
+            // It climbs while more is expected than half of what the upper end adds to that.
+            let climbs = memory.forecast.ratio(within, self.at);
+            let climbs = climbs.is_some_and(|ratio| grows < ratio.powi(3));
+            let takes = self.grown((grows, climbs), bid, known, &load);
+            scheduled = scheduled.filter(|_| takes <= need);
+            need = need.max(takes);
         }
-        (need.min(most).max(bid.replicas), within)
+        (need.min(most).max(bid.replicas), scheduled.unwrap_or(within))
     }
 
     /// How many replicas it takes when so many times as much arrives: by the rate of one, where a promise is kept by that, and by what the measure
-    /// asks for now, in proportion, where that sizes the stage.
-    fn grown(&self, grows: f64, bid: &Bid, known: &Known, load: &Load<'_>) -> u32 {
+    /// asks for now, in proportion, where that sizes the stage. While it climbs, what uneven partitions and catching up take besides the rate is taken
+    /// to climb with it.
+    fn grown(
+        &self,
+        (grows, climbs): (f64, bool),
+        bid: &Bid,
+        known: &Known,
+        load: &Load<'_>,
+    ) -> u32 {
         let partitions = load.partitions.filter(|&partitions| 0 < partitions);
         let rate = known.means.known().filter(|_| self.stage.max_delay.is_some());
         let by_rate = rate.map(|rate| {
-            let plain = ceil(grows * load.arrivals / rate);
-            let most = |of| breakpoints(of).find(|count| plain <= *count);
+            let now = load.arrivals / rate;
+            let now = if climbs { now.max(f64::from(bid.replicas)) } else { now };
+            let plain = ceil(grows * now);
+            // Counts go by steps there, and a small error takes the whole of the next one.
+            let steps = |of| breakpoints(of).filter(|count| plain <= *count);
+            let most = |of| steps(of).nth(usize::from(climbs));
             partitions.map_or(plain, |of| most(of).unwrap_or(of))
         });
         let measured = bid.why.iter().find_map(|reason| {

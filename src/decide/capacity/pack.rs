@@ -105,15 +105,13 @@ impl Standing {
 
     /// Pods on the fullest of its nodes, those apart that are about to go.
     pub(super) fn fullest(&self) -> u32 {
-        let stay = self.nodes.values().filter(|node| !node.is_going);
-        stay.map(|node| count(node.pods.len())).max().unwrap_or(0)
+        self.loads().map(|(_, pods)| pods).max().unwrap_or(0)
     }
 
-    /// The nodes that so many stand on.
-    pub(super) fn fullest_nodes(&self) -> impl Iterator<Item = &str> {
-        let fullest = self.fullest();
-        let is_one = move |node: &NodeStanding| !node.is_going && count(node.pods.len()) == fullest;
-        self.nodes.iter().filter(move |(_, node)| is_one(node)).map(|(name, _)| &**name)
+    /// How many pods stand on each of the same nodes.
+    pub(super) fn loads(&self) -> impl Iterator<Item = (&str, u32)> {
+        let stay = self.nodes.iter().filter(|(_, node)| !node.is_going);
+        stay.map(|(name, node)| (&**name, count(node.pods.len())))
     }
 
     /// Its pods that have a cost of Penstock's.

@@ -183,8 +183,8 @@ impl Purse {
             let granted = if waits { granted.min(kept) } else { granted };
             let Some(room) = room else { return Some((granted, None)) };
             // What runs, or is still ending, has not been given back yet, and a pod beyond a quota is not made.
-            let takes = |it: &Claim| Some(it.per.counted(unit)? * f64::from(it.holds()));
-            let taken: f64 = others().filter_map(takes).sum();
+            let of_one = |it: &Claim| Some(it.per.counted(unit)? * f64::from(it.holds()));
+            let taken: f64 = others().filter_map(of_one).sum();
             let ending = f64::from(claimant.present.saturating_sub(claimant.running)) * me.unit;
             let free = fits(limit - taken - ending, me.unit).max(kept);
             Some((granted.min(free), Some((room, free < granted))))

@@ -9,6 +9,7 @@ use super::super::chance::{Chance, Tag};
 use super::super::penstock::{LaneView, time};
 use super::LaneWorld;
 use super::pool::{Node, Pool, Seeds, count};
+use super::room::{Room, Stand, stands};
 use super::terms::{Kind, Terms};
 use super::weather::Weather;
 use crate::decide::Places;
@@ -31,6 +32,8 @@ pub(super) struct Lane {
     kind: Kind,
     pods: Vec<Pod>,
     pub(super) desired: u32,
+    /// Placeholders, for who keeps room.
+    pub(super) room: Room,
     next: u32,
     /// Lanes of its stage, which number their pods apart.
     step: u32,
@@ -59,6 +62,8 @@ pub(super) struct Change {
     pub(super) told: u32,
     /// Ready pods that went with their node.
     pub(super) lost: u32,
+    /// New pods that found no place at once.
+    pub(super) waited: u32,
 }
 
 impl Lane {
@@ -81,6 +86,7 @@ impl Lane {
             kind,
             pods: Vec::new(),
             desired,
+            room: Room::default(),
             next: seat.index,
             step: seat.of,
             seed,
@@ -104,6 +110,7 @@ impl Lane {
             change.lost = count(lost);
             change.is_ready |= 0 < lost;
             self.pods.retain(|pod| !is_gone(pod));
+            nodes.gone.iter().for_each(|node| self.room.leave(*node));
         }
         for pod in &mut self.pods {
             if !pod.is_ready && pod.ready_at <= now {
@@ -112,11 +119,14 @@ impl Lane {
             }
         }
         change.is_ready |= self.shrink();
+        change.is_other |= self.room.shrink();
         if terms.repack != 0 && now.is_multiple_of(terms.repack) {
             change.is_ready |= self.repack(now, terms);
         }
         change.is_other |= self.make(now);
         change.is_other |= self.place(now, terms);
+        let waits = |pod: &&Pod| pod.node.is_none() && pod.made == now;
+        change.waited = count(self.pods.iter().filter(waits).count());
         let loads = self.loads();
         let on = |node: u32| loads.get(&node).copied().unwrap_or(0);
         let lacking = self.lacking(now, terms, on);
@@ -124,13 +134,13 @@ impl Lane {
         self.pool.ask(lacking, now, weather, terms);
         change.is_other |= said != self.pool.refusals().len();
         let keep = self.spare(terms);
-        self.pool.tidy(now, keep, terms, on);
+        self.pool.tidy(now, keep, terms, |node| (on(node), self.room.on(node)));
         change
     }
 
-    /// Pods on each node that has any.
+    /// Pods on each node that has any, placeholders among them.
     pub(super) fn loads(&self) -> BTreeMap<u32, u32> {
-        let mut loads = BTreeMap::new();
+        let mut loads: BTreeMap<u32, u32> = self.room.places().collect();
         for node in self.stands().flatten() {
             *loads.entry(node).or_default() += 1;
         }
@@ -192,13 +202,15 @@ impl Lane {
             return false;
         }
         self.pods.retain(|pod| pod.node != Some(id));
+        self.room.leave(id);
         self.pool.release(id);
         true
     }
 
-    /// The scheduler gives pods a node: the one with the fewest, as it does by default.
+    /// The scheduler gives pods a node: the one with the fewest, as it does by default, and where none has a free place one that a placeholder
+    /// leaves. Placeholders have what is left.
     fn place(&mut self, now: u32, terms: &Terms) -> bool {
-        if self.pods.iter().all(|pod| pod.node.is_some()) {
+        if self.pods.iter().all(|pod| pod.node.is_some()) && self.room.waiting() == 0 {
             return false;
         }
         let loads = self.loads();
@@ -208,16 +220,22 @@ impl Lane {
         let seed = self.seed;
         let mut has_placed = false;
         for pod in self.pods.iter_mut().filter(|pod| pod.node.is_none()) {
-            let Some((on, node)) = free.iter_mut().min() else { break };
-            if terms.fit <= *on {
-                break;
-            }
-            *on += 1;
-            pod.node = Some(*node);
+            let node = match free.iter_mut().min() {
+                Some((on, node)) if *on < terms.fit => {
+                    *on += 1;
+                    *node
+                }
+                _ => {
+                    let is_open = |node: u32| free.iter().any(|(_, open)| *open == node);
+                    let Some(node) = self.room.give_way(is_open) else { break };
+                    node
+                }
+            };
+            pod.node = Some(node);
             pod.ready_at = now + start(seed, pod.id, now, terms);
             has_placed = true;
         }
-        has_placed
+        self.room.place(&mut free, terms.fit) || has_placed
     }
 
     /// The container of a Ready pod crashes, and starts again in the same pod. Which one it was.
@@ -230,7 +248,7 @@ impl Lane {
 
     /// Places for which no node is on its way.
     fn lacking(&self, now: u32, terms: &Terms, on: impl Fn(u32) -> u32) -> u32 {
-        let waiting = count(self.pods.iter().filter(|pod| pod.node.is_none()).count());
+        let waiting = self.waiting() + self.room.waiting();
         let (mut free, mut coming) = (0, 0);
         for node in self.pool.nodes().iter().filter(|node| !node.is_doomed(now)) {
             if node.is_open(now) {
@@ -245,6 +263,17 @@ impl Lane {
     /// Those that are Ready, and since when.
     pub(super) fn working(&self) -> impl Iterator<Item = (u32, u32)> {
         self.pods.iter().filter(|pod| pod.is_ready).map(|pod| (pod.id, pod.ready_at))
+    }
+
+    /// Pods that have no node.
+    pub(super) fn waiting(&self) -> u32 {
+        count(self.pods.iter().filter(|pod| pod.node.is_none()).count())
+    }
+
+    /// Who stands on which node.
+    pub(super) fn footing(&self, now: u32) -> Vec<Stand> {
+        let is_going = |node| self.pool.node(node).is_some_and(|node| node.is_doomed(now));
+        stands(self.stands().flatten(), &self.room, is_going)
     }
 
     /// Every pod, with its node.
@@ -285,7 +314,6 @@ impl Lane {
 
     /// What everyone can see of it.
     pub(super) fn view(&self, now: u32) -> LaneView {
-        let waiting = self.pods.iter().filter(|pod| pod.node.is_none());
         let wall = |second: u32| -> Timestamp { time(second.into()) };
         LaneView {
             desired: self.desired,
@@ -295,7 +323,7 @@ impl Lane {
             places: Places {
                 doomed: self.doomed(now),
                 deadline: self.ends(now).min().map(wall),
-                unplaced: count(waiting.count()),
+                unplaced: self.waiting(),
                 unplaced_since: self.waits_since().map(wall),
                 interrupted: 0,
             },

@@ -28,6 +28,8 @@ pub(in crate::simulate) struct Lanes<'a> {
     list: Vec<Lane>,
     /// Replicas that the stage was thought to need when somebody looked last.
     need: u32,
+    /// New pods that found no place in this second.
+    waited: u32,
     /// What is believed of each pool, by who believes anything.
     beliefs: Vec<Option<PoolState>>,
     sums: Sums,
@@ -81,6 +83,7 @@ impl<'a> Lanes<'a> {
             strips: Strips::new(worlds, (points.start, points.step)),
             list,
             need: count,
+            waited: 0,
             log: None,
             seed,
             which,
@@ -101,15 +104,17 @@ impl<'a> Lanes<'a> {
     pub(in crate::simulate) fn pass(&mut self, now: u32, ground: &Ground) -> Change {
         let mut change = Change::default();
         let mut all_lost = 0;
+        self.waited = 0;
         for (at, (lane, world)) in self.list.iter_mut().zip(self.worlds).enumerate() {
             let before = lane.pool.refusals().len();
             let moved = lane.pass(now, &self.skies[at], &world.terms);
-            let Moved { is_ready, is_other, told, lost } = moved;
+            let Moved { is_ready, is_other, told, lost, waited } = moved;
             change.is_ready |= is_ready;
             change.has_moved |= is_ready || is_other;
             let refused = super::pool::count(lane.pool.refusals().len() - before);
-            self.sums.lanes[at].2 += refused;
+            self.sums.lanes[at].refusals += refused;
             self.sums.interrupted += told;
+            self.waited += waited;
             all_lost += lost;
             if let Some(log) = &mut self.log {
                 let told = (0 < told).then_some(Event::Told { nodes: told });
@@ -118,6 +123,7 @@ impl<'a> Lanes<'a> {
                 log.events.extend([told, lost, refused].into_iter().flatten().map(|it| (now, it)));
             }
         }
+        self.sums.waited += self.waited;
         self.sums.lost += all_lost;
         self.sums.missed += all_lost.min(self.need.saturating_sub(self.ready()));
         change.crashed = self.crash(now, ground);
@@ -158,9 +164,11 @@ impl<'a> Lanes<'a> {
             (lane.ready(), is_open && !lane.pool.is_full())
         });
         self.strips.second(now, looks);
-        for (sum, lane) in self.sums.lanes.iter_mut().zip(&self.list) {
-            sum.0 += f64::from(lane.pool.count());
-            sum.1 += f64::from(lane.ready());
+        for ((sum, lane), world) in self.sums.lanes.iter_mut().zip(&self.list).zip(self.worlds) {
+            sum.nodes += f64::from(lane.pool.count());
+            sum.ready += f64::from(lane.ready());
+            sum.room += f64::from(lane.room.wanted);
+            sum.held += f64::from(lane.room.placed()) / f64::from(world.terms.fit);
         }
         self.sums.short += u32::from(self.ready() < self.need);
         if self.log.is_some() {
@@ -169,6 +177,8 @@ impl<'a> Lanes<'a> {
                 desired: self.pair(|lane| lane.desired),
                 ready: self.pair(Lane::ready),
                 doomed: self.sum(|lane| lane.doomed(now)),
+                waited: self.waited,
+                room: self.pair(|lane| lane.room.placed()),
                 nodes: self.pair(|lane| lane.pool.count()),
             };
             self.log.get_or_insert_default().ticks.push(tick);
@@ -190,6 +200,13 @@ impl<'a> Lanes<'a> {
             self.sums.surges += self.desired().saturating_sub(before.max(need));
         }
         self.need = need;
+    }
+
+    /// Room is kept for so many replicas, lane by lane.
+    pub(in crate::simulate) fn keep(&mut self, room: &[u32]) {
+        for (lane, room) in self.list.iter_mut().zip(room) {
+            lane.room.wanted = *room;
+        }
     }
 
     /// All of them on the lane of those who know of none.
@@ -287,6 +304,8 @@ impl<'a> Lanes<'a> {
         Seen {
             lanes: self.list.iter().map(|lane| lane.view(now)).collect(),
             kinds: self.worlds.iter().map(LaneWorld::kind).collect(),
+            rooms: self.list.iter().map(|lane| lane.room.wanted).collect(),
+            footing: self.list.iter().map(|lane| lane.footing(now)).collect(),
             pools: pools.collect(),
         }
     }

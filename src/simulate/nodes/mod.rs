@@ -20,6 +20,7 @@ use crate::decide::{Class, Pool, PoolSeen, PoolState, Stage, TargetId};
 mod terms;
 mod weather;
 mod pool;
+mod room;
 mod lane;
 mod lanes;
 mod score;
@@ -37,6 +38,7 @@ pub use weather::{Outage, Region, Sky, Weather};
 pub use written::Written;
 
 pub(super) use lanes::Lanes;
+pub(super) use room::Stand;
 pub(super) use written::About;
 
 /// The lanes of a [`Split`], in the order of all pairs here.
@@ -87,6 +89,9 @@ impl std::fmt::Display for LaneWorld {
 pub struct Seen {
     pub(super) lanes: Vec<LaneView>,
     kinds: Vec<Kind>,
+    /// Replicas that room is kept for on each lane, and who stands on which of its nodes.
+    pub(super) rooms: Vec<u32>,
+    pub(super) footing: Vec<Vec<Stand>>,
     pub(super) pools: BTreeMap<Arc<str>, PoolSeen>,
 }
 
@@ -112,6 +117,10 @@ pub struct Tick {
     pub ready: [u32; 2],
     /// Of these, pods on nodes that are about to go.
     pub doomed: u32,
+    /// New pods that found no place.
+    pub waited: u32,
+    /// Places that are kept for pods to come.
+    pub room: [u32; 2],
     /// Nodes that exist.
     pub nodes: [u32; 2],
 }

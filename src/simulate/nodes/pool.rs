@@ -19,6 +19,8 @@ pub(super) struct Node {
     goes_at: u32,
     /// Since when it has had no pod.
     empty_since: Option<u32>,
+    /// Do placeholders alone stand on it?
+    is_spare: bool,
 }
 
 impl Node {
@@ -108,9 +110,17 @@ impl Pool {
         let id = self.next;
         self.next += 1;
         let (told_at, goes_at) = (u32::MAX, u32::MAX);
-        let empty_since = None;
-        let node =
-            Node { id, zone, made: now, ready_at, is_ready: false, told_at, goes_at, empty_since };
+        let node = Node {
+            id,
+            zone,
+            made: now,
+            ready_at,
+            is_ready: false,
+            told_at,
+            goes_at,
+            empty_since: None,
+            is_spare: false,
+        };
         self.nodes.push(node);
     }
 
@@ -189,7 +199,8 @@ impl Pool {
         let draw = |node: &Node| lot(seed, Tag::Interruptions, 0, node.id.into());
         if weather.strikes(now) {
             let is_used = |node: &&mut Node| {
-                node.is_ready && node.told_at == u32::MAX && node.empty_since.is_none()
+                let is_empty = node.empty_since.is_some() || node.is_spare;
+                node.is_ready && node.told_at == u32::MAX && !is_empty
             };
             let struck = self.nodes.iter_mut().filter(is_used);
             if let Some(node) = struck.min_by(|a, b| draw(a).total_cmp(&draw(b))) {
@@ -269,11 +280,19 @@ impl Pool {
         self.nodes.retain(|node| node.id != id);
     }
 
-    /// Empty nodes go after a while, but so many free places are kept. `pods` says how many pods stand on a node.
-    pub(super) fn tidy(&mut self, now: u32, keep: u32, terms: &Terms, pods: impl Fn(u32) -> u32) {
+    /// Empty nodes go after a while, but so many free places are kept. `pods` says how many pods stand on a node, and how many of these are
+    /// placeholders.
+    pub(super) fn tidy(
+        &mut self,
+        now: u32,
+        keep: u32,
+        terms: &Terms,
+        pods: impl Fn(u32) -> (u32, u32),
+    ) {
         let mut free = 0;
         for node in &mut self.nodes {
-            let on = pods(node.id);
+            let (on, room) = pods(node.id);
+            node.is_spare = on != 0 && on == room;
             node.empty_since = match (on, node.is_ready) {
                 (0, true) => node.empty_since.or(Some(now)),
                 _ => None,

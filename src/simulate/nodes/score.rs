@@ -23,6 +23,12 @@ pub struct NodeScore {
     pub surges_per_day: f64,
     /// Seconds a day in which fewer were Ready than the stage needs.
     pub short_seconds_per_day: f64,
+    /// Pods that found no place on a node in the second they were made, a day.
+    pub waited_per_day: f64,
+    /// Replicas that room was kept for on nodes, in the mean.
+    pub room: f64,
+    /// Share of the cost that was paid for the places it had.
+    pub room_share: f64,
     /// Pool by pool.
     pub pools: Vec<PoolScore>,
 }
@@ -37,6 +43,8 @@ pub struct PoolScore {
     pub node_hours: f64,
     /// What they cost.
     pub cost: f64,
+    /// And what the places that were kept for pods to come cost of that.
+    pub room_cost: f64,
     /// Hours of pods that were Ready on them.
     pub ready_hours: f64,
     /// Is it spot?
@@ -57,6 +65,9 @@ pub struct NodeSummary {
     pub missed_per_day: Interval,
     pub surges_per_day: Interval,
     pub short_seconds_per_day: Interval,
+    pub waited_per_day: Interval,
+    pub room: Interval,
+    pub room_share: Interval,
 }
 
 impl NodeSummary {
@@ -71,6 +82,9 @@ impl NodeSummary {
             missed_per_day: over(|score| score.missed_per_day),
             surges_per_day: over(|score| score.surges_per_day),
             short_seconds_per_day: over(|score| score.short_seconds_per_day),
+            waited_per_day: over(|score| score.waited_per_day),
+            room: over(|score| score.room),
+            room_share: over(|score| score.room_share),
         })
     }
 }
@@ -87,10 +101,13 @@ impl NodeScore {
             sum.missed_per_day += one.missed_per_day;
             sum.surges_per_day += one.surges_per_day;
             sum.short_seconds_per_day += one.short_seconds_per_day;
+            sum.waited_per_day += one.waited_per_day;
+            sum.room += one.room;
             sum.pools.extend_from_slice(&one.pools);
         }
         let mut all = all?;
         all.spot_share = spot(&all.pools);
+        all.room_share = room(&all.pools);
         Some(all)
     }
 }
@@ -103,6 +120,13 @@ fn spot(pools: &[PoolScore]) -> f64 {
     if 0.0 < all { spot / all } else { 0.0 }
 }
 
+/// Share of the cost that was paid for room.
+fn room(pools: &[PoolScore]) -> f64 {
+    let (room, all) =
+        pools.iter().fold((0.0, 0.0), |(room, all), pool| (room + pool.room_cost, all + pool.cost));
+    if 0.0 < all { room / all } else { 0.0 }
+}
+
 /// What is summed up of a stage.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sums {
@@ -111,26 +135,40 @@ pub(super) struct Sums {
     pub(super) missed: u32,
     pub(super) surges: u32,
     pub(super) short: u32,
-    /// By lane: seconds of nodes, seconds of Ready pods, refusals.
-    pub(super) lanes: Vec<(f64, f64, u32)>,
+    pub(super) waited: u32,
+    pub(super) lanes: Vec<LaneSums>,
+}
+
+/// What is summed up of one of its lanes, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LaneSums {
+    pub(super) nodes: f64,
+    /// Of Ready pods.
+    pub(super) ready: f64,
+    /// Of replicas that room was kept for.
+    pub(super) room: f64,
+    /// Of nodes, by the share of their places that room had.
+    pub(super) held: f64,
+    pub(super) refusals: u32,
 }
 
 impl Sums {
     pub(super) fn new(lanes: usize) -> Self {
-        Self { lanes: vec![(0.0, 0.0, 0); lanes], ..Self::default() }
+        Self { lanes: vec![LaneSums::default(); lanes], ..Self::default() }
     }
 
     /// The score of so many seconds.
     pub(super) fn score(&self, worlds: &[LaneWorld], seconds: u32) -> NodeScore {
         let days = days(seconds);
         let a_day = |count: u32| f64::from(count) / days;
-        let of = |(world, (nodes, ready, refusals)): (&LaneWorld, &(f64, f64, u32))| PoolScore {
+        let of = |(world, sums): (&LaneWorld, &LaneSums)| PoolScore {
             pool: world.pool.name.to_string(),
-            node_hours: nodes / 3600.0,
-            cost: nodes / 3600.0 * world.price,
-            ready_hours: ready / 3600.0,
+            node_hours: sums.nodes / 3600.0,
+            cost: sums.nodes / 3600.0 * world.price,
+            room_cost: sums.held / 3600.0 * world.price,
+            ready_hours: sums.ready / 3600.0,
             is_spot: world.kind() == super::Kind::Spot,
-            refusals: *refusals,
+            refusals: sums.refusals,
         };
         let pools: Vec<_> = worlds.iter().zip(&self.lanes).map(of).collect();
         NodeScore {
@@ -141,6 +179,9 @@ impl Sums {
             missed_per_day: a_day(self.missed),
             surges_per_day: a_day(self.surges),
             short_seconds_per_day: a_day(self.short),
+            waited_per_day: a_day(self.waited),
+            room: self.lanes.iter().map(|lane| lane.room).sum::<f64>() / f64::from(seconds.max(1)),
+            room_share: room(&pools),
             pools,
         }
     }

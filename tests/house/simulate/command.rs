@@ -150,3 +150,31 @@ fn a_scenario_with_lanes_tells_its_pools_and_what_nodes_cost() {
     assert_eq!(entry["runs"][0]["nodes"]["pools"][1]["pool"], "spot");
     assert!(json["clairvoyantCost"].as_f64().unwrap() > 0.0, "{}", json["clairvoyantCost"]);
 }
+
+#[test]
+fn columns_of_room_are_there_where_room_is_kept() {
+    let example = std::fs::read_to_string("deploy/examples/scenarios/spot.yaml").unwrap();
+    let short = example.replace("duration: 2d", "duration: 3h").replace("warmup: 6h", "warmup: 1h");
+    let short = short.replace("1d13h", "100m");
+    let columns = |text: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let output = penstock(&[file.path().to_str().unwrap(), "--policy", "penstock"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let row = |begin: &str| {
+            let line = text.lines().find(|line| line.starts_with(begin)).unwrap();
+            line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).map(str::to_owned)
+        };
+        row("POLICY").zip(row("penstock")).collect::<Vec<_>>()
+    };
+    let lanes = "      lanes:\n";
+    let with =
+        short.replace(lanes, &format!("      capacity: {{headroom: {{mode: Auto}}}}\n{lanes}"));
+    assert_ne!(with, short);
+    let (with, without) = (columns(&with), columns(&short));
+    assert_eq!(without.len() + 3, with.len());
+    let room: Vec<_> = with[without.len()..].iter().map(|(head, _)| head.as_str()).collect();
+    assert_eq!(room, ["ROOM", "ROOM'S COST", "NO PLACE/D"]);
+    assert_ne!(with[without.len()].1, "0.0");
+}

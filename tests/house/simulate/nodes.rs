@@ -3,7 +3,7 @@
 
 use penstock::simulate::nodes::{
     AllOnDemand, AllSpot, Event, FixedShare, Ground, LANES, Log, PRICES, Region, Ruled, SkyServe,
-    Split, Terms, Tick, Weather, bound, followed,
+    Spell, Split, Terms, Tick, Weather, bound, followed,
 };
 use penstock::simulate::{Penstock, Pilot, Run, Scenario, work};
 
@@ -164,4 +164,88 @@ fn penstock_keeps_its_base_and_saves() {
     let longest = longest.filter(|chunk| lacks(&chunk[0])).map(<[Tick]>::len).max();
     assert!(longest.is_none_or(|seconds| seconds <= 60), "{longest:?} s without the base");
     assert!(own.score.late_share < 0.01, "{}", own.score.late_share);
+}
+
+/// The stage with so much in the manifest besides, on nodes and pods that all take as long.
+fn keeping(more: &str, split: Split, terms: &Terms, weather: &Weather) -> Scenario {
+    let rest = format!(
+        "workload: {{steady: {{}}, peakReplicas: 8}}\nworld: {{rate: 100}}\nduration: {HOURS}h\nwarmup: 1h"
+    );
+    let more = format!("replicas: {{min: 10, max: 40}}\n      {more}");
+    let text = super::PLAIN.replace("replicas: {min: 0, max: 60}", &more) + &rest;
+    let plain = Scenario::read(&text, std::path::Path::new(".")).unwrap();
+    split.of(&plain, terms, weather)
+}
+
+const HEADROOM: &str = "capacity: {headroom: {mode: Auto}}";
+const ALL_KEPT: Split = Split { base: 60, share: 0 };
+
+fn even() -> Terms {
+    let (boot, start) = (Spell { p50: 90.0, p95: 90.0 }, Spell { p50: 15.0, p95: 15.0 });
+    Terms { boot, start, ..Terms::default() }
+}
+
+fn play(on: &Scenario) -> (Run, Log) {
+    followed(on, &mut Penstock::new(on), 1)
+}
+
+#[test]
+fn what_a_schedule_asks_for_finds_the_room_that_was_kept_for_it() {
+    let schedule = r#"schedules: [{name: two, start: "0 2 * * *", end: "0 3 * * *", timeZone: UTC, replicas: {min: 24}}]"#;
+    let on = |headroom: &str| {
+        keeping(&format!("{headroom}\n      {schedule}"), ALL_KEPT, &even(), &Weather::default())
+    };
+    let (with, log) = play(&on(HEADROOM));
+    let (without, bare) = play(&on(""));
+    let scored = |log: &Log| log.ticks[3600..].to_vec();
+    assert!(scored(&log).iter().all(|tick| tick.waited == 0), "who came late found no place");
+    assert!(scored(&bare).iter().any(|tick| 8 <= tick.waited), "there is nothing to foresee");
+    let [with, without] = [with, without].map(|run| run.nodes.unwrap());
+    assert!(with.waited_per_day <= 0.0 && 0.0 < without.waited_per_day);
+    assert!(without.room <= 0.0 && without.room_share <= 0.0);
+    // All of it is there before two, is filled at two, and is not asked for again: not even when the schedule ends.
+    let room = |log: &Log, at: usize| log.ticks[at].room[0];
+    let all = room(&log, 7190) + log.ticks[7190].desired[0];
+    assert_eq!((all, room(&log, 7230), room(&log, 14_000)), (24, 0, 0));
+    let first = log.ticks.iter().position(|tick| 0 < tick.room[0]).unwrap();
+    assert!((6600..7110).contains(&first), "{first}");
+    // Four places are a node.
+    let hours: f64 = log.ticks[3600..].iter().map(|tick| f64::from(tick.room[0]) / 4.0).sum();
+    assert!((with.pools[0].room_cost - hours / 3600.0 * PRICES[0]).abs() < 1e-6, "{hours}");
+    assert!((with.room_share - with.pools[0].room_cost / with.cost).abs() < 1e-9);
+}
+
+#[test]
+fn pods_of_a_node_that_goes_push_out_the_room_that_was_kept_for_them() {
+    // Nobody moves pods besides.
+    let terms = Terms { notice: 30, repack: 0, ..even() };
+    let strikes: Vec<u32> = (4..HOURS * 2).map(|half| half * 1800).collect();
+    let weather = Weather::of(vec![vec![(0, 32)]]).striking(strikes.clone());
+    let (run, log) = play(&keeping(HEADROOM, SPLIT, &terms, &weather));
+    let (_, bare) = play(&keeping("", SPLIT, &terms, &weather));
+    let lacks = |tick: &Tick| tick.need.saturating_sub(tick.ready[0] + tick.ready[1]);
+    let mut hit = 0;
+    for at in strikes.into_iter().map(|at| at as usize) {
+        hit += u32::from(0 < log.ticks[at].doomed);
+        let before = log.ticks[at - 1];
+        assert!(before.room[1] >= 4, "as many as stand on a node: {before:?}");
+        // One may start meanwhile because more has come.
+        assert!(log.ticks[at..at + 5].iter().all(|tick| tick.waited == 0), "{at}");
+        assert!(log.ticks[at..at + 120].iter().all(|tick| lacks(tick) <= 1), "{at}");
+    }
+    assert!(2 <= hit, "{hit} of the nodes that went had pods");
+    assert!(bare.ticks.iter().any(|tick| 2 <= lacks(tick)), "without room they would lack");
+    let nodes = run.nodes.unwrap();
+    assert!(nodes.missed_per_day <= 0.0 && 0.0 < nodes.room_share && nodes.room_share < 0.9);
+    assert!(3.0 < nodes.room, "{}", nodes.room);
+}
+
+#[test]
+fn headroom_that_nothing_asks_for_changes_nothing() {
+    let terms = Terms::default();
+    let of = |more| play(&keeping(more, ALL_KEPT, &terms, &weather(1)));
+    let (kept, log) = of(HEADROOM);
+    let (plain, same) = of("");
+    assert_eq!(log, same);
+    assert_eq!(serde_json::to_string(&kept).unwrap(), serde_json::to_string(&plain).unwrap());
 }
