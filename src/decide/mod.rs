@@ -135,8 +135,7 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
             );
         }
         fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
-        let is_stage = |name: &str| pipeline.stages.iter().any(|stage| *stage.name == *name);
-        purses.forget_but(&pipeline.id, &situation.budgets, is_stage);
+        purses.forget_but(&pipeline.id, |budget, stage| is_over(now, situation, budget, stage));
         memory.put(pipeline.id.clone(), after);
         turns.push((&pipeline.id, answers));
     }
@@ -223,12 +222,26 @@ fn turn(
             (None, Target::Unusable(_)) => purses.forget_stage(&claimant),
             (None, _) => {}
         }
+        for claim in &answer.on_pools {
+            purses.note_on_pool(claim, &claimant, now.at);
+        }
         answers.push(answer);
         memory.stages.put(&stage.name, remembered);
     }
     hold_drains(now, situation, memory, &mut answers);
     clear_rooms(now, situation, memory, &mut answers);
     answers
+}
+
+/// Does a stage fall under a budget, a quota or a pool that may grow no further?
+fn is_over(now: &Snapshot, situation: &Situation, budget: &str, stage: &str) -> bool {
+    let mut stages = situation.pipeline.stages.iter();
+    let Some(stage) = stages.find(|it| *it.name == *stage) else { return false };
+    let Some(pool) = Budget::pool(budget) else {
+        return situation.budgets.iter().any(|name| **name == *budget);
+    };
+    let is_full = now.pools.get(pool).is_some_and(|seen| seen.full.is_some());
+    is_full && stage.lanes.iter().any(|lane| *lane.pool == *pool)
 }
 
 /// Takes away what stands for room that no stage keeps any more, whatever becomes of the stages themselves.

@@ -110,7 +110,10 @@ impl Stores {
         let targets = stages().map(|stage| self.target_of(id, stage, now)).collect();
         let costs: Vec<_> = stages().map(|stage| self.costs_of(stage, now)).collect();
         let budgets = self.budgets_over(id);
-        let counted = if budgets.is_empty() { 0 } else { costs.len() };
+        // What shares something has to know what it takes of it.
+        let mut lanes = stages().flat_map(|stage| &stage.lanes);
+        let shares = !budgets.is_empty() || lanes.any(|lane| self.nodes.has_limits(&lane.pool));
+        let counted = if shares { costs.len() } else { 0 };
         let (per_replica, present) = stages()
             .zip(&costs)
             .take(counted)

@@ -3,7 +3,7 @@
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
 //! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows, and `adrift` sees that none is held for too long where nobody looks; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve`, `rooms` and `headroom` keep room for what may come; `claim`, `purse` and `ration` share out what several pipelines may use together,
-//! `vacancy` among their rooms what is left of it, `fare` says how that goes, and `afford` joins that to the turn.
+//! `vacancy` among their rooms what is left of it, `sharing` what a pool holds that may grow no further, `fare` says how that goes, and `afford` joins that to the turn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,7 @@ mod lanes;
 mod pack;
 mod patience;
 mod pool;
+mod sharing;
 mod split;
 mod vacancy;
 mod words;
@@ -49,6 +50,7 @@ pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
 pub(super) use purse::Purses;
 pub(super) use rooms::Rooms;
+pub(super) use sharing::PoolClaim;
 
 /// A pool of nodes, as its owner describes it. Made by `crd::meaning`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

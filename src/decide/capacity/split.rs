@@ -18,8 +18,9 @@ pub(super) enum Room {
     Free,
     /// No more than is asked for already, and only what is Ready counts.
     AsAsked,
-    /// Its owner's limit is reached: no more than is asked for already, and what is asked for counts unless it finds no node.
-    Full,
+    /// Its owner's limit is reached, and of what it holds so many replicas are this lane's. What is asked for counts unless it finds no node;
+    /// what is beyond its part leaves when the heir carries it.
+    Full(u32),
     /// Those that have a node and so many more, and only what is Ready counts.
     BeyondPlaced(u32),
 }
@@ -87,10 +88,12 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
             None => (wanted + surge(stand, wanted), 0),
             Some(heir) => {
                 let lacking = wanted.saturating_sub(stand.ready.saturating_sub(stand.doomed));
-                // What the heir carries already, beyond its own share.
-                let carried = parts.get(heir).zip(stands.get(heir));
-                let carried =
-                    carried.map_or(0, |(part, it)| it.desired.saturating_sub(part.counted));
+                // What the heir carries already, beyond its own share, and what of that is Ready.
+                let beyond = |count: fn(&Stand) -> u32| {
+                    let heir = parts.get(heir).zip(stands.get(heir));
+                    heir.map_or(0, |(part, it)| count(it).saturating_sub(part.counted))
+                };
+                let (carried, relieved) = (beyond(|it| it.desired), beyond(|it| it.ready));
                 match stand.room {
                     Room::Free => {
                         let surge = surge(stand, wanted);
@@ -102,10 +105,13 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
                         wanted.min(stand.desired.max(wanted - lacking).max(stand.roomy())),
                         lacking,
                     ),
-                    Room::Full => {
-                        let replicas = wanted.min(stand.desired.max(stand.roomy()));
-                        let sure = replicas.saturating_sub(stand.unplaced + stand.doomed);
-                        (replicas, wanted - sure)
+                    Room::Full(most) => {
+                        let most =
+                            if most < stand.desired { most } else { most.max(stand.roomy()) };
+                        let stays = stand.desired.min(wanted.saturating_sub(relieved));
+                        let replicas = wanted.min(most.max(stays));
+                        let sure = replicas.saturating_sub(stand.unplaced + stand.doomed).min(most);
+                        (replicas, (wanted - sure).max(lacking.min(carried)))
                     }
                     Room::BeyondPlaced(more) => {
                         let placed = stand.placed.saturating_add(more);
@@ -326,8 +332,13 @@ mod tests {
             lane("near", 0, Some(40), Some(0)),
             lane("far", 0, Some(30), Some(1)),
         ];
-        let rooms =
-            [Room::Free, Room::AsAsked, Room::Full, Room::BeyondPlaced(0), Room::BeyondPlaced(2)];
+        let rooms = [
+            Room::Free,
+            Room::AsAsked,
+            Room::Full(3),
+            Room::BeyondPlaced(0),
+            Room::BeyondPlaced(2),
+        ];
         let mut seen = 0_u32;
         for number in 0..rooms.len().pow(2) * 3_usize.pow(6) {
             let mut rest = number;

@@ -145,6 +145,11 @@ impl Nodes {
         !self.pools.is_empty()
     }
 
+    /// May a pool become only so large?
+    pub(super) fn has_limits(&self, pool: &str) -> bool {
+        self.pools.get(pool).is_some_and(|note| note.spec.limits.is_some())
+    }
+
     /// Takes a pool in; true when it is another than before, our own words in its status apart.
     fn put_pool(&mut self, name: &Arc<str>, object: CapacityPool) -> bool {
         let status = object.status.unwrap_or_default();
