@@ -71,8 +71,8 @@ use stage::{Answer, Turn};
 pub use capacity::{
     Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, Keeps,
     LaneSeen, LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding,
-    Pool, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict, Sign,
-    Standing, Term, Thing, reserve_name, reserve_of,
+    Pool, PoolCpu, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict,
+    Sign, Standing, Term, Thing, reserve_name, reserve_of,
 };
 pub use field::{Field, Form, Limit};
 pub use forecast::Band;
@@ -135,7 +135,14 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
             );
         }
         fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
-        purses.forget_but(&pipeline.id, |budget, stage| is_over(now, situation, budget, stage));
+        let is_over = |budget: &str, stage: &str| match Budget::pool(budget) {
+            None => situation.is_under(budget, stage),
+            Some(pool) => {
+                let pool = now.pools.get(pool).filter(|pool| pools.is_at_limits(pool));
+                pool.is_some_and(|pool| situation.has_lane(stage, &pool.pool.name))
+            }
+        };
+        purses.forget_but(&pipeline.id, is_over);
         memory.put(pipeline.id.clone(), after);
         turns.push((&pipeline.id, answers));
     }
@@ -231,17 +238,6 @@ fn turn(
     hold_drains(now, situation, memory, &mut answers);
     clear_rooms(now, situation, memory, &mut answers);
     answers
-}
-
-/// Does a stage fall under a budget, a quota or a pool that may grow no further?
-fn is_over(now: &Snapshot, situation: &Situation, budget: &str, stage: &str) -> bool {
-    let mut stages = situation.pipeline.stages.iter();
-    let Some(stage) = stages.find(|it| *it.name == *stage) else { return false };
-    let Some(pool) = Budget::pool(budget) else {
-        return situation.budgets.iter().any(|name| **name == *budget);
-    };
-    let is_full = now.pools.get(pool).is_some_and(|seen| seen.full.is_some());
-    is_full && stage.lanes.iter().any(|lane| *lane.pool == *pool)
 }
 
 /// Takes away what stands for room that no stage keeps any more, whatever becomes of the stages themselves.

@@ -361,6 +361,18 @@ impl Snapshot {
 }
 
 impl Situation {
+    /// Is there a stage of this name, and the budget or quota over it?
+    pub(super) fn is_under(&self, budget: &str, stage: &str) -> bool {
+        let is_over = self.budgets.iter().any(|name| **name == *budget);
+        is_over && self.pipeline.stages.iter().any(|it| *it.name == *stage)
+    }
+
+    /// Is there a stage of this name with a lane on the pool?
+    pub(super) fn has_lane(&self, stage: &str, pool: &str) -> bool {
+        let mut stages = self.pipeline.stages.iter().filter(|it| *it.name == *stage);
+        stages.any(|stage| stage.lanes.iter().any(|lane| *lane.pool == *pool))
+    }
+
     /// A pipeline of whose targets nothing is known yet, that no budget is over.
     pub fn of(pipeline: Arc<Pipeline>) -> Self {
         Self {

@@ -95,6 +95,17 @@ pub(super) struct Work {
     pub(super) questions: Vec<Question>,
 }
 
+/// What the pods of all lanes on a pool show of it.
+#[derive(Debug, Default)]
+pub(super) struct Need {
+    /// Since when the oldest of each lane has waited for a node.
+    pub(super) waiting: Vec<Timestamp>,
+    /// When the youngest Ready one became so.
+    pub(super) served: Option<Timestamp>,
+    /// CPUs that those with a node request; of pools with limits.
+    pub(super) taken: f64,
+}
+
 impl Stores {
     /// The due pipelines as they stand. Targets, Secrets and questions are worked out anew when something they lean on moved.
     pub(super) fn sights(&self, due: &BTreeSet<PipelineId>, now: Timestamp) -> Vec<Sight> {
@@ -198,19 +209,18 @@ impl Stores {
         Target::Seen(Workload::of_lanes(lanes))
     }
 
-    /// What the pods of all lanes show of each pool: since when the oldest of each lane has waited for a node, and when the youngest Ready
-    /// one became so.
-    pub(super) fn needs(
-        &self,
-        now: Timestamp,
-    ) -> BTreeMap<Arc<str>, (Vec<Timestamp>, Option<Timestamp>)> {
-        let mut needs: BTreeMap<_, (Vec<Timestamp>, Option<Timestamp>)> = BTreeMap::new();
+    /// What the pods of all lanes show of each pool.
+    pub(super) fn needs(&self, now: Timestamp) -> BTreeMap<Arc<str>, Need> {
+        let mut needs: BTreeMap<_, Need> = BTreeMap::new();
         let meant = self.laned.iter().filter_map(|id| self.pipelines.get(id)?.meant());
         let stages = meant.flat_map(|meant| &meant.pipeline.stages);
         for lane in stages.flat_map(|stage| &stage.lanes) {
-            let (waiting, served) = needs.entry(Arc::clone(&lane.pool)).or_default();
-            waiting.extend(self.places(&lane.target, now).unplaced_since);
-            *served = (*served).max(self.ready_since(&lane.target));
+            let need = needs.entry(Arc::clone(&lane.pool)).or_default();
+            need.waiting.extend(self.places(&lane.target, now).unplaced_since);
+            need.served = need.served.max(self.ready_since(&lane.target));
+            if self.nodes.has_limits(&lane.pool) {
+                need.taken += self.taken(&lane.target);
+            }
         }
         needs
     }

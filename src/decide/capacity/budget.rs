@@ -134,15 +134,20 @@ impl Budget {
         name.contains('/')
     }
 
-    /// The pool of which this is the name; see [`Self::of_pool`].
+    /// The pool of which this is the name; see [`Self::name_of`].
     pub(in crate::decide) fn pool(name: &str) -> Option<&str> {
         name.strip_prefix('/')
+    }
+
+    /// What a pool's budget is called.
+    pub(super) fn name_of(pool: &str) -> String {
+        format!("/{pool}")
     }
 
     /// What a pool that may grow no further has, as CPUs that pods request.
     pub(super) fn of_pool(pool: &str, cores: f64) -> Self {
         Self {
-            name: format!("/{pool}").into(),
+            name: Self::name_of(pool).into(),
             cost_per_hour: None,
             cores: None,
             is_enforced: true,

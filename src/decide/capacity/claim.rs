@@ -51,7 +51,7 @@ pub(super) struct Claim {
     pub(super) running: u32,
     /// And of which there are pods.
     #[serde(default)]
-    pub(super) present: u32,
+    present: u32,
     pub(super) per: PerReplica,
     /// Room it asked of this budget, as above.
     #[serde(default)]

@@ -274,15 +274,23 @@ impl Turn<'_> {
                 unplaced: seen.places.unplaced,
                 held: self.room_held(&lane.pool),
                 doomed: seen.places.doomed,
-                room: self.room_on(&lane.pool, seen),
+                room: self.pools.room(&lane.pool),
                 is_fixed: lanes.forbidden(lane, seen).is_some(),
             })
             .collect();
-        let parts = split(&self.stage.lanes, &stands, replicas);
         let mut on_pools = Vec::new();
-        for ((lane, seen), (part, stand)) in each().zip(parts.iter().zip(&mut stands)) {
-            if let Room::Full(_) = stand.room {
-                let (most, claim) = self.on_pool(lane, seen, part.counted + part.lent);
+        for (lane, stand) in self.stage.lanes.iter().zip(&mut stands) {
+            if self.is_at_limits(&lane.pool) {
+                stand.room = Room::Full(
+                    stand.desired
+                        + stand.held.saturating_sub(stand.desired.saturating_sub(stand.ready)),
+                );
+            }
+        }
+        let parts = split(&self.stage.lanes, &stands, replicas);
+        for (lane, (part, stand)) in self.stage.lanes.iter().zip(parts.iter().zip(&mut stands)) {
+            if let Room::Full(alone) = stand.room {
+                let (most, claim) = self.on_pool(lane, stand, alone, part.counted + part.lent);
                 stand.room = Room::Full(most);
                 on_pools.push(claim);
             }
@@ -291,13 +299,9 @@ impl Turn<'_> {
         (if is_shared { split(&self.stage.lanes, &stands, replicas) } else { parts }, on_pools)
     }
 
-    /// What room a lane has on its pool, as long as nobody else wants any.
-    fn room_on(&self, pool: &str, seen: &LaneSeen) -> Room {
-        let is_full = || self.pools_seen.get(pool).is_some_and(|seen| seen.full.is_some());
-        match self.pools.room(pool) {
-            Room::AsAsked if is_full() => Room::Full(seen.workload.desired),
-            room @ (Room::Free | Room::AsAsked | Room::Full(_) | Room::BeyondPlaced(_)) => room,
-        }
+    /// Does its owner's limit keep a pool from growing?
+    pub(super) fn is_at_limits(&self, pool: &str) -> bool {
+        self.pools_seen.get(pool).is_some_and(|seen| self.pools.is_at_limits(seen))
     }
 
     fn told_of(
@@ -345,7 +349,7 @@ impl Turn<'_> {
     ) -> (Vec<Action>, Option<LanePlan>, Vec<PoolClaim>) {
         let wished = bid.replicas;
         if self.withholds(bid, workload.desired != wished) {
-            return Default::default();
+            return (Vec::new(), None, self.kept_on_pools(workload));
         }
         for (lane, seen) in self.stage.lanes.iter().zip(&workload.lanes) {
             if let Some(reason) = lanes.forbidden(lane, seen) {
@@ -358,10 +362,10 @@ impl Turn<'_> {
         {
             bid.set(workload.desired, Reason::TooSoon { wished, until });
         }
-        if !self.may_act {
-            return Default::default();
-        }
         let (parts, on_pools) = self.parts(workload, lanes, bid.replicas);
+        if !self.may_act {
+            return (Vec::new(), None, on_pools);
+        }
         let mut plan = LanePlan { need: bid.replicas, lanes: Vec::new() };
         let mut actions = Vec::new();
         for ((lane, seen), part) in self.stage.lanes.iter().zip(&workload.lanes).zip(&parts) {

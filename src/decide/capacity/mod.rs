@@ -94,6 +94,9 @@ pub struct PoolSeen {
     /// Why it may grow no further, as its owner limits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full: Option<Arc<str>>,
+    /// What its nodes have and what of that is taken, where it has limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<PoolCpu>,
     /// Since when pods have waited for a node of it, the longest of each lane of all pipelines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Timestamp>,
@@ -102,6 +105,15 @@ pub struct PoolSeen {
     pub served: Option<Timestamp>,
     /// What its status says from before this process started.
     pub recalled: Option<(PoolState, Timestamp)>,
+}
+
+/// CPUs of a pool at an instant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolCpu {
+    /// What pods may request on its nodes.
+    pub cores: f64,
+    /// Of that, what pods of lanes request that have a node, those that end among them.
+    pub taken: f64,
 }
 
 /// A sign that a pool gives no more nodes.

@@ -44,7 +44,7 @@ pub(super) struct Purse {
     /// Its first claim in this process.
     pub(super) since: Timestamp,
     pub(super) claims: Vec<Claim>,
-    /// Of a pool: CPUs that pods of these stages were seen to take of it, at the most.
+    /// Of a pool: CPUs that pods of lanes were seen to take of it, at the most.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) held: f64,
 }
@@ -115,18 +115,17 @@ impl Purses {
     ) {
         for (name, purse) in &mut self.each {
             let is_other = |claim: &Claim| claim.pipeline != *pipeline;
-            purse.claims.retain(|claim| is_other(claim) || is_kept(name, &claim.stage));
+            purse.let_go(|claim| is_other(claim) || is_kept(name, &claim.stage));
         }
         self.each.retain(|_, purse| !purse.claims.is_empty());
     }
 
     /// Forgets what a stage asked for, whose workload is gone.
     pub(in crate::decide) fn forget_stage(&mut self, claimant: &Claimant<'_>) {
-        for purse in self.each.values_mut() {
-            if let Ok(index) = purse.place(claimant.pipeline, claimant.stage) {
-                purse.claims.remove(index);
-            }
-        }
+        let is_it = |claim: &Claim| {
+            claim.pipeline == *claimant.pipeline && *claim.stage == **claimant.stage
+        };
+        self.each.values_mut().for_each(|purse| purse.let_go(|claim| !is_it(claim)));
     }
 
     /// Forgets a deleted pipeline.
@@ -154,6 +153,15 @@ impl Purse {
         match place {
             Ok(index) => self.claims[index] = claim,
             Err(index) => self.claims.insert(index, claim),
+        }
+    }
+
+    /// Forgets claims. Their pods may stay where they are: what a pool has for the others is to be seen anew.
+    fn let_go(&mut self, is_kept: impl Fn(&Claim) -> bool) {
+        let before = self.claims.len();
+        self.claims.retain(is_kept);
+        if self.claims.len() < before {
+            self.held = 0.0;
         }
     }
 

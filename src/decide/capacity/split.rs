@@ -18,8 +18,8 @@ pub(super) enum Room {
     Free,
     /// No more than is asked for already, and only what is Ready counts.
     AsAsked,
-    /// Its owner's limit is reached, and of what it holds so many replicas are this lane's. What is asked for counts unless it finds no node;
-    /// what is beyond its part leaves when the heir carries it.
+    /// Its owner's limit is reached, and it may be asked for so many. What is asked for counts unless it finds no node; what is beyond leaves
+    /// when other lanes carry it.
     Full(u32),
     /// Those that have a node and so many more, and only what is Ready counts.
     BeyondPlaced(u32),
@@ -88,12 +88,10 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
             None => (wanted + surge(stand, wanted), 0),
             Some(heir) => {
                 let lacking = wanted.saturating_sub(stand.ready.saturating_sub(stand.doomed));
-                // What the heir carries already, beyond its own share, and what of that is Ready.
-                let beyond = |count: fn(&Stand) -> u32| {
-                    let heir = parts.get(heir).zip(stands.get(heir));
-                    heir.map_or(0, |(part, it)| count(it).saturating_sub(part.counted))
-                };
-                let (carried, relieved) = (beyond(|it| it.desired), beyond(|it| it.ready));
+                // What the heir carries already, beyond its own share.
+                let carried = parts.get(heir).zip(stands.get(heir));
+                let carried =
+                    carried.map_or(0, |(part, it)| it.desired.saturating_sub(part.counted));
                 match stand.room {
                     Room::Free => {
                         let surge = surge(stand, wanted);
@@ -106,8 +104,7 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
                         lacking,
                     ),
                     Room::Full(most) => {
-                        let most =
-                            if most < stand.desired { most } else { most.max(stand.roomy()) };
+                        let relieved = relief(lanes, stands, &parts, heir, &done);
                         let stays = stand.desired.min(wanted.saturating_sub(relieved));
                         let replicas = wanted.min(most.max(stays));
                         let sure = replicas.saturating_sub(stand.unplaced + stand.doomed).min(most);
@@ -128,6 +125,21 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
         }
     }
     parts
+}
+
+/// What is Ready beyond need, and stays, of an heir and of those that take over from it.
+fn relief(lanes: &[Lane], stands: &[Stand], parts: &[Part], heir: usize, done: &[usize]) -> u32 {
+    let (mut ready, mut counted) = (0_u32, 0_u32);
+    let mut next = Some(heir);
+    for _ in 0..lanes.len() {
+        let Some(at) = next.filter(|at| !done.contains(at)) else { break };
+        if let (Some(stand), Some(part)) = (stands.get(at), parts.get(at)) {
+            ready += stand.ready.min(stand.desired).saturating_sub(stand.doomed);
+            counted += part.counted;
+        }
+        next = lanes.get(at).and_then(|lane| lane.fallback_to).filter(|&next| next != heir);
+    }
+    ready.saturating_sub(counted)
 }
 
 /// Replacements for what is about to go.
@@ -321,6 +333,24 @@ mod tests {
         let lanes = [lane("a", 0, Some(50), Some(1)), lane("b", 0, Some(50), Some(0))];
         let stands = [Stand { room: Room::BeyondPlaced(0), ..stand(0) }; 2];
         assert_eq!(replicas(&split(&lanes, &stands, 10)), [0, 10]);
+    }
+
+    /// `far` falls back on `near`, which is full as well, and that on `kept`: it is relieved by whoever carries it in the end.
+    #[test]
+    fn who_gives_way_is_relieved_by_any_that_take_over_in_turn() {
+        let lanes = [
+            lane("kept", 1, None, None),
+            lane("near", 0, Some(30), Some(0)),
+            lane("far", 0, Some(70), Some(1)),
+        ];
+        let full = |count, most| Stand { room: Room::Full(most), ..stand(count) };
+        let asked = |kept| replicas(&split(&lanes, &[stand(kept), full(2, 2), full(4, 0)], 8));
+        assert_eq!(asked(2), [6, 2, 4], "others are asked first");
+        assert_eq!(asked(4), [6, 2, 2], "two are Ready elsewhere");
+        assert_eq!(asked(6), [6, 2, 0]);
+        let going = Stand { doomed: 2, ..stand(6) };
+        let parts = split(&lanes, &[going, full(2, 2), full(4, 0)], 8);
+        assert_eq!(parts[2].replicas, 2, "those that are about to go carry nobody");
     }
 
     /// Every small picture of three lanes in a chain: what counts is what is needed, no more and no less, and nobody is asked for less

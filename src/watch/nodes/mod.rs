@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::crd::duration::Duration as Written;
 use crate::crd::pool::{CapacityPool, CapacityPoolSpec, Pricing};
 use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup};
-use crate::decide::{Pool, PoolSeen, PoolState, Sign};
+use crate::decide::{Pool, PoolCpu, PoolSeen, PoolState, Sign};
 
 use super::stores::{Name, Stores};
 use going::{Going, Term};
@@ -361,6 +361,10 @@ impl PoolNote {
             boot: self.boots.map(|(_, most)| most),
             signs: self.signs.iter().filter(is_fresh).cloned().collect(),
             full: self.full(members, cost),
+            cpu: self.spec.limits.as_ref().map(|_| PoolCpu {
+                cores: members.iter().map(|node| node.room.cores).sum(),
+                taken: 0.0,
+            }),
             waiting: Vec::new(),
             served: None,
             recalled: self.recalled,

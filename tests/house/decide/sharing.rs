@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Class, Ending, Lane, LaneSeen, Memory, Observation, Outcome, PerReplica, Pipeline, Places,
+    Class, Ending, LaneSeen, Memory, Observation, Outcome, PerReplica, Pipeline, Places, PoolCpu,
     PoolSeen, Queue, Reading, Situation, Snapshot, Source, Target, Value, Verdict, Workload,
     decide,
 };
@@ -18,15 +18,57 @@ const SPOT: usize = 1;
 /// Turns from a place on a node to Ready.
 const START: usize = 8;
 
+/// Turns for which a pod that was let go keeps its place.
+const END: usize = 3;
+
+/// The pods of a lane, as a `ReplicaSet` that acts a turn late has them.
+#[derive(Default)]
+struct Pods {
+    asked: u32,
+    alive: u32,
+    placed: u32,
+    /// Those with a node at the last turns, and those that end.
+    before: VecDeque<u32>,
+    ending: VecDeque<u32>,
+}
+
+impl Pods {
+    fn new(count: u32) -> Self {
+        let before = VecDeque::from([count; START]);
+        let ending = VecDeque::from([0; END]);
+        Self { asked: count, alive: count, placed: count, before, ending }
+    }
+
+    fn taken(&self) -> u32 {
+        self.placed + self.ending.iter().sum::<u32>()
+    }
+
+    /// A turn: so many places are free, and so many pods are asked for.
+    fn pass(&mut self, free: u32, desired: u32) {
+        self.ending.pop_front();
+        let asked = std::mem::replace(&mut self.asked, desired);
+        let kept = self.placed.min(asked);
+        self.ending.push_back(self.placed - kept);
+        self.alive = asked;
+        self.placed = kept + (asked - kept).min(free);
+        self.before.pop_front();
+        self.before.push_back(self.placed);
+    }
+
+    fn ready(&self) -> u32 {
+        self.before.iter().copied().min().unwrap_or(0)
+    }
+}
+
 /// A pipeline of two lanes, two replicas on demand and seven of ten above them on spot.
 struct Member {
     pipeline: Pipeline,
     backlog: u64,
     lanes: [LaneSeen; 2],
-    /// Pods with a node, lane by lane, at the last turns.
-    placed: [VecDeque<u32>; 2],
+    pods: [Pods; 2],
     outcomes: Vec<(usize, Outcome)>,
     verdict: Option<Verdict>,
+    is_gone: bool,
 }
 
 impl Member {
@@ -37,43 +79,45 @@ impl Member {
         let stage = &mut pipeline.stages[0];
         let todo = plain::source(&pipeline.id, "sink", "todo");
         stage.sources = vec![Source { per_replica: Some(10.0), ..todo }];
-        let target = |lane: &Lane| plain::deployment(&format!("{name}-{}", lane.pool));
-        stage.lanes =
-            stage.lanes.iter().map(|lane| Lane { target: target(lane), ..lane.clone() }).collect();
+        for lane in &mut stage.lanes {
+            lane.target = plain::deployment(&format!("{name}-{}", lane.pool));
+        }
         stage.target = stage.lanes[KEPT].target.clone();
         let lane = |pool: &str, replicas| {
             let workload = plain::workload(&format!("{name}-{pool}"), replicas);
             LaneSeen { workload, places: Places::default() }
         };
-        let lanes = [lane("kept", 2), lane("spot", 0)];
-        let placed = [2, 0].map(|count| VecDeque::from([count; START]));
-        Self { pipeline, backlog: 20, lanes, placed, outcomes: Vec::new(), verdict: None }
+        Self {
+            pipeline,
+            backlog: 20,
+            lanes: [lane("kept", 2), lane("spot", 0)],
+            pods: [Pods::new(2), Pods::new(0)],
+            outcomes: Vec::new(),
+            verdict: None,
+            is_gone: false,
+        }
     }
 
-    /// Its pods, where a lane has at most so many places.
-    fn pods(&mut self, room: [u32; 2], at: Timestamp) -> u32 {
-        for (lane, seen) in self.lanes.iter_mut().enumerate() {
+    /// What its pods come to, where spot has so many free places.
+    fn pass(&mut self, free: u32, at: Timestamp) {
+        let rooms = [u32::MAX, free];
+        for ((seen, pods), free) in self.lanes.iter_mut().zip(&mut self.pods).zip(rooms) {
             let Workload { desired, current, ready, read_at, .. } = &mut seen.workload;
-            let before = self.placed[lane].back().copied().unwrap_or(0);
-            let placed = (*desired).min(before.max(room[lane]));
-            self.placed[lane].push_back(placed);
-            let since = self.placed[lane].len() - START;
-            self.placed[lane].drain(..since);
-            (*current, *read_at) = (*desired, at);
-            *ready = self.placed[lane].iter().copied().min().unwrap_or(0);
+            pods.pass(free, *desired);
+            (*current, *ready, *read_at) = (pods.alive, pods.ready(), at);
             let waits = seen.places.unplaced_since.unwrap_or(at);
-            seen.places.unplaced = *desired - placed;
-            seen.places.unplaced_since = (placed < *desired).then_some(waits);
+            seen.places.unplaced = pods.alive - pods.placed;
+            seen.places.unplaced_since = (0 < seen.places.unplaced).then_some(waits);
         }
-        self.placed[SPOT].back().copied().unwrap_or(0)
     }
 
     fn desired(&self) -> [u32; 2] {
         [KEPT, SPOT].map(|lane| self.lanes[lane].workload.desired)
     }
 
+    /// Pods that are Ready and have not been told to end.
     fn ready(&self) -> u32 {
-        self.lanes.iter().map(|lane| lane.workload.ready).sum()
+        self.pods.iter().map(Pods::ready).sum()
     }
 
     fn says(&self) -> Vec<String> {
@@ -81,9 +125,9 @@ impl Member {
     }
 }
 
-/// Both of them on the same pools, of which spot has so many places and is at its limit.
+/// Some on the same pools, of which spot has so many places and is at its limit.
 struct Yard {
-    members: [Member; 2],
+    members: Vec<Member>,
     places: u32,
     pools: BTreeMap<Arc<str>, PoolSeen>,
     memory: Memory,
@@ -91,22 +135,21 @@ struct Yard {
 }
 
 impl Yard {
-    /// The first has what it wants of both pools, the second two replicas; so many places there are on spot.
-    fn new(priority: i32, places: u32) -> Self {
+    /// The first has what it wants of both pools, twelve replicas, the others two each; spot has seven places and is full.
+    fn new(priorities: &[i32]) -> Self {
         let pool = |name: &str, class| (Arc::from(name), plain::pool(name, class));
-        let mut pools = BTreeMap::from([pool("kept", Class::OnDemand), pool("spot", Class::Spot)]);
-        let full = "its nodes have 7 CPUs, and limits.cpu is 7";
-        pools.get_mut("spot").unwrap().full = Some(full.into());
-        let members = [Member::new("bills", 0), Member::new("orders", priority)];
-        let mut yard = Self { members, places, pools, memory: Memory::default(), at: 0 };
-        let ready_yet = yard.pools.get_mut("spot").unwrap().full.take();
+        let pools = BTreeMap::from([pool("kept", Class::OnDemand), pool("spot", Class::Spot)]);
+        let names = ["orders", "prints", "mails"].into_iter().zip(priorities);
+        let others = names.map(|(name, priority)| Member::new(name, *priority));
+        let members = std::iter::once(Member::new("bills", 0)).chain(others).collect();
+        let mut yard = Self { members, places: 7, pools, memory: Memory::default(), at: 0 };
         yard.turns(200, |_| ());
         yard.members[0].backlog = 120;
         yard.turns(60, |_| ());
-        assert_eq!(yard.desired(), [[5, 7], [2, 0]]);
-        yard.pools.get_mut("spot").unwrap().full = ready_yet;
+        let full = "its nodes have 8 CPUs, and limits.cpu is 8";
+        yard.pools.get_mut("spot").unwrap().full = Some(full.into());
         yard.turns(20, |_| ());
-        assert_eq!(yard.desired(), [[5, 7], [2, 0]]);
+        assert_eq!(yard.desired()[..2], [[5, 7], [2, 0]]);
         yard
     }
 
@@ -114,27 +157,25 @@ impl Yard {
         Timestamp::from_second(1_767_225_600 + self.at).unwrap()
     }
 
-    /// So many turns two seconds apart, of both; looked at after each.
+    fn taken(&self) -> u32 {
+        self.members.iter().map(|member| member.pods[SPOT].taken()).sum()
+    }
+
+    /// So many turns two seconds apart, of all that are there; looked at after each.
     fn turns(&mut self, count: usize, mut look: impl FnMut(&Self)) {
         for _ in 0..count {
             self.at += 2;
             let now = self.now();
-            let mut free = self.places;
-            let taken: u32 = self
-                .members
-                .iter()
-                .map(|it| it.placed[SPOT].back().copied().unwrap_or(0).min(it.desired()[SPOT]))
-                .sum();
-            free = free.saturating_sub(taken);
-            for member in &mut self.members {
-                let before =
-                    member.placed[SPOT].back().copied().unwrap_or(0).min(member.desired()[SPOT]);
-                let after = member.pods([u32::MAX, before + free], now);
-                free -= after - before;
+            let there = (0..self.members.len()).filter(|index| !self.members[*index].is_gone);
+            let there: Vec<_> = there.collect();
+            for &index in &there {
+                let free = self.places.saturating_sub(self.taken());
+                self.members[index].pass(free, now);
             }
-            for index in [0, 1] {
-                self.turn(index);
-            }
+            let taken = f64::from(self.taken());
+            // A CPU that no pod of a whole one finds place in.
+            self.pools.get_mut("spot").unwrap().cpu = Some(PoolCpu { cores: 8.0, taken });
+            there.into_iter().for_each(|index| self.turn(index));
             look(self);
         }
     }
@@ -178,62 +219,109 @@ impl Yard {
         member.verdict = Some(step.plan.verdicts.remove(0));
     }
 
-    fn desired(&self) -> [[u32; 2]; 2] {
-        [self.members[0].desired(), self.members[1].desired()]
+    fn desired(&self) -> Vec<[u32; 2]> {
+        self.members.iter().map(Member::desired).collect()
+    }
+
+    /// Turns in which the first always has as many Ready as it needs, and nobody waits for a place.
+    fn smoothly(&mut self, count: usize) {
+        self.turns(count, |yard| {
+            assert!(12 <= yard.members[0].ready(), "bills has too few: {:?}", yard.desired());
+            let waits = |member: &Member| member.lanes[SPOT].places.unplaced != 0;
+            assert!(!yard.members.iter().any(waits), "somebody waits: {:?}", yard.desired());
+        });
     }
 }
 
 #[test]
 fn who_is_served_first_gets_the_places_and_who_gives_way_is_carried_first() {
-    let mut yard = Yard::new(5, 7);
+    let mut yard = Yard::new(&[5]);
     yard.members[1].backlog = 120;
-    let mut waited = 0;
-    yard.turns(200, |yard| {
-        assert!(12 <= yard.members[0].ready(), "bills has {:?}", yard.desired());
-        waited = waited.max(yard.members[1].lanes[SPOT].places.unplaced);
-    });
+    yard.smoothly(200);
     assert_eq!(yard.desired(), [[12, 0], [5, 7]]);
-    assert_eq!(waited, 0, "nobody asks for places that are not free");
     let said = yard.members[0].says();
-    assert_eq!(
-        said,
-        [
-            "pool spot gives no nodes for 7 replicas (its nodes have 7 CPUs, and limits.cpu is 7; shop/orders is served first); kept carries what is lacking"
-        ]
-    );
+    let why = "its nodes have 8 CPUs, and limits.cpu is 8; shop/orders is served first";
+    let short =
+        format!("pool spot gives no nodes for 7 replicas ({why}); kept carries what is lacking");
+    assert_eq!(said, [short]);
     assert!(yard.members[1].says().is_empty(), "{:?}", yard.members[1].says());
 
     // What it gives back is had again, and then nothing moves any more.
     yard.members[1].backlog = 20;
-    yard.turns(300, |yard| {
-        assert!(12 <= yard.members[0].ready(), "bills has {:?}", yard.desired())
-    });
+    yard.smoothly(300);
     assert_eq!(yard.desired(), [[5, 7], [2, 0]]);
     yard.turns(100, |yard| assert_eq!(yard.desired(), [[5, 7], [2, 0]]));
 }
 
 #[test]
 fn equals_have_equal_parts_and_keep_them() {
-    let mut yard = Yard::new(0, 7);
+    let mut yard = Yard::new(&[0]);
     yard.members[1].backlog = 120;
-    yard.turns(200, |_| ());
+    yard.smoothly(200);
     let shared = yard.desired();
     assert_eq!(shared[0][SPOT] + shared[1][SPOT], 7, "{shared:?}");
     assert!(shared[0][SPOT].abs_diff(shared[1][SPOT]) == 1, "{shared:?}");
-    for [kept, spot] in shared {
+    for [kept, spot] in &shared {
         assert_eq!(kept + spot, 12);
     }
     yard.turns(200, |yard| assert_eq!(yard.desired(), shared));
     let said = yard.members[0].says();
-    assert!(said[0].contains("limits.cpu is 7; it is shared evenly with 1 more"), "{said:?}");
+    assert!(said[0].contains("limits.cpu is 8; it is shared evenly with 1 more"), "{said:?}");
+}
+
+#[test]
+fn a_base_on_the_pool_comes_before_all_shares() {
+    let mut yard = Yard::new(&[-1]);
+    // Five, and nothing of what is above.
+    let lanes = &mut yard.members[1].pipeline.stages[0].lanes;
+    (lanes[KEPT].base, lanes[SPOT].base, lanes[SPOT].share) = (0, 5, Some(0));
+    yard.members[1].backlog = 50;
+    yard.smoothly(200);
+    assert_eq!(yard.desired(), [[10, 2], [0, 5]]);
+}
+
+#[test]
+fn who_is_not_written_keeps_what_it_has_and_claims_no_more() {
+    let mut yard = Yard::new(&[5]);
+    yard.members[1].pipeline.pause.all = true;
+    yard.members[1].backlog = 120;
+    yard.smoothly(200);
+    assert_eq!(yard.desired(), [[5, 7], [2, 0]]);
+    // Paused in the middle: what it has by then it keeps, and the rest is not held for it for ever.
+    yard.members[1].pipeline.pause.all = false;
+    yard.turns(200, |_| ());
+    assert_eq!(yard.desired(), [[12, 0], [5, 7]]);
+    yard.members[1].pipeline.pause.all = true;
+    yard.members[1].backlog = 20;
+    yard.smoothly(200);
+    assert_eq!(yard.desired(), [[12, 0], [5, 7]], "it runs on");
+}
+
+#[test]
+fn the_places_of_a_pipeline_that_is_gone_are_asked_for_when_its_pods_are() {
+    let mut yard = Yard::new(&[5]);
+    yard.members[1].backlog = 120;
+    yard.smoothly(200);
+    let id = yard.members[1].pipeline.id.clone();
+    yard.members[1].is_gone = true;
+    yard.memory.forget(&id);
+    // Its Deployments run on, and nobody counts them among lanes any more.
+    let orphans = std::mem::replace(&mut yard.members[1].pods[SPOT], Pods::new(0));
+    assert_eq!(orphans.taken(), 7);
+    yard.members[1].lanes[SPOT].places = Places::default();
+    yard.places = 0;
+    yard.smoothly(200);
+    assert_eq!(yard.desired()[0], [12, 0]);
 }
 
 #[test]
 fn a_new_leader_moves_nobody_before_it_has_heard_all() {
-    let mut yard = Yard::new(5, 7);
+    let mut yard = Yard::new(&[5, -1]);
     yard.members[1].backlog = 120;
-    yard.turns(200, |_| ());
-    assert_eq!(yard.desired(), [[12, 0], [5, 7]]);
+    yard.members[2].backlog = 120;
+    yard.smoothly(300);
+    let before = yard.desired();
+    assert_eq!(before, [[12, 0], [5, 7], [12, 0]]);
     yard.memory = Memory::default();
-    yard.turns(200, |yard| assert_eq!(yard.desired(), [[12, 0], [5, 7]]));
+    yard.turns(200, |yard| assert_eq!(yard.desired(), before));
 }
