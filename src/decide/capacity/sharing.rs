@@ -110,7 +110,10 @@ impl Turn<'_> {
         let kept = each.filter(|(lane, _)| self.is_at_limits(&lane.pool)).map(|(lane, seen)| {
             let desired = seen.workload.desired;
             let (budget, _) = self.held_by(&lane.pool);
-            PoolClaim::of(&budget, desired, Ask { wished: desired, least: desired })
+            let claim = PoolClaim::of(&budget, desired, Ask { wished: desired, least: desired });
+            // What it wished before it does not get.
+            let asked = Asked { window: Duration::ZERO, ..claim.asked };
+            PoolClaim { asked, ..claim }
         });
         kept.collect()
     }

@@ -149,7 +149,7 @@ impl Yard {
         let full = "its nodes have 8 CPUs, and limits.cpu is 8";
         yard.pools.get_mut("spot").unwrap().full = Some(full.into());
         yard.turns(20, |_| ());
-        assert_eq!(yard.desired()[..2], [[5, 7], [2, 0]]);
+        assert_eq!(yard.desired()[0], [5, 7]);
         yard
     }
 
@@ -283,13 +283,14 @@ fn a_base_on_the_pool_comes_before_all_shares() {
 #[test]
 fn who_is_not_written_keeps_what_it_has_and_claims_no_more() {
     let mut yard = Yard::new(&[5]);
-    yard.members[1].pipeline.pause.all = true;
     yard.members[1].backlog = 120;
-    yard.smoothly(200);
-    assert_eq!(yard.desired(), [[5, 7], [2, 0]]);
-    // Paused in the middle: what it has by then it keeps, and the rest is not held for it for ever.
+    yard.smoothly(1);
+    // Paused in the middle: what it had wished for is not held for it.
+    yard.members[1].pipeline.pause.all = true;
+    yard.smoothly(60);
+    assert_eq!(yard.desired()[0], [5, 7]);
     yard.members[1].pipeline.pause.all = false;
-    yard.turns(200, |_| ());
+    yard.smoothly(200);
     assert_eq!(yard.desired(), [[12, 0], [5, 7]]);
     yard.members[1].pipeline.pause.all = true;
     yard.members[1].backlog = 20;
@@ -324,4 +325,23 @@ fn a_new_leader_moves_nobody_before_it_has_heard_all() {
     assert_eq!(before, [[12, 0], [5, 7], [12, 0]]);
     yard.memory = Memory::default();
     yard.turns(200, |yard| assert_eq!(yard.desired(), before));
+
+    let mut yard = Yard::new(&[5]);
+    (yard.memory, yard.members[1].backlog) = (Memory::default(), 120);
+    yard.turns(6, |yard| assert_eq!(yard.desired()[0], [5, 7]));
+    yard.smoothly(200);
+    assert_eq!(yard.desired(), [[12, 0], [5, 7]]);
+}
+
+#[test]
+fn what_waits_may_wait_where_nobody_else_would_have_its_place() {
+    let mut yard = Yard::new(&[]);
+    // A node is gone, and the pool can have no other.
+    yard.places = 4;
+    (yard.members[0].pods[SPOT].placed, yard.members[0].pods[SPOT].alive) = (4, 7);
+    yard.turns(100, |_| ());
+    assert_eq!(yard.desired(), [[8, 7]], "three are carried meanwhile");
+    yard.places = 7;
+    yard.turns(100, |_| ());
+    assert_eq!(yard.desired(), [[5, 7]]);
 }
