@@ -341,6 +341,9 @@ fn what_waits_may_wait_where_nobody_else_would_have_its_place() {
     (yard.members[0].pods[SPOT].placed, yard.members[0].pods[SPOT].alive) = (4, 7);
     yard.turns(100, |_| ());
     assert_eq!(yard.desired(), [[8, 7]], "three are carried meanwhile");
+    yard.memory = Memory::default();
+    yard.turns(100, |_| ());
+    assert_eq!(yard.desired()[0][SPOT], 7, "nor where nobody remembers that there was more");
     yard.places = 7;
     yard.turns(100, |_| ());
     assert_eq!(yard.desired(), [[5, 7]]);
