@@ -62,7 +62,7 @@ pub struct Situation {
     /// Names of the budgets over its namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<Arc<str>>,
-    /// What one replica of each stage uses, in stage order; empty where no budget asks.
+    /// What one replica of each stage uses, in stage order; empty where it shares nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_replica: Vec<PerReplica>,
     /// For how many replicas of each stage there are pods, those of a rollout and those on their way out among them; empty where no budget

@@ -67,7 +67,7 @@ pub struct Sight {
     pub costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
     /// Names of the budgets and of the quotas over its namespace.
     pub budgets: Vec<Arc<str>>,
-    /// What one replica of each stage uses, in stage order; empty where no budget is over it.
+    /// What one replica of each stage uses, in stage order; empty where it shares nothing: no budget is over it, no pool of it has limits.
     pub per_replica: Vec<PerReplica>,
     /// And for how many there are pods.
     pub present: Vec<u32>,

@@ -53,7 +53,7 @@ impl Yard {
     /// A pipeline whose stage needs twelve replicas from now on.
     async fn pipeline(&self, name: &str, priority: i32) -> Result<()> {
         for (pool, replicas) in POOLS.into_iter().zip([2, 0]) {
-            let on = json!({"nodeSelector": {"pool": pool}});
+            let on = json!({"nodeSelector": {"pool": pool}, "terminationGracePeriodSeconds": 1});
             let (name, cpu) = (format!("{name}-{pool}"), json!({"cpu": "1"}));
             self.scene.create(workload("Deployment", &name, replicas, &cpu, on)).await?;
         }
@@ -132,6 +132,11 @@ async fn a_pool_at_its_limits_goes_to_who_is_served_first() -> Result<()> {
         })
         .await?;
 
+    let moves = || {
+        let up = yard.scene.moves("bills-kept", 2)?;
+        anyhow::Ok((up, yard.scene.moves("bills-spot", 0)?))
+    };
+    let (up, down) = moves().map(|(up, down)| (up.len(), down.len()))?;
     yard.pipeline("orders", 5).await?;
     let mut fewest = NEEDED;
     yard.scene
@@ -145,6 +150,9 @@ async fn a_pool_at_its_limits_goes_to_who_is_served_first() -> Result<()> {
         })
         .await?;
     ensure!(fewest == NEEDED, "bills had {fewest} Ready");
+    // Nothing moved back and forth meanwhile.
+    let (kept, spot) = moves().map(|(all, other)| (all[up..].to_vec(), other[down..].to_vec()))?;
+    ensure!(kept.is_sorted() && spot.is_sorted_by(|a, b| a >= b), "moves {kept:?} and {spot:?}");
     let short = ("CapacityShort", "True", "PoolShort");
     let said = yard.scene.until_condition("bills", short, SOON).await?;
     let first = format!("{full}; {}/orders is served first", yard.scene.namespace);
