@@ -71,8 +71,8 @@ use stage::{Answer, Turn};
 pub use capacity::{
     Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, Keeps,
     LaneSeen, LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding,
-    Pool, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict, Sign,
-    Standing, Term, Thing, reserve_name, reserve_of,
+    Pool, PoolCpu, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict,
+    Sign, Standing, Term, Thing, reserve_name, reserve_of,
 };
 pub use field::{Field, Form, Limit};
 pub use forecast::Band;
@@ -135,8 +135,14 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
             );
         }
         fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
-        let is_stage = |name: &str| pipeline.stages.iter().any(|stage| *stage.name == *name);
-        purses.forget_but(&pipeline.id, &situation.budgets, is_stage);
+        let is_over = |budget: &str, stage: &str| match Budget::pool(budget) {
+            None => situation.is_under(budget, stage),
+            Some(pool) => {
+                let pool = now.pools.get(pool).filter(|pool| pools.is_at_limits(pool));
+                pool.is_some_and(|pool| situation.has_lane(stage, &pool.pool.name))
+            }
+        };
+        purses.forget_but(&pipeline.id, is_over);
         memory.put(pipeline.id.clone(), after);
         turns.push((&pipeline.id, answers));
     }
@@ -222,6 +228,9 @@ fn turn(
             (Some(asked), _) => purses.note(&situation.budgets, &claimant, asked, now.at),
             (None, Target::Unusable(_)) => purses.forget_stage(&claimant),
             (None, _) => {}
+        }
+        for claim in &answer.on_pools {
+            purses.note_on_pool(claim, &claimant, now.at);
         }
         answers.push(answer);
         memory.stages.put(&stage.name, remembered);

@@ -62,7 +62,7 @@ pub struct Situation {
     /// Names of the budgets over its namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<Arc<str>>,
-    /// What one replica of each stage uses, in stage order; empty where no budget asks.
+    /// What one replica of each stage uses, in stage order; empty where it shares nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_replica: Vec<PerReplica>,
     /// For how many replicas of each stage there are pods, those of a rollout and those on their way out among them; empty where no budget
@@ -361,6 +361,18 @@ impl Snapshot {
 }
 
 impl Situation {
+    /// Is there a stage of this name, and the budget or quota over it?
+    pub(super) fn is_under(&self, budget: &str, stage: &str) -> bool {
+        let is_over = self.budgets.iter().any(|name| **name == *budget);
+        is_over && self.pipeline.stages.iter().any(|it| *it.name == *stage)
+    }
+
+    /// Is there a stage of this name with a lane on the pool?
+    pub(super) fn has_lane(&self, stage: &str, pool: &str) -> bool {
+        let mut stages = self.pipeline.stages.iter().filter(|it| *it.name == *stage);
+        stages.any(|stage| stage.lanes.iter().any(|lane| *lane.pool == *pool))
+    }
+
     /// A pipeline of whose targets nothing is known yet, that no budget is over.
     pub fn of(pipeline: Arc<Pipeline>) -> Self {
         Self {

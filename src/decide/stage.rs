@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use super::batch;
 use super::blind;
 use super::capacity::{
-    self, Asked, Budget, LanePlan, PerReplica, PoolSeen, Pools, Purses, Reserves, Standing,
+    self, Asked, Budget, LanePlan, PerReplica, PoolClaim, PoolSeen, Pools, Purses, Reserves,
+    Standing,
 };
 use super::combine;
 use super::demand::{self, Bid, Load};
@@ -88,6 +89,8 @@ pub(super) struct Answer {
     pub(super) passed: Option<Passed>,
     /// What it asked of the budgets over it.
     pub(super) asked: Option<Asked>,
+    /// And of pools that may grow no further.
+    pub(super) on_pools: Vec<PoolClaim>,
     /// Was a move down withheld, after all else was decided?
     pub(super) is_withheld: bool,
 }
@@ -106,6 +109,7 @@ impl Answer {
             violations: 0,
             passed: None,
             asked: None,
+            on_pools: Vec::new(),
             is_withheld: false,
         }
     }
@@ -233,9 +237,12 @@ impl Turn<'_> {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
         order::keep_within(&mut draft.bid, workload);
-        let (mut actions, plan) = match &mut memory.lanes {
+        let (mut actions, plan, on_pools) = match &mut memory.lanes {
             Some(lanes) => self.write_lanes(&mut draft.bid, workload, lanes),
-            None => (self.write(&mut draft.bid, workload, memory).into_iter().collect(), None),
+            None => {
+                let action = self.write(&mut draft.bid, workload, memory);
+                (action.into_iter().collect(), None, Vec::new())
+            }
         };
         let bid = (&draft.bid, &mut asked);
         actions.extend(self.keep_room(bid, &known, workload, memory));
@@ -247,7 +254,7 @@ impl Turn<'_> {
         let mut answer = Answer { actions, plan, from, moves, is_told, violations, ..answer };
         memory.is_full = self.is_full(&known, &answer);
         answer.passed = known.passes(answer.verdict.replicas.unwrap_or(workload.desired));
-        answer.asked = asked;
+        (answer.asked, answer.on_pools) = (asked, on_pools);
         let sleep = memory.quiet.until(patience);
         let more =
             [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];

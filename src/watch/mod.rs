@@ -41,7 +41,7 @@ pub use levers::{Count, Lever};
 pub use nodes::{Place, PoolSight, Unpriced};
 pub use seen::{Seen, Sight};
 
-use seen::Work;
+use seen::{Need, Work};
 use stores::{House, Keeper, Kept, Shelf, keep};
 
 /// What to watch.
@@ -236,9 +236,12 @@ impl Watch {
         let mut pools = stores.nodes.sights(now);
         stores.pods.tells_places = !pools.is_empty();
         let needs = if pools.is_empty() { BTreeMap::new() } else { stores.needs(now) };
-        for (name, (waiting, served)) in needs {
-            if let Some(sight) = pools.get_mut(&name) {
-                (sight.seen.waiting, sight.seen.served) = (waiting, served);
+        for (name, Need { waiting, served, taken }) in needs {
+            if let Some(PoolSight { seen, .. }) = pools.get_mut(&name) {
+                (seen.waiting, seen.served) = (waiting, served);
+                if let Some(cpu) = &mut seen.cpu {
+                    cpu.taken = taken;
+                }
             }
         }
         let starts_nodes =

@@ -67,7 +67,7 @@ pub struct Sight {
     pub costs: Vec<BTreeMap<Arc<str>, Option<f64>>>,
     /// Names of the budgets and of the quotas over its namespace.
     pub budgets: Vec<Arc<str>>,
-    /// What one replica of each stage uses, in stage order; empty where no budget is over it.
+    /// What one replica of each stage uses, in stage order; empty where it shares nothing: no budget is over it, no pool of it has limits.
     pub per_replica: Vec<PerReplica>,
     /// And for how many there are pods.
     pub present: Vec<u32>,
@@ -95,6 +95,17 @@ pub(super) struct Work {
     pub(super) questions: Vec<Question>,
 }
 
+/// What the pods of all lanes on a pool show of it.
+#[derive(Debug, Default)]
+pub(super) struct Need {
+    /// Since when the oldest of each lane has waited for a node.
+    pub(super) waiting: Vec<Timestamp>,
+    /// When the youngest Ready one became so.
+    pub(super) served: Option<Timestamp>,
+    /// CPUs that those with a node request; of pools with limits.
+    pub(super) taken: f64,
+}
+
 impl Stores {
     /// The due pipelines as they stand. Targets, Secrets and questions are worked out anew when something they lean on moved.
     pub(super) fn sights(&self, due: &BTreeSet<PipelineId>, now: Timestamp) -> Vec<Sight> {
@@ -110,7 +121,10 @@ impl Stores {
         let targets = stages().map(|stage| self.target_of(id, stage, now)).collect();
         let costs: Vec<_> = stages().map(|stage| self.costs_of(stage, now)).collect();
         let budgets = self.budgets_over(id);
-        let counted = if budgets.is_empty() { 0 } else { costs.len() };
+        // What shares something has to know what it takes of it.
+        let mut lanes = stages().flat_map(|stage| &stage.lanes);
+        let shares = !budgets.is_empty() || lanes.any(|lane| self.nodes.has_limits(&lane.pool));
+        let counted = if shares { costs.len() } else { 0 };
         let (per_replica, present) = stages()
             .zip(&costs)
             .take(counted)
@@ -195,19 +209,18 @@ impl Stores {
         Target::Seen(Workload::of_lanes(lanes))
     }
 
-    /// What the pods of all lanes show of each pool: since when the oldest of each lane has waited for a node, and when the youngest Ready
-    /// one became so.
-    pub(super) fn needs(
-        &self,
-        now: Timestamp,
-    ) -> BTreeMap<Arc<str>, (Vec<Timestamp>, Option<Timestamp>)> {
-        let mut needs: BTreeMap<_, (Vec<Timestamp>, Option<Timestamp>)> = BTreeMap::new();
+    /// What the pods of all lanes show of each pool.
+    pub(super) fn needs(&self, now: Timestamp) -> BTreeMap<Arc<str>, Need> {
+        let mut needs: BTreeMap<_, Need> = BTreeMap::new();
         let meant = self.laned.iter().filter_map(|id| self.pipelines.get(id)?.meant());
         let stages = meant.flat_map(|meant| &meant.pipeline.stages);
         for lane in stages.flat_map(|stage| &stage.lanes) {
-            let (waiting, served) = needs.entry(Arc::clone(&lane.pool)).or_default();
-            waiting.extend(self.places(&lane.target, now).unplaced_since);
-            *served = (*served).max(self.ready_since(&lane.target));
+            let need = needs.entry(Arc::clone(&lane.pool)).or_default();
+            need.waiting.extend(self.places(&lane.target, now).unplaced_since);
+            need.served = need.served.max(self.ready_since(&lane.target));
+            if self.nodes.has_limits(&lane.pool) {
+                need.taken += self.taken(&lane.target);
+            }
         }
         needs
     }

@@ -215,6 +215,12 @@ impl Stores {
         Some(self.pods.standing(&target.namespace, selector, &self.nodes, now))
     }
 
+    /// CPUs that its pods request which have a node.
+    pub(super) fn taken(&self, target: &TargetId) -> f64 {
+        let selector = self.targets.selector(target);
+        selector.map_or(0.0, |selector| self.pods.taken(&target.namespace, selector))
+    }
+
     /// When the youngest Ready pod of a target became so.
     pub(super) fn ready_since(&self, target: &TargetId) -> Option<Timestamp> {
         self.pods.readiness(&target.namespace, self.targets.selector(target)?).since

@@ -97,6 +97,7 @@ mod tokens;
 mod targets;
 mod jobs;
 mod levers;
+mod limits;
 mod operated;
 mod versions;
 mod skew;

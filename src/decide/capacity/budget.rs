@@ -129,9 +129,30 @@ pub(super) struct Limit {
 }
 
 impl Budget {
-    /// Is this the name of what a `ResourceQuota` leaves? No object has such a name.
+    /// Is this the name of what a `ResourceQuota` or a pool leaves? No object has such a name.
     pub(super) fn is_of_quota(name: &str) -> bool {
         name.contains('/')
+    }
+
+    /// The pool of which this is the name; see [`Self::name_of`].
+    pub(in crate::decide) fn pool(name: &str) -> Option<&str> {
+        name.strip_prefix('/')
+    }
+
+    /// What a pool's budget is called.
+    pub(super) fn name_of(pool: &str) -> String {
+        format!("/{pool}")
+    }
+
+    /// What a pool that may grow no further has, as CPUs that pods request.
+    pub(super) fn of_pool(pool: &str, cores: f64) -> Self {
+        Self {
+            name: Self::name_of(pool).into(),
+            cost_per_hour: None,
+            cores: None,
+            is_enforced: true,
+            rooms: vec![Room { of: Thing::Cpu, hard: cores, left: cores }],
+        }
     }
 
     /// Its limits. Each is kept on its own, so of two the stricter holds for every stage.
@@ -181,7 +202,7 @@ impl Thing {
     }
 
     /// What a replica takes of it.
-    fn unit(self) -> Unit {
+    pub(super) fn unit(self) -> Unit {
         match self {
             Self::Cpu => |per| per.cores,
             Self::Memory => |per| per.bytes,

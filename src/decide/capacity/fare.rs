@@ -21,7 +21,7 @@ impl Purses {
         at: Timestamp,
     ) -> Vec<BudgetVerdict> {
         self.each.retain(|name, _| Budget::is_of_quota(name) || budgets.contains_key(name));
-        let nobody = Purse { since: Timestamp::MIN, claims: Vec::new() };
+        let nobody = Purse::new(Timestamp::MIN);
         let of = |budget: &Arc<Budget>| {
             let purse = self.each.get(&budget.name).unwrap_or(&nobody);
             (!purse.is_new(at)).then(|| purse.verdict(budget))

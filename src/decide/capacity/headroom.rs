@@ -144,8 +144,8 @@ impl Turn<'_> {
         let mut posts: Vec<_> =
             all.map(|keeps| Post { keeps, asked, need, spare: 0, why: Cause::Unneeded }).collect();
         let Some(lanes) = &memory.lanes else { return posts };
-        let now = self.parts(workload, lanes, asked);
-        let then = self.parts(workload, lanes, need);
+        let (now, _) = self.parts(workload, lanes, asked);
+        let (then, _) = self.parts(workload, lanes, need);
         for (post, (now, then)) in posts.iter_mut().zip(now.iter().zip(&then)) {
             let (now, then): (&Part, &Part) = (now, then);
             (post.asked, post.need) = (now.replicas, then.replicas);

@@ -20,6 +20,7 @@ use super::super::reason::Reason;
 use super::super::snapshot::{Workload, Writing};
 use super::super::stage::Turn;
 use super::super::writes::{Move, Writes, later};
+use super::sharing::PoolClaim;
 use super::split::{Part, Room, Stand, split};
 use super::{Before, LaneSeen, LaneVerdict, Nodes};
 
@@ -227,9 +228,9 @@ impl Turn<'_> {
             let told = self.told_of_costs(&self.stage.target, workload, &memory.writes);
             return (Vec::new(), told);
         };
-        let parts = self.parts(workload, lanes, replicas);
+        let (parts, on_pools) = self.parts(workload, lanes, replicas);
         let each = self.stage.lanes.iter().zip(&workload.lanes).zip(&parts);
-        let told = each.clone().flat_map(|((lane, seen), part)| self.told_of(lane, seen, part));
+        let told = each.clone().flat_map(|(at, part)| self.told_of(at, part, &on_pools));
         let mut told: Vec<_> = told.map(Reason::Nodes).collect();
         for (lane, seen) in self.stage.lanes.iter().zip(&workload.lanes) {
             let writes = lanes.writes(&lane.pool);
@@ -257,10 +258,15 @@ impl Turn<'_> {
         (verdicts.collect(), told)
     }
 
-    /// How the lanes stand, and what that makes of so many replicas.
-    pub(super) fn parts(&self, workload: &Workload, lanes: &Lanes, replicas: u32) -> Vec<Part> {
-        let each = self.stage.lanes.iter().zip(&workload.lanes);
-        let stands: Vec<_> = each
+    /// How the lanes stand, and what that makes of so many replicas; and what is asked of pools that may grow no further.
+    pub(super) fn parts(
+        &self,
+        workload: &Workload,
+        lanes: &Lanes,
+        replicas: u32,
+    ) -> (Vec<Part>, Vec<PoolClaim>) {
+        let each = || self.stage.lanes.iter().zip(&workload.lanes);
+        let mut stands: Vec<_> = each()
             .map(|(lane, seen)| Stand {
                 desired: seen.workload.desired,
                 ready: seen.workload.ready,
@@ -268,23 +274,42 @@ impl Turn<'_> {
                 unplaced: seen.places.unplaced,
                 held: self.room_held(&lane.pool),
                 doomed: seen.places.doomed,
-                room: self.room_on(&lane.pool),
+                room: self.pools.room(&lane.pool),
                 is_fixed: lanes.forbidden(lane, seen).is_some(),
             })
             .collect();
-        split(&self.stage.lanes, &stands, replicas)
-    }
-
-    /// What room a lane has on its pool.
-    fn room_on(&self, pool: &str) -> Room {
-        let is_full = || self.pools_seen.get(pool).is_some_and(|seen| seen.full.is_some());
-        match self.pools.room(pool) {
-            Room::AsAsked if is_full() => Room::Full,
-            room @ (Room::Free | Room::AsAsked | Room::Full | Room::BeyondPlaced(_)) => room,
+        let mut on_pools = Vec::new();
+        for (lane, stand) in self.stage.lanes.iter().zip(&mut stands) {
+            if self.is_at_limits(&lane.pool) {
+                stand.room = Room::Full(
+                    stand.desired
+                        + stand.held.saturating_sub(stand.desired.saturating_sub(stand.ready)),
+                );
+            }
         }
+        let parts = split(&self.stage.lanes, &stands, replicas);
+        for (lane, (part, stand)) in self.stage.lanes.iter().zip(parts.iter().zip(&mut stands)) {
+            if let Room::Full(alone) = stand.room {
+                let (most, claim) = self.on_pool(lane, stand, alone, part.counted + part.lent);
+                stand.room = Room::Full(most);
+                on_pools.push(claim);
+            }
+        }
+        let is_shared = !on_pools.is_empty();
+        (if is_shared { split(&self.stage.lanes, &stands, replicas) } else { parts }, on_pools)
     }
 
-    fn told_of(&self, lane: &Lane, seen: &LaneSeen, part: &Part) -> Vec<Nodes> {
+    /// Does its owner's limit keep a pool from growing?
+    pub(super) fn is_at_limits(&self, pool: &str) -> bool {
+        self.pools_seen.get(pool).is_some_and(|seen| self.pools.is_at_limits(seen))
+    }
+
+    fn told_of(
+        &self,
+        (lane, seen): (&Lane, &LaneSeen),
+        part: &Part,
+        on_pools: &[PoolClaim],
+    ) -> Vec<Nodes> {
         let pool = lane.pool.to_string();
         let heir = lane.fallback_to.and_then(|heir| self.stage.lanes.get(heir));
         let mut told = Vec::new();
@@ -300,8 +325,11 @@ impl Turn<'_> {
         {
             let heir = heir.map(|heir| heir.pool.to_string());
             let sign = self.pools.sign(&lane.pool).map(|sign| sign.what.to_string());
+            let first = on_pools.iter().find(|claim| claim.pool() == Some(&pool));
+            let signs = sign.into_iter().chain(first.and_then(PoolClaim::first));
+            let sign = signs.collect::<Vec<_>>().join("; ");
             let lacking = part.lent.max(seen.places.unplaced);
-            told.push(Nodes::Short { pool, lacking, heir, sign: sign.unwrap_or_default() });
+            told.push(Nodes::Short { pool, lacking, heir, sign });
         }
         told
     }
@@ -318,10 +346,10 @@ impl Turn<'_> {
         bid: &mut Bid,
         workload: &Workload,
         lanes: &mut Lanes,
-    ) -> (Vec<Action>, Option<LanePlan>) {
+    ) -> (Vec<Action>, Option<LanePlan>, Vec<PoolClaim>) {
         let wished = bid.replicas;
         if self.withholds(bid, workload.desired != wished) {
-            return Default::default();
+            return (Vec::new(), None, self.kept_on_pools(workload));
         }
         for (lane, seen) in self.stage.lanes.iter().zip(&workload.lanes) {
             if let Some(reason) = lanes.forbidden(lane, seen) {
@@ -334,10 +362,10 @@ impl Turn<'_> {
         {
             bid.set(workload.desired, Reason::TooSoon { wished, until });
         }
+        let (parts, on_pools) = self.parts(workload, lanes, bid.replicas);
         if !self.may_act {
-            return Default::default();
+            return (Vec::new(), None, on_pools);
         }
-        let parts = self.parts(workload, lanes, bid.replicas);
         let mut plan = LanePlan { need: bid.replicas, lanes: Vec::new() };
         let mut actions = Vec::new();
         for ((lane, seen), part) in self.stage.lanes.iter().zip(&workload.lanes).zip(&parts) {
@@ -347,7 +375,7 @@ impl Turn<'_> {
             let asked = if is_fixed { desired } else { within(&seen.workload, part.replicas) };
             plan.lanes.push((Arc::clone(&lane.pool), desired, asked));
             let why = if workload.desired == bid.replicas {
-                Some(Reason::Nodes(self.why(lane, seen, part)))
+                Some(Reason::Nodes(self.why((lane, seen), part, &on_pools)))
             } else {
                 bid.why.last().cloned()
             };
@@ -368,13 +396,13 @@ impl Turn<'_> {
                 }
             }
         }
-        (actions, Some(plan))
+        (actions, Some(plan), on_pools)
     }
 
     /// Why a lane has another count though the stage needs as many as before.
-    fn why(&self, lane: &Lane, seen: &LaneSeen, part: &Part) -> Nodes {
+    fn why(&self, at: (&Lane, &LaneSeen), part: &Part, on_pools: &[PoolClaim]) -> Nodes {
         let (share, carried) = (part.share, part.counted.saturating_sub(part.share));
-        let shared = Nodes::Shared { pool: lane.pool.to_string(), share, carried };
-        self.told_of(lane, seen, part).pop().unwrap_or(shared)
+        let shared = Nodes::Shared { pool: at.0.pool.to_string(), share, carried };
+        self.told_of(at, part, on_pools).pop().unwrap_or(shared)
     }
 }

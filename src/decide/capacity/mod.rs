@@ -3,7 +3,7 @@
 //!
 //! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
 //! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows, and `adrift` sees that none is held for too long where nobody looks; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve`, `rooms` and `headroom` keep room for what may come; `claim`, `purse` and `ration` share out what several pipelines may use together,
-//! `vacancy` among their rooms what is left of it, `fare` says how that goes, and `afford` joins that to the turn.
+//! `vacancy` among their rooms what is left of it, `sharing` what a pool holds that may grow no further, `fare` says how that goes, and `afford` joins that to the turn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,7 @@ mod lanes;
 mod pack;
 mod patience;
 mod pool;
+mod sharing;
 mod split;
 mod vacancy;
 mod words;
@@ -49,6 +50,7 @@ pub(super) use lanes::{LanePlan, Lanes, counted};
 pub(super) use pool::Pools;
 pub(super) use purse::Purses;
 pub(super) use rooms::Rooms;
+pub(super) use sharing::PoolClaim;
 
 /// A pool of nodes, as its owner describes it. Made by `crd::meaning`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +94,9 @@ pub struct PoolSeen {
     /// Why it may grow no further, as its owner limits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full: Option<Arc<str>>,
+    /// What its nodes have and what of that is taken, where it has limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<PoolCpu>,
     /// Since when pods have waited for a node of it, the longest of each lane of all pipelines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Timestamp>,
@@ -100,6 +105,15 @@ pub struct PoolSeen {
     pub served: Option<Timestamp>,
     /// What its status says from before this process started.
     pub recalled: Option<(PoolState, Timestamp)>,
+}
+
+/// CPUs of a pool at an instant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolCpu {
+    /// What pods may request on its nodes.
+    pub cores: f64,
+    /// Of that, what pods of lanes request that have a node, those that end among them.
+    pub taken: f64,
 }
 
 /// A sign that a pool gives no more nodes.

@@ -108,6 +108,11 @@ impl Pools {
         }
     }
 
+    /// Does its owner's limit keep a pool from growing, and nothing else?
+    pub(in crate::decide) fn is_at_limits(&self, seen: &PoolSeen) -> bool {
+        seen.full.is_some() && self.room(&seen.pool.name) == Room::AsAsked
+    }
+
     /// Is there such a pool?
     pub(super) fn knows(&self, pool: &str) -> bool {
         self.0.contains_key(pool)
@@ -299,6 +304,7 @@ mod tests {
             boot: Some(Duration::from_secs(50)),
             signs: signs.iter().map(sign).collect(),
             full: None,
+            cpu: None,
             waiting: Vec::new(),
             served: None,
             recalled: None,

@@ -44,6 +44,14 @@ pub(super) struct Purse {
     /// Its first claim in this process.
     pub(super) since: Timestamp,
     pub(super) claims: Vec<Claim>,
+    /// Of a pool: CPUs that pods of lanes were seen to take of it, at the most.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) held: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(held: &f64) -> bool {
+    *held == 0.0
 }
 
 impl Purses {
@@ -56,7 +64,7 @@ impl Purses {
         at: Timestamp,
     ) -> Vec<Cut> {
         let enforced = budgets.filter(|budget| budget.is_enforced);
-        let nobody = Purse { since: at, claims: Vec::new() };
+        let nobody = Purse::new(at);
         let cut = |budget: &'b Arc<Budget>| {
             self.each.get(&budget.name).unwrap_or(&nobody).cut(budget, claimant, ask, at)
         };
@@ -83,58 +91,80 @@ impl Purses {
         at: Timestamp,
     ) {
         for name in budgets {
-            let new = || Purse { since: at, claims: Vec::new() };
-            let purse = self.each.entry(Arc::clone(name)).or_insert_with(new);
-            let place = purse.place(claimant.pipeline, claimant.stage);
-            let known = place.ok().and_then(|index| purse.claims.get(index));
-            let claim = Claim::new(name, claimant, asked, known, at);
-            match place {
-                Ok(index) => purse.claims[index] = claim,
-                Err(index) => purse.claims.insert(index, claim),
-            }
+            let purse = self.each.entry(Arc::clone(name)).or_insert_with(|| Purse::new(at));
+            purse.note(name, claimant, asked, at);
         }
     }
 
     /// What a stage runs was kept after all.
     pub(in crate::decide) fn keep(&mut self, pipeline: &PipelineId, stage: &str, kept: u32) {
-        for purse in self.each.values_mut() {
+        // Of a pool it has a part only, and keeps what it has of that anyway.
+        let budgets = self.each.iter_mut().filter(|(name, _)| Budget::pool(name).is_none());
+        for (_, purse) in budgets {
             if let Ok(index) = purse.place(pipeline, stage) {
                 purse.claims[index].keep(kept);
             }
         }
     }
 
-    /// Forgets what a pipeline asked for, but of these budgets, and for these stages.
+    /// Forgets what a pipeline asked for, but of what is kept: budget and stage.
     pub(in crate::decide) fn forget_but(
         &mut self,
         pipeline: &PipelineId,
-        budgets: &[Arc<str>],
-        is_kept: impl Fn(&str) -> bool,
+        is_kept: impl Fn(&str, &str) -> bool,
     ) {
         for (name, purse) in &mut self.each {
-            let stays = budgets.contains(name);
             let is_other = |claim: &Claim| claim.pipeline != *pipeline;
-            purse.claims.retain(|claim| is_other(claim) || stays && is_kept(&claim.stage));
+            purse.let_go(|claim| is_other(claim) || is_kept(name, &claim.stage));
         }
         self.each.retain(|_, purse| !purse.claims.is_empty());
     }
 
     /// Forgets what a stage asked for, whose workload is gone.
     pub(in crate::decide) fn forget_stage(&mut self, claimant: &Claimant<'_>) {
-        for purse in self.each.values_mut() {
-            if let Ok(index) = purse.place(claimant.pipeline, claimant.stage) {
-                purse.claims.remove(index);
-            }
-        }
+        let is_it = |claim: &Claim| {
+            claim.pipeline == *claimant.pipeline && *claim.stage == **claimant.stage
+        };
+        self.each.values_mut().for_each(|purse| purse.let_go(|claim| !is_it(claim)));
     }
 
     /// Forgets a deleted pipeline.
     pub(in crate::decide) fn forget(&mut self, pipeline: &PipelineId) {
-        self.forget_but(pipeline, &[], |_| false);
+        self.forget_but(pipeline, |_, _| false);
     }
 }
 
 impl Purse {
+    pub(super) fn new(at: Timestamp) -> Self {
+        Self { since: at, claims: Vec::new(), held: 0.0 }
+    }
+
+    /// Takes in what a stage asked for at its turn.
+    pub(super) fn note(
+        &mut self,
+        name: &str,
+        claimant: &Claimant<'_>,
+        asked: &Asked,
+        at: Timestamp,
+    ) {
+        let place = self.place(claimant.pipeline, claimant.stage);
+        let known = place.ok().and_then(|index| self.claims.get(index));
+        let claim = Claim::new(name, claimant, asked, known, at);
+        match place {
+            Ok(index) => self.claims[index] = claim,
+            Err(index) => self.claims.insert(index, claim),
+        }
+    }
+
+    /// Forgets claims. Their pods may stay where they are: what a pool has for the others is to be seen anew.
+    fn let_go(&mut self, is_kept: impl Fn(&Claim) -> bool) {
+        let before = self.claims.len();
+        self.claims.retain(is_kept);
+        if self.claims.len() < before {
+            self.held = 0.0;
+        }
+    }
+
     /// Where the claim of a stage is, or belongs.
     fn place(&self, pipeline: &PipelineId, stage: &str) -> Result<usize, usize> {
         self.claims
@@ -406,8 +436,9 @@ mod tests {
         office.purses.forget(&id("orders"));
         assert_eq!(office.ask("bills", 0, 6, core()), 6);
         fill(&mut office);
-        let team = [Arc::clone(&office.budgets[0].name)];
-        office.purses.forget_but(&id("orders"), &team, |stage| stage != "work");
+        office
+            .purses
+            .forget_but(&id("orders"), |budget, stage| budget == "team" && stage != "work");
         assert_eq!(office.ask("bills", 0, 6, core()), 6);
         // What was kept after all, others do not have.
         fill(&mut office);

@@ -18,8 +18,9 @@ pub(super) enum Room {
     Free,
     /// No more than is asked for already, and only what is Ready counts.
     AsAsked,
-    /// Its owner's limit is reached: no more than is asked for already, and what is asked for counts unless it finds no node.
-    Full,
+    /// Its owner's limit is reached, and it may be asked for so many. What is asked for counts unless it finds no node; what is beyond leaves
+    /// when other lanes carry it.
+    Full(u32),
     /// Those that have a node and so many more, and only what is Ready counts.
     BeyondPlaced(u32),
 }
@@ -102,10 +103,12 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
                         wanted.min(stand.desired.max(wanted - lacking).max(stand.roomy())),
                         lacking,
                     ),
-                    Room::Full => {
-                        let replicas = wanted.min(stand.desired.max(stand.roomy()));
-                        let sure = replicas.saturating_sub(stand.unplaced + stand.doomed);
-                        (replicas, wanted - sure)
+                    Room::Full(most) => {
+                        let relieved = relief(lanes, stands, &parts, heir, &done);
+                        let stays = stand.desired.min(wanted.saturating_sub(relieved));
+                        let replicas = wanted.min(most.max(stays));
+                        let sure = replicas.saturating_sub(stand.unplaced + stand.doomed).min(most);
+                        (replicas, (wanted - sure).max(lacking.min(carried)))
                     }
                     Room::BeyondPlaced(more) => {
                         let placed = stand.placed.saturating_add(more);
@@ -122,6 +125,21 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
         }
     }
     parts
+}
+
+/// What is Ready beyond need, and stays, of an heir and of those that take over from it.
+fn relief(lanes: &[Lane], stands: &[Stand], parts: &[Part], heir: usize, done: &[usize]) -> u32 {
+    let (mut ready, mut counted) = (0_u32, 0_u32);
+    let mut next = Some(heir);
+    for _ in 0..lanes.len() {
+        let Some(at) = next.filter(|at| !done.contains(at)) else { break };
+        if let (Some(stand), Some(part)) = (stands.get(at), parts.get(at)) {
+            ready += stand.ready.min(stand.desired).saturating_sub(stand.doomed);
+            counted += part.counted;
+        }
+        next = lanes.get(at).and_then(|lane| lane.fallback_to).filter(|&next| next != heir);
+    }
+    ready.saturating_sub(counted)
 }
 
 /// Replacements for what is about to go.
@@ -317,6 +335,24 @@ mod tests {
         assert_eq!(replicas(&split(&lanes, &stands, 10)), [0, 10]);
     }
 
+    /// `far` falls back on `near`, which is full as well, and that on `kept`: it is relieved by whoever carries it in the end.
+    #[test]
+    fn who_gives_way_is_relieved_by_any_that_take_over_in_turn() {
+        let lanes = [
+            lane("kept", 1, None, None),
+            lane("near", 0, Some(30), Some(0)),
+            lane("far", 0, Some(70), Some(1)),
+        ];
+        let full = |count, most| Stand { room: Room::Full(most), ..stand(count) };
+        let asked = |kept| replicas(&split(&lanes, &[stand(kept), full(2, 2), full(4, 0)], 8));
+        assert_eq!(asked(2), [6, 2, 4], "others are asked first");
+        assert_eq!(asked(4), [6, 2, 2], "two are Ready elsewhere");
+        assert_eq!(asked(6), [6, 2, 0]);
+        let going = Stand { doomed: 2, ..stand(6) };
+        let parts = split(&lanes, &[going, full(2, 2), full(4, 0)], 8);
+        assert_eq!(parts[2].replicas, 2, "those that are about to go carry nobody");
+    }
+
     /// Every small picture of three lanes in a chain: what counts is what is needed, no more and no less, and nobody is asked for less
     /// than what counts of it.
     #[test]
@@ -326,8 +362,13 @@ mod tests {
             lane("near", 0, Some(40), Some(0)),
             lane("far", 0, Some(30), Some(1)),
         ];
-        let rooms =
-            [Room::Free, Room::AsAsked, Room::Full, Room::BeyondPlaced(0), Room::BeyondPlaced(2)];
+        let rooms = [
+            Room::Free,
+            Room::AsAsked,
+            Room::Full(3),
+            Room::BeyondPlaced(0),
+            Room::BeyondPlaced(2),
+        ];
         let mut seen = 0_u32;
         for number in 0..rooms.len().pow(2) * 3_usize.pow(6) {
             let mut rest = number;

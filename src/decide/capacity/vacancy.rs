@@ -45,7 +45,7 @@ impl Purses {
         asked: &mut Asked,
         at: Timestamp,
     ) -> u32 {
-        let nobody = Purse { since: at, claims: Vec::new() };
+        let nobody = Purse::new(at);
         let of = |budget: &&Arc<Budget>, asked: &Asked| {
             let purse = self.each.get(&budget.name).unwrap_or(&nobody);
             let vacancy = purse.vacancy(budget, claimant, asked, at)?;

@@ -295,6 +295,7 @@ impl<'a> Lanes<'a> {
                 boot: lane.pool.slowest().map(|boot| Duration::from_secs(boot.into())),
                 signs: said.map(sign).collect(),
                 full: lane.pool.is_full().then(|| full().into()),
+                cpu: None,
                 waiting: lane.waits_since().map(wall).into_iter().collect(),
                 served: lane.ready_since().map(wall),
                 recalled: None,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::crd::duration::Duration as Written;
 use crate::crd::pool::{CapacityPool, CapacityPoolSpec, Pricing};
 use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup};
-use crate::decide::{Pool, PoolSeen, PoolState, Sign};
+use crate::decide::{Pool, PoolCpu, PoolSeen, PoolState, Sign};
 
 use super::stores::{Name, Stores};
 use going::{Going, Term};
@@ -143,6 +143,11 @@ impl Nodes {
     /// Is there a pool?
     pub(super) fn has_pools(&self) -> bool {
         !self.pools.is_empty()
+    }
+
+    /// May a pool become only so large?
+    pub(super) fn has_limits(&self, pool: &str) -> bool {
+        self.pools.get(pool).is_some_and(|note| note.spec.limits.is_some())
     }
 
     /// Takes a pool in; true when it is another than before, our own words in its status apart.
@@ -356,6 +361,10 @@ impl PoolNote {
             boot: self.boots.map(|(_, most)| most),
             signs: self.signs.iter().filter(is_fresh).cloned().collect(),
             full: self.full(members, cost),
+            cpu: self.spec.limits.as_ref().map(|_| PoolCpu {
+                cores: members.iter().map(|node| node.room.cores).sum(),
+                taken: 0.0,
+            }),
             waiting: Vec::new(),
             served: None,
             recalled: self.recalled,

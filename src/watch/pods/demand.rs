@@ -100,6 +100,14 @@ impl Pods {
         all
     }
 
+    /// CPUs that the pods request which a selector matches and which have a node, those that end among them.
+    pub(in crate::watch) fn taken(&self, namespace: &str, selector: &Selector) -> f64 {
+        let mut all = Demand::default();
+        let placed = self.matching(namespace, selector).filter(|(_, pod)| pod.node.is_some());
+        placed.for_each(|(_, pod)| all.add(pod));
+        all.cores
+    }
+
     /// What the pods of a namespace ask for that none of these selectors matches, those apart that only keep room under these names: they
     /// give way.
     pub(in crate::watch) fn beside(

@@ -35,6 +35,7 @@ mod jobs;
 mod depth;
 mod bursts;
 mod lanes;
+mod sharing;
 mod draining;
 mod packing;
 pub(crate) mod headroom;

@@ -130,6 +130,7 @@ pub(crate) fn pool(name: &str, class: Class) -> PoolSeen {
         boot: None,
         signs: Vec::new(),
         full: None,
+        cpu: None,
         waiting: Vec::new(),
         served: None,
         recalled: None,
