@@ -237,12 +237,11 @@ impl Turn<'_> {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
         order::keep_within(&mut draft.bid, workload);
-        let (mut actions, plan, on_pools) = match &mut memory.lanes {
-            Some(lanes) => self.write_lanes(&mut draft.bid, workload, lanes),
-            None => {
-                let action = self.write(&mut draft.bid, workload, memory);
-                (action.into_iter().collect(), None, Vec::new())
-            }
+        let (mut actions, plan, on_pools) = if let Some(lanes) = &mut memory.lanes {
+            self.write_lanes(&mut draft.bid, workload, lanes)
+        } else {
+            let action = self.write(&mut draft.bid, workload, memory);
+            (action.into_iter().collect(), None, Vec::new())
         };
         let bid = (&draft.bid, &mut asked);
         actions.extend(self.keep_room(bid, &known, workload, memory));

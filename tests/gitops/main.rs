@@ -1,13 +1,7 @@
 //! Penstock beside the real controllers of Argo CD and Flux: what docs/gitops.md promises, with the manifests of `deploy` as they stand there.
 //! `make gitops` builds them and runs this. It is not part of `make test`, because they take many minutes to build.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that fails says so by panicking"
-)]
-#![expect(clippy::too_many_lines, reason = "a story is told in one piece")]
+#![expect(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
 #[path = "../live/rig/mod.rs"]
 mod rig;

@@ -10,6 +10,7 @@ use ::http::{StatusCode, Uri};
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::extract::State;
+use penstock::clock::Clock;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -93,8 +94,8 @@ impl<'a> Flux<'a> {
         }});
         let (status, place) =
             (status.to_string(), ["-n", &self.namespace, "patch", "gitrepository", source]);
-        let patch = ["--subresource=status", "--type=merge", "-p", &status];
-        self.cluster.kubectl(&[&place[..], &patch].concat()).await?;
+        let change = ["--subresource=status", "--type=merge", "-p", &status];
+        self.cluster.kubectl(&[&place[..], &change].concat()).await?;
         Ok(revision)
     }
 
@@ -150,7 +151,7 @@ impl<'a> Flux<'a> {
 
     /// Asks for a reconcile, as `flux reconcile kustomization` does, and waits until it is over.
     pub(super) async fn reconcile(&self, name: &str) -> Result<()> {
-        let now = jiff::Timestamp::now().to_string();
+        let now = Clock::start().now().to_string();
         let request = format!("reconcile.fluxcd.io/requestedAt={now}");
         self.cluster
             .kubectl(&[
