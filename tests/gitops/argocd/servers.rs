@@ -213,6 +213,7 @@ impl<'a> ArgoCd<'a> {
 }
 
 /// One part of it, started and ready: its health is at a port.
+#[expect(clippy::disallowed_methods, reason = "its own scripts come before those of the PATH")]
 async fn part(
     cluster: &Cluster,
     name: &str,
