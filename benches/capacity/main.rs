@@ -140,7 +140,7 @@ capacity.headroom. Ramps are on nodes on demand:";
 
 const ELSEWHERE: &str = "\
 left to the live tests, which run real schedulers and Karpenter: counts of each lane on the API server (tests/live/lanes.rs), a daemon that is killed, what
-nodes cost by Karpenter's own metric. Not built yet, so not shown: scale-in that empties nodes and its annotations, arbitration.";
+nodes cost by Karpenter's own metric, scale-in that empties nodes (tests/live/packing.rs), who gives way to whom (tests/live/budgets.rs, limits.rs).";
 
 /// Every way in every world.
 fn worlds(options: &Options, terms: &Terms, book: &mut Book) -> Result<()> {

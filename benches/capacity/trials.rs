@@ -60,6 +60,8 @@ fn interruptions(notice: u32, room: Room, book: &mut Book) -> Result<String> {
         Room::Own => "headroom",
     };
     let kind = format!("{notice} s notice, {kept}");
+    let (judged, all) = (number(struck.len()), f64::from(STRIKES));
+    book.note(format!("{kind}: interruptions judged"), judged, (Bar::AtLeast, all), "");
     match (notice, room) {
         (120, Room::Spare | Room::Own) => {
             book.note(format!("{kind}: survived"), unhurt, (Bar::AtLeast, 100.0), " %");
@@ -114,7 +116,7 @@ impl Struck {
             .events
             .iter()
             .any(|(when, event)| *when == at && matches!(event, Event::Told { .. }));
-        if !is_hit || ticks.first()?.doomed == 0 {
+        if !is_hit {
             return None;
         }
         let ready = |tick: &Tick| tick.ready[0] + tick.ready[1];
@@ -278,6 +280,7 @@ const RAMPS: [Ramp; 2] = [
 fn ramps(ramp: &Ramp, book: &mut Book) -> Result<String> {
     let (name, days) = (ramp.name, ramp.days);
     let mut told = vec![format!("{name}, {SEEDS} seeds of {} days", days.0 - days.1)];
+    let mut costs = Vec::new();
     for room in [Room::Own, Room::Nobody] {
         let plain = (ramp.of)(room, days)?;
         let scenario = KEPT.of(&plain, &Terms::default(), &Weather::of(vec![vec![(0, 0)]]));
@@ -298,11 +301,20 @@ fn ramps(ramp: &Ramp, book: &mut Book) -> Result<String> {
         told.push(format!(
             "{with}: {waited} pods found no node, {share:.1} % of the cost for room, cost {cost:.1}"
         ));
+        costs.push(cost);
         if room == Room::Own {
             let waited = f64::from(waited);
             book.note(format!("{name}: pods without a node"), waited, (Bar::AtMost, 0.0), "");
-            book.note(format!("{name}: headroom's cost"), share, (Bar::AtMost, 10.0), " %");
         }
+    }
+    if let [own, none] = costs[..] {
+        let adds = 100.0 * (own / none - 1.0);
+        book.note(
+            format!("{name}: what headroom adds to the cost"),
+            adds,
+            (Bar::AtMost, 10.0),
+            " %",
+        );
     }
     Ok(told.join("; "))
 }

@@ -212,13 +212,15 @@ impl Stores {
     /// What the pods of all lanes show of each pool.
     pub(super) fn needs(&self, now: Timestamp) -> BTreeMap<Arc<str>, Need> {
         let mut needs: BTreeMap<_, Need> = BTreeMap::new();
+        // Two pipelines may name one workload.
+        let mut counted = BTreeSet::new();
         let meant = self.laned.iter().filter_map(|id| self.pipelines.get(id)?.meant());
         let stages = meant.flat_map(|meant| &meant.pipeline.stages);
         for lane in stages.flat_map(|stage| &stage.lanes) {
             let need = needs.entry(Arc::clone(&lane.pool)).or_default();
             need.waiting.extend(self.places(&lane.target, now).unplaced_since);
             need.served = need.served.max(self.ready_since(&lane.target));
-            if self.nodes.has_limits(&lane.pool) {
+            if self.nodes.has_limits(&lane.pool) && counted.insert(&lane.target) {
                 need.taken += self.taken(&lane.target);
             }
         }

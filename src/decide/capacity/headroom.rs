@@ -1,8 +1,9 @@
 //! Room ahead of need, at a stage's turn: how much of it is kept for the stage or for each of its lanes. `rooms` says what is written so that it is
 //! there. Called last in the turn, once it is known how many replicas are asked for.
 //!
-//! Room is kept for what the forecast at its upper end, or a schedule, may ask for before a node that is asked for now has a pod at work; and for a
-//! lane on spot nodes for as many pods as stand on its fullest node, so that the news of its end finds places for them. Each replica that is
+//! Room is kept for what the forecast at its upper end may ask for before a node that is asked for now has a pod at work, and a schedule in twice
+//! that time; and for a lane on spot nodes for as many pods as stand on its fullest node, pods and room together, so that the news of its end finds
+//! places for them. Each replica that is
 //! asked for takes a place of the first kind: then it is the replica that has a node made, not the room.
 //!
 //! Without fresh readings room of the first kind is never given back, unless real pods would lack what it takes.
@@ -29,6 +30,12 @@ use super::split::{Part, Room};
 
 /// How long 95 of 100 nodes are thought to take while none was seen to come, and at the least where a schedule is waited for.
 const BOOT: Duration = Duration::from_mins(3);
+
+/// A load climbs when more than so many times what arrives is expected, and that is more than half of what the upper end adds to it.
+const CLIMB: f64 = 1.05;
+
+/// What uneven partitions, catching up and the next step of counts take at the most while it climbs, in multiples of what the rate asks for.
+const BESIDE: f64 = 1.5;
 
 /// A workload that room is kept for.
 struct Post<'a> {
@@ -222,19 +229,20 @@ impl Turn<'_> {
         if let Some(written) = self.pipeline.stages.get(self.index) {
             // Its replicas are wanted all at once: of their nodes one may well be slower than 95 of 100, and a few minutes more cost little.
             let sure = 2 * boot.max(BOOT) + lead;
-            let then = Bound::of(written, later(self.at, sure));
-            // A schedule that begins meanwhile.
-            if self.stage.min < then.stage.min && need < then.stage.min {
-                (need, scheduled) = (then.stage.min, Some(sure));
+            for ahead in [within, sure] {
+                let then = Bound::of(written, later(self.at, ahead)).stage;
+                most = most.max(then.max);
+                // A schedule that begins meanwhile.
+                if self.stage.min < then.min && need < then.min {
+                    (need, scheduled) = (then.min, Some(ahead));
+                }
             }
-            most = most.max(then.stage.max);
         }
         let is_asked = self.stage.is_forecast && self.stage.done_by.is_none();
         let grows = is_asked.then(|| memory.forecast.most(within, lead, self.at)).flatten();
         if let (Some(grows), Some(load)) = (grows, known.load()) {
-            // It climbs while more is expected than half of what the upper end adds to that.
-            let climbs = memory.forecast.ratio(within, self.at);
-            let climbs = climbs.is_some_and(|ratio| grows < ratio.powi(3));
+            let expected = memory.forecast.ratio(within, self.at).unwrap_or(1.0);
+            let climbs = CLIMB < expected && grows < expected.powi(3);
             let takes = self.grown((grows, climbs), bid, known, &load);
             scheduled = scheduled.filter(|_| takes <= need);
             need = need.max(takes);
@@ -255,13 +263,16 @@ impl Turn<'_> {
         let partitions = load.partitions.filter(|&partitions| 0 < partitions);
         let rate = known.means.known().filter(|_| self.stage.max_delay.is_some());
         let by_rate = rate.map(|rate| {
-            let now = load.arrivals / rate;
-            let now = if climbs { now.max(f64::from(bid.replicas)) } else { now };
+            let by_rate = load.arrivals / rate;
+            let spare = if climbs { BESIDE } else { 1.0 };
+            let now = f64::from(bid.replicas).max(by_rate).min(spare * by_rate);
             let plain = ceil(grows * now);
+            let Some(of) = partitions else { return plain };
             // Counts go by steps there, and a small error takes the whole of the next one.
-            let steps = |of| breakpoints(of).filter(|count| plain <= *count);
-            let most = |of| steps(of).nth(usize::from(climbs));
-            partitions.map_or(plain, |of| most(of).unwrap_or(of))
+            let mut steps = breakpoints(of).filter(|count| plain <= *count);
+            let step = steps.next().unwrap_or(of);
+            let next = steps.next().filter(|next| f64::from(*next) <= spare * f64::from(step));
+            next.unwrap_or(step)
         });
         let measured = bid.why.iter().find_map(|reason| {
             let (Reason::Threshold { wished, .. } | Reason::Combined { wished, .. }) = reason

@@ -288,9 +288,10 @@ impl Turn<'_> {
             }
         }
         let parts = split(&self.stage.lanes, &stands, replicas);
-        for (lane, (part, stand)) in self.stage.lanes.iter().zip(parts.iter().zip(&mut stands)) {
+        for ((lane, seen), (part, stand)) in each().zip(parts.iter().zip(&mut stands)) {
             if let Room::Full(alone) = stand.room {
-                let (most, claim) = self.on_pool(lane, stand, alone, part.counted + part.lent);
+                let wanted = part.counted + part.lent;
+                let (most, claim) = self.on_pool((lane, seen), stand, alone, wanted);
                 stand.room = Room::Full(most);
                 on_pools.push(claim);
             }

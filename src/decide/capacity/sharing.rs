@@ -13,15 +13,19 @@ use jiff::Timestamp;
 use super::super::pipeline::{Lane, PipelineId};
 use super::super::snapshot::Workload;
 use super::super::stage::Turn;
-use super::PoolCpu;
-use super::budget::{Budget, Thing};
+use super::super::writes::span;
+use super::budget::{Budget, PerReplica, Thing};
 use super::claim::{Asked, Claim, Claimant};
 use super::purse::{Purse, Purses};
 use super::ration::{Ask, fits};
 use super::split::Stand;
+use super::{LaneSeen, PoolCpu};
 
 /// For so long the highest wish counts, so that others do not move with one that wavers.
 const WINDOW: Duration = Duration::from_mins(5);
+
+/// Who has waited for so long on a place that was thought to be free does so in vain.
+const WAITS: Duration = Duration::from_secs(30);
 
 /// What a lane asked of its pool at a turn.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +33,9 @@ pub(in crate::decide) struct PoolClaim {
     budget: Arc<str>,
     /// CPUs that the pool holds.
     held: f64,
-    /// Replicas that are asked for.
+    /// Replicas that are asked for, and what one takes.
     desired: u32,
+    per: PerReplica,
     asked: Asked,
     /// Who comes first, where somebody does; else how many share evenly.
     first: Option<PipelineId>,
@@ -38,11 +43,12 @@ pub(in crate::decide) struct PoolClaim {
 }
 
 impl PoolClaim {
-    fn of(budget: &Budget, desired: u32, ask: Ask) -> Self {
+    fn of(budget: &Budget, (desired, per): (u32, PerReplica), ask: Ask) -> Self {
         Self {
             budget: Arc::clone(&budget.name),
             held: budget.rooms.first().map_or(0.0, |room| room.left),
             desired,
+            per,
             asked: Asked { ask, window: WINDOW, ..Asked::nothing() },
             first: None,
             equals: 0,
@@ -68,30 +74,31 @@ impl Turn<'_> {
     /// How many replicas a lane may be asked for on a pool at its limits, where it wants so many, and `alone` if nobody else wanted any.
     pub(super) fn on_pool(
         &self,
-        lane: &Lane,
+        (lane, seen): (&Lane, &LaneSeen),
         stand: &Stand,
         alone: u32,
         wanted: u32,
     ) -> (u32, PoolClaim) {
         let desired = stand.desired;
-        let (budget, free) = self.held_by(&lane.pool);
+        let (budget, free) = self.held_by(&lane.pool, seen);
         let ask = match (stand.is_fixed, lane.fallback_to) {
             (true, _) => Ask { wished: desired, least: desired },
             (false, Some(_)) => Ask { wished: wanted, least: lane.base.min(wanted) },
             // Nobody takes over from it: what it has it keeps.
             (false, None) => Ask { wished: wanted, least: stand.ready.min(wanted) },
         };
-        let mut claim = PoolClaim::of(&budget, desired, ask);
-        let claimant = self.on_its_own(desired);
-        let unit = self.per_replica.counted(Thing::Cpu.unit());
+        let per = self.takes(seen);
+        let mut claim = PoolClaim::of(&budget, (desired, per), ask);
+        let claimant = Claimant::of(self.pipeline, self.stage, (desired, desired), per);
+        let unit = per.counted(Thing::Cpu.unit());
         let budget = Arc::new(budget);
         let (Some(unit), false) = (unit, self.purses.are_new(std::iter::once(&budget), self.at))
         else {
             // Nobody knows yet what it takes, or what others want: it stays as it is.
             return (alone, claim);
         };
-        // No more than is surely there, and step by step: what is on its way has been counted already.
-        let more = if desired <= stand.ready { desired + fits(free, unit) } else { desired };
+        // No more than is surely there: what is on its way has been counted already.
+        let more = desired.max(stand.ready.min(desired).saturating_add(fits(free, unit)));
         if !self.purses.is_wanted_beside(&budget, &claimant) {
             return (alone.max(more), claim);
         }
@@ -101,7 +108,7 @@ impl Turn<'_> {
             claim.asked.left.push((cut.budget, granted));
             (claim.first, claim.equals) = (cut.first, cut.equals);
         }
-        (if granted < desired { granted } else { granted.min(more) }, claim)
+        (if granted < desired { granted } else { granted.min(more).max(alone) }, claim)
     }
 
     /// What lanes ask of pools at their limits whose counts are not written: what they have.
@@ -109,8 +116,9 @@ impl Turn<'_> {
         let each = self.stage.lanes.iter().zip(&workload.lanes);
         let kept = each.filter(|(lane, _)| self.is_at_limits(&lane.pool)).map(|(lane, seen)| {
             let desired = seen.workload.desired;
-            let (budget, _) = self.held_by(&lane.pool);
-            let claim = PoolClaim::of(&budget, desired, Ask { wished: desired, least: desired });
+            let (budget, _) = self.held_by(&lane.pool, seen);
+            let ask = Ask { wished: desired, least: desired };
+            let claim = PoolClaim::of(&budget, (desired, self.takes(seen)), ask);
             // What it wished before it does not get.
             let asked = Asked { window: Duration::ZERO, ..claim.asked };
             PoolClaim { asked, ..claim }
@@ -119,15 +127,20 @@ impl Turn<'_> {
     }
 
     /// What a pool at its limits holds, and CPUs of that which are free.
-    fn held_by(&self, pool: &str) -> (Budget, f64) {
+    fn held_by(&self, pool: &str, lane: &LaneSeen) -> (Budget, f64) {
         let seen = self.pools_seen.get(pool).and_then(|seen| seen.cpu);
         let PoolCpu { cores, taken } = seen.unwrap_or_default();
-        let held = self.purses.held(pool).min(cores).max(taken);
+        // Pods of others, which are not counted, may have come meanwhile to where there was room.
+        let is_gone = lane.places.unplaced_since.is_some_and(|since| WAITS < span(since, self.at));
+        let before = if is_gone { 0.0 } else { self.purses.held(pool) };
+        let held = before.min(cores).max(taken);
         (Budget::of_pool(pool, held), held - taken)
     }
 
-    fn on_its_own(&self, desired: u32) -> Claimant<'_> {
-        Claimant::of(self.pipeline, self.stage, (desired, desired), self.per_replica)
+    /// What a replica of a lane takes: as its own pods say while any is Ready, else as those of all lanes do.
+    fn takes(&self, seen: &LaneSeen) -> PerReplica {
+        let own = seen.workload.cpu.map(|cpu| f64::from(cpu.request) / 1000.0);
+        PerReplica { cores: own.or(self.per_replica.cores), ..self.per_replica }
     }
 }
 
@@ -152,8 +165,8 @@ impl Purses {
         claimant: &Claimant<'_>,
         at: Timestamp,
     ) {
-        let claimant =
-            Claimant { running: claim.desired, present: claim.desired, ..claimant.clone() };
+        let (running, per) = (claim.desired, claim.per);
+        let claimant = Claimant { running, present: running, per, ..claimant.clone() };
         let new = || Purse::new(at);
         let purse = self.each.entry(Arc::clone(&claim.budget)).or_insert_with(new);
         purse.note(&claim.budget, &claimant, &claim.asked, at);

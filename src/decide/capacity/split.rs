@@ -57,6 +57,11 @@ pub(super) struct Part {
 }
 
 impl Stand {
+    /// Those that are Ready and stay: who is told to end is Ready for a while yet.
+    fn firm(&self) -> u32 {
+        self.ready.min(self.desired).saturating_sub(self.doomed)
+    }
+
     /// Replicas that surely have places. Those that are Ready and not all that have a node: who is on the way to a place that was kept for it
     /// still has both.
     fn roomy(&self) -> u32 {
@@ -88,10 +93,11 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
             None => (wanted + surge(stand, wanted), 0),
             Some(heir) => {
                 let lacking = wanted.saturating_sub(stand.ready.saturating_sub(stand.doomed));
-                // What the heir carries already, beyond its own share.
-                let carried = parts.get(heir).zip(stands.get(heir));
-                let carried =
-                    carried.map_or(0, |(part, it)| it.desired.saturating_sub(part.counted));
+                // What the heir carries already, beyond its own share, it or those that take over from it.
+                let chain = chain(lanes, stands, heir, &done);
+                let each = || chain.iter().filter_map(|&at| stands.get(at).zip(parts.get(at)));
+                let own: u32 = each().map(|(_, part)| part.counted).sum();
+                let carried = each().map(|(it, _)| it.desired).sum::<u32>().saturating_sub(own);
                 match stand.room {
                     Room::Free => {
                         let surge = surge(stand, wanted);
@@ -104,8 +110,15 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
                         lacking,
                     ),
                     Room::Full(most) => {
-                        let relieved = relief(lanes, stands, &parts, heir, &done);
-                        let stays = stand.desired.min(wanted.saturating_sub(relieved));
+                        // What of that stays and is Ready, and is not for others that it takes over from.
+                        let firm = each().map(|(it, _)| it.firm()).sum::<u32>();
+                        let is_other = |at: &usize| !done.contains(at) && !chain.contains(at);
+                        let others = (0..lanes.len()).filter(is_other);
+                        let others = others.filter_map(|at| stands.get(at).zip(parts.get(at)));
+                        let lacks = others.map(|(it, part)| part.counted.saturating_sub(it.firm()));
+                        let relieved = firm.saturating_sub(own + lacks.sum::<u32>());
+                        let needed = wanted.saturating_sub(relieved).saturating_add(stand.doomed);
+                        let stays = stand.desired.min(needed);
                         let replicas = wanted.min(most.max(stays));
                         let sure = replicas.saturating_sub(stand.unplaced + stand.doomed).min(most);
                         (replicas, (wanted - sure).max(lacking.min(carried)))
@@ -127,19 +140,18 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
     parts
 }
 
-/// What is Ready beyond need, and stays, of an heir and of those that take over from it.
-fn relief(lanes: &[Lane], stands: &[Stand], parts: &[Part], heir: usize, done: &[usize]) -> u32 {
-    let (mut ready, mut counted) = (0_u32, 0_u32);
+/// An heir and those that take over from it in turn.
+fn chain(lanes: &[Lane], stands: &[Stand], heir: usize, done: &[usize]) -> Vec<usize> {
+    let mut chain: Vec<usize> = Vec::new();
     let mut next = Some(heir);
-    for _ in 0..lanes.len() {
-        let Some(at) = next.filter(|at| !done.contains(at)) else { break };
-        if let (Some(stand), Some(part)) = (stands.get(at), parts.get(at)) {
-            ready += stand.ready.min(stand.desired).saturating_sub(stand.doomed);
-            counted += part.counted;
-        }
-        next = lanes.get(at).and_then(|lane| lane.fallback_to).filter(|&next| next != heir);
+    let is_fixed = |at: usize| stands.get(at).is_none_or(|stand| stand.is_fixed);
+    while let Some(at) =
+        next.filter(|at| !(done.contains(at) || chain.contains(at) || is_fixed(*at)))
+    {
+        chain.push(at);
+        next = lanes.get(at).and_then(|lane| lane.fallback_to);
     }
-    ready.saturating_sub(counted)
+    chain
 }
 
 /// Replacements for what is about to go.
@@ -351,6 +363,43 @@ mod tests {
         let going = Stand { doomed: 2, ..stand(6) };
         let parts = split(&lanes, &[going, full(2, 2), full(4, 0)], 8);
         assert_eq!(parts[2].replicas, 2, "those that are about to go carry nobody");
+    }
+
+    #[test]
+    fn an_heir_of_two_relieves_each_only_of_what_it_carries_for_it() {
+        let lanes = [
+            lane("kept", 1, None, None),
+            lane("near", 0, Some(30), Some(0)),
+            lane("far", 0, Some(70), Some(0)),
+        ];
+        let full = |count, most| Stand { room: Room::Full(most), ..stand(count) };
+        let asked = |kept| replicas(&split(&lanes, &[stand(kept), full(2, 0), full(0, 0)], 8));
+        assert_eq!(asked(6), [8, 2, 0], "four of them are there for far");
+        assert_eq!(asked(8), [8, 0, 0]);
+    }
+
+    #[test]
+    fn who_comes_back_to_a_full_pool_is_carried_until_it_is_ready() {
+        let lanes = [
+            lane("kept", 1, None, None),
+            lane("near", 0, Some(30), Some(0)),
+            lane("far", 0, Some(70), Some(1)),
+        ];
+        let full = |stand, most| Stand { room: Room::Full(most), ..stand };
+        let asked = |far, kept| {
+            replicas(&split(&lanes, &[stand(kept), full(stand(2), 2), full(far, 4)], 8))
+        };
+        assert_eq!(asked(stand(0), 6), [6, 2, 4]);
+        assert_eq!(asked(Stand { ready: 3, ..stand(4) }, 6), [3, 2, 4]);
+        assert_eq!(asked(stand(4), 3), [2, 2, 4]);
+    }
+
+    #[test]
+    fn who_gives_way_and_is_about_to_go_as_well_lets_go_of_no_more_than_others_carry() {
+        let going = Stand { room: Room::Full(0), doomed: 3, ..stand(7) };
+        let asked = |kept| replicas(&split(&mixed(), &[stand(kept), going], 12));
+        assert_eq!(asked(8), [12, 7], "the three that are carried may be the three that go");
+        assert_eq!(asked(12), [12, 3]);
     }
 
     /// Every small picture of three lanes in a chain: what counts is what is needed, no more and no less, and nobody is asked for less

@@ -25,7 +25,7 @@ pub struct NodeScore {
     pub short_seconds_per_day: f64,
     /// Pods that found no place on a node in the second they were made, a day.
     pub waited_per_day: f64,
-    /// Replicas that room was kept for on nodes, in the mean.
+    /// Replicas that room was asked for on nodes, in the mean.
     pub room: f64,
     /// Share of the cost that was paid for the places it had.
     pub room_share: f64,
