@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use penstock::simulate::{
-    Diurnal, Flash, Join, Outage, Peak, Ragged, Ramp, Rare, Scenario, Shape, Span, Spikes, Startup,
-    Steps, Switching, Trace, Week, Workload,
+    Diurnal, Flash, Join, Outage, Peak, Pulses, Ragged, Ramp, Rare, Scenario, Shape, Span, Spikes,
+    Startup, Steps, Switching, Trace, Week, Workload,
 };
 
 use crate::arena::Round;
@@ -52,7 +52,7 @@ impl Terms {
 }
 
 /// All loads: real ones first.
-pub(crate) const LOADS: [Load; 17] = [
+pub(crate) const LOADS: [Load; 20] = [
     Load::real("worldcup98", include_str!("../../tests/data/traces/worldcup98.csv"), Join::Hold),
     Load::real("service-0", include_str!("../../tests/data/traces/service-0.csv"), Join::Hold),
     Load::real("service-9", include_str!("../../tests/data/traces/service-9.csv"), Join::Hold),
@@ -68,9 +68,18 @@ pub(crate) const LOADS: [Load; 17] = [
     Load { name: "week", kind: Kind::Made(|| Shape::Week(Week::default()), 8, 1) },
     Load { name: "zero", kind: Kind::Made(|| Shape::Rare(Rare::default()), 3, 0) },
     Load::made("spikes", || Shape::Spikes(Spikes::default())),
+    Load::made("pulses-2m", || pulses(120.0)),
+    Load::made("pulses-4m", || pulses(240.0)),
+    Load::made("pulses-10m", || pulses(600.0)),
     Load::made("ragged", || Shape::Ragged(Ragged::default())),
     Load { name: "four-stages", kind: Kind::Chain(|| Shape::Diurnal(Diurnal::default())) },
 ];
+
+/// Half the time high, by the clock.
+fn pulses(every: f64) -> Shape {
+    let lasts = Span::of(every / 2.0);
+    Shape::Pulses(Pulses { every: Span::of(every), lasts, ..Pulses::default() })
+}
 
 /// A pipeline of one stage; the rest is set load by load.
 pub(crate) const BASE: &str = "

@@ -391,7 +391,7 @@ fn budget_glance(place: BudgetPlace) -> BudgetGlance {
 }
 
 fn glance_of(sight: PoolSight) -> PoolGlance {
-    let PoolSight { seen, place, median_boot, cost, unpriced } = sight;
+    let PoolSight { seen, place, median_boot, cores, cost, unpriced } = sight;
     PoolGlance {
         uid: place.uid,
         resource_version: place.resource_version,
@@ -400,6 +400,7 @@ fn glance_of(sight: PoolSight) -> PoolGlance {
         status: place.status,
         unpriced: unpriced.map(|why| (why.label, why.message)),
         nodes: seen.nodes,
+        cores,
         startup: median_boot.zip(seen.boot),
         cost,
     }

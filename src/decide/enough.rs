@@ -4,8 +4,8 @@
 //!
 //! For a few counts a queue is kept in mind that has had this count all along (a fluid queue, Lindley's recursion), and the longest delay
 //! in it over the present spell and the one before. The smallest count whose delay stayed well within the objective was enough. It is
-//! held, against wishes for more and for fewer, where bursts are a habit and following them was dearer; and let go when more waits than
-//! it bears, for then what comes is no burst like those before.
+//! held, against wishes for more and for fewer, where bursts are a habit (many, or a few that are alike) and following them was dearer;
+//! and let go when more waits than it bears, for then what comes is no burst like those before.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use serde::{Deserialize, Serialize};
 use super::demand::{Bid, Load, Means};
 use super::evidence::float;
 use super::memory::StageMemory;
-use super::partitions::{breakpoints, capacity, ceil};
+use super::partitions::{capacity, ceil};
 use super::pipeline::Stage;
 use super::reason::Reason;
 use super::snapshot::Workload;
 use super::stage::Turn;
 
 /// Counts kept in mind.
-const COUNTS: usize = 8;
-/// Each is so many times the next where work splits at will.
-const APART: f64 = 1.5;
+const COUNTS: usize = 14;
+/// Each is about so many times the next, or, where work goes by partitions, as many as the next that differs.
+const APART: f64 = 1.25;
 /// Seconds of a spell.
 const SPELL: f32 = 600.0;
 /// Turns further apart than this tell nothing of bursts.
@@ -33,8 +33,12 @@ const GAP: f64 = 60.0;
 const BEARABLE: u8 = 75;
 /// Following must have been so many times as dear.
 const DEARER: f64 = 1.15;
-/// So many bursts in two spells are a habit. Rarer ones differ too much for the last to tell of the next.
+/// So many bursts in two spells are a habit, whatever they are like. Of fewer the last would tell too little of the next.
 const HABIT: u8 = 10;
+/// So many in a row are one when they are alike: the longest time from one to the next, and the most that came in it, no more than so
+/// many times the least.
+const ROW: usize = 6;
+const ALIKE: f64 = 1.25;
 
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,6 +54,8 @@ pub(super) struct Enough {
     before: Option<Spell>,
     /// Mean replicas in the last spell that followed its bursts.
     followed: f32,
+    /// When the last bursts began, in milliseconds, and how many items had arrived by then; the latest first.
+    begun: [(i64, u64); ROW + 1],
     /// Was more than enough wished when last asked?
     is_above: bool,
     is_held: bool,
@@ -80,20 +86,15 @@ struct Flow {
     desired: u32,
 }
 
-/// The counts kept in mind, the largest first; 0 where there are fewer.
+/// The counts kept in mind, the largest first; 0 where there are fewer. With partitions, only counts that hold fewer than any lower one does.
 fn counts((partitions, most): (Option<u32>, u32)) -> [u32; COUNTS] {
     let mut counts = [0; COUNTS];
-    if let Some(partitions) = partitions {
-        for n in breakpoints(partitions).take_while(|&n| n <= most) {
-            counts.rotate_right(1);
-            counts[0] = n;
-        }
-    } else {
-        let mut n = most;
-        for count in &mut counts {
-            *count = n;
-            n = ceil(f64::from(n) / APART).min(n.saturating_sub(1));
-        }
+    let mut next = most.min(partitions.unwrap_or(most));
+    for count in &mut counts {
+        let Some(n) = (0 < next).then_some(next) else { break };
+        *count = partitions.map_or(n, |partitions| partitions.div_ceil(partitions.div_ceil(n)));
+        let least = f64::from(*count) / APART;
+        next = ceil(least).min(*count - 1);
     }
     counts
 }
@@ -140,17 +141,39 @@ impl Enough {
         known.filter(|&(n, worst)| 0 < n && worst <= BEARABLE).map(|(n, _)| n).min()
     }
 
+    /// Came the last bursts at even times, at least one within a spell, each with as much as the others?
+    fn are_alike(&self) -> bool {
+        let (mut times, mut items) = ([0.0; ROW], [0.0; ROW]);
+        for ((pair, time), items) in self.begun.windows(2).zip(&mut times).zip(&mut items) {
+            let &[(at, arrived), (before, less)] = pair else { return false };
+            *time = if 0 < before { float(at.abs_diff(before)) / 1000.0 } else { f64::INFINITY };
+            *items = float(arrived - less);
+        }
+        let extremes = |all: [f64; ROW]| {
+            let most = all.iter().copied().fold(0.0, f64::max);
+            (all.iter().copied().fold(f64::INFINITY, f64::min), most)
+        };
+        let is_even = |(least, most): (f64, f64)| most <= ALIKE * least;
+        extremes(times).1 <= f64::from(SPELL)
+            && is_even(extremes(times))
+            && is_even(extremes(items))
+    }
+
     /// Makes the bid the count that was enough, where that is better than to follow bursts. `work` is what waits, in seconds of one replica.
     fn hold(&mut self, bid: &mut Bid, work: f64, objective: f64) {
         let Some(least) = self.least() else { return };
         let wished = bid.replicas;
         let is_above = least < wished;
-        let is_burst = is_above && !self.is_above;
-        self.now.bursts = self.now.bursts.saturating_add(u8::from(is_burst));
+        if is_above && !self.is_above {
+            self.now.bursts = self.now.bursts.saturating_add(1);
+            self.begun.rotate_right(1);
+            self.begun[0] = (self.at, self.arrived);
+        }
         self.is_above = is_above;
         let bursts = self.now.bursts.saturating_add(self.before.map_or(0, |it| it.bursts));
         let is_cheaper = DEARER * f64::from(least) <= f64::from(self.followed);
-        self.is_held = is_cheaper && if self.is_held { 0 < bursts } else { HABIT <= bursts };
+        let is_habit = || self.is_held || HABIT <= bursts || self.are_alike();
+        self.is_held = is_cheaper && 0 < bursts && is_habit();
         let bearable = f64::from(BEARABLE) / 100.0 * objective * capacity(least, self.ground.0);
         if self.is_held && least != wished && (work <= bearable || !is_above) {
             bid.set(least, Reason::KeepLevel { wished, kept: least });
@@ -233,11 +256,15 @@ mod tests {
 
     #[test]
     fn the_counts_are_the_largest_that_matter() {
-        assert_eq!(counts((Some(48), 48)), [48, 24, 16, 12, 10, 8, 7, 6]);
-        assert_eq!(counts((Some(48), 20)), [16, 12, 10, 8, 7, 6, 5, 4]);
-        assert_eq!(counts((Some(3), 48)), [3, 2, 1, 0, 0, 0, 0, 0]);
-        assert_eq!(counts((None, 40)), [40, 27, 18, 12, 8, 6, 4, 3]);
-        assert_eq!(counts((None, 2)), [2, 1, 0, 0, 0, 0, 0, 0]);
+        let known = |partitions, most| {
+            let counts = counts((partitions, most)).to_vec();
+            counts.into_iter().filter(|n| 0 < *n).collect::<Vec<_>>()
+        };
+        assert_eq!(known(Some(48), 48), [48, 24, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(known(Some(48), 20), [16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(known(Some(3), 48), [3, 2, 1]);
+        assert_eq!(known(None, 40), [40, 32, 26, 21, 17, 14, 12, 10, 8, 7, 6, 5, 4, 3]);
+        assert_eq!(known(None, 2), [2, 1]);
     }
 
     #[test]
@@ -250,9 +277,17 @@ mod tests {
     }
 
     #[test]
-    fn rare_bursts_and_the_first_ones_are_followed() {
+    fn rare_bursts_and_the_first_ones_are_followed_unless_they_are_alike() {
         assert_eq!(held(&mut played(9, 60), 48, 100.0), 48);
-        assert_eq!(held(&mut played(60, 300), 48, 100.0), 48);
+        assert_eq!(held(&mut played(60, 700), 48, 100.0), 48, "none of them within a spell");
+        assert_eq!(held(&mut played(60, 300), 48, 100.0), 8, "one comes like the other");
+        let other = |(later, more)| {
+            let mut enough = played(60, 300);
+            let (at, arrived) = enough.begun[2];
+            enough.begun[2] = (at + later, arrived + more);
+            enough.are_alike()
+        };
+        assert!(other((0, 0)) && !other((100_000, 0)) && !other((0, 15_000)));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct PoolGlance {
     pub unpriced: Option<(Arc<str>, Arc<str>)>,
     /// Nodes that are Ready and stay.
     pub nodes: u32,
+    /// CPUs of all its nodes.
+    pub cores: f64,
     /// How long nodes take to come: half of them, and 95 of 100, no longer than this.
     pub startup: Option<(Duration, Duration)>,
     /// What its nodes cost in an hour; `None` when the price of one is unknown.

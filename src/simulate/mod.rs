@@ -50,7 +50,7 @@ pub use scenario::{Error, Scenario, StageWorld};
 pub use score::{Interval, Score};
 pub use span::Span;
 pub use workload::{
-    Diurnal, Flash, Join, Outage, Peak, Ragged, Ramp, Rare, Shape, Spikes, Steady, Steps,
+    Diurnal, Flash, Join, Outage, Peak, Pulses, Ragged, Ramp, Rare, Shape, Spikes, Steady, Steps,
     Switching, Trace, TraceFault, Week, Workload,
 };
 

@@ -3,7 +3,7 @@
 //! recorded of who wrote what.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -158,6 +158,7 @@ impl Stageful {
 
 #[tokio::test]
 async fn a_stage_is_shared_out_over_two_pools_and_survives_what_its_nodes_do() -> Result<()> {
+    let begun = Instant::now();
     let stageful = Stageful::open().await?;
     let scene = &stageful.scene;
     // One write for each lane, and each is right.
@@ -167,16 +168,28 @@ async fn a_stage_is_shared_out_over_two_pools_and_survives_what_its_nodes_do() -
     let spot = stageful.until_state("spot", "Available").await?;
     assert_eq!((&spot["nodes"], &spot["costPerHour"]), (&json!(3), &json!("0.21")));
     scene.until_condition("orders", ("CapacityShort", "False", "RoomForAll"), SOON).await?;
-    let (_, metrics) = scene.daemon.get("/metrics").await?;
-    let cost = metrics
-        .lines()
-        .find(|line| line.starts_with("penstock_stage_cost_per_hour") && line.contains("\"spot\""))
-        .context("no cost of the lane on spot")?;
-    let cost: f64 = cost.rsplit(' ').next().context("a value")?.parse()?;
+    let cost = on_spot(scene, "penstock_stage_cost_per_hour").await?;
     assert!((cost - 7.0 / 5.0 * 0.07).abs() < 1e-6, "seven of five CPUs at 0.07: {cost}");
+    let idle = on_spot(scene, "penstock_idle_cost_per_hour").await?;
+    assert!((idle - (0.21 - cost)).abs() < 1e-6, "three nodes less that: {idle}");
 
     going(&stageful).await?;
-    dry(&stageful).await
+    dry(&stageful).await?;
+    // As many CPUs cost 0.20 on demand where they cost 0.07 on spot; never were there more than fourteen at once.
+    let saved = on_spot(scene, "penstock_saved_cost_total").await?;
+    let hours = begun.elapsed().as_secs_f64() / 3600.0;
+    let most = 14.0 / 5.0 * (0.20 - 0.07) * hours;
+    assert!(0.0 < saved && saved < most, "{saved} of at most {most}");
+    Ok(())
+}
+
+/// What a metric says of the pool on spot.
+async fn on_spot(scene: &Scene, metric: &str) -> Result<f64> {
+    let (_, metrics) = scene.daemon.get("/metrics").await?;
+    let mut lines = metrics.lines().filter(|line| line.starts_with(metric));
+    let line = lines.find(|line| line.contains("\"spot\""));
+    let line = line.with_context(|| format!("no {metric} of the pool on spot"))?;
+    Ok(line.rsplit(' ').next().context("a value")?.parse()?)
 }
 
 /// A node is announced to go, and drained two minutes later: as many pods as stood on it are Ready elsewhere before the first of them goes.

@@ -70,6 +70,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 /// The page and its twins. The pipelines themselves are `answer`'s own routes.
 pub(super) fn routes() -> Router<Answer> {
     let mut router = Router::new()
+        .route("/", get(async |asked: HeaderMap| assets::page(&asked)))
         .route("/api/v1/overview", get(overview))
         .route("/api/v1/attention", get(attention))
         .route("/api/v1/stream", get(stream))
@@ -85,7 +86,8 @@ pub(super) fn routes() -> Router<Answer> {
 /// Puts on every answer what browsers are to be told.
 pub(super) async fn guarded(mut response: Response) -> Response {
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // The page itself says a little more of what it may do.
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

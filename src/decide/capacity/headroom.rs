@@ -35,7 +35,7 @@ const BOOT: Duration = Duration::from_mins(3);
 const CLIMB: f64 = 1.05;
 
 /// What uneven partitions, catching up and the next step of counts take at the most while it climbs, in multiples of what the rate asks for.
-const BESIDE: f64 = 1.5;
+const BESIDE: f64 = 2.0;
 
 /// A workload that room is kept for.
 struct Post<'a> {

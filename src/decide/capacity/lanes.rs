@@ -24,6 +24,10 @@ use super::sharing::PoolClaim;
 use super::split::{Part, Room, Stand, split};
 use super::{Before, LaneSeen, LaneVerdict, Nodes};
 
+/// What carries for others in a consumer group gives back no sooner after its last write: else the group would be formed anew with each pod
+/// that comes back.
+const GIVING: Duration = Duration::from_secs(30);
+
 /// What is remembered of the lanes of a stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::decide) struct Lanes {
@@ -373,7 +377,11 @@ impl Turn<'_> {
             let is_fixed = lanes.forbidden(lane, seen).is_some();
             let Some(known) = lanes.each.get_mut(&lane.pool) else { continue };
             let desired = seen.workload.desired;
-            let asked = if is_fixed { desired } else { within(&seen.workload, part.replicas) };
+            let rests = known.writes.rests_until(GIVING, self.at).is_some();
+            let gives = part.extra() != 0 && part.replicas < desired;
+            let keeps = gives && rests && self.evidence.is_partitioned();
+            let asked =
+                if is_fixed || keeps { desired } else { within(&seen.workload, part.replicas) };
             plan.lanes.push((Arc::clone(&lane.pool), desired, asked));
             let why = if workload.desired == bid.replicas {
                 Some(Reason::Nodes(self.why((lane, seen), part, &on_pools)))

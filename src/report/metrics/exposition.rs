@@ -243,7 +243,20 @@ fn encode_pools(to: &mut DescriptorEncoder<'_>, pools: &[PoolPicture]) -> fmt::R
         let labels: Labels<'_> = vec![("pool", &verdict.pool)];
         family.encode_family(&labels)?.encode_gauge(&cost)?;
     }
+    let mut family = begin(to, &table::IDLE_COST)?;
+    for PoolPicture { glance, verdict, .. } in pools {
+        let Some(idle) = glance.cost.zip(used(pictures, &verdict.pool)) else { continue };
+        let labels: Labels<'_> = vec![("pool", &verdict.pool)];
+        family.encode_family(&labels)?.encode_gauge(&(idle.0 - idle.1).max(0.0))?;
+    }
     Ok(())
+}
+
+/// What pods of stages, and the room for them, take of what a pool costs in an hour.
+fn used(pictures: &[Arc<Picture>], pool: &str) -> Option<f64> {
+    let glances = pictures.iter().map(|picture| &picture.glance);
+    let stages = glances.flat_map(|glance| glance.costs.iter().chain(&glance.room_costs));
+    stages.filter_map(|costs| costs.get(pool)).copied().sum()
 }
 
 fn encode_sources(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
@@ -309,6 +322,15 @@ fn encode_stage_counts(to: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::
             let survived = if *survived { "true" } else { "false" };
             labels.extend([("pool", &**pool), ("survived", survived)]);
             encode_count(&mut family, &labels, *count)?;
+        }
+    }
+    let mut family = begin(to, &table::SAVED_COST)?;
+    for (labels, stage) in stages() {
+        for (pool, saved) in &stage.saved {
+            let mut labels = labels.clone();
+            labels.push(("pool", pool));
+            let mut family = family.encode_family(&labels)?;
+            family.encode_counter::<Labels<'_>, f64, f64>(saved, None)?;
         }
     }
     Ok(())

@@ -13,9 +13,12 @@ use super::desk::Desk;
 use super::pools::PoolPicture;
 use super::status::Stand;
 use super::{Heard, Picture, Polls, Requests, Standing, Tick};
+use saved::{Fares, hours};
+
 use crate::decide::{Action, Ending, PipelineId, Reason, StartJobs, Verdict};
 
 mod exposition;
+mod saved;
 pub mod table;
 
 /// Seconds. Turns take milliseconds, visits to a source up to 3 s.
@@ -47,6 +50,7 @@ struct Counts {
     visits: Histogram,
     lateness: f64,
     violations: u64,
+    fares: Fares,
     /// Turns recorded and turns lost; `None` when nothing is recorded.
     recorded: Option<(u64, u64)>,
 }
@@ -60,6 +64,8 @@ struct StageCounts {
     holds: Tally<&'static str>,
     /// Pods that interruptions ended, by pool, and by whether their replacements were Ready before.
     interruptions: BTreeMap<(Arc<str>, bool), u64>,
+    /// What spot saved, by pool.
+    saved: BTreeMap<Arc<str>, f64>,
     /// The hold that stands now, so that each is counted once.
     holding: Option<&'static str>,
 }
@@ -157,6 +163,7 @@ impl Metrics {
         counts.turns.0.observe(tick.took.as_secs_f64(), trace, None);
         counts.lateness = tick.lateness.as_secs_f64();
         counts.violations += u64::from(tick.step.plan.violations);
+        counts.fares.take(&tick.pools);
     }
 
     /// Counts turns that were recorded, and turns that could not be.
@@ -169,6 +176,7 @@ impl Metrics {
     /// Takes in a turn of a pipeline and the conditions that stand after it; `before` is the turn before.
     pub(super) fn take(&self, picture: &Picture, before: Option<&Picture>, conditions: Vec<Stand>) {
         let mut counts = self.sheet.counts();
+        let counts = &mut *counts;
         counts.conditions.insert(picture.glance.id.clone(), conditions);
         for heard in &picture.heard {
             counts.visits.take_news(heard, before);
@@ -182,6 +190,15 @@ impl Metrics {
             stage.take_hold(verdict, picture.may_act);
             if picture.may_act {
                 stage.take_interruptions(verdict);
+            }
+        }
+        if let (true, Some(meant), Some(hours)) = (picture.may_act, meant, hours(picture, before)) {
+            for (stage, costs) in meant.iter().zip(&picture.glance.costs) {
+                let pools = stage.lanes.iter().map(|lane| &lane.pool);
+                for (pool, saved) in counts.fares.saved(pools, costs) {
+                    let sums = &mut counts_of(stages, &stage.name).saved;
+                    *sums.entry(Arc::clone(pool)).or_default() += saved * hours;
+                }
             }
         }
         let outcomes = picture.situation.iter().flat_map(|situation| &situation.outcomes);
@@ -210,8 +227,9 @@ impl Metrics {
 fn counts_of<'a>(stages: &'a mut Vec<StageCounts>, name: &Arc<str>) -> &'a mut StageCounts {
     let at = stages.binary_search_by(|stage| stage.name.cmp(name)).unwrap_or_else(|at| {
         let (moves, holds) = (Tally(Vec::new()), Tally(Vec::new()));
-        let (name, interruptions) = (Arc::clone(name), BTreeMap::new());
-        stages.insert(at, StageCounts { name, moves, holds, interruptions, holding: None });
+        let (name, interruptions, saved) = (Arc::clone(name), BTreeMap::new(), BTreeMap::new());
+        let new = StageCounts { name, moves, holds, interruptions, saved, holding: None };
+        stages.insert(at, new);
         at
     });
     &mut stages[at]

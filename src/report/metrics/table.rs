@@ -241,6 +241,16 @@ pub const POOL_COST: Family = Family {
     )
 };
 
+/// What of a pool serves no stage.
+pub const IDLE_COST: Family = Family {
+    labels: &[POOL],
+    ..stage_gauge(
+        "penstock_idle_cost_per_hour",
+        None,
+        "What the nodes of a pool cost in an hour beyond what pods of stages, and the room kept for them, take of it: idle, or used by others. Absent where a price is unknown.",
+    )
+};
+
 /// How long a replica takes to come.
 pub const STAGE_STARTUP: Family = stage_gauge(
     "penstock_stage_startup_seconds",
@@ -352,6 +362,16 @@ pub const INTERRUPTIONS: Family = Family {
     help: "Ready pods of a lane that the interruption of their node has ended, each once.",
 };
 
+/// What spot saves.
+pub const SAVED_COST: Family = Family {
+    name: "penstock_saved_cost_total",
+    kind: Kind::Counter,
+    unit: None,
+    labels: &[NAMESPACE, PIPELINE, STAGE, POOL],
+    told_by: ToldBy::Leader,
+    help: "What the pods of a lane on spot would have cost more on the cheapest pool on demand of their stage, by CPUs. Absent where a price is unknown or no lane is on demand; what has fallen back to such a lane saves nothing.",
+};
+
 /// How long a turn takes.
 pub const TURN_DURATION: Family = Family {
     name: "penstock_turn_duration_seconds",
@@ -440,12 +460,14 @@ pub const FAMILIES: &[Family] = &[
     POOL_NODES,
     POOL_STATE,
     POOL_COST,
+    IDLE_COST,
     STAGE_REASON,
     STAGE_ANOMALY,
     PIPELINE_CONDITION,
     SCALE_MOVES,
     HOLDS,
     INTERRUPTIONS,
+    SAVED_COST,
     SOURCE_UP,
     SOURCE_CREDENTIALS_REFUSED,
     SOURCE_POLLS,

@@ -196,7 +196,8 @@ impl Lane {
             return false;
         };
         let (id, moved) = (least.id, on(least));
-        let others = open().filter(|node| node.id != id);
+        // Who has none is let go of by itself.
+        let others = open().filter(|node| node.id != id && 0 < on(node));
         let free: u32 = others.map(|node| terms.fit.saturating_sub(on(node))).sum();
         if free < moved + self.spare(terms) {
             return false;

@@ -6,6 +6,9 @@ use super::super::span::Span;
 use super::terms::{Kind, Terms};
 use super::weather::Weather;
 
+/// How many nodes' times are kept, as `watch` keeps them.
+const BOOTS: usize = 20;
+
 /// A node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Node {
@@ -187,7 +190,7 @@ impl Pool {
             change.is_other = true;
         }
         if change.is_other {
-            self.learn(now);
+            self.learn();
         }
         change
     }
@@ -225,10 +228,16 @@ impl Pool {
         }
     }
 
-    /// How long nodes take, as `watch` reckons it: of those that stand, and never forgotten.
-    fn learn(&mut self, now: u32) {
-        let stands = |id: u32| self.nodes.iter().any(|node| node.id == id && node.is_open(now));
-        self.boots.retain(|(id, _)| stands(*id));
+    /// How long nodes take, as `watch` reckons it: of those that stand, and of the latest that are gone, up to so many in all.
+    fn learn(&mut self) {
+        let mut surplus = self.boots.len().saturating_sub(BOOTS);
+        let stands = |id: u32| self.nodes.iter().any(|node| node.id == id);
+        // The oldest come first.
+        self.boots.retain(|(id, _)| {
+            let is_kept = surplus == 0 || stands(*id);
+            surplus -= usize::from(!is_kept);
+            is_kept
+        });
         let mut boots: Vec<u32> = self.boots.iter().map(|(_, took)| *took).collect();
         boots.sort_unstable();
         let at = (boots.len() * 95).div_ceil(100).saturating_sub(1);

@@ -10,7 +10,7 @@ mod shape;
 mod trace;
 
 pub use shape::{
-    Diurnal, Flash, Outage, Ragged, Ramp, Rare, Spikes, Steady, Steps, Switching, Week,
+    Diurnal, Flash, Outage, Pulses, Ragged, Ramp, Rare, Spikes, Steady, Steps, Switching, Week,
 };
 pub use trace::{Join, Trace, TraceFault};
 
@@ -59,6 +59,8 @@ pub enum Shape {
     Rare(Rare),
     /// Short bursts far above the mean.
     Spikes(Spikes),
+    /// High and low by the clock.
+    Pulses(Pulses),
     /// A level that changes all the time.
     Ragged(Ragged),
     /// Real load.
@@ -117,6 +119,7 @@ impl Shape {
             Self::Outage(shape) => shape.draw(seconds),
             Self::Rare(shape) => shape.draw(seconds, chance),
             Self::Spikes(shape) => shape.draw(seconds, chance),
+            Self::Pulses(shape) => shape.draw(seconds),
             Self::Ragged(shape) => shape.draw(seconds, chance),
             Self::Trace(trace) => trace.draw(seconds),
         }
@@ -137,6 +140,7 @@ pub(super) struct Written {
     outage: Option<Outage>,
     rare: Option<Rare>,
     spikes: Option<Spikes>,
+    pulses: Option<Pulses>,
     ragged: Option<Ragged>,
     trace: Option<WrittenTrace>,
     peak_replicas: Option<f64>,
@@ -161,8 +165,7 @@ struct WrittenTrace {
 }
 
 /// The names a shape can have, for the hint.
-const SHAPES: &str =
-    "steady, steps, ramp, diurnal, week, switching, flash, outage, rare, spikes, ragged, trace";
+const SHAPES: &str = "steady, steps, ramp, diurnal, week, switching, flash, outage, rare, spikes, pulses, ragged, trace";
 
 impl Written {
     /// The workload; `open` finds the text of a trace. What is wrong comes with the field it is about.
@@ -204,6 +207,7 @@ impl Written {
             self.outage.map(Shape::Outage),
             self.rare.map(Shape::Rare),
             self.spikes.map(Shape::Spikes),
+            self.pulses.map(Shape::Pulses),
             self.ragged.map(Shape::Ragged),
             trace.map(Shape::Trace),
         ];

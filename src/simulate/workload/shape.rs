@@ -121,6 +121,18 @@ pub struct Spikes {
     pub longest: Span,
 }
 
+/// High and low by the clock, as work comes from jobs that run every few minutes.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Pulses {
+    /// The lower level, as a share of the peak. Default 0.2.
+    pub low: f64,
+    /// From one pulse to the next. Default 4m.
+    pub every: Span,
+    /// How long each lasts. Default 2m.
+    pub lasts: Span,
+}
+
 /// A level that changes all the time, up or down at random, between a tenth and 1.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -185,6 +197,12 @@ impl Default for Spikes {
     fn default() -> Self {
         let (every, shortest, longest) = (Span::of(600.0), Span::of(30.0), Span::of(120.0));
         Self { height: 30.0, every, shortest, longest }
+    }
+}
+
+impl Default for Pulses {
+    fn default() -> Self {
+        Self { low: 0.2, every: Span::of(240.0), lasts: Span::of(120.0) }
     }
 }
 
@@ -338,6 +356,14 @@ impl Spikes {
     }
 }
 
+impl Pulses {
+    pub(super) fn draw(self, seconds: u32) -> Vec<f64> {
+        let (every, lasts) = (self.every.seconds(), self.lasts.seconds());
+        let at = |second: u32| if f64::from(second) % every < lasts { 1.0 } else { self.low };
+        (0..seconds).map(at).collect()
+    }
+}
+
 impl Ragged {
     pub(super) fn draw(self, seconds: u32, chance: &mut Chance) -> Vec<f64> {
         let mut level = 0.4;
@@ -403,6 +429,9 @@ impl super::Shape {
             Self::Rare(it) => above("rare.every", it.every.seconds(), 0.0),
             Self::Spikes(it) => above("spikes.every", it.every.seconds(), 0.0)
                 .and_then(|()| above("spikes.height", it.height, 1.0)),
+            Self::Pulses(it) => share("pulses.low", it.low)
+                .and_then(|()| above("pulses.every", it.every.seconds(), 0.0))
+                .and_then(|()| above("pulses.lasts", it.lasts.seconds(), 0.0)),
             Self::Ragged(it) => share("ragged.change", it.change)
                 .and_then(|()| above("ragged.every", it.every.seconds(), 0.0)),
         }

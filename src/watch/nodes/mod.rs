@@ -13,6 +13,7 @@ use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup};
 use crate::decide::{Pool, PoolCpu, PoolSeen, PoolState, Sign};
 
 use super::stores::{Name, Stores};
+use boots::Boots;
 use going::{Going, Term};
 use prices::Prices;
 
@@ -20,6 +21,7 @@ pub use prices::Unpriced;
 pub(super) use signs::REASONS as SIGNS;
 pub(super) use wire::WireNode;
 
+mod boots;
 mod going;
 mod prices;
 mod signs;
@@ -32,8 +34,6 @@ pub(super) const CORDON: Duration = Duration::from_mins(10);
 const FRESH: Duration = Duration::from_hours(1);
 /// Signs kept of a pool.
 const KEPT: usize = 10;
-/// A boot that took longer was a repair.
-const LONGEST_BOOT: Duration = Duration::from_hours(1);
 
 /// Every pool, and every node.
 #[derive(Debug, Default)]
@@ -57,8 +57,7 @@ struct PoolNote {
     place: Place,
     recalled: Option<(PoolState, Timestamp)>,
     signs: Vec<Sign>,
-    /// How long its nodes took to come, half of them and 95 of 100, when there were any; at first what its status says.
-    boots: Option<(Duration, Duration)>,
+    boots: Boots,
 }
 
 /// What a write of the status of a pool needs.
@@ -83,6 +82,8 @@ pub struct PoolSight {
     pub place: Place,
     /// Half of its nodes took no longer to come.
     pub median_boot: Option<Duration>,
+    /// CPUs of all its nodes.
+    pub cores: f64,
     /// What its nodes cost in an hour; `None` when the price of one is unknown.
     pub cost: Option<f64>,
     /// Why no price is known, where a server is to say it and does not.
@@ -90,7 +91,7 @@ pub struct PoolSight {
 }
 
 /// A node, cut down.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct Node {
     labels: BTreeMap<String, String>,
     /// All it has, which is what is paid for.
@@ -162,10 +163,9 @@ impl Nodes {
             Some(old) => old.recalled,
             None => status.state.map(PoolState::from).zip(status.since),
         };
-        let boots = match &old {
-            Some(old) => old.boots,
-            None => status.startup.as_ref().and_then(boots_of),
-        };
+        let recalled_boots = || Boots::recalled(status.startup.as_ref().and_then(boots_of));
+        let (signs, boots) =
+            old.map_or_else(|| (Vec::new(), recalled_boots()), |old| (old.signs, old.boots));
         let generation = object.metadata.generation.unwrap_or_default();
         let resource_version = object.metadata.resource_version.unwrap_or_default().into();
         let status = Arc::new(status);
@@ -175,7 +175,7 @@ impl Nodes {
             spec: object.spec,
             place,
             recalled,
-            signs: old.map(|old| old.signs).unwrap_or_default(),
+            signs,
             boots,
         };
         self.pools.insert(Arc::clone(name), note);
@@ -255,10 +255,10 @@ impl Nodes {
 
     /// Every pool at this instant.
     pub(super) fn sights(&mut self, now: Timestamp) -> BTreeMap<Arc<str>, PoolSight> {
-        let mut members: BTreeMap<&Arc<str>, Vec<&Node>> = BTreeMap::new();
-        for node in self.each.values() {
+        let mut members: BTreeMap<&Arc<str>, Vec<(&Arc<str>, &Node)>> = BTreeMap::new();
+        for (name, node) in &self.each {
             if let Some(pool) = &node.pool {
-                members.entry(pool).or_default().push(node);
+                members.entry(pool).or_default().push((name, node));
             }
         }
         let sight = |(name, note): (&Arc<str>, &mut PoolNote)| {
@@ -319,36 +319,49 @@ impl PoolNote {
         provider == Some(maker) || label == Some(maker)
     }
 
-    /// Which of its owner's limits is reached.
+    /// Which of its owner's limits is reached: what is left of it is nothing, or less than the smallest of its nodes.
     fn full(&self, members: &[&Node], cost: Option<f64>) -> Option<Arc<str>> {
         let limits = self.spec.limits.as_ref()?;
+        let least = |of: fn(&Node) -> Option<f64>| {
+            members.iter().filter_map(|node| of(node)).reduce(f64::min).unwrap_or_default()
+        };
         let cores: f64 = members.iter().map(|node| node.whole.cores).sum();
-        if let Some(most) = limits.cpu().filter(|most| *most <= cores) {
-            return Some(format!("its nodes have {cores} CPUs, and limits.cpu is {most}").into());
+        let smallest = least(|node| Some(node.whole.cores));
+        if let Some(most) = limits.cpu().filter(|most| is_full(cores, smallest, *most)) {
+            let rest = if cores < most {
+                format!(", too little for one more of {smallest}")
+            } else {
+                String::new()
+            };
+            let full = format!("its nodes have {cores} CPUs, and limits.cpu is {most}{rest}");
+            return Some(full.into());
         }
         let most = limits.cost_per_hour()?;
-        let cost = cost.filter(|cost| most <= *cost)?;
-        Some(format!("its nodes cost {cost:.2} an hour, and limits.costPerHour is {most}").into())
+        let cheapest = least(|node| node.price);
+        let cost = cost.filter(|cost| is_full(*cost, cheapest, most))?;
+        let rest = if cost < most {
+            format!(", too little for one more of {cheapest:.2}")
+        } else {
+            String::new()
+        };
+        let full = format!("its nodes cost {cost:.2} an hour, and limits.costPerHour is {most}");
+        Some(format!("{full}{rest}").into())
     }
 
-    fn sight(&mut self, members: &[&Node], prices: &Prices, now: Timestamp) -> PoolSight {
+    /// `members` by name.
+    fn sight(
+        &mut self,
+        members: &[(&Arc<str>, &Node)],
+        prices: &Prices,
+        now: Timestamp,
+    ) -> PoolSight {
+        let boots = self.boots.learn(members);
+        let members: Vec<&Node> = members.iter().map(|(_, node)| *node).collect();
         let notice = self.meant.notice;
         let stay = || {
             let all = members.iter().filter(|node| node.goes(Some(notice), now).is_none());
-            all.filter_map(|node| node.ready_since.map(|since| (node, since)))
+            all.filter_map(|node| node.ready_since)
         };
-        let mut boots: Vec<Duration> = stay()
-            .filter_map(|(node, ready)| {
-                Duration::try_from(ready.duration_since(node.created?)).ok()
-            })
-            .filter(|boot| *boot < LONGEST_BOOT)
-            .collect();
-        boots.sort_unstable();
-        let at = |hundredths: usize| {
-            boots.get((boots.len() * hundredths).div_ceil(100).saturating_sub(1)).copied()
-        };
-        // A pool that was emptied does not forget.
-        self.boots = at(50).zip(at(95)).or(self.boots);
         let costs: Option<Vec<f64>> = members.iter().map(|node| node.price).collect();
         let cost = costs.map(|costs| costs.iter().sum());
         let is_fresh = |sign: &&Sign| {
@@ -357,10 +370,10 @@ impl PoolNote {
         let seen = PoolSeen {
             pool: Arc::clone(&self.meant),
             nodes: u32::try_from(stay().count()).unwrap_or(u32::MAX),
-            newest: stay().map(|(_, since)| since).max(),
-            boot: self.boots.map(|(_, most)| most),
+            newest: stay().max(),
+            boot: boots.map(|(_, most)| most),
             signs: self.signs.iter().filter(is_fresh).cloned().collect(),
-            full: self.full(members, cost),
+            full: self.full(&members, cost),
             cpu: self.spec.limits.as_ref().map(|_| PoolCpu {
                 cores: members.iter().map(|node| node.room.cores).sum(),
                 taken: 0.0,
@@ -372,7 +385,8 @@ impl PoolNote {
         PoolSight {
             seen,
             place: self.place.clone(),
-            median_boot: self.boots.map(|(half, _)| half),
+            median_boot: boots.map(|(half, _)| half),
+            cores: members.iter().map(|node| node.whole.cores).sum(),
             cost,
             unpriced: match self.spec.pricing() {
                 Some(Pricing::OpenCost(connection)) => prices.missing(connection),
@@ -380,6 +394,11 @@ impl PoolNote {
             },
         }
     }
+}
+
+/// Does `most` leave nothing, or too little for one more?
+fn is_full(has: f64, one: f64, most: f64) -> bool {
+    most <= has || most < has + one
 }
 
 /// How long nodes took to come, as a status tells it.

@@ -1,8 +1,8 @@
 //! The board of nodes: whether pools give any, where the lanes of stages run, and what all of it costs.
 
 use penstock::report::metrics::table::{
-    HEADROOM_COST, INTERRUPTIONS, LANE_REPLICAS, PIPELINE_CONDITION, POOL_COST, POOL_NODES,
-    POOL_STATE, STAGE_COST,
+    HEADROOM_COST, IDLE_COST, INTERRUPTIONS, LANE_REPLICAS, PIPELINE_CONDITION, POOL_COST,
+    POOL_NODES, POOL_STATE, SAVED_COST, STAGE_COST,
 };
 
 use super::fleet::everywhere;
@@ -113,6 +113,10 @@ fn cost() -> Row {
                 .query(format!("topk(10, sum by (namespace, pipeline) ({stage}))"), "{{namespace}}/{{pipeline}}"),
             money(Look::Lines, "Room kept free", "What the room costs in an hour that is kept on nodes for replicas to come, the ten dearest.")
                 .query(format!("topk(10, {})", FLEET.of(&HEADROOM_COST, "")), "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}"),
+            money(Look::Lines, "Idle, by pool", "What the nodes of each pool cost in an hour beyond what pods of stages, and the room kept for them, take: idle, or used by others.")
+                .query(format!("max by (pool) ({})", own(&IDLE_COST)), "{{pool}}"),
+            money(Look::Lines, "Saved by spot", "What the pods of lanes on spot would have cost more in an hour on the cheapest pool on demand of their stage.")
+                .query(format!("3600 * {}", FLEET.rate(&SAVED_COST, "", &["namespace", "pipeline", "stage", "pool"])), "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}"),
             money(Look::Lines, "By stage and pool", "What each stage costs in an hour on each pool, the ten dearest.")
                 .query(format!("topk(10, {stage})"), "{{namespace}}/{{pipeline}} {{stage}} on {{pool}}"),
         ],

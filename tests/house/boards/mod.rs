@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Class, LaneSeen, LaneVerdict, Missing, Observation, Places, PoolState, PoolVerdict, Reason,
-    Target,
+    Class, Lane, LaneSeen, LaneVerdict, Missing, Observation, Places, PoolState, PoolVerdict,
+    Reason, Target, TargetId,
 };
 use penstock::report::metrics::table::{FAMILIES, Family, Kind};
 use penstock::report::{Polls, PoolGlance, PoolPicture};
@@ -180,27 +180,78 @@ fn printed(text: &str) -> BTreeMap<String, (String, BTreeSet<Vec<String>>)> {
     families
 }
 
-/// A pool of three nodes at 0.07 each.
-fn pool() -> PoolPicture {
+/// A pool of three nodes with four CPUs each, which cost this an hour together.
+fn pool(name: &str, class: Class, cost: f64) -> PoolPicture {
     let glance = PoolGlance {
         uid: "p".into(),
         resource_version: "1".into(),
-        class: Class::Spot,
+        class,
         generation: 1,
         status: Arc::default(),
         unpriced: None,
         nodes: 3,
+        cores: 12.0,
         startup: None,
-        cost: Some(0.21),
+        cost: Some(cost),
     };
     let verdict = PoolVerdict {
-        pool: "spot".into(),
+        pool: name.into(),
         state: PoolState::Available,
         since: Timestamp::UNIX_EPOCH,
         evidence: Vec::new(),
         next_probe: None,
     };
     PoolPicture { glance, verdict, at: Timestamp::UNIX_EPOCH }
+}
+
+/// One on demand, and one on spot at a third of its price.
+fn pools() -> Vec<PoolPicture> {
+    vec![pool("kept", Class::OnDemand, 0.63), pool("spot", Class::Spot, 0.21)]
+}
+
+/// Of one stage on both.
+fn lanes() -> Vec<Lane> {
+    let lane = |pool: &str| Lane {
+        pool: pool.into(),
+        base: 0,
+        share: None,
+        fallback_to: None,
+        target: TargetId::object(&"default".into(), "apps/v1", "Deployment", pool),
+    };
+    vec![lane("kept"), lane("spot")]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_spot_saves_adds_up_and_what_serves_no_stage_is_idle() {
+    let bench = Bench::new().await;
+    let mut turn = Turn::of(|told| told.stage.lanes = lanes());
+    turn.pools = pools();
+    turn.costs = vec![BTreeMap::from([("kept".into(), Some(0.1)), ("spot".into(), Some(0.06))])];
+    turn.room_costs = vec![BTreeMap::from([("spot".into(), Some(0.05))])];
+    let figure = |name: &str| {
+        let text = bench.report.metrics().text().unwrap();
+        let line = text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+        line.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+    };
+    bench.tell(&turn).await;
+    assert_eq!(figure("penstock_saved_cost_total{"), None, "no time has passed");
+    let idle = figure(r#"penstock_idle_cost_per_hour{pool="spot"}"#).unwrap();
+    assert!((idle - 0.1).abs() < 1e-9, "{idle} of 0.21, with 0.06 for pods and 0.05 for room");
+
+    // 0.06 an hour there would be 0.18 on demand, for a minute and a half.
+    bench.wait(Duration::from_millis(89_900)).await;
+    bench.tell(&turn).await;
+    let saved = figure("penstock_saved_cost_total{").unwrap();
+    assert!((saved - 0.12 * 90.0 / 3600.0).abs() < 1e-9, "{saved}");
+    // Nobody knows what ran in the meantime.
+    bench.wait(Duration::from_mins(6)).await;
+    bench.tell(&turn).await;
+    assert_eq!(figure("penstock_saved_cost_total{"), Some(saved));
+    // A price that is not known is no figure, and takes none back.
+    turn.costs = vec![BTreeMap::from([("spot".into(), None)])];
+    bench.tell(&turn).await;
+    assert_eq!(figure("penstock_saved_cost_total{"), Some(saved));
+    assert_eq!(figure(r#"penstock_idle_cost_per_hour{pool="spot"}"#), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,9 +288,11 @@ async fn what_is_printed_is_what_the_table_says() {
     });
     all.costs = vec![BTreeMap::from([(Arc::from("spot"), Some(0.3))])];
     all.room_costs = vec![BTreeMap::from([(Arc::from("spot"), Some(0.1))])];
-    all.pools = vec![pool()];
+    all.stages[0].stage.lanes = lanes();
+    all.pools = pools();
     all.outcomes = vec![moved(1, 24, Reason::Learning { replicas: 24 }, done())];
     all.polls = Polls { fresh: 7, partial: 1, failed: 2, took: Duration::from_millis(20) };
+    bench.tell(&all).await;
     bench.tell(&all).await;
     let client =
         kube::Client::new(tower::Layer::layer(&bench.requests, bench.cluster.service()), "default");

@@ -41,9 +41,6 @@ values, as the boards do:
 
 ## How many series
 About 15 for each stage, 6 for each pipeline, and 3 to 5 for each source, of each replica of Penstock; reasons, conditions, moves and holds of the leader only.
-
-## Not there yet
-`idle_cost_per_hour`, `saved_cost_total` and `interruptions_total`.
 "#;
 
 /// Which metrics stand under a heading.

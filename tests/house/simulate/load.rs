@@ -30,6 +30,7 @@ fn every_shape_reaches_its_peak_and_never_leaves_its_bounds() {
         ("outage: {}", 0.0, 250.0, 320.0),
         ("rare: {}", 0.0, 1.0, 60.0),
         ("spikes: {}", 33.0, 60.0, 250.0),
+        ("pulses: {}", 199.0, 599.0, 601.0),
         ("ragged: {}", 90.0, 200.0, 700.0),
     ] {
         let rates = rates(&format!("{shape}, peakRate: 1000"));

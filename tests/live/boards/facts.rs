@@ -228,6 +228,7 @@ impl Facts {
             "Pools that give no nodes" | "Away from their share" | "Short of nodes" => one(0.0),
             "State of each pool" => one(1.0),
             "By pool" => one(self.nodes * PRICE),
+            "Idle, by pool" => one(self.nodes * PRICE - self.costs),
             "Nodes" => one(self.nodes),
             "Ready replicas by lane" => one(self.replicas),
             _ => Vec::new(),
@@ -331,10 +332,14 @@ fn each<'a>(
         .collect()
 }
 
-/// Panels of what does not happen here, by their boards: draining.rs and headroom.rs see nodes go and room kept, and a rebalance is seen
-/// only where a group stands still for longer than its polls, which this one does not.
-pub(super) const ELSEWHERE: [(&str, &str); 3] =
-    [("capacity", "Interruptions"), ("capacity", "Room kept free"), ("pipeline", "Rebalance")];
+/// Panels of what does not happen here, by their boards: draining.rs and headroom.rs see nodes go and room kept, lanes.rs what spot saves, and a
+/// rebalance is seen only where a group stands still for longer than its polls, which this one does not.
+pub(super) const ELSEWHERE: [(&str, &str); 4] = [
+    ("capacity", "Interruptions"),
+    ("capacity", "Room kept free"),
+    ("capacity", "Saved by spot"),
+    ("pipeline", "Rebalance"),
+];
 
 /// Whether a panel may have nothing to show here.
 pub(super) fn may_be_empty(panel: &Shown, pipeline: &str) -> bool {
