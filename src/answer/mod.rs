@@ -24,6 +24,7 @@ use crate::report::{Capacity, Metrics, Picture, Report, Standing, Timelines};
 pub mod view;
 mod lanes;
 mod outlook;
+mod partitions;
 pub mod page;
 pub mod identity;
 pub mod scaler;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lanes::{lanes, rooms};
 use super::page::Currency;
+use super::partitions;
 use crate::decide::{
     self, Mode, Observation, Reason, Source, Stage as Meant, Target, TargetId, Verdict,
 };
@@ -184,6 +185,42 @@ pub struct Outlook {
     pub horizon_seconds: f64,
     /// By count, ascending.
     pub counts: Vec<Count>,
+    /// The sum behind the count that keeps the objective, to be done again by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sum: Option<Sum>,
+}
+
+/// What a count was reckoned with: it must carry `spare` times the larger of (`waiting` - `done`) / (`withinSeconds` x `rate`) and
+/// `arrivalRate` x `margin` / `rate`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sum {
+    /// The smallest count that keeps the objective, whatever holds the stage at another.
+    pub replicas: u32,
+    /// As much work as so many replicas do that share it evenly.
+    pub carries: f64,
+    /// Items a second of one replica.
+    pub rate: f64,
+    /// Seconds from a write to Ready: learned, or a guess until then.
+    pub startup_seconds: f64,
+    /// Seconds a group pauses when its members change: learned, or a guess until then.
+    pub rebalance_seconds: f64,
+    /// Seconds from a reading until pods asked for on it are at work: how far a forecast looks.
+    pub lead_seconds: f64,
+    /// Age, in seconds, before which what waits is planned to be done.
+    pub planned_seconds: f64,
+    /// Items that wait.
+    pub waiting: f64,
+    /// Items of those that the present pods have done before this count is at work.
+    pub done: f64,
+    /// Seconds in which the rest is to be done.
+    pub within_seconds: f64,
+    /// Items a second that arrive, or are about to.
+    pub arrival_rate: f64,
+    /// So many times what arrives is provided for.
+    pub margin: f64,
+    /// So many times all of that must be carried.
+    pub spare: f64,
 }
 
 /// A count, and what it would bring.
@@ -316,7 +353,27 @@ impl Outlook {
             sentence: it.fate.to_string(),
         };
         let counts = outlook.prospects.iter().map(count).collect();
-        Self { horizon_seconds: outlook.horizon, counts }
+        Self { horizon_seconds: outlook.horizon, counts, sum: Some(Sum::of(&outlook.sum)) }
+    }
+}
+
+impl Sum {
+    fn of(sum: &decide::Sum) -> Self {
+        Self {
+            replicas: sum.replicas,
+            carries: sum.carries,
+            rate: sum.rate,
+            startup_seconds: sum.startup,
+            rebalance_seconds: sum.rebalance,
+            lead_seconds: sum.lead,
+            planned_seconds: sum.planned,
+            waiting: sum.waiting,
+            done: sum.done,
+            within_seconds: sum.within,
+            arrival_rate: sum.arrivals,
+            margin: sum.margin,
+            spare: sum.spare,
+        }
     }
 }
 
@@ -363,8 +420,8 @@ impl Stage {
             resolution_seconds: signals.resolution,
             partitions: signals.partitions,
             held: verdict.and_then(held),
-            reasons: said(verdict.map(|verdict| &verdict.why), meant, signals.partitions),
-            anomalies: said(verdict.map(|verdict| &verdict.anomalies), meant, signals.partitions),
+            reasons: said(verdict.map(|verdict| &verdict.why), meant, picture),
+            anomalies: said(verdict.map(|verdict| &verdict.anomalies), meant, picture),
             outlook: None,
             sources: meant.heard().map(|source| Sighting::of(source, picture, now)).collect(),
         }
@@ -375,44 +432,19 @@ fn held(verdict: &Verdict) -> Option<Held> {
     verdict.held.map(|(replicas, since)| Held { replicas, since })
 }
 
-fn said(reasons: Option<&Vec<Reason>>, meant: &Meant, partitions: u32) -> Vec<Said> {
-    reasons.into_iter().flatten().map(|reason| Said::of(reason, meant, partitions)).collect()
+fn said(reasons: Option<&Vec<Reason>>, meant: &Meant, picture: &Picture) -> Vec<Said> {
+    let reasons = reasons.map_or(&[][..], Vec::as_slice);
+    let before = (0..).map(|index| reasons.get(..index).unwrap_or_default());
+    let said = |(reason, before)| Said::of(reason, before, meant, picture);
+    reasons.iter().zip(before).map(said).collect()
 }
 
 impl Said {
-    fn of(reason: &Reason, meant: &Meant, partitions: u32) -> Self {
-        let hint = partitions_to_add(reason, meant, partitions)
+    fn of(reason: &Reason, before: &[Reason], meant: &Meant, picture: &Picture) -> Self {
+        let hint = partitions::to_add(reason, before, meant, picture)
             .or_else(|| Some(reason.hint()?.into_owned()));
         Self { code: reason.code().to_owned(), sentence: reason.to_string(), hint }
     }
-}
-
-/// Where partitions are the limit: how to add some, as a command for topics that Strimzi looks after. `partitions`: those there are.
-fn partitions_to_add(reason: &Reason, meant: &Meant, partitions: u32) -> Option<String> {
-    let topic = meant.sources.iter().flat_map(|source| &source.topics).next()?;
-    let patch = |count: u32| {
-        format!(
-            "kubectl patch kafkatopic {topic} --type merge -p '{{\"spec\":{{\"partitions\":{count}}}}}'"
-        )
-    };
-    if let Reason::PartitionBound { wished, .. } = reason {
-        let max = if meant.max < *wished {
-            format!(", with replicas.max raised to {wished}")
-        } else {
-            String::new()
-        };
-        let patch = patch(*wished);
-        return Some(format!(
-            "{patch} gives room for {wished} replicas{max} (keys move to other partitions)"
-        ));
-    }
-    if let Reason::HotPartition { .. } = reason {
-        let patch = patch(partitions.saturating_mul(2));
-        return Some(format!(
-            "spread the keys better, or make each replica faster; where many keys share that partition, {patch} splits them"
-        ));
-    }
-    None
 }
 
 impl Sighting {

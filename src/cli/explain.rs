@@ -8,12 +8,12 @@ use anyhow::{Context, anyhow};
 use comfy_table::Table;
 use kube::{Api, Client};
 
-use super::figures::{self, delay, rate, short, shown};
+use super::figures::{self, delay, figure, rate, short, shown};
 use super::reach::{self, Reach};
 use super::{Failure, out};
 use crate::answer::page::Currency;
 use crate::answer::view::{
-    Held, Lane, Outlook, Pipeline, Refusal, Replicas, Room, Said, Sighting, Stage,
+    Held, Lane, Outlook, Pipeline, Refusal, Replicas, Room, Said, Sighting, Stage, Sum,
 };
 use crate::crd::duration::Duration;
 use crate::crd::status::{HeadroomStatus, StageStatus};
@@ -332,6 +332,11 @@ fn write_stage(to: &mut String, stage: &Stage, currency: Option<&Currency>) -> s
             writeln!(to, "    {hint}.")?;
         }
     }
+    let sum = stage.outlook.as_ref().and_then(|outlook| outlook.sum.as_ref());
+    write_means(to, stage, sum)?;
+    if let Some(sum) = sum {
+        write_sum(to, sum)?;
+    }
     if let Some(outlook) = &stage.outlook {
         write_outlook(to, outlook)?;
     }
@@ -341,10 +346,67 @@ fn write_stage(to: &mut String, stage: &Stage, currency: Option<&Currency>) -> s
     writeln!(to)
 }
 
+/// What a count that keeps an objective is reckoned with, as far as it is known.
+fn write_means(to: &mut String, stage: &Stage, sum: Option<&Sum>) -> std::fmt::Result {
+    let Some(objective) = stage.objective_seconds else { return Ok(()) };
+    let startup = sum.map(|sum| sum.startup_seconds).or(stage.startup_seconds);
+    let pause = sum.map(|sum| sum.rebalance_seconds).or(stage.rebalance_seconds);
+    let ahead = stage.forecast_rate.zip(stage.arrival_rate.filter(|now| 0.0 < *now)).zip(sum);
+    let told = [
+        startup.map(|startup| format!("start-up {}", short(startup))),
+        pause.map(|pause| format!("rebalance pause {}", short(pause))),
+        ahead.map(|((then, now), sum)| {
+            let more = 100.0 * (then / now - 1.0);
+            format!("forecast {more:+.0} % within {}", short(sum.lead_seconds))
+        }),
+        sum.map(|sum| {
+            let (planned, objective) = (short(sum.planned_seconds), short(objective));
+            format!("{planned} of the {objective} (the rest is room for error)")
+        }),
+    ];
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    writeln!(to, "  Reckoned with: {}.", told.join(", "))
+}
+
+/// The sum behind the count that keeps the objective, to be done again by hand.
+fn write_sum(to: &mut String, sum: &Sum) -> std::fmt::Result {
+    let Sum { carries, waiting, done, within_seconds, margin, spare, .. } = *sum;
+    let [each, arrives] = [sum.rate, sum.arrival_rate].map(|it| format!("{}/s", figure(it)));
+    let per_replica = sum.rate.max(f64::MIN_POSITIVE);
+    let backlog = (waiting - done).max(0.0) / (within_seconds * per_replica);
+    let arrivals = sum.arrival_rate * margin / per_replica;
+    let waiting = if 0.5 <= done {
+        format!("({waiting:.0} - {done:.0} done until then)")
+    } else {
+        format!("{waiting:.0}")
+    };
+    let times = if 1.005 <= margin { format!(" x {}", figure(margin)) } else { String::new() };
+    let spare = if 1.0 < spare {
+        format!(", with {:.0} % to spare", 100.0 * (spare - 1.0))
+    } else {
+        String::new()
+    };
+    writeln!(
+        to,
+        "  Check: {} carry {} times {each}; what waits asks for {} = {waiting} / ({} s x {each}), what arrives for {} = {arrives}{times} / {each}{spare}.",
+        replicas(sum.replicas),
+        figure(carries),
+        figure(backlog),
+        figure(within_seconds),
+        figure(arrivals),
+    )
+}
+
 /// What other counts would bring.
 fn write_outlook(to: &mut String, outlook: &Outlook) -> std::fmt::Result {
     let horizon = short(outlook.horizon_seconds);
-    writeln!(to, "  If what arrives now goes on, the next {horizon} would bring with:")?;
+    writeln!(
+        to,
+        "  If what arrives now goes on, the next {horizon} would bring with (REPLICA-SECONDS with what is left to do then):"
+    )?;
     let mut table =
         figures::table(["REPLICAS", "SERVE", "REPLICA-SECONDS", "OLDEST ITEM", "LATE FOR", ""]);
     for count in &outlook.counts {

@@ -35,6 +35,17 @@ pub(super) fn rate(per_second: f64) -> String {
     if per_second >= 100.0 { format!("{per_second:.0}/s") } else { format!("{per_second:.1}/s") }
 }
 
+/// Three figures that count, of what is not huge.
+pub(super) fn figure(x: f64) -> String {
+    let digits = match x.abs() {
+        x if x < 10.0 => 2,
+        x if x < 100.0 => 1,
+        _ => return format!("{x:.0}"),
+    };
+    let shown = format!("{x:.digits$}");
+    shown.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +57,9 @@ mod tests {
         assert_eq!(delay(41.0, true), ">41 s");
         assert_eq!([0.04, 48.25, 310.4].map(rate), ["0.0/s", "48.2/s", "310/s"]);
         assert_eq!(shown(None::<u32>), "-");
+        assert_eq!(
+            [0.0, 4.8, 5.125, 38.94, 2000.4].map(figure),
+            ["0", "4.8", "5.12", "38.9", "2000"]
+        );
     }
 }

@@ -23,6 +23,8 @@ pub struct Checker {
 #[derive(Debug)]
 struct Kind {
     schema: Schema,
+    /// Every field there is, as a path.
+    fields: Vec<String>,
     is_namespaced: bool,
 }
 
@@ -128,7 +130,10 @@ impl Checker {
                 .and_then(|schema| schema.open_api_v3_schema.as_ref())
                 .ok_or_else(|| format!("kind {} has no schema", crd.spec.names.kind))?;
             let schema = serde_json::to_value(schema).map_err(|error| error.to_string())?;
+            let mut fields = Vec::new();
+            self::fields(&schema, "", &mut fields);
             let kind = Kind {
+                fields,
                 schema: Schema::compile(&schema)?,
                 is_namespaced: crd.spec.scope == "Namespaced",
             };
@@ -180,11 +185,40 @@ impl Kind {
     fn faults(&self, document: &Value) -> Vec<String> {
         let mut object = document.clone();
         let unknown = self.schema.fill(&mut object);
-        let mut faults: Vec<String> =
-            unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+        let mut faults: Vec<String> = unknown
+            .iter()
+            .map(|path| format!("unknown field {path:?}{}", self.hint(path)))
+            .collect();
         faults.extend(name_faults(document));
         faults.extend(self.schema.faults(&object, None).iter().map(ToString::to_string));
         faults
+    }
+
+    /// Where an unknown field belongs, when only one place has such a one: `spec.objective.doneBy` is that of a stage's `objective`.
+    fn hint(&self, unknown: &str) -> String {
+        let end = |path: &str| -> Vec<String> {
+            let names = path.rsplit('.').map(|part| part.split('[').next().unwrap_or(part));
+            names.take(2).map(str::to_owned).collect()
+        };
+        let is_like = |it: &&String| it.starts_with("spec.") && end(it) == end(unknown);
+        let mut found = self.fields.iter().filter(is_like);
+        match (found.next(), found.next()) {
+            (Some(only), None) => format!("; hint: there is {only}"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Every field that a schema has, as a path; `[]` for the items of a list.
+fn fields(schema: &Value, at: &str, found: &mut Vec<String>) {
+    if let Some(items) = schema.get("items") {
+        fields(items, &format!("{at}[]"), found);
+    }
+    for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+    {
+        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        fields(schema, &path, found);
+        found.push(path);
     }
 }
 

@@ -1,5 +1,5 @@
 //! What is odd about a stage though it binds no count: one consumer among well ones that hardly moves, replicas that get less done than
-//! they used to, rebalances that take longer. Called by `doubt` once a turn; told as reasons, events and a metric.
+//! they used to, rebalances that take longer, partitions that count as read since nobody has committed there. Called by `doubt` once a turn; told as reasons, events and a metric.
 
 use std::time::Duration;
 
@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::age::{Trace, mark};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Seen};
 use super::forecast::Unusual;
 use super::memory::StageMemory;
+use super::part::Part;
 use super::rate::COMMITS;
 use super::reason::Reason;
+use super::snapshot::Queue;
 use super::writes::span;
 
 /// A consumer is looked at over this long, or over four commits where those are rarer.
@@ -37,6 +39,8 @@ const QUICK: f64 = 300.0;
 const SLOW: f64 = 6.0 * 3600.0;
 /// Something is odd when it has lasted this long.
 const LASTS: Duration = Duration::from_mins(10);
+/// A group that has just come has committed by then.
+const FIRST: Duration = Duration::from_mins(1);
 
 /// What is remembered of what is usual.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +49,9 @@ pub(super) struct Anomalies {
     heat: Heat,
     rate: Usual,
     pause: Usual,
+    /// Since when partitions without a commit have counted as read.
+    #[serde(default)]
+    uncommitted: Option<Timestamp>,
 }
 
 /// The consumers of a group at the start of a sample.
@@ -81,6 +88,8 @@ struct Heat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Hot {
+    #[serde(default)]
+    topic: u16,
     partition: i32,
     arrives: f64,
     rate: f64,
@@ -126,10 +135,14 @@ impl StageMemory {
             self.anomalies.heat.observe(trace, arrivals, usual, at);
         }
         if let (Some(hot), [seen]) = (self.anomalies.heat.told(at), &evidence.sources[..]) {
-            let Hot { partition, arrives, rate, .. } = hot;
+            let Hot { topic, partition, arrives, rate, .. } = hot;
             let source = seen.source.name.to_string();
-            found.push(Reason::HotPartition { source, partition, arrives, rate });
+            let topics = Some(&seen.source.topics).filter(|topics| 1 < topics.len());
+            let topic = topics.and_then(|topics| topics.get(usize::from(topic)));
+            let topic = topic.map(ToString::to_string);
+            found.push(Reason::HotPartition { source, topic, partition, arrives, rate });
         }
+        found.extend(self.anomalies.uncommitted(evidence, at));
         if let (Some(sick), [seen]) = (self.anomalies.crew.sick, &evidence.sources[..]) {
             let Sick { partition, partitions, rate, usual } = sick;
             let source = seen.source.name.to_string();
@@ -161,6 +174,24 @@ impl StageMemory {
 }
 
 impl Anomalies {
+    /// The queues that count partitions without a commit as read, once they have done so for a while.
+    fn uncommitted(&mut self, evidence: &Evidence<'_>, at: Timestamp) -> Vec<Reason> {
+        let counted = || evidence.queues().filter(|(_, queue)| 0 < queue.uncommitted);
+        if counted().next().is_none() {
+            if evidence.is_fresh() {
+                self.uncommitted = None;
+            }
+            return Vec::new();
+        }
+        let since = *self.uncommitted.get_or_insert(at);
+        let told = |(seen, queue): (&Seen<'_>, &Queue)| Reason::Uncommitted {
+            source: seen.source.name.to_string(),
+            partitions: queue.uncommitted,
+            of: seen.partitions(),
+        };
+        if FIRST <= span(since, at) { counted().map(told).collect() } else { Vec::new() }
+    }
+
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
         self.crew.members.capacity() * size_of::<Member>()
@@ -200,8 +231,8 @@ impl Heat {
         let since = self.hot.map_or(at, |hot| hot.since);
         self.hot = most.filter(|_| 1 < came.len() && MANY <= sum).and_then(|(part, most)| {
             let arrives = arrivals * most / sum;
-            let partition = part.id;
-            (HOT * rate < arrives).then_some(Hot { partition, arrives, rate, since })
+            let Part { topic, id: partition, .. } = *part;
+            (HOT * rate < arrives).then_some(Hot { topic, partition, arrives, rate, since })
         });
     }
 

@@ -12,6 +12,7 @@ use super::pipeline::Stage;
 use super::reason::Reason;
 use super::skew::Skew;
 use super::slack::{Slack, Spell};
+use super::sum::Sum;
 
 /// Share of the objective that is planned with; the rest is for what no plan foresees.
 pub(super) const GOAL: f64 = 0.8;
@@ -247,6 +248,34 @@ pub(super) fn lack(
     need.lack(count, partitions)
 }
 
+/// The sum behind the count that keeps the objective; `None` while no rate is known. `ahead`: until pods asked for now work.
+pub(super) fn sum(
+    stage: &Stage,
+    objective: f64,
+    load: &Load<'_>,
+    means: &Means,
+    ahead: f64,
+) -> Option<Sum> {
+    let rate = means.known()?;
+    let Needed { need, partitions, wished, .. } = Needed::of(stage, objective, load, means, rate);
+    let (rest, within) = need.rest(wished);
+    Some(Sum {
+        replicas: wished,
+        carries: capacity(wished, partitions),
+        rate,
+        startup: means.startup,
+        rebalance: means.rebalance,
+        lead: ahead,
+        planned: need.goal,
+        waiting: rate * need.backlog,
+        done: rate * (need.backlog - rest),
+        within,
+        arrivals: rate * need.arrivals,
+        margin: need.uneven(wished, partitions).max(load.surge),
+        spare: need.slack(wished),
+    })
+}
+
 /// What must be done, and the smallest count that does it.
 struct Needed<'a> {
     need: Need<'a>,
@@ -375,8 +404,14 @@ impl<'a> Need<'a> {
         Self { surge: self.arrivals, ..self }
     }
 
-    /// What a count must carry for the backlog to be served in time, given that it takes a while until that count works.
+    /// What a count must carry for the backlog to be served in time.
     fn for_backlog(&self, count: u32) -> f64 {
+        let (rest, within) = self.rest(count);
+        rest / within
+    }
+
+    /// What is left of the backlog when a count is at work, since that takes a while, and the time in which it must be served.
+    fn rest(&self, count: u32) -> (f64, f64) {
         let Means { startup, rebalance, pending, ready, desired, .. } = *self.means;
         let (wait, meanwhile) = match count {
             n if desired < n => (startup + rebalance, ready),
@@ -384,11 +419,11 @@ impl<'a> Need<'a> {
             n if n == ready => (0.0, ready),
             _ => (rebalance, 0),
         };
-        let left = (self.backlog - f64::from(meanwhile) * wait).max(0.0);
+        let rest = (self.backlog - f64::from(meanwhile) * wait).max(0.0);
         // What is there is not given back before the last of it is in time.
         let least = if count < desired { KEPT } else { LATE };
-        let sooner = 0.9 * left / (self.left - wait).max(least * self.goal);
-        sooner.max(left / (self.goal - wait).max(LATE * self.goal))
+        let sooner = (self.left - wait).max(least * self.goal) / 0.9;
+        (rest, sooner.min((self.goal - wait).max(LATE * self.goal)))
     }
 
     fn is_backlog(&self, count: u32) -> bool {
@@ -433,12 +468,21 @@ impl<'a> Need<'a> {
         self.lack(count, partitions).is_none()
     }
 
+    /// Fewer than now must carry some more than there is.
+    fn slack(&self, count: u32) -> f64 {
+        if count < self.means.desired { SLACK } else { 1.0 }
+    }
+
+    /// Lag is made by the busiest consumer, which gets so many times an even share of what arrives.
+    fn uneven(&self, count: u32, partitions: Option<u32>) -> f64 {
+        let uneven = if partitions.is_some() { self.skew.of(count) } else { 1.0 };
+        1.0 + EXCESS * (uneven - 1.0)
+    }
+
     /// Why a count does not carry it.
     fn lack(&self, count: u32, partitions: Option<u32>) -> Option<Lack> {
-        let slack = if count < self.means.desired { SLACK } else { 1.0 };
-        // Lag is made by the busiest consumer, which gets more of what arrives than an even share.
-        let uneven = if partitions.is_some() { self.skew.of(count) } else { 1.0 };
-        let arrivals = self.arrivals * (1.0 + EXCESS * (uneven - 1.0));
+        let slack = self.slack(count);
+        let arrivals = self.arrivals * self.uneven(count, partitions);
         let backlog = self.for_backlog(count);
         let carries = capacity(count, partitions) * (1.0 + 1e-9);
         // Where work splits at will, one fewer is a small step: room is kept with some slack, too.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::age::Trace;
 use super::demand::{Bid, Load};
 use super::effect::Shown;
-use super::evidence::{Evidence, Seen, Trust, float, whole};
+use super::evidence::{Seen, Trust, float, whole};
 use super::knowledge::Known;
 use super::memory::StageMemory;
 use super::part::Part;
@@ -25,19 +25,10 @@ use super::writes::{Move, span};
 pub(super) struct Doubts {
     stills: Vec<Still>,
     spike: Option<Spike>,
-    /// Partitions that partial readings lack: how many of how many, and what waited in them when they were last seen.
-    lacking: Lacking,
-    /// How long they have been lacking, in seconds.
-    lacked: f64,
+    /// Items that should wait in partitions which partial readings lack.
+    lacking: f64,
     /// What is odd, whether it changed the count or not.
     anomalies: Vec<Reason>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Lacking {
-    partitions: u64,
-    of: u64,
-    lag: u64,
 }
 
 impl StageMemory {
@@ -56,6 +47,9 @@ impl StageMemory {
                 seen.stuck = still.lag;
             }
         }
+        for seen in &mut turn.evidence.sources {
+            seen.lacking = self.lacking(seen, at);
+        }
         if self.recreated().is_some() && self.recreated() == turn.newest_reading() {
             // What was known of partitions was of others.
             self.skew = super::skew::Skew::default();
@@ -64,8 +58,7 @@ impl StageMemory {
         turn.doubts = Doubts {
             stills,
             spike: self.spikes.observe(&turn.evidence),
-            lacking: self.lacking(&turn.evidence),
-            lacked: self.blind.since().map_or(0.0, |since| span(since, at).as_secs_f64()),
+            lacking: turn.evidence.sources.iter().map(|seen| seen.lacking).sum(),
             anomalies: self.anomalies(&turn.evidence, arrivals, at),
         };
         let stills = turn.doubts.stills.iter().map(|still| still.reason.clone());
@@ -100,34 +93,27 @@ impl StageMemory {
         1 < parts().count() && sum / 2 < most
     }
 
-    /// What partial readings lack, as it was last seen.
-    fn lacking(&self, evidence: &Evidence<'_>) -> Lacking {
-        let mut lacking = Lacking::default();
-        for seen in evidence.sources.iter().filter(|seen| seen.trust == Trust::AtLeast) {
-            let (Some(trace), Some(queue)) = (self.traces.get(&seen.source.name), seen.queue())
-            else {
-                continue;
-            };
-            let here: BTreeSet<_> = queue.partitions.iter().map(|p| (p.topic, p.id)).collect();
-            for part in trace.parts() {
-                lacking.of += 1;
-                if !here.contains(&part.key()) {
-                    lacking.partitions += 1;
-                    lacking.lag = lacking.lag.saturating_add(part.lag());
-                }
-            }
-        }
-        lacking
+    /// Items that should wait in the partitions which a partial reading lacks: those that did when they were last seen, and as many as came
+    /// to each of the others since.
+    fn lacking(&self, seen: &Seen<'_>, at: Timestamp) -> f64 {
+        let trace = self.trace(&seen.source.name).filter(|_| seen.trust == Trust::AtLeast);
+        let (Some(trace), Some(queue)) = (trace, seen.queue()) else { return 0.0 };
+        let here: BTreeSet<_> = queue.partitions.iter().map(|p| (p.topic, p.id)).collect();
+        let away = || trace.parts().iter().filter(|part| !here.contains(&part.key()));
+        let lag = away().map(Part::lag).fold(0, u64::saturating_add);
+        let (lacking, others) = (float(away().count() as u64), float(here.len().max(1) as u64));
+        let arrivals = trace.arrivals(seen.source.poll_interval).map_or(0.0, |it| it.minute);
+        let since = self.blind.since().map_or(0.0, |since| span(since, at).as_secs_f64());
+        // For some of the minute that is the mean of, they were seen as well.
+        let seen_too = lacking * (1.0 - since / 60.0).max(0.0);
+        float(lag) + since * lacking * arrivals / (others + seen_too)
     }
 }
 
 impl Doubts {
     /// The load as it is to be sized by: without what stands still, with what the missing partitions should hold by now.
     pub(super) fn amend<'a>(&self, load: Load<'a>) -> Load<'a> {
-        let Lacking { partitions, of, lag } = self.lacking;
-        let seen = of.saturating_sub(partitions).max(1);
-        let came = load.arrivals * float(partitions) / float(seen) * self.lacked;
-        let lacking = if 0 < partitions { float(lag) + came } else { 0.0 };
+        let lacking = self.lacking;
         let (mut stuck, mut delay) = (0_u64, None);
         for still in self.stills.iter().filter(|still| !still.is_all) {
             stuck = stuck.saturating_add(still.lag);

@@ -35,6 +35,8 @@ pub(super) struct Seen<'a> {
     pub(super) blind_since: Option<Timestamp>,
     /// Items that wait where the consumers stand still: no reason for more replicas.
     pub(super) stuck: u64,
+    /// Items that should wait in partitions that are there and did not answer.
+    pub(super) lacking: f64,
     /// Partitions that are there and did not answer: consumers serve them all the same.
     unseen: u32,
 }
@@ -84,10 +86,7 @@ impl<'a> Evidence<'a> {
 
     /// Partitions of all queues, seen or not: the same pods serve them all.
     pub(super) fn partitions(&self) -> u32 {
-        self.queues().fold(0, |all, (seen, queue)| {
-            let answered = u32::try_from(queue.partitions.len()).unwrap_or(u32::MAX);
-            all.saturating_add(answered).saturating_add(seen.unseen)
-        })
+        self.queues().fold(0, |all, (seen, _)| all.saturating_add(seen.partitions()))
     }
 
     /// Does every queue have partitions, so that their number bounds the useful replicas?
@@ -135,6 +134,7 @@ impl<'a> Seen<'a> {
             complaint: None,
             blind_since: None,
             stuck: 0,
+            lacking: 0.0,
             unseen: 0,
         };
         let name = || source.name.to_string();
@@ -210,9 +210,15 @@ impl<'a> Seen<'a> {
         }
     }
 
+    /// Partitions of its queue, seen or not.
+    pub(super) fn partitions(&self) -> u32 {
+        let seen = self.queue().map_or(0, |queue| queue.partitions.len());
+        u32::try_from(seen).unwrap_or(u32::MAX).saturating_add(self.unseen)
+    }
+
     /// What a threshold is compared with: items waiting that more replicas could serve, or the number itself.
     pub(super) fn amount(&self) -> Option<f64> {
-        Some((self.whole()? - float(self.stuck)).max(0.0))
+        Some((self.whole()? - float(self.stuck)).max(0.0) + self.lacking)
     }
 
     /// What an activation is compared with: all items waiting, or the number itself.

@@ -138,6 +138,9 @@ impl Reason {
             Self::HotPartition { .. } => {
                 "spread the keys better, add partitions, or make each replica faster"
             }
+            Self::Uncommitted { .. } => {
+                "state offsetReset: Earliest if the consumers begin there (auto.offset.reset); the first commits end this"
+            }
             Self::UnusualArrivals { .. } => "see what feeds the queue",
             Self::SlowerReplicas { .. } => {
                 "see what changed in the workload, or in what it writes to"

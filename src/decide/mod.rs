@@ -37,6 +37,7 @@ mod reckon;
 mod partitions;
 mod demand;
 mod lesson;
+mod sum;
 mod prospect;
 mod batch;
 mod formula;
@@ -95,6 +96,7 @@ pub use snapshot::{
     Adrift, Cpu, Failing, FinishedJob, JobsSeen, Lost, Missing, Observation, Partition, Queue,
     Reading, Recalled, Situation, Snapshot, Target, Unusable, Value, Workload, Writing,
 };
+pub use sum::Sum;
 
 /// What one turn comes to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::capacity::{Pools, Purses};
 use super::demand::{self, Lack, Load, Means};
-use super::figures::{number, replicas};
+use super::figures::{number, replicas, seconds};
 use super::flow::Above;
 use super::jobs;
 use super::knowledge::Known;
@@ -22,6 +22,7 @@ use super::plan::Verdict;
 use super::schedule::Bound;
 use super::snapshot::{Situation, Snapshot, Target, Workload};
 use super::stage::Turn;
+use super::sum::Sum;
 
 /// Looked ahead: this long at least, else twice the start of a pod and four times the objective.
 const SHORTEST: f64 = 480.0;
@@ -42,6 +43,8 @@ pub struct Outlook {
     pub horizon: f64,
     /// By count, ascending.
     pub prospects: Vec<Prospect>,
+    /// The sum behind the count that keeps the objective.
+    pub sum: Sum,
     /// The shortest objective, in seconds, for which fewer replicas would be wished, and how many; `None` where the present one wishes
     /// for another count than the chosen, or none is long enough.
     pub longer: Option<(f64, u32)>,
@@ -100,7 +103,10 @@ pub enum Fate {
     /// More arrives than it serves.
     FallsBehind,
     /// What waits takes too long.
-    TooSlow,
+    TooSlow {
+        /// Seconds in which it is planned to be done.
+        planned: f64,
+    },
     /// So many times what arrives may come before new pods are at work, which is more than it serves.
     NoRoom {
         /// At least 1.
@@ -131,7 +137,7 @@ impl Fate {
             Self::Chosen => "Chosen",
             Self::ForNow => "ForNow",
             Self::FallsBehind => "FallsBehind",
-            Self::TooSlow => "TooSlow",
+            Self::TooSlow { .. } => "TooSlow",
             Self::NoRoom { .. } => "NoRoom",
             Self::NoSpare => "NoSpare",
             Self::Dearer => "Dearer",
@@ -148,7 +154,13 @@ impl fmt::Display for Fate {
             Self::Chosen => write!(f, "this is it"),
             Self::ForNow => write!(f, "this is it for now, though it falls behind"),
             Self::FallsBehind => write!(f, "falls behind what arrives"),
-            Self::TooSlow => write!(f, "too slow for what waits, with room for error"),
+            Self::TooSlow { planned } => {
+                write!(
+                    f,
+                    "too slow for what waits: more than the {} planned with",
+                    seconds(*planned)
+                )
+            }
             Self::NoRoom { surge } => {
                 write!(f, "too few if {surge:.1} times as much comes before new pods work")
             }
@@ -188,7 +200,10 @@ pub fn prospects(now: &Snapshot, memory: &Memory, verdicts: &[Verdict]) -> Vec<O
         passed.push(known.passes(verdict.replicas.unwrap_or(workload.desired)));
         let load = known.load().map(|load| turn.doubts.amend(load));
         let chosen = verdict.replicas;
-        let found = load.and_then(|load| outlook(&bound.stage, &load, &known.means, chosen?));
+        let ahead =
+            known.means.startup + known.means.rebalance + 2.0 * turn.evidence.poll().as_secs_f64();
+        let found =
+            load.and_then(|load| outlook(&bound.stage, &load, (&known.means, ahead), chosen?));
         outlooks.push(found.map(|found| eye.others(&bound.stage, chosen, known.means.rate, found)));
     }
     outlooks
@@ -286,14 +301,20 @@ fn nearest(from: f64, end: f64, grain: f64, does: impl Fn(f64) -> bool) -> Optio
     Some(far)
 }
 
-fn outlook(stage: &Stage, load: &Load<'_>, means: &Means, chosen: u32) -> Option<Outlook> {
+fn outlook(
+    stage: &Stage,
+    load: &Load<'_>,
+    (means, ahead): (&Means, f64),
+    chosen: u32,
+) -> Option<Outlook> {
     let objective = stage.max_delay.filter(|_| stage.combine.is_none())?.as_secs_f64();
     let rate = means.known()?;
     if load.arrivals <= 0.0 && load.backlog < 1.0 {
         return None;
     }
+    let sum = demand::sum(stage, objective, load, means, ahead)?;
     let horizon = SHORTEST.max(2.0 * means.startup + 4.0 * objective);
-    let ahead = Ahead { load, means, rate, objective, horizon };
+    let near = Ahead { load, means, rate, objective, horizon };
     let prospects = counts(stage, load, means, chosen).into_iter().map(|replicas| {
         let fate = match demand::lack(stage, objective, load, means, replicas) {
             Some(Lack::KeepUp) if replicas == chosen => Fate::ForNow,
@@ -301,17 +322,18 @@ fn outlook(stage: &Stage, load: &Load<'_>, means: &Means, chosen: u32) -> Option
             _ if replicas < stage.min => Fate::BelowMin { min: stage.min },
             _ if stage.max < replicas => Fate::AboveMax { max: stage.max },
             Some(Lack::KeepUp) => Fate::FallsBehind,
-            Some(Lack::Backlog) => Fate::TooSlow,
+            Some(Lack::Backlog) => Fate::TooSlow { planned: sum.planned },
             Some(Lack::Room) => Fate::NoRoom { surge: load.surge },
             Some(Lack::Spare) => Fate::NoSpare,
             None if chosen < replicas => Fate::Dearer,
             None => Fate::Kept,
         };
-        ahead.play(replicas, fate)
+        near.play(replicas, fate)
     });
     Some(Outlook {
         horizon,
         prospects: prospects.collect(),
+        sum,
         longer: None,
         shorter: None,
         faster: None,
@@ -427,8 +449,8 @@ mod tests {
             Load { lag: 3000, backlog: 3000.0, arrivals, partitions: None, ..Load::none(&skew) };
         let means = Means { startup: 30.0, rebalance: 0.0, ..Means::of(ready) };
         let (load, means) = (&load, &means);
-        let ahead = Ahead { load, means, rate: 100.0, objective: 60.0, horizon: 480.0 };
-        let found = ahead.play(replicas, Fate::Chosen);
+        let near = Ahead { load, means, rate: 100.0, objective: 60.0, horizon: 480.0 };
+        let found = near.play(replicas, Fate::Chosen);
         let [cost, delay, late] = [found.cost, found.delay, found.late].map(|it| {
             #[expect(clippy::cast_possible_truncation, reason = "small")]
             let whole = it.round() as i64;

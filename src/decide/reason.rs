@@ -135,7 +135,10 @@ pub enum Reason {
     /// One consumer hardly moves while the others are well; it is left out of what is learned.
     SickConsumer { source: String, partition: i32, partitions: u32, rate: f64, usual: f64 },
     /// More comes to one partition than one replica gets through: no number of replicas keeps up with it.
-    HotPartition { source: String, partition: i32, arrives: f64, rate: f64 },
+    /// `topic`: which of several topics of the source.
+    HotPartition { source: String, topic: Option<String>, partition: i32, arrives: f64, rate: f64 },
+    /// Partitions in which the group has committed nothing count as read to their end, as `offsetReset: Latest` says.
+    Uncommitted { source: String, partitions: u32, of: u32 },
     /// What arrives is far from what is usual at this time of day.
     UnusualArrivals { rate: f64, usual: f64, since: Timestamp },
     /// A replica gets through less than it used to.
@@ -250,6 +253,7 @@ impl Reason {
         "JobsFail",
         "SickConsumer",
         "HotPartition",
+        "Uncommitted",
         "UnusualArrivals",
         "SlowerReplicas",
         "LongerRebalances",
@@ -372,6 +376,7 @@ impl Reason {
             Self::JobsFail { .. } => "JobsFail",
             Self::SickConsumer { .. } => "SickConsumer",
             Self::HotPartition { .. } => "HotPartition",
+            Self::Uncommitted { .. } => "Uncommitted",
             Self::UnusualArrivals { .. } => "UnusualArrivals",
             Self::SlowerReplicas { .. } => "SlowerReplicas",
             Self::LongerRebalances { .. } => "LongerRebalances",

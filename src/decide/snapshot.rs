@@ -315,7 +315,7 @@ pub struct Queue {
     pub commit_interval: Option<Duration>,
     /// Partitions; empty for a queue that has none.
     pub partitions: Vec<Partition>,
-    /// Partitions without a committed offset; under `offsetReset: Latest` they count 0.
+    /// Partitions that have something in them and no committed offset, and count 0 all the same: `offsetReset: Latest`.
     pub uncommitted: u32,
 }
 

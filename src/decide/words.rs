@@ -174,7 +174,10 @@ impl fmt::Display for Reason {
             ),
             Self::Breakpoint { wished, partitions, per_consumer } => write!(
                 f,
-                "{per_consumer} of {partitions} partitions fall to the busiest replica at this count; {wished} would be enough only if they could be split"
+                "{} would do if partitions could be split among them; the busiest of {} holds {per_consumer} of the {partitions}, and of fewer at least {}",
+                replicas(*wished),
+                partitions.div_ceil((*per_consumer).max(1)),
+                per_consumer + 1
             ),
             Self::AtMin { wished, min } => {
                 write!(f, "kept at min {min}: {wished} would do")
@@ -345,11 +348,18 @@ impl fmt::Display for Reason {
                 number(*rate),
                 number(*usual)
             ),
-            Self::HotPartition { source, partition, arrives, rate } => write!(
+            Self::HotPartition { source, topic, partition, arrives, rate } => write!(
                 f,
-                "partition {partition} of {source} is hot: {}/s arrive in it alone, one replica gets through {}/s, and only one can read it",
+                "partition {partition} of {} is hot: {}/s arrive in it alone, one replica gets through {}/s, and only one can read it",
+                topic
+                    .as_ref()
+                    .map_or_else(|| source.clone(), |topic| format!("{topic} ({source})")),
                 number(*arrives),
                 number(*rate)
+            ),
+            Self::Uncommitted { source, partitions, of } => write!(
+                f,
+                "{partitions} of {of} partitions of {source} count as read to the end, since the group has committed nothing there and offsetReset is Latest: if its consumers begin at the earliest, all that is in them waits unseen"
             ),
             Self::UnusualArrivals { rate, usual, since } => write!(
                 f,

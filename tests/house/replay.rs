@@ -104,6 +104,72 @@ async fn what_was_recorded_is_decided_the_same_again() {
     assert_eq!(replay(folder.path(), "", &["--carry"]), (code, out, error));
 }
 
+/// Where recordings are kept, each in a folder that is named as a sentence.
+const KEPT: &str = "tests/data/recordings";
+/// The one that was made here, by `INSTA_UPDATE=always`: four minutes with a backlog, and the peace after it.
+const BACKLOG: &str = "a_backlog_brings_replicas_and_the_window_gives_them_back";
+
+async fn record_backlog(folder: &Path) {
+    drop(std::fs::remove_dir_all(folder));
+    let given = Given { partitions: Some(4), poll: Some(30), desired: Some(1), ..sized() };
+    let bench = Bench::recording(Some(folder.to_owned())).await;
+    let mut world = World::new(given);
+    (world.arrive, world.take) = (30, 30);
+    while world.at <= 240 {
+        match world.at {
+            60 => world.bring(6_000),
+            90 => world.take = 1_000,
+            _ => {}
+        }
+        let snapshot = world.snapshot();
+        let step = world.decide(&snapshot);
+        tell(&bench, snapshot, step);
+        world.pass(30);
+    }
+    drop(bench.end().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_as_a_recording_moves_as_it_did() {
+    if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
+        record_backlog(&Path::new(KEPT).join(BACKLOG)).await;
+    }
+    let folders: Vec<_> = std::fs::read_dir(KEPT).unwrap().map(|it| it.unwrap().path()).collect();
+    assert!(folders.iter().any(|folder| folder.ends_with(BACKLOG)), "{folders:?}");
+    for folder in folders {
+        let (code, out, error) = replay(&folder, "", &["-o", "json"]);
+        assert!(matches!(code, Some(0 | 1)), "{}: {error}", folder.display());
+        let told: Value = serde_json::from_str(&out).unwrap();
+        assert!(5 < told["turns"].as_u64().unwrap(), "{told}");
+        // Other reasons for the same moves are no harm.
+        for difference in told["differences"].as_array().unwrap() {
+            let moves = |side: &str| {
+                let said = &difference[side];
+                (said["replicas"].clone(), said["write"].clone())
+            };
+            assert_eq!(moves("before"), moves("after"), "{}: {difference}", folder.display());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_recording_of_a_backlog_is_short_moves_up_and_down_and_tells_of_no_machine() {
+    let folder = Path::new(KEPT).join(BACKLOG);
+    let text = std::fs::read_to_string(folder.join("turns-000001.jsonl")).unwrap();
+    assert!(text.len() < 60 * 1024, "{} bytes", text.len());
+    assert!(!text.contains("/home/") && !text.contains("/tmp/"), "it names a path");
+    // By another policy each turn has another plan, so all that was written is told.
+    let with = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(with.path(), policy(1)).unwrap();
+    let with = with.path().to_str().unwrap();
+    let (code, out, error) = replay(&folder, "", &["--with", with, "--all", "-o", "json"]);
+    assert_eq!(code, Some(1), "{error}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    let differences = told["differences"].as_array().unwrap().iter();
+    let writes: Vec<_> = differences.filter_map(|it| it["before"]["write"].as_str()).collect();
+    assert_eq!(writes, ["4 for 1", "1 for 4"], "{out}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_recorded_policy_as_a_manifest_is_the_same_policy() {
     let folder = tempfile::tempdir().unwrap();

@@ -121,7 +121,7 @@ fn severity(code: &str) -> Option<Severity> {
         | "OutcomeUnknown" | "Stopped" | "Stuck" | "NoEffect" => Severity::Held,
         "SickConsumer" | "HotPartition" | "UnusualArrivals" | "SlowerReplicas"
         | "LongerRebalances" | "SpikeUnconfirmed" => Severity::Odd,
-        "Observed" | "Paused" | "PinnedByAnnotation" => Severity::Note,
+        "Observed" | "Paused" | "PinnedByAnnotation" | "Uncommitted" => Severity::Note,
         _ => return None,
     })
 }

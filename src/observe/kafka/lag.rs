@@ -33,6 +33,8 @@ pub(super) fn queue(ask: &Ask, topics: &[View<'_>], silent: Option<&str>) -> (Qu
             of += 1;
             match place(ask, view, number, partition) {
                 Ok(Place { end, position, is_committed }) => {
+                    let is_unread = partition.start < end && !is_committed;
+                    let is_latest = ask.offset_reset == OffsetReset::Latest;
                     let partition = decide::Partition {
                         topic: u16::try_from(index).unwrap_or(u16::MAX),
                         id: i32::try_from(number).unwrap_or(i32::MAX),
@@ -42,7 +44,7 @@ pub(super) fn queue(ask: &Ask, topics: &[View<'_>], silent: Option<&str>) -> (Qu
                         owner: view.owners.get(number).copied().flatten(),
                     };
                     queue.backlog = queue.backlog.saturating_add(partition.lag());
-                    queue.uncommitted += u32::from(!is_committed);
+                    queue.uncommitted += u32::from(is_unread && is_latest);
                     arrived = arrived.saturating_add(end);
                     served = served.saturating_add(position);
                     queue.partitions.push(partition);

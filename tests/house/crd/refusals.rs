@@ -100,6 +100,16 @@ fn a_manifest_of_another_kind_is_skipped_and_an_unknown_kind_of_ours_is_refused(
 }
 
 #[test]
+fn an_unknown_field_that_stands_in_one_other_place_comes_with_that_place() {
+    let mut manifest = yaml(PIPELINE);
+    put(&mut manifest, "/spec/objective", &serde_json::json!({"doneBy": {"time": "06:00"}}));
+    assert_eq!(
+        check(&manifest).faults,
+        [r#"unknown field "spec.objective.doneBy"; hint: there is spec.stages[].objective.doneBy"#]
+    );
+}
+
+#[test]
 fn a_name_that_is_none_is_refused() {
     let mut manifest = yaml(PIPELINE);
     put(&mut manifest, "/metadata/name", &"Orders".into());

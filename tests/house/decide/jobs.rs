@@ -328,8 +328,10 @@ fn jobs_that_fail_are_made_again_ever_later_until_one_is_completed() {
     assert_eq!(&waits[..2], [15, 15]);
     assert!(waits.windows(2).all(|pair| pair[0] <= pair[1] + 15), "{waits:?}");
     assert!(waits.iter().all(|&wait| wait < 330) && waits.last() >= Some(&300), "{waits:?}");
-    let odd = tale.last.as_ref().unwrap().anomalies[0].to_string();
-    assert!(odd.contains("rounds of Jobs have all failed, the latest with BackoffLimitExceeded"));
+    let odd = &tale.last.as_ref().unwrap().anomalies[0];
+    assert_eq!(odd.code(), "JobsFail");
+    let words = "rounds of Jobs have all failed, the latest with BackoffLimitExceeded";
+    assert!(odd.to_string().contains(words), "{odd}");
     tale.fails = false;
     tale.until(2_200);
     assert_eq!(tale.items, 0);

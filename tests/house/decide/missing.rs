@@ -1,5 +1,7 @@
 //! The table of missing and odd data (docs/missing-data.md), row by row: for each what is done, the code and the sentence.
 
+use std::fmt::Write as _;
+
 use insta::assert_snapshot;
 
 use super::story::{Told, told, turns};
@@ -159,6 +161,39 @@ until: 90
     assert_eq!(sentence, words);
 }
 
+/// How many items the last sentence counts that names a number of them, and when it was said.
+fn last_counted(story: &str, after: &str) -> (i64, f64) {
+    let of = |turn: &Told| {
+        let at = turn.sentence.find(after)? + after.len();
+        let number = turn.sentence[at..].split([' ', ',']).next()?;
+        Some((turn.at, number.parse().unwrap()))
+    };
+    turns(story).iter().filter_map(of).next_back().expect("a sentence with a number")
+}
+
+#[test]
+fn what_missing_partitions_should_hold_grows_as_the_others_do_for_thresholds_and_objectives() {
+    let cases = [
+        ("perReplica: 200", "stands at "),
+        ("objective: 60, rate: 50, startup: 5, commits: 2", "replicas: "),
+    ];
+    for (stage, after) in cases {
+        let story = format!(
+            "
+stage: {{{stage}, partitions: 240, max: 240}}
+then:
+- {{at: 0, arrive: 240}}
+- {{at: 60, sight: Partial, missing: 120}}
+until: 118
+"
+        );
+        // Half of the partitions answer, and would show a half of it; what was last known of the others is another quarter.
+        let (at, counted) = last_counted(&story, after);
+        let real = 240.0 * f64::from(i32::try_from(at).unwrap());
+        assert!(90 <= at && (counted / real - 1.0).abs() < 0.02, "{stage}: {counted} at {at} s");
+    }
+}
+
 #[test]
 fn one_missing_partition_lowers_nothing() {
     let story = "
@@ -174,9 +209,9 @@ until: 60
               12 replicas: orders stands at 1200, and each replica may have 100
         10 s  12 NoFreshData
               held: orders gives no fresh, complete reading (Partial: 1 of 24 partitions: leader not available), and not knowing is not zero
-        20 s  23 Threshold | writes 23 for 12
-              23 replicas: orders stands at 2300, and each replica may have 100
-        22 s  23 NoFreshData
+        20 s  24 Threshold | writes 24 for 12
+              24 replicas: orders stands at 2350, and each replica may have 100
+        22 s  24 NoFreshData
               held: orders gives no fresh, complete reading (Partial: 1 of 24 partitions: leader not available), and not knowing is not zero
         ");
 }
@@ -243,10 +278,57 @@ until: 30
         ");
 }
 
+#[test]
+fn partitions_without_commits_that_count_as_read_are_told_once_they_have_been_so_for_a_minute() {
+    let story = |given: &str| {
+        format!(
+            "
+stage: {{perReplica: 100, uncommitted: true{given}}}
+then:
+- {{at: 10, burst: 2400}}
+- {{at: 100, committed: true}}
+until: 110
+"
+        )
+    };
+    assert_snapshot!(told(&story("")), @r"
+          0 s  1 Threshold
+               1 replica: orders stands at 0, and each replica may have 100
+         60 s  1 Threshold (Uncommitted)
+               1 replica: orders stands at 0, and each replica may have 100
+               odd: 24 of 24 partitions of orders count as read to the end, since the group has committed nothing there and offsetReset is Latest: if its consumers begin at the earliest, all that is in them waits unseen
+        100 s  1 Threshold
+               1 replica: orders stands at 0, and each replica may have 100
+        ");
+    // From the earliest offset all of it counts: there is nothing to tell.
+    let all = turns(&story(", earliest: true"));
+    assert!(all.iter().all(|turn| !turn.odd.contains(&"Uncommitted")), "{all:?}");
+}
+
 // Offsets went back.
 
 #[test]
-fn a_rewind_is_real_work_once_a_second_reading_agrees_and_teaches_no_rate() {
+fn a_rewind_teaches_no_rate() {
+    // Four pods do 200/s, and more comes: what one gets through is learned. Then the group stops, is reset and starts again.
+    let story = "
+stage: {objective: 600, poll: 2, commits: 2, desired: 4, min: 4, max: 4}
+then:
+- {at: 0, lag: 24000, arrive: 200, take: 200}
+- {at: 300, rewind: 12000}
+until: 420
+";
+    let turns = turns(story);
+    let rate = |at: i64| turns.iter().find(|turn| turn.at == at).and_then(|turn| turn.rate);
+    let learned = rate(298).expect("a rate");
+    assert!((learned / 50.0 - 1.0).abs() < 0.02, "{learned}");
+    for turn in turns.iter().filter(|turn| 300 <= turn.at) {
+        let now = turn.rate.expect("a rate");
+        assert!((now / learned - 1.0).abs() < 0.02, "{now} at {} s, {learned} before", turn.at);
+    }
+}
+
+#[test]
+fn a_rewind_is_real_work_once_a_second_reading_agrees() {
     let story = "
 stage: {perReplica: 1000, down: {window: 0}}
 then:
@@ -325,6 +407,15 @@ until: 520
         502 s  1 Threshold
                1 replica: orders stands at 0, and each replica may have 1000
         ");
+    // What waits there goes on growing old: its first item came within the first poll.
+    let turns = turns(story);
+    let stuck = turns.iter().filter(|turn| turn.odd.contains(&"Stuck"));
+    let late: Vec<_> = stuck.map(|turn| (turn.at, turn.delay.unwrap())).collect();
+    assert!(100 < late.len(), "{late:?}");
+    for (at, delay) in late {
+        let real = f64::from(i32::try_from(at).unwrap());
+        assert!((real - 3.0..=real).contains(&delay), "{delay} at {at} s");
+    }
 }
 
 #[test]
@@ -379,6 +470,21 @@ until: 900
     // More gets done: the limit is gone, and so is the block.
     let more = turns.iter().find(|turn| first.replicas < turn.replicas && first.at < turn.at);
     assert!(more.is_some_and(|turn| (640..760).contains(&turn.at)), "{more:?}");
+}
+
+#[test]
+fn steps_up_that_one_partition_takes_no_more_of_are_told_to_fail_for_it() {
+    let story = "
+stage: {objective: 600, rate: 50, startup: 5, commits: 2, desired: 4, max: 240, partitions: 240, up: {policies: [[Pods, 4, 200]]}}
+then:
+- {at: 0, lag: 20000, take: 200}
+- {at: 2, hot: 3, arrive: 1000}
+until: 600
+";
+    let turns = turns(story);
+    let first = turns.iter().find(|turn| turn.code == "NoEffect").unwrap();
+    let words = "the limit seems to be one partition, where half of it waits; until";
+    assert!(first.sentence.contains(words), "{}", first.sentence);
 }
 
 // A number far above all of late.
@@ -465,6 +571,60 @@ until: 400
         Some(8) Steady: the present count fits: nothing waits, and 10 min are allowed
         ["HotPartition"]: ["partition 3 of orders is hot: 80/s arrive in it alone, one replica gets through 50/s, and only one can read it"]
         "#);
+}
+
+#[test]
+fn a_hot_partition_of_several_topics_is_named_with_its_topic() {
+    let story = "
+stage: {rate: 50, objective: 600, topics: [[eu, 3], [us, 5]], commits: 5, desired: 8, min: 8}
+then:
+- {at: 0, arrive: 80, take: 80, hot: 4}
+until: 400
+";
+    let turns = turns(story);
+    let odd = turns.iter().find(|turn| turn.odd.contains(&"HotPartition")).unwrap();
+    assert_snapshot!(odd.odds.join("; "), @"partition 1 of us (orders) is hot: 80/s arrive in it alone, one replica gets through 50/s, and only one can read it");
+}
+
+#[test]
+fn replicas_that_get_less_done_than_they_used_to_are_named_after_ten_minutes() {
+    // For an hour four pods are busy and do 50/s each, then 30/s.
+    let story = "
+stage: {objective: 86400, poll: 5, commits: 5, desired: 4, min: 4, max: 4}
+then:
+- {at: 0, lag: 100000, arrive: 200, take: 200}
+- {at: 3600, take: 120}
+until: 5400
+";
+    let turns = turns(story);
+    let odd = turns.iter().find(|turn| turn.odd.contains(&"SlowerReplicas")).unwrap();
+    assert!((4200..4500).contains(&odd.at), "{odd:?}");
+    assert_snapshot!(odd.odds.join("; "), @"replicas have become slower: one gets through 30.8/s, and 49.6/s was usual");
+    assert!(turns.iter().all(|turn| turn.replicas == Some(4)), "it binds nothing");
+}
+
+#[test]
+fn rebalances_that_take_longer_than_they_used_to_are_named_after_ten_minutes() {
+    // Every five minutes a pod comes or goes, and the group pauses: for 4 s in the first hour, for 20 s in the second.
+    let mut story = "
+stage: {objective: 86400, poll: 2, commits: 2, desired: 4, min: 1, max: 8, paused: true}
+then:
+- {at: 0, lag: 100000, arrive: 200, take: 200}
+"
+    .to_owned();
+    for (count, at) in (1..24).map(|turn| (4 + turn % 2, 300 * turn)) {
+        let pause = if at < 3600 { 4 } else { 20 };
+        let back = at + pause;
+        let _ = write!(
+            story,
+            "- {{at: {at}, desired: {count}, take: 0}}\n- {{at: {back}, take: 200}}\n"
+        );
+    }
+    story.push_str("until: 7000\n");
+    let turns = turns(&story);
+    let odd = turns.iter().find(|turn| turn.odd.contains(&"LongerRebalances")).unwrap();
+    assert!((4200..5400).contains(&odd.at), "{odd:?}");
+    assert_snapshot!(odd.odds.join("; "), @"rebalances have become longer: the group pauses for 17 s, and 5.2 s was usual");
 }
 
 /// Count, code and sentence of a turn, and what is odd about it.

@@ -198,8 +198,11 @@ stage: {min: 0, objective: 60, desired: 0, uncommitted: true}
 until: 60
 ";
     assert_snapshot!(told(story), @r"
-        0 s  0 Idle
-             0 replicas: nothing has waited or arrived since 00:00:00 UTC
+         0 s  0 Idle
+              0 replicas: nothing has waited or arrived since 00:00:00 UTC
+        60 s  0 Idle (Uncommitted)
+              0 replicas: nothing has waited or arrived since 00:00:00 UTC
+              odd: 24 of 24 partitions of orders count as read to the end, since the group has committed nothing there and offsetReset is Latest: if its consumers begin at the earliest, all that is in them waits unseen
         ");
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Given {
     pub paused_out: bool,
     pub forced: bool,
     pub partitions: Option<usize>,
+    /// Several topics of the first source, and how many partitions each has, instead of `partitions` of one.
+    pub topics: Vec<(String, usize)>,
     pub poll: Option<u64>,
     /// Seconds between two commits.
     pub commits: Option<u64>,
@@ -207,6 +209,10 @@ pub(crate) struct Told {
     /// What is odd, in code and in words.
     pub(crate) odd: Vec<&'static str>,
     pub(crate) odds: Vec<String>,
+    /// Age of the oldest item, in seconds.
+    pub(crate) delay: Option<f64>,
+    /// What one replica is thought to get through, in items a second.
+    pub(crate) rate: Option<f64>,
 }
 
 /// Tells the story.
@@ -236,6 +242,8 @@ pub(crate) fn turns(story: &str) -> Vec<Told> {
             sentence: reason.to_string(),
             odd: verdict.anomalies.iter().map(Reason::code).collect(),
             odds: verdict.anomalies.iter().map(ToString::to_string).collect(),
+            delay: verdict.signals.delay,
+            rate: verdict.signals.rate_per_replica,
         });
     });
     turns
@@ -299,9 +307,32 @@ pub(crate) fn verdict(step: &Step) -> &Verdict {
     &step.plan.verdicts[0]
 }
 
+impl Given {
+    /// Topic and number of a partition.
+    fn place(&self, number: usize) -> (u16, i32) {
+        let mut id = number;
+        for (topic, (_, partitions)) in (0..).zip(&self.topics) {
+            if id < *partitions {
+                return (topic, i32::try_from(id).unwrap());
+            }
+            id -= partitions;
+        }
+        (0, i32::try_from(number).unwrap())
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        if self.topics.is_empty() {
+            return vec!["orders".into()];
+        }
+        self.topics.iter().map(|(name, _)| name.as_str().into()).collect()
+    }
+}
+
 impl World {
     pub(crate) fn new(given: Given) -> Self {
-        let partitions = given.partitions.unwrap_or(24) * given.sources.unwrap_or(1);
+        let several = given.topics.iter().map(|(_, partitions)| partitions).sum();
+        let each = if given.topics.is_empty() { given.partitions.unwrap_or(24) } else { several };
+        let partitions = each * given.sources.unwrap_or(1);
         let desired = given.desired.unwrap_or(1);
         Self {
             at: 0,
@@ -523,22 +554,27 @@ impl World {
         let mut readings = Vec::new();
         for source in 0..sources {
             let of = source * share..(source + 1) * share;
-            let partition = |(id, at): (i32, usize)| Partition {
-                topic: 0,
-                id,
-                end: self.ends[at],
-                position: self.positions[at],
-                is_committed: self.is_committed,
-                owner: self.given.consumers.map(|count| u32::try_from(id).unwrap() % count),
+            let partition = |(number, at): (usize, usize)| {
+                let (topic, id) = self.given.place(number);
+                Partition {
+                    topic,
+                    id,
+                    end: self.ends[at],
+                    position: self.positions[at],
+                    is_committed: self.is_committed,
+                    owner: self.given.consumers.map(|count| u32::try_from(number).unwrap() % count),
+                }
             };
             let mut partitions: Vec<_> = (0..).zip(of).map(partition).collect();
             if self.sight == "Partial" {
                 partitions.truncate(partitions.len() - self.missing);
             }
+            let count = u32::try_from(partitions.len()).unwrap();
             let queue = Queue {
                 backlog: partitions.iter().map(Partition::lag).sum(),
                 served_at: (0 < self.commits_at).then(|| time(self.commits_at)),
                 commit_interval: self.given.commits.map(Duration::from_secs),
+                uncommitted: if self.is_committed || self.given.earliest { 0 } else { count },
                 partitions,
                 ..Queue::default()
             };
@@ -561,7 +597,7 @@ impl World {
             poll_interval: Duration::from_secs(given.poll.unwrap_or(2)),
             activation: given.activation,
             per_replica,
-            topics: vec!["orders".into()],
+            topics: given.names(),
             ..plain::source(&id, "work", &name)
         };
         let queues = 0..given.sources.unwrap_or(1);

@@ -127,7 +127,14 @@ fn every_reason() -> Vec<Reason> {
             rate: 0.4,
             usual: 48.2,
         },
-        Reason::HotPartition { source: text("orders"), partition: 7, arrives: 62.4, rate: 48.2 },
+        Reason::HotPartition {
+            source: text("orders"),
+            topic: Some(text("eu")),
+            partition: 7,
+            arrives: 62.4,
+            rate: 48.2,
+        },
+        Reason::Uncommitted { source: text("orders"), partitions: 3, of: 24 },
         Reason::UnusualArrivals { rate: 12.0, usual: 320.0, since: until },
         Reason::SlowerReplicas { rate: 31.0, usual: 48.2 },
         Reason::LongerRebalances { pause: 24.0, usual: 6.1 },
@@ -286,7 +293,7 @@ fn the_sentences_are_worth_reading_aloud() {
             24 replicas, one for each partition: 31 were wished, and more than 24 would stand idle
             to change this: add partitions to the topic: 31 replicas need as many
         Breakpoint
-            5 of 48 partitions fall to the busiest replica at this count; 9 would be enough only if they could be split
+            9 replicas would do if partitions could be split among them; the busiest of 10 holds 5 of the 48, and of fewer at least 6
             to change this: choose a partition count with more divisors
         AtMin
             kept at min 3: 1 would do
@@ -369,8 +376,11 @@ fn the_sentences_are_worth_reading_aloud() {
             one consumer of orders is sick: the one that holds partition 7 and 2 more gets through 0.4/s while the others are well and 48.2/s is usual; nothing is learned from it
             to change this: restart the pod that holds that partition; kafka-consumer-groups --describe names it
         HotPartition
-            partition 7 of orders is hot: 62.4/s arrive in it alone, one replica gets through 48.2/s, and only one can read it
+            partition 7 of eu (orders) is hot: 62.4/s arrive in it alone, one replica gets through 48.2/s, and only one can read it
             to change this: spread the keys better, add partitions, or make each replica faster
+        Uncommitted
+            3 of 24 partitions of orders count as read to the end, since the group has committed nothing there and offsetReset is Latest: if its consumers begin at the earliest, all that is in them waits unseen
+            to change this: state offsetReset: Earliest if the consumers begin there (auto.offset.reset); the first commits end this
         UnusualArrivals
             arrivals are unusual for this time of day since 01:00:00 UTC: 12/s, and 320/s is usual
             to change this: see what feeds the queue

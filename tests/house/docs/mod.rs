@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use penstock::decide::Reason;
+
 #[path = "../../pages/mod.rs"]
 mod fences;
 mod links;
@@ -150,6 +152,23 @@ fn every_command_is_followed_or_passed_over_for_a_reason() {
                 .map(|file| format!("{start}: there is no {file}")),
         );
     }
+}
+
+#[test]
+fn every_code_on_the_page_of_missing_data_is_met_in_the_tests_that_it_names() {
+    let page = std::fs::read_to_string(root().join("docs/missing-data.md")).unwrap();
+    let read = |name: &str| std::fs::read_to_string(root().join("tests/house").join(name)).unwrap();
+    let tests =
+        ["decide/missing.rs", "decide/blind.rs", "decide/jobs.rs", "jobs.rs"].map(read).concat();
+    let is_named = |code: &&&str| page.contains(&format!("`{code}`"));
+    let named: Vec<_> = Reason::CODES.iter().filter(is_named).collect();
+    assert!(15 < named.len(), "{named:?}");
+    none(
+        named
+            .iter()
+            .filter(|code| !tests.contains(**code))
+            .map(|code| format!("no test meets {code}")),
+    );
 }
 
 #[test]
