@@ -305,7 +305,7 @@ impl Score {
             cost: nodes.cost,
             waited: nodes.waited_per_day,
             missed: nodes.missed_per_day,
-            late: run.score.late_share,
+            late: run.score.late_share.context("nothing is promised")?,
             delay_p99: run.score.delay_p99,
             flaps: f64::from(trials::left(log)) * 3600.0 / f64::from(DURATION),
             least_kept: scored.map(|tick| tick.ready[0]).min().unwrap_or(0),

@@ -161,7 +161,7 @@ fn outages(is_told: bool, book: &mut Book) -> Result<String> {
     );
     book.note(
         format!("spot out and back, {kind}: on time"),
-        100.0 * (1.0 - run.score.late_share),
+        100.0 * (1.0 - run.score.late_share.unwrap_or(f64::NAN)),
         (Bar::AtLeast, 99.0),
         " %",
     );

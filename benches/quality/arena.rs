@@ -36,7 +36,8 @@ pub(crate) struct Round {
 impl Round {
     fn new(load: &Load, terms: Terms, seed: u64) -> Result<Self> {
         let scenario = load.scenario(terms, seed)?;
-        let (objective, warmup) = (scenario.objective(), usize::try_from(scenario.warmup)?);
+        let objective = scenario.objective().context("a stage without a delay to keep")?;
+        let warmup = usize::try_from(scenario.warmup)?;
         let stages = work(&scenario, seed);
         let stages: Vec<&[f64]> = stages.iter().filter_map(|work| work.get(warmup..)).collect();
         let work = stages.iter().flat_map(|work| work.iter()).sum();
@@ -128,8 +129,8 @@ impl Figures {
         Self {
             cost: 3600.0 * score.replica_hours / round.bound,
             hours: score.replica_hours,
-            // No negative zero, which a sum of shares may leave.
-            late: score.late_share.max(0.0) + 0.0,
+            // No negative zero, which a sum of shares may leave; what is not known meets no must.
+            late: score.late_share.map_or(f64::NAN, |late| late.max(0.0) + 0.0),
             p99: score.delay_p99,
             tightness: score.delay_p99 / round.objective,
             actions: score.actions_per_day,

@@ -142,8 +142,8 @@ impl Day {
             finished: finished(&backfill.series),
             replica_hours: live.score.replica_hours + batch.score.replica_hours,
             cost,
-            late: live.score.late_share,
-            batch_late: batch.score.late_share,
+            late: live.score.late_share.context("live stages that promise nothing")?,
+            batch_late: batch.score.late_share.context("a backfill that promises nothing")?,
             pages: live.stages.iter().chain(&batch.stages).map(pages).sum(),
             live,
         })
@@ -178,7 +178,7 @@ fn finished(series: &Series) -> Vec<Option<f64>> {
 
 /// Stretches in which somebody was paged for a stage.
 fn pages(stage: &StageRun) -> usize {
-    let limit = PAGED_AT * stage.objective;
+    let limit = PAGED_AT * stage.objective.unwrap_or(f64::INFINITY);
     let mut pages = 0;
     let mut seconds = 0.0;
     for delay in &stage.series.delay {

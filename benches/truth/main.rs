@@ -149,7 +149,7 @@ fn compare(pairs: &[(&str, Entry, Entry); 2]) -> Vec<String> {
     for (who, real, simulated) in pairs {
         let (real, simulated) = (&real.summary, &simulated.summary);
         let paid = [real, simulated].map(|it| 3600.0 * it.replica_hours.mean);
-        let late = [real, simulated].map(|it| it.late_share.mean);
+        let late = [real, simulated].map(|it| it.late_share.map_or(f64::NAN, |late| late.mean));
         let moves = [real, simulated].map(|it| it.actions_per_day.mean);
         let off = paid[1] / paid[0] - 1.0;
         let late_off = late[1] - late[0];

@@ -299,9 +299,10 @@ impl Record {
         };
         let score = self.score(warm, f64::from(seconds - terms::WARMUP));
         let name = "work".to_owned();
-        let objective = f64::from(terms::MAX_DELAY);
+        let (objective, done_by) = (Some(f64::from(terms::MAX_DELAY)), None);
         let (moves, nodes) = (self.moves, None);
-        let stage = StageRun { name, objective, score: score.clone(), nodes, series, moves };
+        let stage =
+            StageRun { name, objective, done_by, score: score.clone(), nodes, series, moves };
         Run { policy: policy.to_owned(), seed: 1, score, nodes: None, stages: vec![stage] }
     }
 
@@ -321,8 +322,11 @@ impl Record {
             self.delays.get(at).copied().unwrap_or(0.0)
         };
         Score {
-            late_share: number(late) / items.max(1.0),
-            late_seconds_per_day: number(warm.iter().filter(|it| limit < it.oldest).count()) / days,
+            late_share: Some(number(late) / items.max(1.0)),
+            late_seconds_per_day: Some(
+                number(warm.iter().filter(|it| limit < it.oldest).count()) / days,
+            ),
+            due: None,
             delay_p50: quantile(500),
             delay_p99: quantile(990),
             delay_max: self.delays.last().copied().unwrap_or(0.0),

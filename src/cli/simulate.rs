@@ -11,7 +11,10 @@ use super::figures::{self, short};
 use super::out::{self, Format, Output};
 use super::progress::Progress;
 use crate::clock::Clock;
-use crate::simulate::{self, Contest, Interval, Scenario, nodes};
+use crate::simulate::{self, Contest, Interval, Promise, Scenario, Summary, nodes};
+
+/// Columns of a scenario with stages that are to be done by a time of day.
+const DUE: [&str; 2] = ["DUE MET", "OVERDUE"];
 
 /// The arguments of `penstock simulate`.
 #[derive(Debug, clap::Args)]
@@ -64,8 +67,10 @@ impl Simulate {
                 .with_context(|| format!("cannot write the report to {}", file.display()))?;
         }
         match self.output.format {
-            Format::Table if scenario.has_lanes() => out::text(&on_nodes(&contest, seeds))?,
-            Format::Table => out::text(&table(&contest, seeds))?,
+            Format::Table if scenario.has_lanes() => {
+                out::text(&on_nodes(&contest, &scenario, seeds))?;
+            }
+            Format::Table => out::text(&table(&contest, &scenario, seeds))?,
             Format::Json => out::json(&contest)?,
             Format::Yaml => out::yaml(&contest)?,
         }
@@ -107,8 +112,8 @@ fn speed(contest: &Contest, scenario: &Scenario, took: Duration) -> String {
 }
 
 /// The result for people: a row for each policy.
-fn table(contest: &Contest, seeds: u32) -> String {
-    let mut table = figures::table([
+fn table(contest: &Contest, scenario: &Scenario, seeds: u32) -> String {
+    let head = [
         "POLICY",
         "LATE",
         "P50",
@@ -121,13 +126,16 @@ fn table(contest: &Contest, seeds: u32) -> String {
         "UNDONE/D",
         "REBALANCES/D",
         "RATE OFF",
-    ]);
+    ];
+    let has_due = contest.entries.iter().any(|entry| entry.summary.due.is_some());
+    let of_due = DUE.into_iter().filter(|_| has_due);
+    let mut table = figures::table(head.into_iter().chain(of_due));
     for entry in &contest.entries {
         let it = &entry.summary;
         let busy = it.work_hours.mean / it.replica_hours.mean.max(1e-9);
-        table.add_row([
+        let row = [
             entry.policy.clone(),
-            with(it.late_share, |share| format!("{:.3} %", 100.0 * share)),
+            late(it),
             with(it.delay_p50, short),
             with(it.delay_p99, short),
             short(it.delay_max.mean),
@@ -141,10 +149,11 @@ fn table(contest: &Contest, seeds: u32) -> String {
             with(it.undone_per_day, |count| format!("{count:.1}")),
             with(it.rebalances_per_day, |count| format!("{count:.0}")),
             figures::shown(it.rate_error.map(|off| format!("{:.1} %", 100.0 * off.mean))),
-        ]);
+        ];
+        table.add_row(row.into_iter().chain(due(it).into_iter().filter(|_| has_due)));
     }
     let least = contest.clairvoyant.map(|hours| format!("{hours:.1} replica-hours"));
-    headed(contest, seeds, &table) + &cheapest(least)
+    headed(contest, scenario, seeds, &table) + &cheapest(least)
 }
 
 /// What the bound came to, where it is known.
@@ -155,7 +164,7 @@ fn cheapest(least: Option<String>) -> String {
 }
 
 /// The result of a scenario with lanes: what nodes cost, and how their ends were got over.
-fn on_nodes(contest: &Contest, seeds: u32) -> String {
+fn on_nodes(contest: &Contest, scenario: &Scenario, seeds: u32) -> String {
     let head = [
         "POLICY",
         "LATE",
@@ -175,8 +184,10 @@ fn on_nodes(contest: &Contest, seeds: u32) -> String {
     let of_room = ["ROOM", "ROOM'S COST", "NO PLACE/D"];
     let mut rooms = contest.entries.iter().filter_map(|entry| entry.nodes);
     let keeps_room = rooms.any(|nodes| 0.0 < nodes.room.mean);
-    let mut table =
-        figures::table(head.into_iter().chain(of_room.into_iter().filter(|_| keeps_room)));
+    let has_due = contest.entries.iter().any(|entry| entry.summary.due.is_some());
+    let of_room = of_room.into_iter().filter(|_| keeps_room);
+    let of_due = DUE.into_iter().filter(|_| has_due);
+    let mut table = figures::table(head.into_iter().chain(of_room).chain(of_due));
     let kept = contest.entries.iter().find(|entry| entry.policy == "all-on-demand");
     let kept = kept.and_then(|entry| Some(entry.nodes?.cost.mean));
     for entry in &contest.entries {
@@ -188,7 +199,7 @@ fn on_nodes(contest: &Contest, seeds: u32) -> String {
         let saved = kept.map(|kept| format!("{:.1} %", 100.0 * (1.0 - nodes.cost.mean / kept)));
         let row = [
             if is_rule { entry.settings.clone() } else { entry.policy.clone() },
-            with(it.late_share, |share| format!("{:.3} %", 100.0 * share)),
+            late(it),
             with(it.delay_p99, short),
             short(it.delay_max.mean),
             with(nodes.cost, |cost| format!("{cost:.1}")),
@@ -207,24 +218,85 @@ fn on_nodes(contest: &Contest, seeds: u32) -> String {
             with(nodes.room_share, |share| format!("{:.1} %", 100.0 * share)),
             with(nodes.waited_per_day, |count| format!("{count:.1}")),
         ];
-        table.add_row(row.into_iter().chain(of_room.into_iter().filter(|_| keeps_room)));
+        let of_room = of_room.into_iter().filter(|_| keeps_room);
+        let of_due = due(it).into_iter().filter(|_| has_due);
+        table.add_row(row.into_iter().chain(of_room).chain(of_due));
     }
     let least = contest.clairvoyant_cost.map(|cost| format!("{cost:.1}"));
-    let headed = headed(contest, seeds, &table);
+    let headed = headed(contest, scenario, seeds, &table);
     format!("{}\n\n{headed}{}", contest.pools.join("\n"), cheapest(least))
 }
 
 /// A table under what it is of.
-fn headed(contest: &Contest, seeds: u32, table: &comfy_table::Table) -> String {
+fn headed(
+    contest: &Contest,
+    scenario: &Scenario,
+    seeds: u32,
+    table: &comfy_table::Table,
+) -> String {
     let lines: Vec<_> = table.lines().map(|line| line.trim().to_owned()).collect();
     let scored = simulate::Span::of(f64::from(contest.scored));
     let seeds = if seeds == 1 { "1 seed".to_owned() } else { format!("{seeds} seeds") };
     format!(
-        "{}: {scored} scored, {seeds}; no item later than {}.\n\n{}\n",
+        "{}: {scored} scored, {seeds}; {}.\n\n{}\n{}",
         contest.scenario,
-        short(contest.objective),
-        lines.join("\n")
+        promised(scenario),
+        lines.join("\n"),
+        unscored(scenario)
     )
+}
+
+/// Of the whole pipeline where that has a delay to keep, else stage by stage.
+fn promised(scenario: &Scenario) -> String {
+    let say = |promise: &Promise| match (promise.delay(), promise.time()) {
+        (Some(delay), _) => format!("no item later than {}", short(delay)),
+        (None, Some(time)) => format!("done by {time}"),
+        (None, None) => "nothing promised".to_owned(),
+    };
+    if let Some(delay) = scenario.objective() {
+        return say(&Promise::Delay(delay));
+    }
+    let stages: Vec<_> = scenario.promises().collect();
+    match stages.as_slice() {
+        [(_, promise)] => say(promise),
+        stages => {
+            let each = stages.iter().map(|(name, promise)| format!("{name}: {}", say(promise)));
+            each.collect::<Vec<_>>().join("; ")
+        }
+    }
+}
+
+/// Which stages promise nothing and so are never late, and where there is no bound; nothing of a pipeline with a delay to keep.
+fn unscored(scenario: &Scenario) -> String {
+    if scenario.objective().is_some() {
+        return String::new();
+    }
+    let silent = scenario.promises().filter(|(_, promise)| *promise == Promise::Nothing);
+    let silent: Vec<_> = silent.map(|(name, _)| name).collect();
+    let silent = match silent.as_slice() {
+        [] => String::new(),
+        [one] => format!(
+            "Stage {one} promises nothing, neither maxDelay nor doneBy, so none of its items is late. "
+        ),
+        all => format!(
+            "Stages {} promise nothing, neither maxDelay nor doneBy, so none of their items is late. ",
+            all.join(", ")
+        ),
+    };
+    format!("\n{silent}There is a bound only where every stage has a delay to keep.\n")
+}
+
+/// How due times were kept, all seeds together, where there are such.
+fn due(summary: &Summary) -> [String; 2] {
+    let met = summary.due.map(|due| format!("{} of {}", due.met, due.times));
+    let overdue = summary.due.filter(|due| 0.0 < due.overdue).map(|due| short(due.overdue));
+    [figures::shown(met), figures::shown(overdue)]
+}
+
+/// Items that were late, where anything was promised of them.
+fn late(summary: &Summary) -> String {
+    let share = |late| with(late, |share| format!("{:.3} %", 100.0 * share));
+    figures::shown(summary.late_share.map(share))
 }
 
 /// A mean, and what it may be off by where that is known.

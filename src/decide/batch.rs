@@ -56,7 +56,7 @@ pub(super) struct Due {
 
 impl DoneBy {
     /// The next such time of day after an instant. Where clocks are put forward over it, as much later; where they are put back, the first.
-    pub(super) fn next(&self, at: Timestamp) -> Timestamp {
+    pub fn next(&self, at: Timestamp) -> Timestamp {
         let now = at.to_zoned(self.zone.clone());
         let on = |day: jiff::civil::Date| {
             day.at(self.hour, self.minute, 0, 0).to_zoned(self.zone.clone()).ok()
@@ -225,7 +225,9 @@ pub(super) fn gather(
     due: &Due,
     (idle, awake): (u32, u32),
 ) -> Option<Bid> {
-    let rate = rate(means)?;
+    // Asleep, what pods have shown before is all there is to go by: too little rather than too much, so that it begins early.
+    let rate =
+        rate(means).or_else(|| means.shown.filter(|shown| means.ready == 0 && 0.0 < *shown))?;
     let job = job(load, means, due, rate);
     let is_over = means.desired <= idle || due.done_since.is_some();
     if !is_over || due.is_overdue && 0 < load.lag || job.is_worth_beginning(awake) {
@@ -298,6 +300,22 @@ mod tests {
         assert!(gathers(10_000, 28_800.0), "100 s of work are not worth 50 s of start-up");
         assert!(!gathers(200_000, 28_800.0), "half an hour is");
         assert!(!gathers(10_000, 200.0), "and the last moment to begin is not let pass");
+    }
+
+    #[test]
+    fn pods_that_never_had_enough_to_show_their_rate_do_not_wake_for_little() {
+        let skew = Skew::default();
+        let load = Load { lag: 1_000, backlog: 1_000.0, ..Load::none(&skew) };
+        let by = at("2026-01-10T06:00:00Z");
+        let due = Due { by, left: 28_800.0, is_overdue: false, done_since: None };
+        let asleep = |shown| Means { rate: None, shown, ..Means::of(0) };
+        assert_eq!(gather(&load, &asleep(Some(10.0)), &due, (0, 1)).unwrap().replicas, 0);
+        assert_eq!(
+            gather(&load, &asleep(None), &due, (0, 1)),
+            None,
+            "who never worked shows it first"
+        );
+        assert_eq!(gather(&load, &asleep(Some(0.5)), &due, (0, 1)), None, "by that it is worth it");
     }
 
     #[test]

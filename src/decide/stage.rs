@@ -201,7 +201,8 @@ impl Turn<'_> {
         let known = memory.learn(self, workload, &moves);
         memory.doubt(self, &known, &moves);
         if let Some(bid) = memory.stands(self.stage, workload) {
-            let passed = known.passes(workload.desired);
+            // What is on its way counts, as in the turn that sent it: else those after it would be moved twice.
+            let passed = known.passes(bid.replicas);
             return Answer { moves, passed, ..self.answer(bid, &known, workload, memory) };
         }
         if let Some(jobs) = &workload.jobs {

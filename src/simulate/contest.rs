@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::bound::{self, Rounding, Sharing};
 use super::ground::{Spread, Startup};
 use super::nodes::{self, NodeSummary};
+use super::promise::DueTimes;
 use super::roster;
 use super::scenario::{Error, Scenario};
 use super::score::{Interval, Score};
@@ -19,12 +20,13 @@ use super::{Run, run_whole};
 pub struct Contest {
     /// The scenario's name.
     pub scenario: String,
-    /// The delay to keep, in seconds, over all stages.
-    pub objective: f64,
+    /// The delay to keep, in seconds, over all stages; `None` where not every stage promises one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<f64>,
     /// Seconds that were scored.
     pub scored: u32,
     /// Replica-hours that the cheapest plan pays which knows everything beforehand and is never late, with the first seed; `None` when
-    /// not even such a plan is in time. Start-up times count as their first decile.
+    /// not even such a plan is in time, or where there is no delay to keep over all stages. Start-up times count as their first decile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clairvoyant: Option<f64>,
     /// The same in money, where stages have lanes: what such a plan pays for nodes.
@@ -54,13 +56,17 @@ pub struct Entry {
     pub runs: Vec<Run>,
 }
 
-/// A score in the mean over seeds; see [`Score`] for what each is.
+/// A score in the mean over seeds; see [`Score`] for what each is. Due times are those of all seeds together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields are those of Score")]
 pub struct Summary {
-    pub late_share: Interval,
-    pub late_seconds_per_day: Interval,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_share: Option<Interval>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_seconds_per_day: Option<Interval>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<DueTimes>,
     pub delay_p50: Interval,
     pub delay_p99: Interval,
     pub delay_max: Interval,
@@ -78,10 +84,14 @@ impl Summary {
     /// Of these scores.
     pub fn of(scores: &[&Score]) -> Self {
         let over = |figure| Interval::over(scores, figure);
-        let errors: Vec<_> = scores.iter().filter_map(|score| score.rate_error).collect();
+        let known = |figure: fn(&Score) -> Option<f64>| {
+            let known: Vec<_> = scores.iter().filter_map(|score| figure(score)).collect();
+            (!known.is_empty()).then(|| Interval::of(&known))
+        };
         Self {
-            late_share: over(|score| score.late_share),
-            late_seconds_per_day: over(|score| score.late_seconds_per_day),
+            late_share: known(|score| score.late_share),
+            late_seconds_per_day: known(|score| score.late_seconds_per_day),
+            due: DueTimes::join(scores.iter().filter_map(|score| score.due)),
             delay_p50: over(|score| score.delay_p50),
             delay_p99: over(|score| score.delay_p99),
             delay_max: over(|score| score.delay_max),
@@ -91,7 +101,7 @@ impl Summary {
             undone_per_day: over(|score| score.undone_per_day),
             rebalances_per_day: over(|score| score.rebalances_per_day),
             moved_per_day: over(|score| score.moved_per_day),
-            rate_error: (!errors.is_empty()).then(|| Interval::of(&errors)),
+            rate_error: known(|score| score.rate_error),
         }
     }
 }
@@ -158,11 +168,12 @@ pub fn contest(
 /// stages' bounds is a bound.
 fn least(scenario: &Scenario, seed: u64) -> Option<f64> {
     let warmup = scenario.warmup as usize;
+    let deadline = scenario.objective()?;
     let mut seconds = 0.0;
     for (at, work) in super::work(scenario, seed).iter().enumerate() {
         let work = work.get(warmup..)?;
         let ground = bound::Ground {
-            deadline: scenario.objective(),
+            deadline,
             per_start: match scenario.stages[at].ground.startup {
                 Startup::Fixed(span) => span.seconds(),
                 Startup::Spread(Spread { p50, p90 }) => p50.seconds().powi(2) / p90.seconds(),

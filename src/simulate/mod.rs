@@ -14,6 +14,7 @@ mod scenario;
 mod manifest;
 mod policy;
 mod pilot;
+mod promise;
 mod queue;
 mod group;
 mod pods;
@@ -44,6 +45,7 @@ pub use page::{About, page};
 pub use penstock::Penstock;
 pub use pilot::{Each, Pilot, Why};
 pub use policy::{Offsets, Policy, QueueView, View};
+pub use promise::{DueTimes, Promise};
 pub use record::{Move, Series};
 pub use roster::{fitting, names, pilot};
 pub use scenario::{Error, Scenario, StageWorld};
@@ -56,6 +58,7 @@ pub use workload::{
 
 use nodes::NodeScore;
 use pilot::Alone;
+use promise::Kept;
 use score::Account;
 use world::World;
 
@@ -80,9 +83,13 @@ pub struct Run {
 pub struct StageRun {
     /// Its name.
     pub name: String,
-    /// The delay it had to keep, in seconds.
-    pub objective: f64,
-    /// What it came to, by its own objective and the time since items arrived at it.
+    /// The delay it had to keep, in seconds; `None` where none is promised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<f64>,
+    /// The time of day until which it had to be done, as `06:00 Europe/Berlin`.
+    #[serde(rename = "doneBy", skip_serializing_if = "Option::is_none")]
+    pub done_by: Option<String>,
+    /// What it came to, by its own promise and the time since items arrived at it.
     pub score: Score,
     /// What its nodes came to, where it has lanes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,10 +122,14 @@ fn summed(world: World<'_>, scenario: &Scenario, pilot: &dyn Pilot, seed: u64) -
     let mut stages = Vec::new();
     for (scene, stage) in world.scenes.into_iter().zip(&scenario.pipeline.stages) {
         let (mut series, moves) = scene.recorder.into_parts();
-        let objective = scenario::objective_of(stage);
-        let mut own = Account::of(scene.sums, scene.tally.ages, &moves, warmup);
+        let promise = scene.promise;
+        let kept = match (&promise, &scene.tally.dues) {
+            (Promise::Delay(limit), _) => Some(Kept::within(*limit, &scene.tally.ages)),
+            (_, dues) => dues.as_ref().map(|dues| Kept::by(dues, warmup)),
+        };
+        let mut own = Account::of(scene.sums, scene.tally.ages, kept, &moves, warmup);
         all.add(&own);
-        let score = own.score(objective, seconds, 0);
+        let score = own.score(seconds, 0);
         match &scene.tally.whole {
             Some(whole) => all.ages.merge(whole),
             None if scenario.stages.len() == 1 => std::mem::swap(&mut all.ages, &mut own.ages),
@@ -126,9 +137,13 @@ fn summed(world: World<'_>, scenario: &Scenario, pilot: &dyn Pilot, seed: u64) -
         }
         let nodes = scene.crew.close(seconds, &mut series);
         let name = stage.name.to_string();
-        stages.push(StageRun { name, objective, score, nodes, series, moves });
+        let (objective, done_by) = (promise.delay(), promise.time());
+        stages.push(StageRun { name, objective, done_by, score, nodes, series, moves });
     }
-    let score = all.score(scenario.objective(), seconds, pilot.violations());
+    if let Some(limit) = scenario.objective() {
+        all.kept = Some(Kept::within(limit, &all.ages));
+    }
+    let score = all.score(seconds, pilot.violations());
     let nodes = NodeScore::join(stages.iter().filter_map(|stage| stage.nodes.as_ref()));
     Run { policy: pilot.name(), seed, score, nodes, stages }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::keeper::{Keeper, played};
 use super::pilot::{Pilot, Why};
 use super::policy::{Policy, QueueView, View};
+use super::promise::DAWN;
 use super::scenario::Scenario;
 use crate::decide::{
     Action, Ending, LaneSeen, Memory, Missing, Observation, Outcome, Partition, Pipeline, Places,
@@ -17,8 +18,6 @@ use crate::decide::{
     Step, Target, Value, Workload, Writing, advance,
 };
 
-/// 2026-01-01T00:00:00Z, when all scenarios begin.
-const DAWN: i64 = 1_767_225_600;
 /// A complete reading older than this is stale, however short the poll interval, as `observe` has it.
 const STALE_FLOOR: f64 = 10.0;
 /// How often a group that rests is read.

@@ -27,8 +27,6 @@ pub struct View<'a> {
     pub min: u32,
     /// Never more.
     pub max: u32,
-    /// The delay to keep.
-    pub max_delay: f64,
     /// Its lanes and their pools; `None` where it has no lanes.
     pub lanes: Option<&'a Seen>,
 }

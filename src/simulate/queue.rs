@@ -195,8 +195,15 @@ impl Queue {
         self.waiting.iter().sum()
     }
 
-    /// The end of the scenario: what still waits and is late already, at the stage or on the whole way, counts as late.
-    pub(super) fn close(&self, now: u32, (own, whole): (f64, f64), tally: &mut Tally) {
+    /// The end of the scenario: what still waits and is late already, at the stage or on the whole way, counts as late; where there is no
+    /// delay to keep, with its age so far.
+    pub(super) fn close(
+        &self,
+        now: u32,
+        (own, whole): (Option<f64>, Option<f64>),
+        tally: &mut Tally,
+    ) {
+        let (own, whole) = (own.unwrap_or(0.0), whole.unwrap_or(0.0));
         for partition in 0..self.partitions {
             let Some(head) = self.oldest(partition) else { continue };
             let mut items = self.left[partition];
@@ -207,6 +214,7 @@ impl Queue {
                 if own < f64::from(now - second) {
                     tally.unread(items, now - second);
                 }
+                tally.owed(items, second, now);
                 if whole < f64::from(now) - self.birth(second) {
                     tally.unread_of_all(items, f64::from(now) - self.birth(second));
                 }

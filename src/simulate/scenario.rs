@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::ground::Ground;
 use super::manifest::Found;
 use super::nodes::{self, LaneWorld};
+use super::promise::Promise;
 use super::span::Span;
 use super::workload::{self, Workload};
 use crate::crd::CapacityPoolSpec;
@@ -19,8 +20,6 @@ use crate::decide::{Pipeline, Stage};
 
 /// The longest scenario.
 const LONGEST: Span = Span::of(366.0 * 86_400.0);
-/// The delay of a stage that has only thresholds: what any other promises when nobody says.
-const DEFAULT_DELAY: f64 = 60.0;
 
 /// What is played.
 #[derive(Debug, Clone)]
@@ -212,14 +211,20 @@ impl Scenario {
         self.duration - self.warmup
     }
 
-    /// The delay of the whole pipeline, in seconds: of the longest path from a first stage to a last one.
-    pub fn objective(&self) -> f64 {
+    /// The delay of the whole pipeline, in seconds: of the longest path from a first stage to a last one. `None` where a stage promises
+    /// none: then each is scored by its own promise.
+    pub fn objective(&self) -> Option<f64> {
         let mut into: Vec<f64> = Vec::new();
         for stage in &self.pipeline.stages {
             let above = stage.after.iter().filter_map(|at| into.get(*at)).copied();
-            into.push(above.fold(0.0, f64::max) + objective_of(stage));
+            into.push(above.fold(0.0, f64::max) + Promise::of(stage).delay()?);
         }
-        into.into_iter().fold(0.0, f64::max)
+        Some(into.into_iter().fold(0.0, f64::max))
+    }
+
+    /// Each stage by name, and what it promises.
+    pub fn promises(&self) -> impl Iterator<Item = (&str, Promise)> {
+        self.pipeline.stages.iter().map(|stage| (&*stage.name, Promise::of(stage)))
     }
 
     /// Items a second that a stage can expect in each second, what other stages pass on counted as if they kept up.
@@ -235,11 +240,6 @@ impl Scenario {
         }
         rates
     }
-}
-
-/// The delay a stage must keep, in seconds.
-pub(super) fn objective_of(stage: &Stage) -> f64 {
-    stage.max_delay.map_or(DEFAULT_DELAY, |delay| delay.as_secs_f64())
 }
 
 /// Reads the stages one by one.

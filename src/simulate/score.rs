@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::promise::{DueTimes, Kept};
 use super::record::Move;
 use super::tally::Ages;
 
@@ -13,11 +14,18 @@ const UNDONE: u32 = 600;
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Score {
-    /// Items read (or still unread at the end) later than the objective allows, as a share of all. By the age of each item when it
-    /// was read, weighted by volume.
-    pub late_share: f64,
-    /// Seconds a day in which the oldest waiting item of a stage was older than that stage may be.
-    pub late_seconds_per_day: f64,
+    /// Items read (or still unread at the end) later than was promised, as a share of all. By the age of each item when it was read,
+    /// weighted by volume; where `doneBy` is the promise, by the first due time after it arrived, of items that came to one. Where not
+    /// every stage of a pipeline promises a delay, of the items of those stages that promise something, each by its own promise.
+    /// `None` where nothing is promised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_share: Option<f64>,
+    /// Seconds a day in which the oldest waiting item of a stage was late at that stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_seconds_per_day: Option<f64>,
+    /// How due times were kept, of stages that have such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<DueTimes>,
     /// Delay that half of the items do not exceed, in seconds.
     pub delay_p50: f64,
     /// Delay that 99 of 100 items do not exceed, in seconds.
@@ -28,7 +36,7 @@ pub struct Score {
     pub replica_hours: f64,
     /// Hours of them that were work: what a policy with nothing to spare would need.
     pub work_hours: f64,
-    /// Changes of a replica count, a day.
+    /// Changes of a replica count, a day; what is asked for in the very first second is what a policy begins with, and none.
     pub actions_per_day: f64,
     /// Of those, changes that one in the other direction followed within 10 min.
     pub undone_per_day: f64,
@@ -91,13 +99,21 @@ impl Sums {
 pub(super) struct Account {
     pub(super) sums: Sums,
     pub(super) ages: Ages,
+    /// What was promised; `None` where nothing was.
+    pub(super) kept: Option<Kept>,
     actions: f64,
     undone: f64,
 }
 
 impl Account {
-    pub(super) fn of(sums: Sums, ages: Ages, moves: &[Move], warmup: u32) -> Self {
-        let moves: Vec<_> = moves.iter().filter(|it| warmup <= it.at).collect();
+    pub(super) fn of(
+        sums: Sums,
+        ages: Ages,
+        kept: Option<Kept>,
+        moves: &[Move],
+        warmup: u32,
+    ) -> Self {
+        let moves: Vec<_> = moves.iter().filter(|it| warmup.max(1) <= it.at).collect();
         let is_undone = |pair: &&[&Move]| {
             let [before, after] = pair else { return false };
             let turns = (before.from < before.to) != (after.from < after.to);
@@ -106,23 +122,28 @@ impl Account {
         // What only changes lanes goes neither way, and stands between none.
         let ways: Vec<&Move> = moves.iter().copied().filter(|it| it.from != it.to).collect();
         let undone = ways.windows(2).filter(is_undone).count();
-        Self { sums, ages, actions: count(moves.len()), undone: count(undone) }
+        Self { sums, ages, kept, actions: count(moves.len()), undone: count(undone) }
     }
 
     /// Adds another stage; whose ages count is for the caller to say.
     pub(super) fn add(&mut self, other: &Self) {
         self.sums.add(&other.sums);
+        self.kept = match (self.kept, other.kept) {
+            (Some(own), Some(other)) => Some(own.and(other)),
+            (own, other) => own.or(other),
+        };
         self.actions += other.actions;
         self.undone += other.undone;
     }
 
-    /// The score of so many seconds under an objective.
-    pub(super) fn score(&self, objective: f64, seconds: u32, violations: u32) -> Score {
+    /// The score of so many seconds.
+    pub(super) fn score(&self, seconds: u32, violations: u32) -> Score {
         let days = days(seconds);
         let (sums, items) = (&self.sums, self.ages.total());
         Score {
-            late_share: if 0.0 < items { self.ages.above(objective) / items } else { 0.0 },
-            late_seconds_per_day: sums.late_seconds / days,
+            late_share: self.kept.map(|kept| kept.late_share()),
+            late_seconds_per_day: self.kept.map(|_| sums.late_seconds / days),
+            due: self.kept.and_then(|kept| kept.due()),
             delay_p50: self.ages.quantile(0.5),
             delay_p99: self.ages.quantile(0.99),
             delay_max: self.ages.oldest(),
@@ -204,9 +225,17 @@ mod tests {
             |at, from, to| Move { at, from, to, lanes: Vec::new(), code: None, sentence: None };
         let moves =
             [step(5, 1, 9), step(100, 2, 4), step(650, 4, 3), step(1300, 3, 5), step(1400, 5, 8)];
-        let account = Account::of(Sums::default(), Ages::default(), &moves, 60);
-        let score = account.score(60.0, 86_400, 0);
+        let account = Account::of(Sums::default(), Ages::default(), None, &moves, 60);
+        let score = account.score(86_400, 0);
         assert!((score.actions_per_day - 4.0).abs() < 1e-9);
         assert!((score.undone_per_day - 1.0).abs() < 1e-9, "{}", score.undone_per_day);
+        assert_eq!((score.late_share, score.late_seconds_per_day), (None, None));
+    }
+
+    #[test]
+    fn what_a_policy_begins_with_is_none_of_its_moves() {
+        let step = |at| Move { at, from: 1, to: 9, lanes: Vec::new(), code: None, sentence: None };
+        let account = Account::of(Sums::default(), Ages::default(), None, &[step(0), step(1)], 0);
+        assert!((account.score(86_400, 0).actions_per_day - 1.0).abs() < 1e-9);
     }
 }

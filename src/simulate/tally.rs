@@ -1,5 +1,7 @@
 //! How old items were when they were read: volumes by age, to the second. Filled by `queue` while it is read, summed up by `score`.
 
+use super::promise::Dues;
+
 /// Volumes by age in seconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ages {
@@ -74,14 +76,16 @@ pub(super) struct Tally {
     pub(super) ages: Ages,
     /// By the time since they were born at a first stage; only kept for the last stages of a pipeline with more than one.
     pub(super) whole: Option<Ages>,
+    /// By the times until which they were to be done, where there are such.
+    pub(super) dues: Option<Dues>,
     /// Items read in the present second, and the sum of their seconds of birth.
     pub(super) out: f64,
     pub(super) out_births: f64,
 }
 
 impl Tally {
-    pub(super) fn new(is_last_of_many: bool) -> Self {
-        Self { whole: is_last_of_many.then(Ages::default), ..Self::default() }
+    pub(super) fn new(is_last_of_many: bool, dues: Option<Dues>) -> Self {
+        Self { whole: is_last_of_many.then(Ages::default), dues, ..Self::default() }
     }
 
     /// Items are read in the second `now`.
@@ -90,6 +94,7 @@ impl Tally {
         if let Some(whole) = &mut self.whole {
             whole.add(items, seconds(f64::from(now) - birth));
         }
+        self.owed(items, now - age, now);
         self.out += items;
         self.out_births += items * birth;
     }
@@ -106,9 +111,25 @@ impl Tally {
         }
     }
 
+    /// Items of a second are done in the second `now`, or not even then.
+    pub(super) fn owed(&mut self, items: f64, arrived: u32, now: u32) {
+        if let Some(dues) = &mut self.dues {
+            dues.done(items, arrived, now);
+        }
+    }
+
+    /// Is something that arrived then overdue?
+    pub(super) fn is_overdue(&mut self, arrived: u32, now: u32) -> bool {
+        self.dues.as_mut().is_some_and(|dues| dues.is_overdue(arrived, now))
+    }
+
     /// Begins again: the warm-up is over.
     pub(super) fn reset(&mut self) {
-        *self = Self::new(self.whole.is_some());
+        let mut dues = self.dues.take();
+        if let Some(dues) = &mut dues {
+            dues.reset();
+        }
+        *self = Self::new(self.whole.is_some(), dues);
     }
 
     /// What was read in the present second, and when it was born in the mean; the next second begins.

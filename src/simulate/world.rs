@@ -9,6 +9,7 @@ use super::pace::Pace;
 use super::pilot::Pilot;
 use super::pods::Pods;
 use super::policy::{QueueView, View};
+use super::promise::Promise;
 use super::queue::Queue;
 use super::record::Recorder;
 use super::scenario::Scenario;
@@ -29,8 +30,8 @@ pub(super) struct Scene<'a> {
     /// Stages that feed it, and how many items each of theirs makes here.
     feeds: &'a [(usize, f64)],
     pace: Pace<'a>,
-    /// The delay it must keep.
-    limit: f64,
+    /// What it promises.
+    pub(super) promise: Promise,
     /// What left it in this second: items, and their mean second of birth.
     departed: (f64, f64),
     is_fed: bool,
@@ -114,8 +115,9 @@ impl<'a> World<'a> {
         }
         let whole = self.scenario.objective();
         for scene in &mut self.scenes {
-            let limit = if scene.tally.whole.is_some() { whole } else { scene.limit };
-            scene.queue.close(self.scenario.duration, (scene.limit, limit), &mut scene.tally);
+            let own = scene.promise.delay();
+            let limit = if scene.tally.whole.is_some() { whole } else { own };
+            scene.queue.close(self.scenario.duration, (own, limit), &mut scene.tally);
             scene.recorder.close();
         }
     }
@@ -179,6 +181,7 @@ impl<'a> Scene<'a> {
         let bounds = &scenario.pipeline.stages[at];
         let count = ground.replicas.unwrap_or_else(|| needed.max(bounds.min)).min(bounds.max);
         let recorder = Recorder::new(scenario.warmup, seconds);
+        let promise = Promise::of(bounds);
         let crew = if stage.lanes.is_empty() {
             Crew::Plain(Pods::new(count, ground, seconds, seed, which))
         } else {
@@ -194,11 +197,11 @@ impl<'a> Scene<'a> {
             outside,
             feeds: &stage.feeds,
             pace: Pace::new(ground, seed, which),
-            limit: super::scenario::objective_of(bounds),
+            tally: Tally::new(is_last_of_many, promise.dues(scenario)),
+            promise,
             departed: (0.0, 0.0),
             is_fed,
             is_shown: false,
-            tally: Tally::new(is_last_of_many),
             sums: Sums::default(),
             recorder,
         };
@@ -256,7 +259,6 @@ impl<'a> Scene<'a> {
             true_rate: self.pace.rate(now),
             min: stage.min,
             max: stage.max,
-            max_delay: self.limit,
             lanes,
         }
     }
@@ -281,7 +283,12 @@ impl<'a> Scene<'a> {
         self.group.note_busy(work, self.crew.ready());
         self.departed = self.tally.depart(now);
         let (current, ready) = (self.crew.current(), self.crew.ready());
-        self.sums.second(self.limit < f64::from(oldest), current, work);
+        let is_late = match self.promise {
+            Promise::Delay(limit) => limit < f64::from(oldest),
+            Promise::DoneBy(_) => self.tally.is_overdue(now - oldest, now),
+            Promise::Nothing => false,
+        };
+        self.sums.second(is_late, current, work);
         self.recorder.second(now, items, oldest, current, ready);
         if let Some(lanes) = self.crew.lanes() {
             lanes.second(now);

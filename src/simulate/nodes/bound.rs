@@ -45,7 +45,8 @@ pub fn least(scenario: &Scenario, stage: usize, seed: u64) -> Option<f64> {
     let lanes = &scenario.stages.get(stage)?.lanes;
     let works = work(scenario, seed);
     let work = works.get(stage)?.get(scenario.warmup as usize..)?;
-    let (deadline, longest) = (scenario.objective(), super::super::whole(scenario.objective()));
+    let deadline = scenario.objective()?;
+    let longest = super::super::whole(deadline);
     let sums = work.chunks(longest.max(1) as usize).map(|part| part.iter().sum::<f64>());
     let peak = sums.fold(0.0, f64::max) / f64::from(longest.max(1));
     let of = |kind: Kind| lanes.iter().filter(move |lane| lane.kind() == kind);

@@ -6,11 +6,13 @@ use serde_json::json;
 
 use super::nodes::{LaneSeries, NodeSummary, is_rule};
 use super::record::{Move, Series};
-use super::{Contest, Entry, Ground, Mode, Run, Scenario, Startup};
+use super::{Contest, Entry, Ground, Mode, Promise, Run, Scenario, Startup};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+/// The least share of late items that the plot tells from none: `floor` in the script.
+const PLOTTED: f64 = 1e-5;
 
 /// A policy as the page's script reads it.
 #[derive(Serialize)]
@@ -47,14 +49,15 @@ pub fn page(
     let seeds = contest.entries.first().map_or(0, |entry| entry.runs.len());
     let stages = scenario.pipeline.stages.iter().zip(&scenario.stages);
     let stages = stages.map(|(stage, world)| {
-        let objective = super::scenario::objective_of(stage);
-        json!({"name": &*stage.name, "objective": objective, "facts": facts(&world.ground)})
+        let promise = Promise::of(stage);
+        json!({"name": &*stage.name, "objective": promise.delay(), "doneBy": promise.time(), "facts": facts(&world.ground)})
     });
     let data = serde_json::to_string(&json!({
         "scenario": contest.scenario,
         "objective": contest.objective,
         "scored": contest.scored,
         "clairvoyant": contest.clairvoyant.or(contest.clairvoyant_cost),
+        "unplotted": unplotted(contest),
         "isPriced": scenario.has_lanes(),
         "pools": contest.pools,
         "warmup": scenario.warmup,
@@ -97,6 +100,21 @@ fn shown<'a>(entry: &'a Entry, scenario: &Scenario, contest: &Contest) -> Shown<
         nodes: entry.nodes.as_ref(),
         series: stages.iter().map(|stage| rounded(&stage.series)).collect(),
         moves: moves.collect(),
+    }
+}
+
+/// What stands in place of cost against lateness where there is no lateness to be drawn.
+fn unplotted(contest: &Contest) -> Option<&'static str> {
+    let late = contest.entries.iter().filter_map(|entry| entry.summary.late_share);
+    let most = late.map(|late| late.mean).reduce(f64::max);
+    match most {
+        None => Some(
+            "Nothing is promised of these items, neither maxDelay nor doneBy, so that nothing is late: what each pays is in the table above.",
+        ),
+        Some(most) if most < PLOTTED => Some(
+            "Nobody let as much as 0.001 % of the items be late, so that cost alone tells them apart: it is in the table above.",
+        ),
+        Some(_) => None,
     }
 }
 

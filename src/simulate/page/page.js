@@ -8,8 +8,11 @@ const hidden = new Set();
 // What a policy pays: money where stages have lanes, the time of its pods elsewhere.
 const paid = (it) => data.isPriced ? it.nodes.cost : it.summary.replicaHours;
 const unit = data.isPriced ? "cost" : "replica-hours";
+// Only what was promised can be late.
+const isScored = data.policies.some((it) => it.summary.lateShare);
+const late = (it) => it.summary.lateShare || { mean: 0, half: 0 };
 // Too many lines hide each other: at first the two strongest rivals are shown, punctual before cheap.
-if (!data.about) data.policies.map((it, at) => ({ at, late: Math.max(0.001, it.summary.lateShare.mean), cost: paid(it).mean }))
+if (!data.about) data.policies.map((it, at) => ({ at, late: Math.max(0.001, late(it).mean), cost: paid(it).mean }))
   .filter((it) => it.at !== own).sort((a, b) => Math.round(Math.log10(a.late)) - Math.round(Math.log10(b.late)) || a.cost - b.cost)
   .slice(2).forEach((it) => hidden.add(it.at));
 let stage = 0;
@@ -49,17 +52,19 @@ function tip(event, html) {
 // ---- head and table ----------------------------------------------------------------------------------------------------
 function head() {
   $("name").textContent = data.scenario;
-  $("terms").textContent = `${span(data.scored)} scored after ${data.warmup ? span(data.warmup) + " to warm up" : "no warm-up"} · ${plural(data.seeds, "seed")} · ${plural(data.stages.length, "stage")} · no item later than ${span(data.objective)}`;
+  $("terms").textContent = `${span(data.scored)} scored after ${data.warmup ? span(data.warmup) + " to warm up" : "no warm-up"} · ${plural(data.seeds, "seed")} · ${plural(data.stages.length, "stage")} · ${promise}`;
   const facts = [...(data.stages.length === 1 ? [data.stages[0].facts] : []), ...(data.pools || [])];
   $("facts").innerHTML = facts.map(escape).join("<br>");
   const it = data.policies[own].summary, name = data.policies[own].name, mine = paid(data.policies[own]).mean;
-  let text = `<b>${escape(name)}</b> kept <b>${share(1 - it.lateShare.mean).replace("100.0 %", "100 %")}</b> of the items within ${span(data.objective)}, ${data.isPriced ? `for ${number(mine)}, with ${(100 * data.policies[own].nodes.spotShare.mean).toFixed(0)} % of its pods on spot.` : `with ${number(it.replicaHours.mean)} replica-hours, ${(100 * it.workHours.mean / it.replicaHours.mean).toFixed(0)} % of them at work.`}`;
-  const rivals = data.policies.filter((other, at) => at !== own && other.summary.lateShare.mean <= Math.max(0.001, it.lateShare.mean * 1.5));
+  const kept = share(1 - late(data.policies[own]).mean).replace("100.0 %", "100 %");
+  const did = data.objective !== null ? `kept <b>${kept}</b> of the items within ${span(data.objective)}` : isScored ? `had <b>${kept}</b> of the items done in time` : "had nothing to keep";
+  let text = `<b>${escape(name)}</b> ${did}, ${data.isPriced ? `for ${number(mine)}, with ${(100 * data.policies[own].nodes.spotShare.mean).toFixed(0)} % of its pods on spot.` : `with ${number(it.replicaHours.mean)} replica-hours, ${(100 * it.workHours.mean / it.replicaHours.mean).toFixed(0)} % of them at work.`}`;
+  const rivals = data.policies.filter((other, at) => isScored && at !== own && late(other).mean <= Math.max(0.001, late(data.policies[own]).mean * 1.5));
   const best = rivals.sort((a, b) => paid(a).mean - paid(b).mean)[0];
   if (best) {
     const saved = 1 - mine / paid(best).mean;
     text += saved >= 0 ? ` That is <b>${(100 * saved).toFixed(0)} % less</b> than ${escape(best.name)}, the cheapest of the others that is as punctual.` : ` ${escape(best.name)} is as punctual for ${(100 * (1 - paid(best).mean / mine)).toFixed(0)} % less.`;
-  } else if (data.policies.length > 1) text += " None of the others is as punctual.";
+  } else if (isScored && data.policies.length > 1) text += " None of the others is as punctual.";
   $("verdict").innerHTML = text;
   if (data.about) { $("brand").textContent = data.about.brand; $("verdict").textContent = data.about.verdict; }
 }
@@ -69,19 +74,28 @@ function scores() {
   const most = Math.max(...data.policies.map((it) => paid(it).mean));
   const rows = data.policies.map((policy, at) => {
     const it = policy.summary;
-    const isLate = it.lateShare.mean > 0.001 ? "late" : "";
+    const isLate = late(policy).mean > 0.001 ? "late" : "";
     return `<tr class="${at === own ? "own" : ""}"><td><span class="swatch" style="background:${colour(at)}"></span>${escape(policy.name)}</td>
       <td>${half(paid(policy), number)}<span class="bar"${data.isPriced ? ' style="width:44px"' : ""}><i style="width:${100 * paid(policy).mean / most}%;background:${colour(at)}"></i></span></td>
       <td>${data.clairvoyant ? `${policy.over.toFixed(2)} ×` : `${(100 * it.workHours.mean / Math.max(1e-9, it.replicaHours.mean)).toFixed(0)} %`}</td>
-      <td class="${isLate}">${half(it.lateShare, share)}</td><td>${half(it.delayP99, span)}</td><td>${span(it.delayMax.mean)}</td>
+      <td class="${isLate}">${it.lateShare ? half(it.lateShare, share) : "-"}</td>${isDue ? due(it.due) : ""}<td>${half(it.delayP99, span)}</td><td>${span(it.delayMax.mean)}</td>
       ${data.isPriced ? ends(policy.nodes) : ""}<td>${half(it.actionsPerDay, number)}</td>${data.isPriced ? "" : `<td>${number(it.undonePerDay.mean)}</td><td>${number(it.rebalancesPerDay.mean)}</td>`}</tr>`;
   });
-  $("scores").innerHTML = `<tr><th>policy</th><th>${unit}</th><th>${data.clairvoyant ? "× bound" : "at work"}</th><th>items late</th><th>delay, p99</th><th>longest</th>${data.isPriced ? "<th>on spot</th><th>told</th><th>lost</th><th>missed</th>" : ""}<th>moves a day</th>${data.isPriced ? "" : "<th>undone</th><th>rebalances</th>"}</tr>${rows.join("")}`;
-  $("scores-note").textContent = `Late is what was read, or never read, more than ${span(data.objective)} after it arrived, by volume; above 0.1 % it is red. ${data.isPriced ? "Nodes are paid for from the second they are asked for to the second they are gone. Told: nodes a day that heard that they will go; lost: pods that went with them; missed: of these, those whose replacements were not Ready yet." : "Pods that are starting are paid for. Undone are moves that one the other way followed within ten minutes."}${data.seeds > 1 ? ` ± is half the 95 % interval over ${data.seeds} seeds.` : ""}`;
+  $("scores").innerHTML = `<tr><th>policy</th><th>${unit}</th><th>${data.clairvoyant ? "× bound" : "at work"}</th><th>items late</th>${isDue ? "<th>due met</th><th>overdue</th>" : ""}<th>delay, p99</th><th>longest</th>${data.isPriced ? "<th>on spot</th><th>told</th><th>lost</th><th>missed</th>" : ""}<th>moves a day</th>${data.isPriced ? "" : "<th>undone</th><th>rebalances</th>"}</tr>${rows.join("")}`;
+  $("scores-note").textContent = `${lateness} ${data.isPriced ? "Nodes are paid for from the second they are asked for to the second they are gone. Told: nodes a day that heard that they will go; lost: pods that went with them; missed: of these, those whose replacements were not Ready yet." : "Pods that are starting are paid for. Undone are moves that one the other way followed within ten minutes."}${data.seeds > 1 ? ` ± is half the 95 % interval over ${data.seeds} seeds.` : ""}`;
   if (data.clairvoyant) $("scores-note").textContent += ` The bound is what the cheapest plan would pay that knows all of this beforehand and is never late: ${number(data.clairvoyant)}${data.isPriced ? "" : " replica-hours"}.`;
   const set = data.policies.filter((it) => it.settings !== it.name).map((it) => it.settings);
   if (set.length) $("settings").textContent = `As set here: ${set.join(" · ")}.`;
 }
+
+// How due times were kept, all seeds together.
+const isDue = data.policies.some((it) => it.summary.due);
+const due = (it) => it ? `<td>${it.met} of ${it.times}</td><td class="${it.overdue > 0 ? "late" : ""}">${it.overdue > 0 ? span(it.overdue) : "-"}</td>` : "<td>-</td><td>-</td>";
+const promised = (it) => it.objective !== null ? `no item later than ${span(it.objective)}` : it.doneBy ? `done by ${it.doneBy}` : "nothing promised";
+const promise = data.objective !== null ? `no item later than ${span(data.objective)}` : data.stages.length === 1 ? promised(data.stages[0]) : data.stages.map((it) => `${it.name}: ${promised(it)}`).join("; ");
+const lateness = data.objective !== null ? `Late is what was read, or never read, more than ${span(data.objective)} after it arrived, by volume; above 0.1 % it is red.`
+  : isScored ? `Late is what was not read in time, by volume, of the stages that promise something, each by its own promise${isDue ? "; where that is a time of day, by the first one after an item arrived. Due times are those of all seeds, overdue is how long after its due time the last item was read, at worst" : ""}.`
+  : "Nothing is promised of these items, neither maxDelay nor doneBy, so that nothing is late.";
 
 const ends = (it) => `<td>${(100 * it.spotShare.mean).toFixed(0)} %</td>` + [it.interruptedPerDay, it.lostPerDay, it.missedPerDay].map((a_day) => `<td>${number(a_day.mean)}</td>`).join("");
 
@@ -89,9 +103,12 @@ const ends = (it) => `<td>${(100 * it.spotShare.mean).toFixed(0)} %</td>` + [it.
 function frontier() {
   const holder = $("frontier");
   holder.textContent = "";
+  $("unplotted").textContent = data.unplotted || "";
+  $("frontier-note").hidden = data.unplotted !== null;
+  if (data.unplotted !== null) return;
   const width = holder.clientWidth, height = 300, left = 64, right = 90, top = 24, bottom = 40;
   const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "cost against lateness" }, holder);
-  const points = data.policies.map((it, at) => ({ at, name: it.name, cost: paid(it), late: it.summary.lateShare }));
+  const points = data.policies.map((it, at) => ({ at, name: it.name, cost: paid(it), late: late(it) }));
   const work = data.isPriced ? 0 : data.policies[own].summary.workHours.mean;
   const most = 1.08 * Math.max(...points.map((it) => it.cost.mean + it.cost.half), work);
   const worst = Math.min(1, 2.5 * Math.max(0.004, ...points.map((it) => it.late.mean)));
@@ -248,17 +265,18 @@ function timeline() {
   node("path", { d: `${line}L${x(first.start + (b - 1) * first.step)},${loads[1]}L${x(first.start + a * first.step)},${loads[1]}Z`, fill: "var(--load-fill)" }, group);
   node("path", { d: line, fill: "none", stroke: "var(--load)", "stroke-width": 1.2 }, group);
 
-  // Delay: up to the objective in proportion, above it by powers of ten.
+  // Delay: up to the objective in proportion, above it by powers of ten; in proportion where there is none.
   const delays = [146, 296], limit = data.stages[stage].objective;
-  const delay_most = Math.max(limit * 1.6, ...lines.flatMap((it) => cut(it.series, "delay")));
+  const delay_most = Math.max(limit === null ? 1 : limit * 1.6, ...lines.flatMap((it) => cut(it.series, "delay")));
   const low = 0.62;
-  const delay_y = (v) => { const up = v <= limit ? low * v / limit : low + (1 - low) * Math.log(v / limit) / Math.log(delay_most / limit); return delays[1] - (delays[1] - delays[0]) * Math.min(1, up); };
-  node("rect", { x: left, width: width - left - right, y: delays[0], height: delay_y(limit) - delays[0], fill: "var(--late-zone)" }, svg);
-  for (const value of [0, limit / 2, limit, ...[3, 10, 30, 100, 1000].map((it) => it * limit).filter((it) => it < delay_most * 0.95)]) {
+  const delay_y = (v) => { const up = limit === null ? v / delay_most : v <= limit ? low * v / limit : low + (1 - low) * Math.log(v / limit) / Math.log(delay_most / limit); return delays[1] - (delays[1] - delays[0]) * Math.min(1, up); };
+  if (limit !== null) node("rect", { x: left, width: width - left - right, y: delays[0], height: delay_y(limit) - delays[0], fill: "var(--late-zone)" }, svg);
+  const marks = limit === null ? [0, 0.25, 0.5, 0.75, 1].map((it) => it * delay_most) : [0, limit / 2, limit, ...[3, 10, 30, 100, 1000].map((it) => it * limit).filter((it) => it < delay_most * 0.95)];
+  for (const value of marks) {
     node("line", { x1: left, x2: width - right, y1: delay_y(value), y2: delay_y(value), stroke: value === limit ? "var(--late)" : "var(--grid)", "stroke-dasharray": value === limit ? "5 4" : "none" }, svg);
     node("text", { x: left - 8, y: delay_y(value) + 4, "text-anchor": "end" }, svg, span(value));
   }
-  group = panel(...delays, "delay of the oldest waiting item; the shaded part is late");
+  group = panel(...delays, `delay of the oldest waiting item${limit === null ? "" : "; the shaded part is late"}`);
   for (const it of own_last) node("path", { d: path(it.series, "delay", delay_y), fill: "none", stroke: colour(it.at), "stroke-width": it.at === own ? 1.6 : 1.1, "stroke-opacity": it.at === own ? 1 : .75, "stroke-linejoin": "round" }, group);
 
   // Replicas, and the decisions behind them.

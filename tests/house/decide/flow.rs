@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use penstock::simulate::{Move, Penstock, Run, Scenario, run_whole};
+use penstock::simulate::{Move, Penstock, Run, Scenario, StageRun, run_whole};
 
 /// Two stages with known rates; twice in six hours the load steps up.
 const PAIR: &str = "
@@ -50,7 +50,7 @@ fn the_next_stage_rises_before_the_burst_reaches_it() {
         moved.code.as_deref() == Some("KeepAhead") && has_cause
     };
     assert!(ups(&sink.moves).any(|moved| is_ahead(&moved)), "{:?} {:?}", parse.moves, sink.moves);
-    assert!(run.score.late_share < 0.001, "{}", run.score.late_share);
+    assert!(run.score.late_share.unwrap() < 0.001, "{}", run.score.late_share.unwrap());
 }
 
 #[test]
@@ -58,4 +58,48 @@ fn a_stage_that_feeds_a_full_one_is_not_raised() {
     let held = play("after: [parse]", 2);
     let most = |run: &Run| ups(&run.stages[0].moves).map(|moved| moved.to).max();
     assert!(most(&held) < most(&play("after: [parse]", 48)), "{:?}", held.stages[0].moves);
+}
+
+/// Two first stages whose loads step at other times, and a sink that gets what both pass on.
+const FAN_IN: &str = "
+pipeline:
+  apiVersion: penstock.dev/v1alpha1
+  kind: ScaledPipeline
+  metadata: {name: fan-in, namespace: shop}
+  spec:
+    objective: {maxDelay: 2m}
+    stages:
+    - name: orders
+      target: {kind: Deployment, name: orders}
+      replicas: {min: 1, max: 48}
+      ratePerReplica: 100
+      sources: [{name: raw, kafka: {bootstrapServers: 'kafka:9092', topics: [orders], group: orders}}]
+    - name: clicks
+      target: {kind: Deployment, name: clicks}
+      replicas: {min: 1, max: 48}
+      ratePerReplica: 100
+      sources: [{name: raw, kafka: {bootstrapServers: 'kafka:9092', topics: [clicks], group: clicks}}]
+    - name: sink
+      after: [orders, clicks]
+      target: {kind: Deployment, name: sink}
+      replicas: {min: 1, max: 48}
+      ratePerReplica: 100
+      sources: [{name: parsed, kafka: {bootstrapServers: 'kafka:9092', topics: [parsed], group: sink}}]
+stages:
+  orders: {workload: {steps: {levels: 4, hold: 90m}, peakReplicas: 8}}
+  clicks: {workload: {steps: {levels: 4, hold: 70m}, peakReplicas: 8}}
+world: {rate: 100}
+duration: 6h
+warmup: 1h
+";
+
+#[test]
+fn where_two_stages_feed_one_it_carries_what_both_pass_on() {
+    let scenario = Scenario::read(FAN_IN, Path::new(".")).unwrap();
+    let run = run_whole(&scenario, &mut Penstock::new(&scenario), 1);
+    let [orders, clicks, sink] = &run.stages[..] else { panic!("three stages") };
+    let work = |stage: &StageRun| stage.score.work_hours;
+    let fed = work(orders) + work(clicks);
+    assert!((work(sink) / fed - 1.0).abs() < 0.05, "{} of {fed} h", work(sink));
+    assert!(run.score.late_share.unwrap() < 0.001, "{:?}", run.score);
 }

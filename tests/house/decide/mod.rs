@@ -27,6 +27,7 @@ mod tale;
 mod fleet;
 mod budgets;
 mod flow;
+mod row;
 mod laws;
 mod presents;
 mod restraint;

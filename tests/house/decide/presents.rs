@@ -95,7 +95,7 @@ proptest! {
         let given = Given { objective: None, per_replica, partitions: Some(40), ..life.given };
         // Turns so close together that no partition comes to be called stuck.
         let turns = life.turns.into_iter().map(|(_, come, taken)| (seconds, come, taken)).collect();
-        let life = Life { given, turns };
+        let life = Life { given, turns, ..life };
         let even = life.live(World::new(life.given.clone()));
         let mut world = World::new(life.given.clone());
         world.hot = Some(hot);

@@ -11,9 +11,9 @@ use jiff::tz::TimeZone;
 use penstock::decide::{
     Action, Behaviour, Cpu, DoneBy, Ending, Fallback, FallbackPolicy, ForeignWriter, Formula, Gate,
     Gives, Headroom, Idle, Lost, Memory, Missing, Mode, Observation, OnSilence, Outcome, Partition,
-    Pause, Pipeline, PipelineId, Policy, QuestionId, Queue, Reading, Reason, Recalled, ReserveSeen,
-    Reserves, Rules, Schedule, Select, Situation, Snapshot, Source, Stage, Step, Target, Unit,
-    Unusable, Value, Verdict, Workload, Writing, decide,
+    Pause, Pipeline, PipelineId, Policy, Prefer, QuestionId, Queue, Reading, Reason, Recalled,
+    ReserveSeen, Reserves, Rules, Schedule, Select, Situation, Snapshot, Source, Stage, Step,
+    Target, Unit, Unusable, Value, Verdict, Workload, Writing, decide,
 };
 use serde::Deserialize;
 
@@ -37,6 +37,7 @@ pub(crate) struct Given {
     pub idle: Option<(u32, u64)>,
     pub follow: bool,
     pub forecast_off: bool,
+    pub prefer: Prefer,
     /// Room is kept ahead of need, for so many at most.
     pub headroom: Option<u32>,
     pub down: Option<Side>,
@@ -628,6 +629,7 @@ impl World {
                 zone: TimeZone::UTC,
             }),
             is_forecast: !given.forecast_off,
+            prefer: given.prefer,
             headroom: given.headroom.map(|most| Headroom { most: Some(most) }),
             rate_hint: given.rate,
             startup_hint: given.startup.map(seconds),

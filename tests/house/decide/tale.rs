@@ -2,6 +2,7 @@
 //! is judged by what is true.
 
 use penstock::decide::{Reason, Step};
+use proptest::prelude::*;
 
 use super::story::{Given, World, time, verdict};
 
@@ -343,6 +344,41 @@ fn pods_that_turn_idle_never_teach_more_than_a_tenth_too_much() {
             let off = tale.off();
             assert!(off <= 0.1, "{off} off, {pods} pods {busy} busy, {commits} s");
             tale.burst(47.0 * 20.0 * f64::from(pods));
+        }
+    }
+}
+
+/// How many pods, how often they commit, how busy they are in each of some quarters of an hour, and whether they are ever busy at first.
+fn any_idle_life() -> impl Strategy<Value = (u32, u64, Vec<f64>, bool)> {
+    let commits = prop::sample::select(vec![1, 5, 30]);
+    let busy = prop_oneof![1 => Just(0.0), 3 => 0.0..0.9_f64];
+    (1..9_u32, commits, prop::collection::vec(busy, 2..5), any::<bool>())
+}
+
+proptest! {
+    #![proptest_config(super::cases(8))]
+
+    /// Idle and half idle for hours, with a burst after each quarter: what is believed of a pod is never above 1.1 times the truth.
+    #[test]
+    fn a_long_idle_life_never_teaches_more_than_a_tenth_too_much(
+        (pods, commits, quarters, is_busy_at_first) in any_idle_life(),
+    ) {
+        let given = Given { desired: Some(pods), max: Some(pods), ..unknown(commits, 120) };
+        let mut tale = Tale::new(Given { min: Some(pods), ..given }, 47.0, 8.0);
+        let all = 47.0 * f64::from(pods);
+        tale.arrive = if is_busy_at_first { 1.5 * all } else { 0.0 };
+        let mut until = 600;
+        tale.run(until);
+        for busy in quarters {
+            tale.arrive = busy * all;
+            for _ in 0..15 {
+                until += 60;
+                tale.run(until);
+                let step = tale.world.turn();
+                let believed = verdict(&step).signals.rate_per_replica.unwrap_or(0.0);
+                prop_assert!(believed <= 1.1 * 47.0, "{believed} at {until} s, {busy} busy");
+            }
+            tale.burst(20.0 * all);
         }
     }
 }

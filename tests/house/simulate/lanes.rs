@@ -202,7 +202,7 @@ fn all_ways_stand_beside_each_other_and_a_seed_gives_the_same_again() {
         let pools = &entry.runs[0].nodes.as_ref().unwrap().pools;
         let sum: f64 = pools.iter().map(|pool| pool.cost).sum();
         assert!((nodes.cost.mean - sum).abs() < 1e-9, "{}", entry.policy);
-        if entry.summary.late_share.mean <= 0.0 {
+        if entry.summary.late_share.unwrap().mean <= 0.0 {
             assert!(least < nodes.cost.mean, "{}: {} below {least}", entry.policy, nodes.cost.mean);
         }
         // What knows of no lanes is on demand, as its name says of one; all on spot has nothing else.
@@ -213,8 +213,11 @@ fn all_ways_stand_beside_each_other_and_a_seed_gives_the_same_again() {
             _ => assert!(0.1 < spot && spot < 1.0, "{} {spot}", entry.policy),
         }
     }
-    assert!(all.entries[0].summary.late_share.mean < 0.01, "{:?}", all.entries[0].summary);
-    assert!(0.05 < all.entries[2].summary.late_share.mean, "nobody took over in the outage");
+    assert!(all.entries[0].summary.late_share.unwrap().mean < 0.01, "{:?}", all.entries[0].summary);
+    assert!(
+        0.05 < all.entries[2].summary.late_share.unwrap().mean,
+        "nobody took over in the outage"
+    );
     assert!(nodes(0).cost.mean < nodes(1).cost.mean, "lanes save");
     assert!(0.0 < nodes(0).interrupted_per_day.mean && 0.0 < nodes(0).surges_per_day.mean);
     assert!(nodes(1).lost_per_day.mean <= 0.0, "nobody takes nodes on demand");
@@ -270,7 +273,12 @@ fn a_stage_with_lanes_has_its_place_among_others() {
         let [first, only] = entry.runs[0].stages.as_slice() else { panic!("two stages") };
         assert!(first.nodes.is_none() && first.series.lanes.is_empty());
         assert_eq!(only.nodes.as_ref(), entry.runs[0].nodes.as_ref());
-        assert!(entry.summary.late_share.mean < 0.01, "{}: {:?}", entry.policy, entry.summary);
+        assert!(
+            entry.summary.late_share.unwrap().mean < 0.01,
+            "{}: {:?}",
+            entry.policy,
+            entry.summary
+        );
     }
     let cost = |at: usize| all.entries[at].nodes.unwrap().cost.mean;
     assert!(cost(0) < cost(1) && all.clairvoyant_cost.unwrap() < cost(0));

@@ -10,6 +10,7 @@ mod scenario;
 mod load;
 mod taste;
 mod command;
+mod promises;
 mod nodes;
 mod lanes;
 

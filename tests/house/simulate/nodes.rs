@@ -112,7 +112,7 @@ fn without_room_there_is_no_spot_and_it_is_said() {
     let refused = |log: &Log| log.events.iter().any(|(_, event)| *event == Event::Refused);
     let (run, log) = penstock(&terms, &dry, 1);
     assert!(log.ticks.iter().all(|tick| tick.nodes[1] == 0 && tick.ready[1] == 0));
-    assert!(refused(&log) && run.score.late_share < 0.01, "{:?}", run.score);
+    assert!(refused(&log) && run.score.late_share.unwrap() < 0.01, "{:?}", run.score);
     let untold = Terms { is_told: false, ..terms };
     assert!(!refused(&penstock(&untold, &dry, 1).1));
 }
@@ -140,7 +140,7 @@ fn the_bound_is_below_everyone_who_is_in_time_and_above_the_work() {
         for mut pilot in pilots(&on) {
             let (run, _) = followed(&on, &mut *pilot, seed);
             let cost = run.nodes.unwrap().cost;
-            if run.score.late_share <= 0.0 {
+            if run.score.late_share.unwrap() <= 0.0 {
                 in_time += 1;
                 assert!(least < cost, "{}: {cost} below {least}", run.policy);
             }
@@ -163,7 +163,7 @@ fn penstock_keeps_its_base_and_saves() {
     let longest = log.ticks.chunk_by(|one, other| lacks(one) == lacks(other));
     let longest = longest.filter(|chunk| lacks(&chunk[0])).map(<[Tick]>::len).max();
     assert!(longest.is_none_or(|seconds| seconds <= 60), "{longest:?} s without the base");
-    assert!(own.score.late_share < 0.01, "{}", own.score.late_share);
+    assert!(own.score.late_share.unwrap() < 0.01, "{}", own.score.late_share.unwrap());
 }
 
 /// The stage with so much in the manifest besides, on nodes and pods that all take as long.

@@ -39,7 +39,7 @@ fn what_is_left_out_has_defaults() {
     let ground = &scenario.stages[0].ground;
     assert_eq!((ground.partitions, scenario.seeds, scenario.name.as_str()), (48, 1, "plain"));
     assert_eq!((scenario.duration, scenario.scored()), (259_200, 172_800));
-    assert!((scenario.objective() - 60.0).abs() < 1e-9);
+    assert!((scenario.objective().unwrap() - 60.0).abs() < 1e-9);
 }
 
 #[test]

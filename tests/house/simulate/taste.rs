@@ -23,7 +23,7 @@ duration: 16h
 warmup: 4h
 ",
     );
-    assert!(score.late_share <= 0.001, "{score:?}");
+    assert!(score.late_share.unwrap() <= 0.001, "{score:?}");
     assert!(score.replica_hours < 1.5 * score.work_hours, "{score:?}");
     assert!(score.actions_per_day < 60.0, "{score:?}");
     assert!(score.rate_error.unwrap() < 0.1, "{score:?}");

@@ -68,7 +68,6 @@ impl Stage {
             true_rate: RATE,
             min: self.min,
             max: 48,
-            max_delay: 60.0,
             lanes: None,
         })
     }
