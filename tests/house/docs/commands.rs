@@ -13,20 +13,20 @@ use super::{found, links, values};
 
 /// Programs that are not ours to check.
 const OTHERS: &[&str] =
-    &["docker", "kind", "skopeo", "curl", "ln", "rabbitmqctl", "rabbitmq-plugins"];
+    &["docker", "kind", "skopeo", "curl", "ln", "chmod", "rabbitmqctl", "rabbitmq-plugins"];
 const HELM: &[&str] = &["install", "upgrade", "uninstall", "rollback", "test", "template"];
 const HELM_FLAGS: &[&str] = &[
     "-n",
     "--create-namespace",
     "--set",
     "--install",
-    "--reuse-values",
     "--reset-then-reuse-values",
     "--take-ownership",
 ];
 const KUBECTL: &[&str] = &[
     "annotate",
     "apply",
+    "config",
     "create",
     "delete",
     "describe",
