@@ -187,8 +187,10 @@ impl Command {
         for (name, text) in self.files.iter().filter(|(name, _)| !name.contains('/')) {
             fs::write(folder.path().join(name), text).unwrap();
         }
+        // A folder is where something is written to, and that is not the repository.
         let here = |word: &String| {
-            found(&self.page, word).map_or_else(|| word.clone(), |path| path.display().to_string())
+            let file = found(&self.page, word).filter(|path| path.is_file());
+            file.map_or_else(|| word.clone(), |path| path.display().to_string())
         };
         let output = process::Command::new(env!("CARGO_BIN_EXE_penstock"))
             .arg(verb)

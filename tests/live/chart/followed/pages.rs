@@ -138,7 +138,7 @@ const OPERATIONS: &[Line] = &[
     ("ln -s", &[]),
     ("kubectl penstock top", &["shop/orders"]),
     ("kubectl penstock explain -n shop orders", &["enrich"]),
-    ("kubectl penstock --context", &["shop/orders"]),
+    ("kubectl penstock top -A", &["shop/orders"]),
     ("penstock completions bash > penstock.bash", &[]),
     ("+ bash -c 'source penstock.bash; complete -p penstock'", &["penstock"]),
     ("penstock completions kubectl >", &[]),
