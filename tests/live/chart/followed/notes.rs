@@ -31,7 +31,8 @@ fn scripts(notes: &str) -> Vec<(String, String)> {
         match line.strip_prefix("  ") {
             Some(command) if goes_on => {
                 if let Some((_, script)) = found.last_mut() {
-                    script.push_str(&format!("\n{command}"));
+                    script.push('\n');
+                    script.push_str(command);
                 }
             }
             Some(command) => found.push((above.clone(), command.to_owned())),
@@ -44,11 +45,11 @@ fn scripts(notes: &str) -> Vec<(String, String)> {
 }
 
 /// One stage that will need room in four minutes, and one whose drains are held: what makes objects that stay.
-fn leaving() -> Result<String> {
-    let soon = penstock::clock::Clock::start().now() + Duration::from_secs(240);
+fn leaving() -> String {
+    let soon = penstock::clock::Clock::start().now() + Duration::from_mins(4);
     let [start, end] =
-        [soon, soon + Duration::from_secs(3600)].map(|at| at.strftime("%M %H * * *").to_string());
-    Ok(format!(
+        [soon, soon + Duration::from_hours(1)].map(|at| at.strftime("%M %H * * *").to_string());
+    format!(
         r#"
 apiVersion: penstock.dev/v1alpha1
 kind: ScaledPipeline
@@ -88,7 +89,7 @@ spec:
     lanes: [{{pool: all, share: 100, target: {{kind: Deployment, name: stamps}}}}]
     sources: [{{name: letters, workload: {{selector: {{matchLabels: {{app: letters}}}}, perReplica: 3}}}}]
 "#
-    ))
+    )
 }
 
 #[tokio::test]
@@ -120,7 +121,7 @@ async fn the_notes_of_the_chart_work_as_they_are_written_and_leave_nothing() -> 
 
 /// Has Penstock make what outlives it.
 async fn what_stays(reader: &Reader) -> Result<()> {
-    reader.cluster.apply("mailroom", &leaving()?).await?;
+    reader.cluster.apply("mailroom", &leaving()).await?;
     for (kind, label) in
         [("deployments", "penstock.dev/headroom"), ("poddisruptionbudgets", "penstock.dev/drain")]
     {
