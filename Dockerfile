@@ -1,5 +1,6 @@
 # The same image for those who build with an engine: docker build -t registry.example.com/penstock:0.1.0 .
-# deploy/image/build makes it without one. Static, for whichever architecture the builder has.
+# deploy/image/build makes it without one, and `make image-test` tries that one: no test builds by this file. Static, for whichever architecture
+# the builder has.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .

@@ -9,6 +9,7 @@ use comfy_table::Table;
 use kube::{Api, Client};
 
 use super::figures::{self, delay, figure, rate, short, shown};
+use super::progress::Progress;
 use super::reach::{self, Reach};
 use super::{Failure, out};
 use crate::answer::page::Currency;
@@ -48,6 +49,8 @@ enum Format {
 struct Told {
     view: Pipeline,
     by: String,
+    /// Why it is no daemon that tells it.
+    why_not: Option<String>,
 }
 
 impl Explain {
@@ -56,7 +59,13 @@ impl Explain {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        let told = runtime.block_on(self.ask())?;
+        let progress = Progress::waiting("asking the daemon");
+        let told = runtime.block_on(self.ask());
+        drop(progress);
+        let told = told?;
+        if let Some(why) = &told.why_not {
+            out::aside(&format!("no daemon could be asked ({why}); this is what its status says"));
+        }
         match self.format {
             Format::Table => out::text(&text(&told.view, &told.by).context("cannot print")?)?,
             Format::Json => out::json(&told.view)?,
@@ -73,25 +82,23 @@ impl Explain {
             let path = self.path(namespace);
             let answered = reach::ask_server(server, &path).await?;
             let view = answered.found.with_context(|| self.unknown(namespace, &answered.by))?;
-            return Ok(Told { view, by: answered.by });
+            return Ok(Told { view, by: answered.by, why_not: None });
         }
-        let config = reach::config(self.reach.kubeconfig.as_deref()).await?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client =
-            Client::try_from(config).context("cannot set up the client of the API server")?;
+        let (client, usual) = self.reach.cluster.client().await?;
+        let namespace = self.namespace.clone().unwrap_or(usual);
         let path = self.path(&namespace);
         let answered = reach::ask_pods(&client, &path, |view: &Pipeline| view.leads).await;
         match answered {
             Ok(answered) if answered.found.is_some() => {
                 let view =
                     answered.found.with_context(|| self.unknown(&namespace, &answered.by))?;
-                Ok(Told { view, by: answered.by })
+                Ok(Told { view, by: answered.by, why_not: None })
             }
             Ok(answered) => {
                 let why = format!("{} does not know it (yet)", answered.by);
-                self.read_status(&client, &namespace, &why).await
+                self.read_status(&client, &namespace, why).await
             }
-            Err(error) => self.read_status(&client, &namespace, &format!("{error:#}")).await,
+            Err(error) => self.read_status(&client, &namespace, format!("{error:#}")).await,
         }
     }
 
@@ -99,7 +106,7 @@ impl Explain {
         &self,
         client: &Client,
         namespace: &str,
-        why: &str,
+        why: String,
     ) -> anyhow::Result<Told> {
         let api = Api::<ScaledPipeline>::namespaced(client.clone(), namespace);
         let object = api
@@ -111,10 +118,9 @@ impl Explain {
                 let name = &self.name;
                 anyhow!("no ScaledPipeline {namespace}/{name}; hint: kubectl get spl -A lists all")
             })?;
-        out::aside(&format!("no daemon could be asked ({why}); this is what its status says"));
         let generation = object.metadata.generation.unwrap_or_default();
         let view = of_status(namespace, &self.name, generation, &object.status.unwrap_or_default());
-        Ok(Told { view, by: "its status".to_owned() })
+        Ok(Told { view, by: "its status".to_owned(), why_not: Some(why) })
     }
 
     fn path(&self, namespace: &str) -> String {

@@ -2,8 +2,6 @@
 //! workloads alone. Reads the ScaledPipeline and, for custom kinds, where their definition keeps the count; writes nothing.
 //! `docs/gitops.md` has the reasons.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject};
@@ -12,7 +10,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::cluster::Cluster;
 use super::out::{self, Format, Output};
+use super::progress::Progress;
 use super::reach::{self, Plurals};
 use crate::crd::ScaledPipeline;
 use crate::crd::pipeline::Stage;
@@ -33,9 +33,8 @@ pub(super) struct Gitops {
     /// Print for this tool only
     #[arg(long, value_name = "TOOL")]
     tool: Option<Tool>,
-    /// Cluster to ask. Default: the one kubectl would
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: Cluster,
     #[command(flatten)]
     output: Output,
 }
@@ -119,10 +118,9 @@ impl Gitops {
     }
 
     async fn workloads(&self) -> anyhow::Result<Vec<Workload>> {
-        let config = reach::config(self.kubeconfig.as_deref()).await?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client =
-            Client::try_from(config).context("cannot set up the client of the API server")?;
+        let _progress = Progress::waiting("asking the API server");
+        let (client, usual) = self.cluster.client().await?;
+        let namespace = self.namespace.clone().unwrap_or(usual);
         let name = &self.name;
         let pipeline = Api::<ScaledPipeline>::namespaced(client.clone(), &namespace)
             .get_opt(name)

@@ -19,6 +19,7 @@ mod check;
 mod pools;
 mod figures;
 mod progress;
+mod cluster;
 mod reach;
 mod validate;
 mod crds;
@@ -94,7 +95,7 @@ impl Failure {
 /// Runs what the arguments ask for. The first one is the name that the process was called by: as `kubectl-penstock` it is a
 /// plugin of kubectl and calls itself so.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = command_first(arguments.into_iter().collect());
     let read = command(arguments.first()).try_get_matches_from(arguments);
     let parsed = read.and_then(|matches| Penstock::from_arg_matches(&matches));
     match parsed {
@@ -146,6 +147,25 @@ fn command(called: Option<&OsString>) -> clap::Command {
         .is_some_and(|name| name == "kubectl-penstock");
     let command = Penstock::command();
     if is_plugin { command.bin_name("kubectl penstock") } else { command }
+}
+
+/// With the command before the flags that kubectl takes at any place, as in `kubectl penstock --context there top`.
+fn command_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    const WITH_VALUE: [&str; 4] = ["--context", "--kubeconfig", "--namespace", "-n"];
+    let mut at = 1;
+    while let Some(flag) = arguments.get(at).and_then(|word| word.to_str()) {
+        let name = flag.split('=').next().unwrap_or_default();
+        at += match name {
+            "-A" | "--all-namespaces" => 1,
+            name if WITH_VALUE.contains(&name) && name == flag => 2,
+            name if WITH_VALUE.contains(&name) => 1,
+            _ => break,
+        };
+    }
+    if let Some(moved) = arguments.get_mut(1..=at) {
+        moved.rotate_right(1);
+    }
+    arguments
 }
 
 /// What clap says, without its paragraphs; ends with where to look.

@@ -30,6 +30,7 @@ impl Progress {
             bar.set_style(style);
         }
         bar.set_message(what);
+        bar.tick();
         bar.enable_steady_tick(BEAT);
         Self(bar)
     }

@@ -1,8 +1,8 @@
 //! How a command reaches the daemon: at `--server`, or by port-forward to its pods with the caller's own rights. Called by `explain`
-//! and those that show the same view; what to do when no daemon answers is theirs. And what commands ask of the API server alike.
+//! and those that show the same view; what to do when no daemon answers is theirs. And what commands ask of the API server alike; which one
+//! that is stands in `cluster`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -11,9 +11,10 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
 use serde::de::DeserializeOwned;
+
+use super::cluster::{Cluster, causes};
 
 /// Where the daemon serves its API inside its pod.
 const PORT: u16 = 8082;
@@ -28,9 +29,8 @@ pub(super) struct Reach {
     /// Ask the daemon at this URL, instead of by port-forward
     #[arg(long, value_name = "URL")]
     pub(super) server: Option<http::Uri>,
-    /// Cluster to ask. Default: the one kubectl would
-    #[arg(long, value_name = "FILE")]
-    pub(super) kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) cluster: Cluster,
 }
 
 /// Who answered, and what.
@@ -40,21 +40,6 @@ pub(super) struct Answered<T> {
     pub(super) by: String,
     /// `None` when the daemon knows no such thing.
     pub(super) found: Option<T>,
-}
-
-/// The configuration of a cluster: the file's, else what kubectl or a pod would use.
-///
-/// # Errors
-/// The file cannot be read, or names nothing that can be used.
-pub(super) async fn config(file: Option<&Path>) -> anyhow::Result<Config> {
-    let Some(file) = file else {
-        return Config::infer().await.context("no cluster is configured; hint: --kubeconfig FILE");
-    };
-    let kubeconfig =
-        Kubeconfig::read_from(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .with_context(|| format!("{} names no cluster that can be used", file.display()))
 }
 
 /// Asks the daemon at a URL.
@@ -75,9 +60,10 @@ pub(super) async fn ask_server<T: DeserializeOwned>(
     match client.request::<T>(request).await {
         Ok(found) => Ok(Answered { by, found: Some(found) }),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Answered { by, found: None }),
-        Err(error) => Err(error).with_context(|| {
-            format!("no daemon answers at {server}; hint: is it --page-listen's address?")
-        }),
+        Err(error) => {
+            let why = causes(&error);
+            bail!("no daemon answers at {server}: {why}; hint: is it --page-listen's address?")
+        }
     }
 }
 
@@ -142,11 +128,10 @@ async fn ask_pod<T: DeserializeOwned>(
     path: &str,
 ) -> anyhow::Result<Option<T>> {
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-    let mut forwarder = pods
-        .portforward(name, &[PORT])
-        .await
-        .map_err(|error| plain(&error))
-        .context("no port-forward; hint: it needs the right to create pods/portforward")?;
+    let mut forwarder = pods.portforward(name, &[PORT]).await.map_err(|error| {
+        let why = plain(&error);
+        anyhow!("no port-forward: {why}; hint: it needs the right to create pods/portforward")
+    })?;
     let stream = forwarder.take_stream(PORT).context("the port-forward gave no stream")?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -176,12 +161,14 @@ async fn ask_pod<T: DeserializeOwned>(
     }
 }
 
-/// kube prints an API error twice over; its message says it all.
+/// kube prints an API error twice over, whose message says it all, and of another not the cause.
 pub(super) fn plain(error: &kube::Error) -> anyhow::Error {
     if let kube::Error::Api(status) = error {
         anyhow!("{}", status.message)
+    } else if let kube::Error::Service(cause) = error {
+        anyhow!("the API server does not answer: {}", causes(&**cause))
     } else {
-        anyhow!("{error}")
+        anyhow!("{}", causes(error))
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
+use super::Failure;
+use super::cluster::Cluster;
 use super::telemetry::{LogFormat, Telemetry};
-use super::{Failure, reach};
 use crate::act::Placeholders;
 use crate::answer;
 use crate::answer::identity::{Files, Identity};
@@ -24,9 +25,8 @@ use crate::watch;
 /// Run the daemon
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
-    /// Cluster to work on. Default: the one this pod runs in, else the file that kubectl uses
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: Cluster,
     /// Namespace to work in; may be repeated. Default: all
     #[arg(long = "namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
@@ -133,7 +133,7 @@ impl Run {
     }
 
     async fn serve(self, host: &str) -> anyhow::Result<()> {
-        let config = reach::config(self.kubeconfig.as_deref()).await?;
+        let config = self.cluster.config().await?;
         let namespace =
             self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let clients = Clients::of(config).context("cannot set up the client of the API server")?;

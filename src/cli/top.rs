@@ -9,6 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use super::figures::{delay, rate, short, shown, table};
+use super::progress::Progress;
 use super::reach::{self, Reach};
 use super::{Failure, explain, out};
 use crate::answer::view::{Pipeline, Pipelines, Stage};
@@ -20,6 +21,9 @@ pub(super) struct Top {
     /// Pipelines of this namespace only
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+    /// Those of all namespaces, which is also the default
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
     /// Seconds between two looks
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
@@ -60,11 +64,13 @@ impl Top {
         let client = if self.reach.server.is_some() {
             None
         } else {
-            let config = reach::config(self.reach.kubeconfig.as_deref()).await?;
-            Some(Client::try_from(config).context("cannot set up the client of the API server")?)
+            Some(self.reach.cluster.client().await?.0)
         };
         let is_live = self.format == Format::Table && std::io::stdout().is_terminal();
-        self.print(&self.look(client.as_ref()).await?, is_live)?;
+        let progress = Progress::waiting("asking the daemon");
+        let first = self.look(client.as_ref()).await;
+        drop(progress);
+        self.print(&first?, is_live)?;
         if !is_live {
             return Ok(());
         }
@@ -76,6 +82,11 @@ impl Top {
                 Err(error) => out::aside(&format!("{error:#}")),
             }
         }
+    }
+
+    /// As with kubectl, all are more than one.
+    fn namespace(&self) -> Option<&String> {
+        self.namespace.as_ref().filter(|_| !self.all_namespaces)
     }
 
     fn print(&self, look: &Look, is_live: bool) -> anyhow::Result<()> {
@@ -104,14 +115,13 @@ impl Top {
         }?;
         let found = answered.found.context("it is no daemon of Penstock that answers")?;
         let mut pipelines = found.pipelines;
-        pipelines
-            .retain(|pipeline| self.namespace.as_ref().is_none_or(|ns| *ns == pipeline.namespace));
+        pipelines.retain(|pipeline| self.namespace().is_none_or(|ns| *ns == pipeline.namespace));
         worst_first(&mut pipelines);
         Ok(Look { pipelines, by: answered.by })
     }
 
     async fn read_statuses(&self, client: &Client, why: &str) -> anyhow::Result<Look> {
-        let api = match &self.namespace {
+        let api = match self.namespace() {
             Some(namespace) => Api::<ScaledPipeline>::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };

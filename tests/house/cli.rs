@@ -46,7 +46,12 @@ pub(crate) fn shown(arguments: &[&str]) -> String {
 async fn what_takes_long_says_on_a_terminal_how_far_it_is_and_nowhere_else() {
     let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
     let kubeconfig = Kubeconfig::of(&cluster).await;
-    let check = ["check", "--kubeconfig", kubeconfig.file()].map(str::to_owned);
+    let on_it = |command: &[&str]| {
+        let words = [command, &["--kubeconfig", kubeconfig.file()]].concat();
+        words.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let [check, pools] = [&["check"][..], &["pools"]].map(on_it);
+    let [gitops, explain] = [&["gitops", "orders"][..], &["explain", "orders"]].map(on_it);
     let text = std::fs::read_to_string("deploy/examples/shortest.yaml").unwrap();
     let lines = text.lines().map(|line| format!("  {line}\n")).collect::<Vec<_>>().concat();
     let scenario = format!(
@@ -56,7 +61,13 @@ async fn what_takes_long_says_on_a_terminal_how_far_it_is_and_nowhere_else() {
     std::fs::write(file.path(), scenario).unwrap();
     let simulate = ["simulate", file.path().to_str().unwrap(), "--policy", "static"];
     let simulate = simulate.map(str::to_owned);
-    for (arguments, line) in [(&check[..], "asking the API server"), (&simulate, "0/1 runs")] {
+    for (arguments, line) in [
+        (&check[..], "asking the API server"),
+        (&pools, "asking the API server"),
+        (&gitops, "asking the API server"),
+        (&explain, "asking the daemon"),
+        (&simulate, "0/1 runs"),
+    ] {
         let arguments = arguments.to_vec();
         let run = tokio::task::spawn_blocking(move || {
             let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
@@ -64,7 +75,7 @@ async fn what_takes_long_says_on_a_terminal_how_far_it_is_and_nowhere_else() {
         });
         let (shown, (_, stdout, stderr)) = run.await.unwrap();
         assert!(shown.contains(line), "{shown}");
-        assert!(!stdout.contains(line) && stderr.is_empty(), "{stdout}{stderr}");
+        assert!(!stdout.contains(line) && !stderr.contains(line), "{stdout}{stderr}");
     }
 }
 
@@ -88,6 +99,87 @@ fn misuse_is_one_line_with_a_hint_and_exit_code_2() {
         );
         assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
     }
+}
+
+/// The same without a cluster that is configured anywhere.
+fn told_nowhere(arguments: &[&str]) -> (Option<i32>, String) {
+    let home = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_penstock"))
+        .args(arguments)
+        .env("HOME", home.path())
+        .env_remove("KUBECONFIG")
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .output()
+        .unwrap();
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn who_reaches_no_cluster_is_told_why_once_and_what_to_do_at_the_end() {
+    const GONE: &str = "No such file or directory (os error 2)";
+    const REFUSED: &str = "Connection refused (os error 111)";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let there = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "away", "user": "me"}}], "users": [{"name": "me", "user": {}}],
+        "clusters": [{"name": "away", "cluster": {"server": "http://127.0.0.1:1"}}]}"#;
+    std::fs::write(file.path(), there).unwrap();
+    let file = file.path().to_str().unwrap();
+    let broken = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(broken.path(), "{{{").unwrap();
+    let broken = broken.path().to_str().unwrap();
+    let commands =
+        [&["check"][..], &["top"], &["pools"], &["gitops", "orders"], &["explain", "orders"]];
+    for command in commands {
+        for (flags, why, hint) in [
+            (&["--kubeconfig", "/nope"][..], GONE, "hint: --kubeconfig FILE"),
+            (&[], GONE, "hint: --kubeconfig FILE, or the variable KUBECONFIG"),
+            (&["--context", "there"], GONE, "hint: --kubeconfig FILE"),
+            (&["--kubeconfig", file, "--context", "there"], "no context \"there\"", "get-contexts"),
+            (&["--kubeconfig", broken], "line 1 column 3", "hint: does kubectl"),
+            (&["--kubeconfig", file], REFUSED, ""),
+        ] {
+            let arguments = [command, flags].concat();
+            let (code, stderr) = told_nowhere(&arguments);
+            assert_eq!(code, Some(1), "{arguments:?}: {stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+            assert_eq!(stderr.matches(why).count(), 1, "{arguments:?}: {stderr}");
+            let last = stderr.rsplit("; ").next().unwrap();
+            assert!(last.contains(hint), "{arguments:?}: {stderr}");
+            assert!(stderr.matches("hint: ").count() <= 1, "{arguments:?}: {stderr}");
+        }
+    }
+    let (code, stderr) = told_nowhere(&["top", "--server", "http://127.0.0.1:1"]);
+    assert_eq!((code, stderr.matches(REFUSED).count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.trim_end().ends_with("hint: is it --page-listen's address?"), "{stderr}");
+}
+
+#[tokio::test]
+async fn flags_of_kubectl_may_stand_where_kubectl_takes_them() {
+    let cluster = Cluster::new(Options { controllers: false, ..Options::default() });
+    for definition in penstock::crd::all() {
+        cluster.define(serde_json::to_value(definition).unwrap()).unwrap();
+    }
+    let kubeconfig = Kubeconfig::of(&cluster).await;
+    let file = kubeconfig.file().to_owned();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let read: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    let context = read["current-context"].as_str().unwrap().to_owned();
+    let run = tokio::task::spawn_blocking(move || {
+        for (arguments, is_good) in [
+            (&["top", "-A", "--kubeconfig", &file][..], true),
+            (&["--kubeconfig", &file, "-A", "top"], true),
+            (&["--context", &context, "--kubeconfig", &file, "top", "-n", "shop", "-A"], true),
+            (&["-n=shop", &format!("--kubeconfig={file}"), "top"], true),
+            (&["--context", "elsewhere", "--kubeconfig", &file, "top"], false),
+            (&["--context"], false),
+        ] {
+            let (code, stdout, stderr) = told(arguments, "");
+            assert_eq!(code == Some(0), is_good, "{arguments:?}: {stderr}");
+            assert_eq!(stdout.contains("PIPELINE"), is_good, "{arguments:?}: {stdout}");
+        }
+    });
+    run.await.unwrap();
 }
 
 #[test]
@@ -194,6 +286,44 @@ fn completions_and_manual_pages_are_printed() {
     let (code, stdout, _) = told(&["man", "validate"], "");
     assert_eq!(code, Some(0));
     assert!(stdout.contains(".TH penstock-validate 1"), "{stdout}");
+    let folder = tempfile::tempdir().unwrap();
+    let (code, ..) = told(&["man", "--dir", folder.path().to_str().unwrap()], "");
+    assert_eq!(code, Some(0));
+    let commands = penstock::cli::grammar();
+    for name in commands
+        .get_subcommands()
+        .map(|command| format!("-{}", command.get_name()))
+        .chain([String::new()])
+    {
+        let page =
+            std::fs::read_to_string(folder.path().join(format!("penstock{name}.1"))).unwrap();
+        assert!(page.contains(&format!(".TH penstock{name} 1")), "{page}");
+    }
+}
+
+#[test]
+fn kubectl_hears_what_may_come_next() {
+    let (code, script, _) = told(&["completions", "kubectl"], "");
+    assert!(code == Some(0) && script.starts_with("#!/bin/sh\n"), "{script}");
+    for (words, said, end) in [
+        (&[""][..], &["explain\t", "top\t"][..], ":4"),
+        (&["exp"], &["explain\tSay why"], ":4"),
+        (&["top", "--n"], &["--namespace\t"], ":4"),
+        (&["-n", "shop", "top", "-o", ""], &["table", "json", "yaml"], ":4"),
+        (&["completions", "b"], &["bash"], ":4"),
+        (&["top", "--kubeconfig", ""], &[], ":0"),
+        (&["validate", ""], &[], ":0"),
+        (&["top", ""], &[], ":4"),
+    ] {
+        let arguments = [&["completions", "kubectl", "--"], words].concat();
+        let (code, stdout, stderr) = told(&arguments, "");
+        assert_eq!(code, Some(0), "{words:?}: {stderr}");
+        let lines: Vec<_> = stdout.lines().collect();
+        assert_eq!(lines.last(), Some(&end), "{words:?}: {stdout}");
+        let is_there = |word: &&&str| lines.iter().any(|line| line.starts_with(**word));
+        assert!(said.iter().all(|word| is_there(&word)), "{words:?}: {stdout}");
+        assert!(!said.is_empty() || lines.len() == 1, "{words:?}: {stdout}");
+    }
 }
 
 #[test]

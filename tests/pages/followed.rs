@@ -31,12 +31,23 @@ pub(crate) const PASSED: &[(&str, &str, &str)] = &[
         "three days take minutes where nothing is optimised; tests/house/simulate runs the command",
     ),
     ("README.md", "make test", "these are the tests"),
+    ("README.md", "cargo install", "the tests run the binary that cargo built"),
+    (
+        "README.md",
+        "docker ",
+        "wants a container engine; deploy/image/test tries the other recipe's image",
+    ),
+    (
+        "charts/penstock/README.md",
+        "make image",
+        "ten minutes of release build; deploy/image/test tries the image",
+    ),
     ("charts/penstock/README.md", "skopeo ", "wants a registry; deploy/image/test tries the image"),
     ("docs/getting-started.md", "cargo install", "the tests run the binary that cargo built"),
     (
         "docs/getting-started.md",
         "docker ",
-        "wants a container engine; deploy/image/test tries the image",
+        "wants a container engine; deploy/image/test tries the other recipe's image",
     ),
     (
         "docs/getting-started.md",

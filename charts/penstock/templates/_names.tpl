@@ -1,4 +1,4 @@
-{{- /* Names, labels and the image, as every template writes them. */}}
+{{- /* Names, labels, the image and defaults that are worked out, as every template writes them. */}}
 
 {{- define "penstock.fullname" -}}
 {{- if .Values.fullnameOverride }}
@@ -75,4 +75,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "penstock.secured" -}}
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
+{{- end }}
+
+{{- /* Rather nowhere that may be taken away: whoever makes up for lost nodes should not be lost with them. */}}
+{{- define "penstock.offspot" -}}
+nodeAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      preference:
+        matchExpressions:
+          - {key: karpenter.sh/capacity-type, operator: NotIn, values: [spot]}
+          - {key: eks.amazonaws.com/capacityType, operator: NotIn, values: [SPOT]}
+          - {key: cloud.google.com/gke-spot, operator: NotIn, values: ["true"]}
+          - {key: kubernetes.azure.com/scalesetpriority, operator: NotIn, values: [spot]}
+{{- end }}
+
+{{- /* The port of the collector of traces. */}}
+{{- define "penstock.otlpPort" -}}
+{{- $url := urlParse .Values.otel.endpoint }}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) }}
 {{- end }}

@@ -1,7 +1,6 @@
 //! `penstock check`: will it work here? Looks at the cluster, at what the daemon may do, and at every pipeline and source; says what is
 //! wrong and how to mend it. Writes nothing.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -9,6 +8,7 @@ use kube::Client;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::cluster::Cluster;
 use super::out::{Format, Output};
 use super::progress::Progress;
 use super::{Failure, figures, out, reach};
@@ -36,6 +36,9 @@ pub(super) struct Check {
     /// Look at the pipelines of this namespace only; may be repeated. Default: those that the daemon watches, else all
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
+    /// Look at the pipelines of all namespaces, also where the daemon watches some only
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
     /// Ask the sources from this machine, though a daemon runs that could tell
     #[arg(long)]
     here: bool,
@@ -48,9 +51,8 @@ pub(super) struct Check {
     /// Print the network policy that lets the daemon out to DNS, the API server and the sources of all pipelines, and nothing else
     #[arg(long)]
     network_policy: bool,
-    /// Cluster to ask. Default: the one kubectl would
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: Cluster,
     #[command(flatten)]
     output: Output,
 }
@@ -110,11 +112,13 @@ impl Check {
 
     /// The cluster, and which daemon is meant.
     async fn reach(&self) -> anyhow::Result<(Clients, Account)> {
-        let config = reach::config(self.kubeconfig.as_deref()).await?;
+        let config = self.cluster.config().await?;
         let namespace = config.default_namespace.clone();
         let clients = Clients::of(config).context("cannot set up the client of the API server")?;
         let mut account = Account::find(&clients.reader, &namespace).await?;
-        if !self.namespaces.is_empty() {
+        if self.all_namespaces {
+            account.watches.clear();
+        } else if !self.namespaces.is_empty() {
             account.watches.clone_from(&self.namespaces);
         }
         Ok((clients, account))
@@ -175,7 +179,9 @@ impl Check {
         report: &mut Report,
     ) -> Vec<Pipeline> {
         let is_meant = |pipeline: &Pipeline| {
-            self.namespaces.is_empty() || self.namespaces.contains(&pipeline.namespace)
+            self.all_namespaces
+                || self.namespaces.is_empty()
+                || self.namespaces.contains(&pipeline.namespace)
         };
         if !self.here && account.service.is_some() {
             let leads = |all: &Pipelines| all.pipelines.iter().any(|pipeline| pipeline.leads);

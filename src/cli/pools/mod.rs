@@ -1,13 +1,12 @@
 //! `penstock pools`: the CapacityPools of a cluster and how they fare, and what node pools there are without one; `--propose` prints
 //! CapacityPools for those, ready for `kubectl apply -f -`. Asks with the caller's own rights and writes nothing.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
-use kube::Client;
 
+use super::cluster::Cluster;
 use super::out::{Format, Output};
-use super::{Failure, out, reach};
+use super::progress::Progress;
+use super::{Failure, out};
 
 mod seen;
 mod marks;
@@ -21,9 +20,8 @@ pub(super) struct Pools {
     /// Print a CapacityPool for each node pool that has none, with how it was found, for `kubectl apply -f -`
     #[arg(long)]
     propose: bool,
-    /// Cluster to ask. Default: the one kubectl would
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: Cluster,
     #[command(flatten)]
     output: Output,
 }
@@ -35,10 +33,8 @@ impl Pools {
             .build()
             .context("cannot start the runtime")?;
         let ground = runtime.block_on(async {
-            let config = reach::config(self.kubeconfig.as_deref()).await?;
-            let client =
-                Client::try_from(config).context("cannot set up the client of the API server")?;
-            seen::Ground::see(&client).await
+            let _progress = Progress::waiting("asking the API server");
+            seen::Ground::see(&self.cluster.client().await?.0).await
         })?;
         for line in &ground.missing {
             out::aside(line);

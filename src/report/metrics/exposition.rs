@@ -74,7 +74,7 @@ impl Collector for Sheet {
         }
         encode_lanes(&mut to, &pictures)?;
         encode_costs(&mut to, &pictures)?;
-        encode_pools(&mut to, &self.pools.pictures())?;
+        encode_pools(&mut to, &pictures, &self.pools.pictures())?;
         let leads = *self.leads.borrow();
         encode_reasons(&mut to, &pictures, leads)?;
         encode_anomalies(&mut to, &pictures)?;
@@ -223,7 +223,11 @@ fn encode_cost(
     Ok(())
 }
 
-fn encode_pools(to: &mut DescriptorEncoder<'_>, pools: &[PoolPicture]) -> fmt::Result {
+fn encode_pools(
+    to: &mut DescriptorEncoder<'_>,
+    pictures: &[Arc<Picture>],
+    pools: &[PoolPicture],
+) -> fmt::Result {
     let mut family = begin(to, &table::POOL_NODES)?;
     for PoolPicture { glance, verdict, .. } in pools {
         let labels: Labels<'_> = vec![("pool", &verdict.pool)];

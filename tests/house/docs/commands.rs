@@ -13,20 +13,20 @@ use super::{found, links, values};
 
 /// Programs that are not ours to check.
 const OTHERS: &[&str] =
-    &["docker", "kind", "skopeo", "curl", "ln", "rabbitmqctl", "rabbitmq-plugins"];
+    &["docker", "kind", "skopeo", "curl", "ln", "chmod", "rabbitmqctl", "rabbitmq-plugins"];
 const HELM: &[&str] = &["install", "upgrade", "uninstall", "rollback", "test", "template"];
 const HELM_FLAGS: &[&str] = &[
     "-n",
     "--create-namespace",
     "--set",
     "--install",
-    "--reuse-values",
     "--reset-then-reuse-values",
     "--take-ownership",
 ];
 const KUBECTL: &[&str] = &[
     "annotate",
     "apply",
+    "config",
     "create",
     "delete",
     "describe",
@@ -187,8 +187,10 @@ impl Command {
         for (name, text) in self.files.iter().filter(|(name, _)| !name.contains('/')) {
             fs::write(folder.path().join(name), text).unwrap();
         }
+        // A folder is where something is written to, and that is not the repository.
         let here = |word: &String| {
-            found(&self.page, word).map_or_else(|| word.clone(), |path| path.display().to_string())
+            let file = found(&self.page, word).filter(|path| path.is_file());
+            file.map_or_else(|| word.clone(), |path| path.display().to_string())
         };
         let output = process::Command::new(env!("CARGO_BIN_EXE_penstock"))
             .arg(verb)

@@ -172,6 +172,53 @@ fn every_code_on_the_page_of_missing_data_is_met_in_the_tests_that_it_names() {
 }
 
 #[test]
+fn what_a_page_installs_is_made_before() {
+    let commands = commands::all();
+    for page in ["README.md", "charts/penstock/README.md", "docs/getting-started.md"] {
+        let here: Vec<_> = commands.iter().filter(|it| it.page() == page).collect();
+        let first = |start: &str| here.iter().position(|it| it.text().starts_with(start));
+        let install = first("helm install").unwrap_or_else(|| panic!("{page} installs nothing"));
+        let image = first("docker push").or_else(|| first("skopeo copy"));
+        assert!(image.is_some_and(|at| at < install), "{page}: the image comes from nowhere");
+        let next = here.get(install + 1).map_or("", |it| it.text());
+        assert!(next.contains(" rollout status "), "{page}: nobody waits for the pods: {next}");
+        let asks = here.iter().position(|it| {
+            it.text().starts_with("penstock ") && !it.text().starts_with("penstock --version")
+        });
+        let is_built = first("cargo install").is_some_and(|at| asks.is_some_and(|it| at < it));
+        assert!(asks.is_none() || is_built, "{page}: the command line comes from nowhere");
+    }
+}
+
+#[test]
+fn every_value_that_gives_a_right_is_told_where_security_is() {
+    let chart = std::fs::read_to_string(root().join("charts/penstock/README.md")).unwrap();
+    let security = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let rows = chart.lines().skip_while(|line| *line != "| value | right |").skip(2);
+    let values: Vec<_> = rows
+        .take_while(|row| row.starts_with('|'))
+        .filter_map(|row| row.split('`').nth(1))
+        .collect();
+    assert!(10 < values.len(), "only {values:?} were found");
+    let lacking = values.iter().filter(|value| !security.contains(&format!("`{value}`")));
+    none(lacking.map(|value| format!("docs/security.md does not name {value}")));
+}
+
+#[test]
+fn what_outlives_the_daemon_is_deleted_by_the_labels_it_has() {
+    let labels = [penstock::decide::ReserveSeen::LABEL, penstock::decide::Draining::LABEL];
+    for path in ["docs/operations.md", "charts/penstock/templates/NOTES.txt"] {
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        let deleted = |label: &&str| {
+            let end = format!(" -A -l {label}");
+            text.lines().any(|it| it.trim().starts_with("kubectl delete ") && it.ends_with(&end))
+        };
+        let lacking = labels.into_iter().filter(|label| !deleted(label));
+        none(lacking.map(|label| format!("{path} deletes nothing with {label}")));
+    }
+}
+
+#[test]
 fn every_command_and_flag_within_a_sentence_is_real() {
     none(commands::in_sentences());
 }
@@ -214,6 +261,12 @@ fn bad_pages_are_found_out() {
             "sh",
             "helm install penstock charts/penstock -n penstock --sett jobs.enabled=true",
             "--sett",
+        ),
+        // What an older chart stored knows nothing of the values of this one.
+        (
+            "sh",
+            "helm upgrade --install penstock charts/penstock -n penstock --reuse-values",
+            "--reuse-values",
         ),
         ("sh", "kubectl apply -f deploy/example.yaml", "deploy/example.yaml"),
         ("sh", "kubectl fly -f deploy", "fly"),

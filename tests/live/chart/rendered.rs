@@ -45,6 +45,7 @@ async fn nothing_the_schema_does_not_know_is_taken() -> Result<()> {
         ("scaleTargets[0].apiGroup=apps,scaleTargets[0].resource=*", "does not match pattern"),
         ("logging.format=xml", "value must be one of"),
         ("networkPolicy.egress.apiServerPorts[0]=0", "minimum: got 0"),
+        ("networkPolicy.egress.dnsPorts[0]=65536", "maximum: got 65,536"),
     ] {
         let refused = template(&["--set", set]).await;
         let Err(error) = refused else { anyhow::bail!("--set {set} is taken") };
@@ -107,6 +108,16 @@ async fn the_rights_by_default_are_few_and_the_readme_counts_them() -> Result<()
         writes(&all)
     );
     ensure!(file("charts/penstock/README.md")?.contains(&told), "the README does not say: {told}");
+    let is_read = |verb: &str| all.contains(&("apps".into(), "deployments".into(), verb.into()));
+    if is_read("list") || is_read("get") {
+        for page in ["charts/penstock/README.md", "docs/security.md"] {
+            let text = file(page)?;
+            ensure!(
+                !text.contains("workload's spec") && text.contains("no right to metadata alone"),
+                "{page} does not say what the rights to workloads are"
+            );
+        }
+    }
     for secret in ["secrets", "configmaps"] {
         ensure!(
             all.iter().all(|(_, resource, _)| resource != secret),

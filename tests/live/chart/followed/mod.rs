@@ -4,6 +4,7 @@
 //!
 //! Which pages are followed, and which commands are not and why, stands in `tests/pages/followed.rs`.
 
+mod notes;
 mod pages;
 mod recipes;
 mod values;

@@ -62,6 +62,7 @@ async fn getting_started_works_as_it_is_written() -> Result<()> {
 /// From the first command to the page.
 const INSTALL: &[Line] = &[
     ("helm install penstock", &["STATUS: deployed"]),
+    ("kubectl -n penstock rollout status", &["successfully rolled out"]),
     ("kubectl apply -f deploy/examples/first.yaml", &["scaledpipeline.penstock.dev/post created"]),
     ("kubectl -n mailroom wait --for=condition=Ready", &["condition met"]),
     ("penstock explain -n mailroom post", &["sort should have 1 replica", "To change this: "]),
@@ -74,17 +75,18 @@ const OUTSIDE: &[Line] = &[
     ("+ kubectl delete crd -l app.kubernetes.io/name=penstock", &["deleted"]),
     ("penstock crds | kubectl apply --server-side", &["serverside-applied"]),
     ("penstock run --kubeconfig ~/.kube/config", &["deciding begins", "leading"]),
-    ("kubectl apply -f deploy/examples/shortest.yaml", &["created"]),
-    ("kubectl get spl -A -w", &["shop", "orders"]),
+    ("kubectl apply -f deploy/examples/first.yaml", &["scaledpipeline.penstock.dev/post created"]),
+    ("kubectl get spl -A -w", &["mailroom", "post"]),
     (
-        "+ kubectl -n shop wait --for=jsonpath='{.status.stages[0].name}'=enrich --timeout=60s spl/orders",
+        "+ kubectl -n mailroom wait --for=jsonpath='{.status.stages[0].name}'=sort --timeout=60s spl/post",
         &["condition met"],
     ),
-    ("penstock explain -n shop orders", &["enrich"]),
+    ("penstock explain -n mailroom post", &["sort should have 1 replica"]),
 ];
 
 const OF_THE_CHART: &[Line] = &[
     ("helm install penstock", &["STATUS: deployed"]),
+    ("kubectl -n penstock rollout status", &["successfully rolled out"]),
     ("helm upgrade --install penstock", &["STATUS: deployed"]),
     ("+ kubectl -n penstock get servicemonitors -o name", &["servicemonitor"]),
 ];
@@ -136,10 +138,16 @@ const OPERATIONS: &[Line] = &[
     ("ln -s", &[]),
     ("kubectl penstock top", &["shop/orders"]),
     ("kubectl penstock explain -n shop orders", &["enrich"]),
+    ("kubectl penstock top -A", &["shop/orders"]),
     ("penstock completions bash > penstock.bash", &[]),
     ("+ bash -c 'source penstock.bash; complete -p penstock'", &["penstock"]),
-    ("penstock man > penstock.1", &[]),
-    ("+ head -5 penstock.1", &[".TH"]),
+    ("penstock completions kubectl >", &[]),
+    ("chmod +x", &[]),
+    // What a shell asks kubectl when Tab is pressed.
+    ("+ kubectl __complete penstock exp", &["explain\tSay why", ":4"]),
+    ("+ kubectl __complete penstock top --n", &["--namespace"]),
+    ("penstock man --dir .", &[]),
+    ("+ head -5 penstock.1 penstock-top.1", &[".TH penstock 1", ".TH penstock-top 1"]),
     ("helm upgrade --install penstock-data", &["STATUS: deployed"]),
     ("+ kubectl -n penstock-data get deployment penstock-data -o yaml", &["--selector=team=data"]),
     ("helm upgrade penstock", &["STATUS: deployed"]),
@@ -162,6 +170,9 @@ const OPERATIONS: &[Line] = &[
     ("kubectl -n shop get scaledpipeline orders -o yaml", &["status:", "name: enrich"]),
     ("+ helm uninstall penstock-data -n penstock-data", &["uninstalled"]),
     ("helm uninstall penstock -n penstock", &["uninstalled"]),
+    // `notes.rs` has something left to delete.
+    ("kubectl delete deployments -A -l penstock.dev/headroom", &["No resources found"]),
+    ("kubectl delete poddisruptionbudgets -A -l penstock.dev/drain", &["No resources found"]),
     ("+ kubectl -n shop get deployment enrich -o jsonpath={.spec.replicas}", &["6"]),
     ("+ kubectl -n shop get spl orders -o name", &["orders"]),
     ("kubectl delete crd", &["scaledpipelines.penstock.dev", "deleted"]),
