@@ -377,8 +377,8 @@ impl Turn<'_> {
             let is_fixed = lanes.forbidden(lane, seen).is_some();
             let Some(known) = lanes.each.get_mut(&lane.pool) else { continue };
             let desired = seen.workload.desired;
-            let rests = known.writes.rests_until(GIVING, self.at).is_some();
-            let gives = part.extra() != 0 && part.replicas < desired;
+            let rests = known.writes.last().is_some_and(|last| self.at < later(last, GIVING));
+            let gives = part.share < part.replicas && part.replicas < desired;
             let keeps = gives && rests && self.evidence.is_partitioned();
             let asked =
                 if is_fixed || keeps { desired } else { within(&seen.workload, part.replicas) };

@@ -8,8 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::decide::{
     Action, Class, Ending, ForeignWriter, LaneSeen, Memory, Missing, Observation, Outcome,
-    Pipeline, Places, PoolSeen, PoolState, Queue, Reading, ReserveSeen, Reserves, Sign, Situation,
-    Snapshot, Standing, Step, Target, TargetId, Value, Verdict, Workload, Writing, decide,
+    Partition, Pipeline, Places, PoolSeen, PoolState, Queue, Reading, ReserveSeen, Reserves, Sign,
+    Situation, Snapshot, Standing, Step, Target, TargetId, Value, Verdict, Workload, Writing,
+    decide,
 };
 
 use super::{headroom, plain};
@@ -31,6 +32,8 @@ pub(super) struct World {
     pub(super) reserves: Vec<ReserveSeen>,
     /// Places that it finds, at most.
     pub(super) places: u32,
+    /// Of the topic; none where what is read has none.
+    partitions: i32,
 }
 
 const KEPT: usize = 0;
@@ -71,6 +74,7 @@ impl World {
             standing: Vec::new(),
             reserves: Vec::new(),
             places: u32::MAX,
+            partitions: 0,
         };
         // Past the window that every stage keeps after a start.
         for _ in 0..400 {
@@ -95,13 +99,18 @@ impl World {
             standing: self.standing.clone(),
             reserves: self.reserves.clone(),
             places: self.places,
+            partitions: self.partitions,
         }
     }
 
     /// A turn whose writes have not been taken yet.
     fn decide(&mut self) -> Step {
         let source = &self.pipeline.stages[0].sources[0];
-        let queue = Queue { backlog: self.backlog, ..Queue::default() };
+        let lag = i64::try_from(self.backlog).unwrap() / i64::from(self.partitions.max(1));
+        let partition =
+            |id| Partition { topic: 0, id, end: lag, position: 0, is_committed: true, owner: None };
+        let partitions = (0..self.partitions).map(partition).collect();
+        let queue = Queue { backlog: self.backlog, partitions, ..Queue::default() };
         let reading = Arc::new(Reading { at: time(self.at), value: Value::Queue(queue) });
         let failed = Missing {
             label: "Timeout".into(),
@@ -282,6 +291,41 @@ fn a_pool_comes_back_by_one_two_four_and_its_heir_lets_go_as_they_are_ready() {
         }
     }
     assert_eq!(seen[..4], [[12, 0], [12, 1], [11, 3], [9, 7]], "{seen:?}");
+}
+
+#[test]
+fn a_group_is_not_formed_anew_with_each_pod_that_comes_back() {
+    // What the lane on demand is asked for while spot comes back, one pod every two seconds.
+    let played = |partitions| {
+        let mut world = World::new();
+        (world.partitions, world.backlog) = (partitions, 120);
+        world.settle([true, true]);
+        world.lanes[SPOT].workload.ready = 0;
+        for _ in 0..3 {
+            world.say("spot");
+            world.at += 10;
+        }
+        world.settle([true, false]);
+        assert_eq!(world.desired(), [12, 0]);
+        let (shut, mut asked) = (world.at, vec![12]);
+        while world.desired() != [5, 7] {
+            assert!(world.at < shut + 900, "back within 15 min: {asked:?}");
+            world.at += 2;
+            let ready = world.lanes[SPOT].workload.ready;
+            world.pods([true, true]);
+            let spot = &mut world.lanes[SPOT].workload;
+            spot.ready = spot.desired.min(ready + 1);
+            world.turn();
+            let now = world.desired()[KEPT];
+            if asked.last() != Some(&now) {
+                asked.push(now);
+            }
+        }
+        asked
+    };
+    // Nothing is paid for twice where nothing stands still meanwhile.
+    assert_eq!(played(0), [12, 11, 10, 9, 8, 7, 6, 5]);
+    assert_eq!(played(24), [12, 11, 5], "one for the first, one when all are");
 }
 
 #[test]
