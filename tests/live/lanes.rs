@@ -3,7 +3,7 @@
 //! recorded of who wrote what.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -158,7 +158,7 @@ impl Stageful {
 
 #[tokio::test]
 async fn a_stage_is_shared_out_over_two_pools_and_survives_what_its_nodes_do() -> Result<()> {
-    let begun = Instant::now();
+    let begun = tokio::time::Instant::now();
     let stageful = Stageful::open().await?;
     let scene = &stageful.scene;
     // One write for each lane, and each is right.

@@ -163,7 +163,8 @@ impl Metrics {
         counts.turns.0.observe(tick.took.as_secs_f64(), trace, None);
         counts.lateness = tick.lateness.as_secs_f64();
         counts.violations += u64::from(tick.step.plan.violations);
-        counts.fares.take(&tick.pools);
+        let pools = self.sheet.pools.pictures();
+        counts.fares.take(pools.iter().map(|it| (&it.verdict.pool, &it.glance)));
     }
 
     /// Counts turns that were recorded, and turns that could not be.
@@ -194,8 +195,8 @@ impl Metrics {
         }
         if let (true, Some(meant), Some(hours)) = (picture.may_act, meant, hours(picture, before)) {
             for (stage, costs) in meant.iter().zip(&picture.glance.costs) {
-                let pools = stage.lanes.iter().map(|lane| &lane.pool);
-                for (pool, saved) in counts.fares.saved(pools, costs) {
+                let pools: Vec<_> = stage.lanes.iter().map(|lane| &lane.pool).collect();
+                for (pool, saved) in counts.fares.saved(&pools, costs) {
                     let sums = &mut counts_of(stages, &stage.name).saved;
                     *sums.entry(Arc::clone(pool)).or_default() += saved * hours;
                 }

@@ -17,24 +17,24 @@ pub(super) struct Fares(BTreeMap<Arc<str>, (Class, Option<f64>)>);
 
 impl Fares {
     /// Takes in the pools that there are.
-    pub(super) fn take(&mut self, pools: &BTreeMap<Arc<str>, PoolGlance>) {
-        self.0.retain(|pool, _| pools.contains_key(pool));
-        for (pool, glance) in pools {
+    pub(super) fn take<'a>(&mut self, pools: impl Iterator<Item = (&'a Arc<str>, &'a PoolGlance)>) {
+        let fares = pools.map(|(pool, glance)| {
             let now = glance.cost.filter(|_| 0.0 < glance.cores).map(|cost| cost / glance.cores);
-            let (class, known) = self.0.entry(Arc::clone(pool)).or_insert((glance.class, None));
-            (*class, *known) = (glance.class, now.or(*known));
-        }
+            let known = self.0.get(pool).and_then(|it| it.1);
+            (Arc::clone(pool), (glance.class, now.or(known)))
+        });
+        self.0 = fares.collect();
     }
 
     /// What a stage with these pools saves in an hour by what it costs on each of those on spot, beside the cheapest of them on demand. Nothing
     /// where a price is not known, or where none of its pools is on demand.
     pub(super) fn saved<'a>(
         &self,
-        pools: impl Iterator<Item = &'a Arc<str>> + Clone,
+        pools: &[&'a Arc<str>],
         costs: &BTreeMap<Arc<str>, Option<f64>>,
     ) -> impl Iterator<Item = (&'a Arc<str>, f64)> {
         let of = |class| {
-            pools.clone().filter_map(move |pool| {
+            pools.iter().filter_map(move |&pool| {
                 let fare = self.0.get(pool).filter(|it| it.0 == class)?.1?;
                 Some((pool, fare))
             })
@@ -76,7 +76,7 @@ mod tests {
     fn saved(fares: &Fares, cost: Option<f64>) -> Vec<(String, f64)> {
         let pools: [Arc<str>; 2] = ["kept".into(), "spot".into()];
         let costs = pools.iter().map(|pool| (Arc::clone(pool), cost)).collect();
-        fares.saved(pools.iter(), &costs).map(|(pool, it)| (pool.to_string(), it)).collect()
+        fares.saved(&pools.each_ref(), &costs).map(|(pool, it)| (pool.to_string(), it)).collect()
     }
 
     #[test]
@@ -86,19 +86,19 @@ mod tests {
             ("kept".into(), glance(Class::OnDemand, 8.0, Some(0.4))),
             ("spot".into(), glance(Class::Spot, 16.0, Some(0.32))),
         ]);
-        fares.take(&pools);
+        fares.take(pools.iter());
         // 0.05 a CPU beside 0.02: what costs 1 would cost 2.5.
         assert_eq!(saved(&fares, Some(1.0)), [("spot".to_owned(), 1.5)]);
         assert_eq!(saved(&fares, None), [], "no price, no figure");
 
         pools.insert("kept".into(), glance(Class::OnDemand, 0.0, Some(0.0)));
-        fares.take(&pools);
+        fares.take(pools.iter());
         assert_eq!(saved(&fares, Some(1.0)), [("spot".to_owned(), 1.5)], "empty for now");
         pools.insert("spot".into(), glance(Class::Spot, 4.0, Some(0.4)));
-        fares.take(&pools);
+        fares.take(pools.iter());
         assert_eq!(saved(&fares, Some(1.0)), [("spot".to_owned(), 0.0)], "dearer saves nothing");
         pools.remove("kept");
-        fares.take(&pools);
+        fares.take(pools.iter());
         assert_eq!(saved(&fares, Some(1.0)), [], "nothing to hold it against");
     }
 }

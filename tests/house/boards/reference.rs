@@ -94,13 +94,3 @@ fn has(family: &Family, label: &str) -> bool {
 fn is_count(family: &Family) -> bool {
     family.name.ends_with("_total")
 }
-
-#[test]
-fn what_is_not_there_yet_is_not_there() {
-    let (_, later) = TAIL.split_once("## Not there yet").expect("the heading");
-    let named: Vec<_> = later.split('`').filter(|it| it.starts_with("penstock_")).collect();
-    assert!(!named.is_empty(), "no name was found in {later}");
-    for name in named {
-        assert!(FAMILIES.iter().all(|family| family.name != name), "{name} is there");
-    }
-}
