@@ -144,8 +144,8 @@ impl Book {
                 found.at_most(&format!("{name}: actions a day"), actions, 200.0);
                 let share = 100.0 * undone / actions.max(1.0);
                 found.at_most(&format!("{name}: undone, per cent of actions"), share, 10.0);
-            } else if name == "ragged" {
-                found.at_most("ragged: actions a day", actions, 300.0);
+            } else if name == "ragged" || name.starts_with("pulses") {
+                found.at_most(&format!("{name}: actions a day"), actions, 300.0);
             }
         }
     }

@@ -98,7 +98,10 @@ fn topics<'a>(
 impl Topic<'_> {
     /// The command that gives it so many partitions: of the object where Strimzi looks after the cluster, of the topic itself elsewhere.
     fn grown_to(&self, partitions: u32) -> String {
-        let (name, origin) = (self.name, &self.source.origin);
+        // Kafka has no other names; of a pipeline's author anything might come, and this is meant for a shell.
+        let is_plain = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
+        let name = if self.name.chars().all(is_plain) { self.name } else { "TOPIC" };
+        let origin = &self.source.origin;
         // As `crd::strimzi::Wanted` calls such a cluster; no address has a blank.
         let strimzi = origin.strip_prefix("Kafka ").and_then(|cluster| cluster.split_once('/'));
         let Some((namespace, _)) = strimzi else {

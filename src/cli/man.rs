@@ -23,6 +23,8 @@ impl Man {
         let mut all = Penstock::command();
         all.build();
         if let Some(dir) = self.dir {
+            std::fs::create_dir_all(&dir)
+                .with_context(|| format!("cannot make the folder {}", dir.display()))?;
             let commands = all.get_subcommands().filter(|it| it.get_name() != "help").cloned();
             for page in commands.chain([all.clone()]).map(Page::new) {
                 let path = dir.join(page.get_filename());

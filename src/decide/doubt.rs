@@ -3,6 +3,7 @@
 //! one puts them to use.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -10,7 +11,7 @@ use super::age::Trace;
 use super::demand::{Bid, Load};
 use super::effect::Shown;
 use super::evidence::{Seen, Trust, float, whole};
-use super::knowledge::Known;
+use super::knowledge::{COAST, Known};
 use super::memory::StageMemory;
 use super::part::Part;
 use super::rate::COMMITS;
@@ -103,7 +104,9 @@ impl StageMemory {
         let lag = away().map(Part::lag).fold(0, u64::saturating_add);
         let (lacking, others) = (float(away().count() as u64), float(here.len().max(1) as u64));
         let arrivals = trace.arrivals(seen.source.poll_interval).map_or(0.0, |it| it.minute);
-        let since = self.blind.since().map_or(0.0, |since| span(since, at).as_secs_f64());
+        // As a source that says nothing at all is: nobody knows whether anything comes there for longer.
+        let since = self.blind.since().map_or(Duration::ZERO, |since| span(since, at));
+        let since = since.min(COAST).as_secs_f64();
         // For some of the minute that is the mean of, they were seen as well.
         let seen_too = lacking * (1.0 - since / 60.0).max(0.0);
         float(lag) + since * lacking * arrivals / (others + seen_too)

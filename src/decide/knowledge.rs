@@ -27,7 +27,7 @@ use super::window::Window;
 use super::writes::{Move, later, span};
 
 /// A reading older than this is not carried on any more.
-const COAST: Duration = Duration::from_mins(2);
+pub(super) const COAST: Duration = Duration::from_mins(2);
 /// A level that held for two polls counts as new when it is so much above the minute's mean.
 const SUDDEN: f64 = 1.1;
 /// And the mean of the last so many seconds when it is so much below.

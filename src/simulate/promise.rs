@@ -60,7 +60,7 @@ impl Promise {
             u32::try_from(done_by.next(now).duration_since(dawn()).as_secs()).ok()
         };
         let times = std::iter::successors(after(0), |&at| after(at));
-        let times = times.take_while(|&at| at <= scenario.duration);
+        let times = times.take_while(|&at| at < scenario.duration);
         Some(Dues(times.map(|at| Due { at, ..Due::default() }).collect()))
     }
 }

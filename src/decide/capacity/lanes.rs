@@ -378,8 +378,9 @@ impl Turn<'_> {
             let Some(known) = lanes.each.get_mut(&lane.pool) else { continue };
             let desired = seen.workload.desired;
             let rests = known.writes.last().is_some_and(|last| self.at < later(last, GIVING));
-            let gives = part.share < part.replicas && part.replicas < desired;
-            let keeps = gives && rests && self.evidence.is_partitioned();
+            let gives = part.share < part.counted && part.replicas < desired;
+            let is_even = workload.desired == bid.replicas;
+            let keeps = gives && is_even && rests && self.evidence.is_partitioned();
             let asked =
                 if is_fixed || keeps { desired } else { within(&seen.workload, part.replicas) };
             plan.lanes.push((Arc::clone(&lane.pool), desired, asked));

@@ -1,5 +1,5 @@
 //! How long the nodes of a pool took to come: of those that stand, and of the latest that are gone, so that with the slowest one goes not
-//! what is known of how slow they can be.
+//! what is known of how slow they can be. A restart forgets those that are gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,8 +38,9 @@ impl Boots {
             }
         }
         let surplus = self.each.len().saturating_sub(KEPT);
-        let stands = |(name, _): &(Arc<str>, Timestamp)| {
-            members.binary_search_by(|(member, _)| (*member).cmp(name)).is_ok()
+        let stands = |(name, created): &(Arc<str>, Timestamp)| {
+            let at = members.binary_search_by(|(member, _)| (*member).cmp(name)).ok();
+            at.is_some_and(|at| members[at].1.created == Some(*created))
         };
         let gone = self.each.iter().filter(|(node, _)| !stands(node));
         let mut gone: Vec<_> = gone.map(|(node, (ready, _))| (*ready, node.clone())).collect();

@@ -58,6 +58,8 @@ struct PoolNote {
     recalled: Option<(PoolState, Timestamp)>,
     signs: Vec<Sign>,
     boots: Boots,
+    /// CPUs of the smallest node that it ever had: who makes nodes may make such a one again.
+    smallest: Option<f64>,
 }
 
 /// What a write of the status of a pool needs.
@@ -164,8 +166,10 @@ impl Nodes {
             None => status.state.map(PoolState::from).zip(status.since),
         };
         let recalled_boots = || Boots::recalled(status.startup.as_ref().and_then(boots_of));
-        let (signs, boots) =
-            old.map_or_else(|| (Vec::new(), recalled_boots()), |old| (old.signs, old.boots));
+        let (signs, boots, smallest) = old.map_or_else(
+            || (Vec::new(), recalled_boots(), None),
+            |old| (old.signs, old.boots, old.smallest),
+        );
         let generation = object.metadata.generation.unwrap_or_default();
         let resource_version = object.metadata.resource_version.unwrap_or_default().into();
         let status = Arc::new(status);
@@ -177,6 +181,7 @@ impl Nodes {
             recalled,
             signs,
             boots,
+            smallest,
         };
         self.pools.insert(Arc::clone(name), note);
         if is_news {
@@ -319,14 +324,19 @@ impl PoolNote {
         provider == Some(maker) || label == Some(maker)
     }
 
-    /// Which of its owner's limits is reached: what is left of it is nothing, or less than the smallest of its nodes.
-    fn full(&self, members: &[&Node], cost: Option<f64>) -> Option<Arc<str>> {
+    /// Which of its owner's limits is reached: what is left of it is nothing, or less than the smallest of its nodes. A lone node does not tell
+    /// of what size the next will be.
+    fn full(&mut self, members: &[&Node], cost: Option<f64>) -> Option<Arc<str>> {
         let limits = self.spec.limits.as_ref()?;
         let least = |of: fn(&Node) -> Option<f64>| {
-            members.iter().filter_map(|node| of(node)).reduce(f64::min).unwrap_or_default()
+            let each = members.iter().filter_map(|node| of(node));
+            each.reduce(f64::min).filter(|_| 1 < members.len()).unwrap_or_default()
         };
         let cores: f64 = members.iter().map(|node| node.whole.cores).sum();
         let smallest = least(|node| Some(node.whole.cores));
+        let smallest = self.smallest.map_or(smallest, |known| known.min(smallest));
+        self.smallest =
+            members.iter().map(|it| it.whole.cores).chain(self.smallest).reduce(f64::min);
         if let Some(most) = limits.cpu().filter(|most| is_full(cores, smallest, *most)) {
             let rest = if cores < most {
                 format!(", too little for one more of {smallest}")
@@ -396,9 +406,9 @@ impl PoolNote {
     }
 }
 
-/// Does `most` leave nothing, or too little for one more?
+/// Does `most` leave nothing, or too little for one more? Prices are sums of decimals, which are off by a little.
 fn is_full(has: f64, one: f64, most: f64) -> bool {
-    most <= has || most < has + one
+    most <= has || most * (1.0 + 1e-9) < has + one
 }
 
 /// How long nodes took to come, as a status tells it.
@@ -444,5 +454,17 @@ impl Stores {
     /// Marks the pipelines whose stages have lanes.
     pub(super) fn touch_laned(&mut self) {
         self.dirty.extend(self.laned.iter().cloned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_full;
+
+    #[test]
+    fn a_limit_is_reached_when_what_is_left_is_too_little_for_one_more() {
+        assert!(is_full(8.0, 0.0, 8.0) && is_full(8.0, 4.0, 10.0));
+        assert!(!is_full(8.0, 4.0, 12.0) && !is_full(8.0, 0.0, 10.0));
+        assert!(!is_full(0.14, 0.07, 0.21), "a sum that is off by a little");
     }
 }

@@ -195,6 +195,21 @@ until: 118
 }
 
 #[test]
+fn what_is_not_seen_for_long_does_not_grow_for_ever() {
+    let story = "
+stage: {perReplica: 2000, partitions: 240, max: 240}
+then:
+- {at: 0, arrive: 240}
+- {at: 60, sight: Partial, missing: 120}
+until: 600
+";
+    let (at, counted) = last_counted(story, "stands at ");
+    // What is seen, what the others had, and two minutes of what came to them.
+    let grown = 120.0 * (f64::from(i32::try_from(at).unwrap()) + 60.0 + 120.0);
+    assert!(500 <= at && (counted / grown - 1.0).abs() < 0.02, "{counted} at {at} s, not {grown}");
+}
+
+#[test]
 fn one_missing_partition_lowers_nothing() {
     let story = "
 stage: {perReplica: 100, desired: 12, down: {window: 0}}
