@@ -5,8 +5,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Node;
-use kube::ResourceExt;
 
 use super::cluster::Cluster;
 use super::process::{Process, Program};
@@ -55,23 +53,6 @@ spec: {}
             .await
             .context("karpenter does not become ready")?;
         Ok(Self { process, metrics })
-    }
-
-    /// What a node costs in an hour by its own metric.
-    pub(crate) async fn price(&self, node: &Node) -> Result<f64> {
-        const METRIC: &str = "karpenter_cloudprovider_instance_type_offering_price_estimate{";
-        let of = |label: &str, key: &str| format!("{label}=\"{}\"", node.labels()[key]);
-        let labels = [
-            of("instance_type", "node.kubernetes.io/instance-type"),
-            of("capacity_type", "karpenter.sh/capacity-type"),
-            of("zone", "topology.kubernetes.io/zone"),
-        ];
-        let (code, body) = http::get(self.metrics, "/metrics").await?;
-        ensure!(code == 200, "karpenter answers {code}: {body}");
-        let mut lines = body.lines().filter(|line| line.starts_with(METRIC));
-        let line = lines.find(|line| labels.iter().all(|label| line.contains(label)));
-        let line = line.with_context(|| format!("no price of {labels:?}"))?;
-        Ok(line.rsplit(' ').next().context("a value")?.parse()?)
     }
 
     /// Its process, to kill it or freeze it.
