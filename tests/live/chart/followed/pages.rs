@@ -76,11 +76,7 @@ const OUTSIDE: &[Line] = &[
     ("penstock crds | kubectl apply --server-side", &["serverside-applied"]),
     ("penstock run --kubeconfig ~/.kube/config", &["deciding begins", "leading"]),
     ("kubectl apply -f deploy/examples/first.yaml", &["scaledpipeline.penstock.dev/post created"]),
-    ("kubectl get spl -A -w", &["mailroom", "post"]),
-    (
-        "+ kubectl -n mailroom wait --for=jsonpath='{.status.stages[0].name}'=sort --timeout=60s spl/post",
-        &["condition met"],
-    ),
+    ("kubectl -n mailroom wait --for=condition=Ready", &["condition met"]),
     ("penstock explain -n mailroom post", &["sort should have 1 replica"]),
 ];
 
