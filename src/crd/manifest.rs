@@ -11,7 +11,7 @@ use super::meaning::{self, Code, Surroundings};
 use super::schema::Schema;
 use crate::decide::Pipeline;
 
-use super::{ClusterConnection, Connection, GROUP, ScaledPipeline, VERSION};
+use super::{CapacityPool, ClusterConnection, Connection, GROUP, ScaledPipeline, VERSION};
 
 /// The schemas of all kinds, made ready once.
 #[derive(Debug)]
@@ -163,6 +163,9 @@ impl Checker {
                 if checked.faults.is_empty() && checked.kind == "ScaledPipeline" {
                     checked.warnings = warnings(document, neighbours);
                 }
+                if checked.faults.is_empty() && checked.kind == "CapacityPool" {
+                    checked.warnings = of_pool(document);
+                }
             } else {
                 let fault =
                     format!("no matches for kind {:?} in version {version:?}", checked.kind);
@@ -267,6 +270,14 @@ fn warnings(document: &Value, neighbours: &Neighbours) -> Vec<String> {
             .filter(|(_, fault)| is_namespace_known || fault.code != Code::NamespaceNotAllowed)
             .map(|(_, fault)| fault.to_string())
             .collect(),
+    }
+}
+
+/// What the daemon would say of a pool that the API server takes.
+fn of_pool(document: &Value) -> Vec<String> {
+    match serde_json::from_value::<CapacityPool>(document.clone()) {
+        Ok(pool) => pool.spec.tariff().err().iter().map(ToString::to_string).collect(),
+        Err(error) => vec![format!("cannot be read: {error}")],
     }
 }
 

@@ -100,6 +100,7 @@ pub enum Class {
     ),
     rules::rule("(self.source == 'Table') == has(self.table)", rules::PRICE_TABLE),
     rules::rule("(self.source == 'OpenCost') == has(self.connectionRef)", rules::PRICE_OPENCOST),
+    rules::rule("self.source != 'OpenCost' || !has(self.hours)", rules::PRICE_HOURS),
 ]))]
 pub struct Price {
     /// Where the price stands.
@@ -121,6 +122,30 @@ pub struct Price {
     /// The Prometheus that has OpenCost's metrics, with OpenCost: a `ClusterConnection` of kind prometheus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_ref: Option<PriceConnection>,
+    /// Hours in which a node costs more or less than that; of those that overlap the first. A stage with objective.doneBy on the pool chooses
+    /// the cheapest that are enough for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub hours: Vec<PriceHours>,
+}
+
+/// Hours with a price of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PriceHours {
+    /// When they begin: cron with five fields.
+    #[schemars(length(min = 9, max = 100))]
+    pub start: String,
+    /// When they end: cron with five fields.
+    #[schemars(length(min = 9, max = 100))]
+    pub end: String,
+    /// IANA name, for example Europe/Berlin. Default UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+    /// What a node costs then, in per cent of its price.
+    #[schemars(range(min = 1, max = 1000))]
+    pub percent: u16,
 }
 
 /// Where a price stands.

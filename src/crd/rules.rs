@@ -82,6 +82,9 @@ pub(super) const PRICE_TABLE: &str = "table is required with source Table, and g
 /// Message of the rule on prices that are asked for.
 pub(super) const PRICE_OPENCOST: &str =
     "connectionRef is required with source OpenCost, and goes with no other";
+/// Message of the rule on prices by the hour.
+pub(super) const PRICE_HOURS: &str =
+    "hours do not go with source OpenCost, which tells the price of the hour itself";
 /// Message of the rule on the bounds of a pool or budget.
 pub(super) const SOME_LIMIT: &str = "at least one of costPerHour, cpu must be set";
 /// Message of the rule on the two intervals of a probe.

@@ -4,6 +4,9 @@
 //! A busy pod costs the same whenever it works, so what can be saved is idle time and start-ups: few pods, begun when enough has
 //! gathered to keep them busy for a while or when the time is up, and none given back before the queue is empty. That is the
 //! N-policy of a removable server (Yadin and Naor 1963) with a deadline.
+//!
+//! Where nodes cost more in some hours than in others (`tariff`), the cheapest hours come first: now is done what all replicas together
+//! cannot do in the cheaper hours that are left, and nothing where they can do it all.
 
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use super::lesson::{few, learning};
 use super::partitions::{breakpoints, capacity, ceil};
 use super::pipeline::DoneBy;
 use super::reason::Reason;
+use super::tariff::{Spans, Tariff};
 use super::writes::{later, span};
 
 /// Share of the time left that is planned with; the rest is for what no plan foresees: a slower hour, a lost pod.
@@ -27,6 +31,8 @@ const WORTH: f64 = 20.0;
 const SPELL: f64 = 600.0;
 /// What is overdue is worked off within so many seconds, or by all the replicas there may be.
 const OVERDUE: f64 = 900.0;
+/// Who works in dear hours stops when what is left fits into cheaper ones that are longer by so much; who waits for them waits while it fits.
+const SPARE: f64 = 1.2;
 /// Readings of an empty queue in a row before it counts as done.
 const READINGS: u8 = 3;
 /// Without a threshold this is how finely the work of a batch has to be seen.
@@ -52,6 +58,8 @@ pub(super) struct Due {
     pub(super) is_overdue: bool,
     /// Since when the queue has been empty, if it is.
     pub(super) done_since: Option<Timestamp>,
+    /// How the time left divides by price; `None` where all hours cost the same, and when there is no time to choose.
+    spans: Option<Spans>,
 }
 
 impl DoneBy {
@@ -98,13 +106,15 @@ impl Batch {
         }
     }
 
-    /// What is asked of it now.
-    pub(super) fn due(&self, at: Timestamp) -> Option<Due> {
+    /// What is asked of it now, on nodes that cost what these tariffs say.
+    pub(super) fn due(&self, at: Timestamp, tariffs: &[&Tariff]) -> Option<Due> {
         let by = self.by?;
         let is_overdue = by <= at;
         let left = if is_overdue { OVERDUE } else { span(at, by).as_secs_f64() };
         let done_since = self.since.filter(|_| READINGS <= self.readings);
-        Some(Due { by, left, is_overdue, done_since })
+        let is_choice = !is_overdue && !tariffs.iter().all(|tariff| tariff.is_flat());
+        let spans = is_choice.then(|| Spans::of(tariffs, at, by));
+        Some(Due { by, left, is_overdue, done_since, spans })
     }
 }
 
@@ -115,6 +125,8 @@ struct Job<'a> {
     means: &'a Means,
     work: f64,
     left: f64,
+    /// Replicas that are not given back: none once all was done, when the next spell is sized anew.
+    kept: u32,
 }
 
 impl Job<'_> {
@@ -161,12 +173,34 @@ impl Job<'_> {
 
     /// What would be enough if work could be split at will.
     fn plain(&self) -> u32 {
-        let Means { startup, rebalance, desired, .. } = *self.means;
-        if 0 < desired && self.partitions().is_none() && self.fits(desired) {
-            return desired;
+        let Means { startup, rebalance, .. } = *self.means;
+        if 0 < self.kept && self.partitions().is_none() && self.fits(self.kept) {
+            return self.kept;
         }
         let left = self.left - startup - rebalance - self.load.commits;
         if left <= 0.0 { u32::MAX } else { ceil(self.work / (PLANNED * left)).max(1) }
+    }
+
+    /// One replica's seconds that `most` replicas do in the cheaper hours, each piece of which begins with pods that start.
+    fn cheaper(&self, spans: &Spans, most: u32) -> f64 {
+        let Means { startup, rebalance, .. } = *self.means;
+        let lost = spans.pieces * (startup + rebalance + self.load.commits);
+        (spans.cheaper - lost).max(0.0) * PLANNED / self.share(most)
+    }
+
+    /// What is to be done at the present price by `most` replicas at the most.
+    fn at_this_price(self, due: &Due, most: u32) -> Self {
+        let Some(spans) = &due.spans else { return self };
+        let work = (self.work - self.cheaper(spans, most)).max(0.0);
+        Self { work, left: spans.alike.min(self.left), ..self }
+    }
+
+    /// When cheaper hours begin that are enough for all of it, with what a node costs now and then.
+    fn waits(&self, due: &Due, most: u32) -> Option<(Timestamp, f64, f64)> {
+        let spans = due.spans.as_ref()?;
+        let spare = if self.means.desired == 0 { 1.0 } else { SPARE };
+        let (begins, then) = spans.begins.filter(|_| 0.0 < self.work)?;
+        (spare * self.work <= self.cheaper(spans, most)).then_some((begins, spans.now, then))
     }
 
     /// Is there enough to keep one replica busy for a while, or would waiting for more make it late?
@@ -184,10 +218,12 @@ fn rate(means: &Means) -> Option<f64> {
 
 fn job<'a>(load: &'a Load<'a>, means: &'a Means, due: &Due, rate: f64) -> Job<'a> {
     let comes = load.arrivals.max(0.0) * due.left.min(STREAM);
-    Job { load, means, work: (load.backlog.max(0.0) + comes) / rate, left: due.left }
+    let kept = if due.done_since.is_some() { 0 } else { means.desired };
+    Job { load, means, work: (load.backlog.max(0.0) + comes) / rate, left: due.left, kept }
 }
 
-/// The count that is done in time at the least cost: never fewer than now, since giving pods back before the queue is empty saves nothing.
+/// The count that is done in time at the least cost: never fewer than now until the queue was empty once, since giving pods back before that
+/// saves nothing.
 pub(super) fn bid((min, max): (u32, u32), load: &Load<'_>, means: &Means, due: &Due) -> Bid {
     let Means { desired, .. } = *means;
     let Due { by, is_overdue, .. } = *due;
@@ -197,10 +233,16 @@ pub(super) fn bid((min, max): (u32, u32), load: &Load<'_>, means: &Means, due: &
     let job = job(load, means, due, rate);
     let partitions = job.partitions();
     let most = partitions.unwrap_or(u32::MAX).min(max).max(1);
-    let found = job.smallest(most);
-    let found = found.or_else(|| (!job.is_time_for_more()).then_some(desired.max(1).min(most)));
-    let wished = found.unwrap_or(most).max(desired.min(most));
     let lag = load.lag;
+    if let Some((begins, now, then)) = job.waits(due, most) {
+        let replicas = min.max(1).min(most);
+        return Bid::new(replicas, Reason::Cheaper { replicas, lag, by, begins, now, then });
+    }
+    let fits = job.smallest(most);
+    // What this price has no time for is left to a dearer one.
+    let found = fits.map(|_| job.at_this_price(due, most).smallest(most).unwrap_or(most));
+    let found = found.or_else(|| (!job.is_time_for_more()).then_some(desired.max(1).min(most)));
+    let wished = found.unwrap_or(most).max(job.kept.min(most));
     let mut bid = if is_overdue {
         Bid::new(wished, Reason::Overdue { lag, by, rate, wished })
     } else {
@@ -218,22 +260,32 @@ pub(super) fn bid((min, max): (u32, u32), load: &Load<'_>, means: &Means, due: &
     bid
 }
 
-/// May it stay asleep, or go to sleep, at `idle` replicas and gather work? `awake`: what it would wake to at least.
+/// May it stay asleep, or go to sleep, at `idle` replicas and gather work or wait for cheaper hours? `awake`: what it would wake to at
+/// least, and `max` at most.
 pub(super) fn gather(
     load: &Load<'_>,
     means: &Means,
     due: &Due,
-    (idle, awake): (u32, u32),
+    (idle, awake, max): (u32, u32, u32),
 ) -> Option<Bid> {
     // Asleep, what pods have shown before is all there is to go by: too little rather than too much, so that it begins early.
     let rate =
         rate(means).or_else(|| means.shown.filter(|shown| means.ready == 0 && 0.0 < *shown))?;
     let job = job(load, means, due, rate);
+    let most = job.partitions().unwrap_or(u32::MAX).min(max).max(1);
+    if let Some((begins, now, then)) = job.waits(due, most) {
+        let (lag, by) = (load.lag, due.by);
+        return Some(Bid::new(
+            idle,
+            Reason::Cheaper { replicas: idle, lag, by, begins, now, then },
+        ));
+    }
+    let job = job.at_this_price(due, most);
     let is_over = means.desired <= idle || due.done_since.is_some();
     if !is_over || due.is_overdue && 0 < load.lag || job.is_worth_beginning(awake) {
         return None;
     }
-    let begins = due.by - seconds(job.takes(awake) + means.startup);
+    let begins = due.by - seconds(due.left - job.left + job.takes(awake) + means.startup);
     Some(Bid::new(
         idle,
         Reason::Gathering { replicas: idle, lag: load.lag, by: due.by, begins, work: job.work },
@@ -279,8 +331,9 @@ mod tests {
         let load = Load { lag, backlog: float(lag), ..Load::none(&skew) };
         let means = Means::of(desired);
         let by = at("2026-01-10T06:00:00Z");
-        let due = Due { by, left, is_overdue: false, done_since: (lag == 0).then_some(by) };
-        let gathered = gather(&load, &means, &due, (0, 1));
+        let done_since = (lag == 0).then_some(by);
+        let due = Due { by, left, is_overdue: false, done_since, spans: None };
+        let gathered = gather(&load, &means, &due, (0, 1, 48));
         (bid((0, 48), &load, &means, &due), gathered)
     }
 
@@ -307,19 +360,68 @@ mod tests {
         let skew = Skew::default();
         let load = Load { lag: 1_000, backlog: 1_000.0, ..Load::none(&skew) };
         let by = at("2026-01-10T06:00:00Z");
-        let due = Due { by, left: 28_800.0, is_overdue: false, done_since: None };
+        let due = Due { by, left: 28_800.0, is_overdue: false, done_since: None, spans: None };
         let asleep = |shown| Means { rate: None, shown, ..Means::of(0) };
-        assert_eq!(gather(&load, &asleep(Some(10.0)), &due, (0, 1)).unwrap().replicas, 0);
+        assert_eq!(gather(&load, &asleep(Some(10.0)), &due, (0, 1, 48)).unwrap().replicas, 0);
         assert_eq!(
-            gather(&load, &asleep(None), &due, (0, 1)),
+            gather(&load, &asleep(None), &due, (0, 1, 48)),
             None,
             "who never worked shows it first"
         );
-        assert_eq!(gather(&load, &asleep(Some(0.5)), &due, (0, 1)), None, "by that it is worth it");
+        assert_eq!(
+            gather(&load, &asleep(Some(0.5)), &due, (0, 1, 48)),
+            None,
+            "by that it is worth it"
+        );
     }
 
     #[test]
     fn an_empty_queue_sends_all_to_sleep() {
         assert_eq!(judged(0, 6, 7_200.0).1.unwrap().replicas, 0);
+    }
+
+    /// As `judged`, with nine hours left: so many seconds at the present price, and so many at half of it in one piece.
+    fn priced(lag: u64, desired: u32, (alike, cheaper): (f64, f64)) -> (Bid, Option<Bid>) {
+        let skew = Skew::default();
+        let load = Load { lag, backlog: float(lag), ..Load::none(&skew) };
+        let by = at("2026-01-10T06:00:00Z");
+        let begins = (0.0 < cheaper).then_some((at("2026-01-10T01:00:00Z"), 50.0));
+        let pieces = f64::from(begins.is_some());
+        let spans = Some(Spans { now: 100.0, alike, cheaper, pieces, begins });
+        let due = Due { by, left: 32_400.0, is_overdue: false, done_since: None, spans };
+        let means = Means::of(desired);
+        (bid((0, 48), &load, &means, &due), gather(&load, &means, &due, (0, 1, 48)))
+    }
+
+    #[test]
+    fn what_cheaper_hours_have_time_for_waits_for_them() {
+        let waits = |lag, desired, spans| {
+            let (bid, gathered) = priced(lag, desired, spans);
+            let waits = matches!(bid.why[0], Reason::Cheaper { .. });
+            assert_eq!(waits, gathered.is_some_and(|bid| bid.why[0].code() == "Cheaper"));
+            waits
+        };
+        // An hour of 48 replicas less a start, of which 85 % are planned with: 14.5 million items.
+        assert!(waits(14_000_000, 0, (28_800.0, 3_600.0)));
+        assert!(!waits(15_000_000, 0, (28_800.0, 3_600.0)));
+        assert!(!waits(14_000_000, 9, (28_800.0, 3_600.0)), "who works stops when all fits easily");
+        assert!(waits(12_000_000, 9, (28_800.0, 3_600.0)));
+        assert!(!waits(14_000_000, 0, (32_400.0, 0.0)), "the cheapest hours are now");
+    }
+
+    #[test]
+    fn now_is_done_what_cheaper_hours_have_no_time_for() {
+        let replicas = |lag, spans| {
+            let (bid, gathered) = priced(lag, 0, spans);
+            assert_eq!(gathered, None);
+            (bid.replicas, bid.why[0].code())
+        };
+        // 25 hours of one replica's work; all of the nine are as dear.
+        assert_eq!(replicas(9_000_000, (32_400.0, 0.0)), (4, "InTime"));
+        assert_eq!(replicas(5_000_000, (32_400.0, 0.0)), (2, "InTime"));
+        assert_eq!(replicas(5_000_000, (3_600.0, 0.0)), (24, "InTime"), "the rest is dearer");
+        assert_eq!(replicas(20_000_000, (3_600.0, 0.0)), (48, "InTime"), "and does what is left");
+        // 41.7 hours, of which the cheap one takes 40.2.
+        assert_eq!(replicas(15_000_000, (28_800.0, 3_600.0)), (1, "InTime"));
     }
 }

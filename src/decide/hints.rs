@@ -51,6 +51,9 @@ impl Reason {
             Self::Gathering { .. } => {
                 "state objective.maxDelay instead of doneBy to have it done as it comes"
             }
+            Self::Cheaper { .. } => {
+                "state an earlier objective.doneBy, or other price.hours of the CapacityPools it runs on, to have it done sooner"
+            }
             Self::Combined { .. } => "change combine.expression, or what the sources it names want",
             Self::CombineFailed { .. } => {
                 "see that combine.expression gives a number of 0 or more whatever its sources want"

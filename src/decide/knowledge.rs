@@ -23,6 +23,7 @@ use super::skew::Skew;
 use super::snapshot::{Target, Workload};
 use super::stage::Turn;
 use super::surge::Room;
+use super::tariff;
 use super::window::Window;
 use super::writes::{Move, later, span};
 
@@ -117,7 +118,9 @@ impl Known {
             busiest: turn.stage.max_delay.and_then(|_| memory.busiest(evidence)),
             room: memory.room(turn.stage, poll, at),
             ahead: memory.ahead(turn.stage, memory.lead(poll), at),
-            due: turn.stage.done_by.as_ref().and_then(|_| memory.batch.as_ref()?.due(at)),
+            due: turn.stage.done_by.as_ref().and_then(|_| {
+                memory.batch.as_ref()?.due(at, &tariff::of_lanes(turn.stage, turn.pools_seen))
+            }),
             expected: memory.expected(turn),
             taken: memory.counted(evidence, Trace::served),
             commits,

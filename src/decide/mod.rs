@@ -43,7 +43,9 @@ mod batch;
 mod formula;
 mod check;
 mod combine;
+mod hours;
 mod schedule;
+mod tariff;
 mod gate;
 mod idle;
 mod blind;
@@ -79,6 +81,7 @@ pub use field::{Field, Form, Limit};
 pub use forecast::Band;
 pub use formula::{Formula, Gives, Wrong};
 pub use gate::Gate;
+pub use hours::{Hours, Unreadable};
 pub use memory::Memory;
 pub use pipeline::{
     Behaviour, CRON_JOB, DoneBy, Fallback, FallbackPolicy, Headroom, Idle, Lane, Mode, OnSilence,
@@ -91,12 +94,13 @@ pub use plan::{
 };
 pub use prospect::{Fate, Outlook, Prospect, prospects};
 pub use reason::Reason;
-pub use schedule::{Schedule, Unreadable};
+pub use schedule::Schedule;
 pub use snapshot::{
     Adrift, Cpu, Failing, FinishedJob, JobsSeen, Lost, Missing, Observation, Partition, Queue,
     Reading, Recalled, Situation, Snapshot, Target, Unusable, Value, Workload, Writing,
 };
 pub use sum::Sum;
+pub use tariff::{Rate, Tariff};
 
 /// What one turn comes to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

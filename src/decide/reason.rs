@@ -35,6 +35,8 @@ pub enum Reason {
     Overdue { lag: u64, by: Timestamp, rate: f64, wished: u32 },
     /// A batch asleep: work gathers until it is worth a start, or the time is up. `work` in seconds of one replica.
     Gathering { replicas: u32, lag: u64, by: Timestamp, begins: Timestamp, work: f64 },
+    /// A batch that waits for hours in which nodes cost less, and which are enough for it; prices in per cent of what is written.
+    Cheaper { replicas: u32, lag: u64, by: Timestamp, begins: Timestamp, now: f64, then: f64 },
     /// The owner's expression over what each source wants.
     Combined { wants: Vec<(String, f64)>, wished: u32 },
     /// The owner's expression gives no count: what runs is kept.
@@ -213,6 +215,7 @@ impl Reason {
         "InTime",
         "Overdue",
         "Gathering",
+        "Cheaper",
         "Combined",
         "CombineFailed",
         "Steady",
@@ -336,6 +339,7 @@ impl Reason {
             Self::InTime { .. } => "InTime",
             Self::Overdue { .. } => "Overdue",
             Self::Gathering { .. } => "Gathering",
+            Self::Cheaper { .. } => "Cheaper",
             Self::Combined { .. } => "Combined",
             Self::CombineFailed { .. } => "CombineFailed",
             Self::Steady { .. } => "Steady",

@@ -1,64 +1,25 @@
-//! Bounds by the calendar: between two points of cron in a time zone a stage has another `min` or `max`. Called before a stage's turn, which
-//! sees the bounds of that instant as if they had been written, and after it, to tell which schedule bound. The time is the turn's, the
-//! rules of time zones are built in, so that a replay says the same.
-//!
-//! Summer time is as cron has it (Vixie): a time of day that a spring night skips is the first instant after the gap; one that an autumn
-//! night has twice is the first of the two.
+//! Bounds by the calendar: in some hours a stage has another `min` or `max`. Called before a stage's turn, which sees the bounds of that
+//! instant as if they had been written, and after it, to tell which schedule bound.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::fmt;
 use std::sync::Arc;
 
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
-use jiff::tz::{TimeZone, TimeZoneDatabase};
-use jiff::{Timestamp, Unit, Zoned};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::hours::{Hours, Unreadable};
 use super::pipeline::Stage;
 use super::reason::Reason;
 use super::stage::Answer;
 
-/// What a cron that says more than a time of day may be looked for: it must come within so many years.
-const YEARS: i64 = 9;
-
-/// Bounds between two points of the calendar. Two of one text are equal.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+/// Bounds that hold in some hours.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
-    written: Written,
-    start: Arc<Cron>,
-    end: Arc<Cron>,
-    zone: TimeZone,
-}
-
-/// A schedule as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Written {
     name: Arc<str>,
-    start: Arc<str>,
-    end: Arc<str>,
-    zone: Arc<str>,
+    #[serde(flatten)]
+    hours: Hours,
     min: Option<u32>,
     max: Option<u32>,
-}
-
-/// What of a schedule cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// The field: `start`, `end` or `timeZone`.
-    pub field: &'static str,
-    /// The fault in words.
-    pub message: String,
-    /// How to mend it.
-    pub hint: &'static str,
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
-    }
 }
 
 impl Schedule {
@@ -72,84 +33,12 @@ impl Schedule {
         zone: &str,
         (min, max): (Option<u32>, Option<u32>),
     ) -> Result<Self, Unreadable> {
-        let known = TimeZoneDatabase::bundled().get(zone).map_err(|_| Unreadable {
-            field: "timeZone",
-            message: format!("nobody knows the time zone {zone:?}"),
-            hint: "write an IANA name, as Europe/Berlin or UTC",
-        })?;
-        if start.split_whitespace().eq(end.split_whitespace()) {
-            return Err(Unreadable {
-                field: "end",
-                message: "is the same as start, so that it lasts for no time".to_owned(),
-                hint: "a bound that always holds is replicas.min or replicas.max",
-            });
-        }
-        Ok(Self {
-            start: Arc::new(cron("start", start, &known)?),
-            end: Arc::new(cron("end", end, &known)?),
-            zone: known,
-            written: Written {
-                name: name.into(),
-                start: start.into(),
-                end: end.into(),
-                zone: zone.into(),
-                min,
-                max,
-            },
-        })
+        Ok(Self { name: name.into(), hours: Hours::new(start, end, zone)?, min, max })
     }
 
-    /// Is this instant within it, and until when does that stay so? From a start (included) to the next end (excluded): what came last of
-    /// the two, and of both at once the start.
+    /// Is this instant within it, and until when does that stay so?
     pub fn look(&self, at: Timestamp) -> (bool, Option<Timestamp>) {
-        let at = at.round(Unit::Second).map_or(at, |rounded| {
-            if at < rounded { rounded - jiff::SignedDuration::from_secs(1) } else { rounded }
-        });
-        let now = at.to_zoned(self.zone.clone());
-        let last = |cron: &Cron| cron.find_previous_occurrence(&now, true).ok();
-        let is_inside = match (last(&self.start), last(&self.end)) {
-            (Some(start), Some(end)) => start.cmp(&end) != Ordering::Less,
-            (start, None) => start.is_some(),
-            (None, Some(_)) => false,
-        };
-        let (next, other) =
-            if is_inside { (&self.end, &self.start) } else { (&self.start, &self.end) };
-        (is_inside, turns(&now, next, other, is_inside))
-    }
-}
-
-/// When it turns from inside to outside or back: at an end where no start falls together with it, or at a start.
-fn turns(now: &Zoned, next: &Cron, other: &Cron, is_inside: bool) -> Option<Timestamp> {
-    let mut from = now.clone();
-    // A start and an end that always fall together never end it: after a few looks that is taken for granted.
-    for _ in 0..8 {
-        let turn = next.find_next_occurrence(&from, false).ok()?;
-        let is_both = is_inside
-            && other.find_previous_occurrence(&turn, true).is_ok_and(|start| start == turn);
-        if !is_both {
-            return Some(turn.timestamp());
-        }
-        from = turn;
-    }
-    Some(from.timestamp())
-}
-
-/// Five fields, and comes at all.
-fn cron(field: &'static str, text: &str, zone: &TimeZone) -> Result<Cron, Unreadable> {
-    const HINT: &str = "minute, hour, day of month, month, day of week: \"0 8 * * 1-5\" is 8:00 from Monday to Friday";
-    let wrong = |message: String| Unreadable { field, message, hint: HINT };
-    if text.split_whitespace().count() != 5 {
-        return Err(wrong(format!("{text:?} is no cron with five fields")));
-    }
-    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    let cron =
-        parser.parse(text).map_err(|error| wrong(format!("{text:?} is no cron: {error}")))?;
-    // Any fixed date will do: the calendar repeats within that time.
-    let from = Timestamp::UNIX_EPOCH.to_zoned(zone.clone());
-    let until = from.timestamp().as_second() + YEARS * 366 * 86_400;
-    match cron.find_next_occurrence(&from, false) {
-        Ok(next) if next.timestamp().as_second() < until => Ok(cron),
-        _ => Err(wrong(format!("{text:?} never comes"))),
+        self.hours.look(at)
     }
 }
 
@@ -175,7 +64,7 @@ impl<'a> Bound<'a> {
             if !is_inside {
                 continue;
             }
-            let Written { name, min, max, .. } = &schedule.written;
+            let Schedule { name, min, max, .. } = schedule;
             if let Some(min) = min.filter(|min| bound.stage.min < *min) {
                 let stage = bound.stage.to_mut();
                 stage.min = min;
@@ -222,32 +111,5 @@ impl<'a> Bound<'a> {
             }
             _ => {}
         }
-    }
-}
-
-impl fmt::Debug for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.written.fmt(f)
-    }
-}
-
-impl PartialEq for Schedule {
-    fn eq(&self, other: &Self) -> bool {
-        self.written == other.written
-    }
-}
-
-impl From<Schedule> for Written {
-    fn from(schedule: Schedule) -> Self {
-        schedule.written
-    }
-}
-
-impl TryFrom<Written> for Schedule {
-    type Error = Unreadable;
-
-    fn try_from(text: Written) -> Result<Self, Unreadable> {
-        let Written { name, start, end, zone, min, max } = text;
-        Self::new(&name, (&start, &end), &zone, (min, max))
     }
 }

@@ -353,7 +353,7 @@ impl Turn<'_> {
         if !frame.is_asleep && !is_rested {
             return None;
         }
-        batch::gather(load, &known.means, &due, (idle, frame.floor))
+        batch::gather(load, &known.means, &due, (idle, frame.floor, self.stage.max))
     }
 
     /// Holds what has not earned its move.

@@ -105,6 +105,14 @@ impl fmt::Display for Reason {
                 day(*by),
                 day(*begins)
             ),
+            Self::Cheaper { replicas: n, lag, by, begins, now, then } => write!(
+                f,
+                "{}: {}, to be done by {}; from {} on nodes cost {then:.0} % of their price instead of {now:.0} %, and there is time for all of it then",
+                replicas(*n),
+                waiting(*lag),
+                day(*by),
+                day(*begins)
+            ),
             Self::Combined { wants, wished } => {
                 write!(f, "{} by combine.expression", replicas(*wished))?;
                 wants.iter().enumerate().try_for_each(|(at, (source, want))| {

@@ -259,6 +259,7 @@ impl Draft<'_> {
             per_gib_hour: None,
             table: BTreeMap::new(),
             connection_ref: None,
+            hours: Vec::new(),
         })
     }
 }

@@ -44,6 +44,7 @@ mod gate;
 mod pause;
 
 pub use inside::{Goal, Inside, InsideDraft, Resource};
+pub(crate) use pool::tariff;
 
 /// What must be asked of the cluster to understand a pipeline.
 pub trait Surroundings {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::login::Found;
-use super::{Fault, QuestionDraft, Surroundings};
+use super::{Code, Fault, QuestionDraft, Surroundings};
 use crate::crd::CapacityPoolSpec;
-use crate::crd::pool::{Class as WrittenClass, Pricing};
+use crate::crd::pool::{Class as WrittenClass, PriceHours, Pricing};
 use crate::crd::pool_status::PoolState as WrittenState;
-use crate::decide::{Class, Pool, PoolState, QuestionId};
+use crate::decide::{Class, Hours, Pool, PoolState, QuestionId, Rate, Tariff, Unreadable};
 use crate::observe::Ask;
 use crate::observe::prometheus::{self, Gives, OnEmpty};
 
@@ -29,7 +29,23 @@ impl CapacityPoolSpec {
             WrittenClass::Spot => Class::Spot,
             WrittenClass::Reserved => Class::Reserved,
         };
-        Pool { name: Arc::clone(name), class, notice: self.notice(), probe, longest_probe }
+        // Hours that cannot be read have no price of their own; `tariff` says why.
+        let tariff = self.tariff().unwrap_or_default();
+        Pool { name: Arc::clone(name), class, notice: self.notice(), probe, longest_probe, tariff }
+    }
+
+    /// What its nodes cost by the hour, beside their price.
+    ///
+    /// # Errors
+    /// The first hours that cannot be read.
+    pub fn tariff(&self) -> Result<Tariff, Fault> {
+        let hours = self.price.as_ref().map(|price| price.hours.as_slice());
+        tariff(hours.unwrap_or_default()).map_err(|(index, wrong)| Fault {
+            path: format!("spec.price.hours[{index}].{}", wrong.field),
+            code: Code::InvalidSpec,
+            message: wrong.message,
+            hint: Some(wrong.hint.to_owned()),
+        })
     }
 
     /// The `ClusterConnection` that knows what its nodes cost, and how it is asked; `None` where no server is. One question does for all
@@ -54,6 +70,19 @@ impl CapacityPoolSpec {
         };
         Some((name, found.and_then(|found| found.prometheus()).map(draft)))
     }
+}
+
+/// Prices by the hour, as they are written.
+///
+/// # Errors
+/// Which of them cannot be read, and why.
+pub(crate) fn tariff(written: &[PriceHours]) -> Result<Tariff, (usize, Unreadable)> {
+    let rate = |(index, one): (usize, &PriceHours)| {
+        let zone = one.time_zone.as_deref().unwrap_or("UTC");
+        let hours = Hours::new(&one.start, &one.end, zone).map_err(|wrong| (index, wrong))?;
+        Ok(Rate { hours, percent: one.percent })
+    };
+    written.iter().enumerate().map(rate).collect::<Result<_, _>>().map(Tariff::new)
 }
 
 impl From<WrittenState> for PoolState {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Workload;
+use super::tariff::Tariff;
 
 mod adrift;
 mod afford;
@@ -65,6 +66,9 @@ pub struct Pool {
     pub probe: Duration,
     /// But never longer than this.
     pub longest_probe: Duration,
+    /// What its nodes cost by the hour, beside their price.
+    #[serde(default, skip_serializing_if = "Tariff::is_flat")]
+    pub tariff: Tariff,
 }
 
 /// How the nodes of a pool are paid for.

@@ -282,6 +282,7 @@ impl Belief {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::Tariff;
     use crate::decide::capacity::{Class, Pool};
 
     fn second(second: i64) -> Timestamp {
@@ -295,6 +296,7 @@ mod tests {
             notice: Duration::from_mins(2),
             probe: Duration::from_mins(10),
             longest_probe: Duration::from_hours(1),
+            tariff: Tariff::default(),
         };
         let sign = |&at: &i64| Sign { at: second(at), is_hard: true, what: "no capacity".into() };
         PoolSeen {

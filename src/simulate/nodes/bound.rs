@@ -56,7 +56,7 @@ pub fn least(scenario: &Scenario, stage: usize, seed: u64) -> Option<f64> {
         let enough = super::super::whole(2.0 * peak / f64::from(fit(kind))) + 1;
         limits.map_or(enough, |most| most.min(enough))
     };
-    let price = |kind| of(kind).map(|lane| lane.price).fold(f64::INFINITY, f64::min);
+    let price = |kind| of(kind).map(super::LaneWorld::least_price).fold(f64::INFINITY, f64::min);
     let starts = lanes.iter().map(|lane| lane.terms.boot.least() + lane.terms.start.least());
     let kinds = [Kind::OnDemand, Kind::Spot];
     let ground = Ground {

@@ -165,10 +165,13 @@ impl<'a> Lanes<'a> {
         });
         self.strips.second(now, looks);
         for ((sum, lane), world) in self.sums.lanes.iter_mut().zip(&self.list).zip(self.worlds) {
-            sum.nodes += f64::from(lane.pool.count());
+            let (nodes, fit) = (f64::from(lane.pool.count()), f64::from(world.terms.fit));
+            let price = sum.price(now, world);
+            sum.nodes += nodes;
+            sum.paid += price * nodes;
             sum.ready += f64::from(lane.ready());
             sum.room += f64::from(lane.room.wanted);
-            sum.held += f64::from(lane.room.placed()) / f64::from(world.terms.fit);
+            sum.held += price * f64::from(lane.room.placed()) / fit;
         }
         self.sums.short += u32::from(self.ready() < self.need);
         if self.log.is_some() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::penstock::LaneView;
+use super::penstock::{LaneView, time};
 use super::pilot::Pilot;
 use super::scenario::Scenario;
 use super::world::World;
@@ -65,6 +65,20 @@ impl LaneWorld {
     /// How its nodes are had.
     pub fn kind(&self) -> Kind {
         if self.pool.class == Class::Spot { Kind::Spot } else { Kind::OnDemand }
+    }
+
+    /// The least that a node costs an hour, at any time.
+    fn least_price(&self) -> f64 {
+        self.price * f64::from(self.pool.tariff.least()) / 100.0
+    }
+
+    /// What a node costs an hour at a second, and until which that stays so; `None` is for good.
+    fn price(&self, now: u32) -> (f64, Option<u32>) {
+        let at = time(f64::from(now));
+        let (percent, until) = self.pool.tariff.look(at);
+        let lasts = until.map(|until| until.duration_since(at).as_secs());
+        let until = lasts.map(|lasts| now.saturating_add(u32::try_from(lasts).unwrap_or(u32::MAX)));
+        (self.price * f64::from(percent) / 100.0, until)
     }
 }
 

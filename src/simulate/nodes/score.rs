@@ -114,9 +114,11 @@ impl NodeScore {
 
 /// Share of the hours of Ready pods that were on spot.
 fn spot(pools: &[PoolScore]) -> f64 {
-    let sum = |pools: &mut dyn Iterator<Item = &PoolScore>| pools.map(|it| it.ready_hours).sum();
-    let all: f64 = sum(&mut pools.iter());
-    let spot: f64 = sum(&mut pools.iter().filter(|pool| pool.is_spot));
+    // The sum of nothing is -0.
+    let (spot, all) = pools.iter().fold((0.0, 0.0), |(spot, all), pool| {
+        let hours = pool.ready_hours;
+        (if pool.is_spot { spot + hours } else { spot }, all + hours)
+    });
     if 0.0 < all { spot / all } else { 0.0 }
 }
 
@@ -143,13 +145,26 @@ pub(super) struct Sums {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LaneSums {
     pub(super) nodes: f64,
+    /// Of nodes, times the price of an hour.
+    pub(super) paid: f64,
     /// Of Ready pods.
     pub(super) ready: f64,
     /// Of replicas that room was kept for.
     pub(super) room: f64,
-    /// Of nodes, by the share of their places that room had.
+    /// The same, by the share of their places that room had.
     pub(super) held: f64,
     pub(super) refusals: u32,
+    /// What a node costs an hour, and until which second that stays so.
+    price: Option<(f64, Option<u32>)>,
+}
+
+impl LaneSums {
+    /// What a node costs an hour at a second. Seconds come in order.
+    pub(super) fn price(&mut self, now: u32, world: &LaneWorld) -> f64 {
+        let holds = |(_, until): &(f64, Option<u32>)| until.is_none_or(|until| now < until);
+        self.price = self.price.filter(holds);
+        self.price.get_or_insert_with(|| world.price(now)).0
+    }
 }
 
 impl Sums {
@@ -164,8 +179,8 @@ impl Sums {
         let of = |(world, sums): (&LaneWorld, &LaneSums)| PoolScore {
             pool: world.pool.name.to_string(),
             node_hours: sums.nodes / 3600.0,
-            cost: sums.nodes / 3600.0 * world.price,
-            room_cost: sums.held / 3600.0 * world.price,
+            cost: sums.paid / 3600.0,
+            room_cost: sums.held / 3600.0,
             ready_hours: sums.ready / 3600.0,
             is_spot: world.kind() == super::Kind::Spot,
             refusals: sums.refusals,

@@ -10,6 +10,8 @@ use super::super::span::Span;
 use super::weather::{Outage, Region, Sky};
 use super::{LaneWorld, PRICES, Spell, Terms, described};
 use crate::crd::CapacityPoolSpec;
+use crate::crd::meaning::tariff;
+use crate::crd::pool::PriceHours;
 use crate::decide::{Class, Lane};
 
 /// The shares of the time in which zones have room, how far they go down together, and how long what befalls all of them and each lasts in the mean, where
@@ -28,6 +30,8 @@ pub struct Written {
     class: Option<Class>,
     /// What a node costs an hour. Default 1, on spot 0.35.
     price: Option<f64>,
+    /// Hours in which it costs more or less, as `price.hours` of a `CapacityPool`. Default: as that says.
+    hours: Option<Vec<PriceHours>>,
     /// Pods that fit on a node. Default 4.
     pods_per_node: Option<u32>,
     /// From the request to a Ready node. Default 60 s, 95 of 100 within 3 min.
@@ -120,6 +124,11 @@ impl Written {
         let notice = notice.unwrap_or(usual.notice);
         let mut pool = spoken.unwrap_or_else(|| described(class, notice).meant(name));
         (pool.class, pool.notice) = (class, std::time::Duration::from_secs(notice.into()));
+        if let Some(hours) = &self.hours {
+            pool.tariff = tariff(hours).map_err(|(index, wrong)| {
+                ("hours", format!("[{index}].{wrong}; hint: {}", wrong.hint))
+            })?;
+        }
         let fit = self.pods_per_node.unwrap_or(usual.fit);
         let steps = |written: Option<Span>, usual: u32| written.map_or(usual, Span::steps);
         let terms = Terms {
@@ -180,6 +189,11 @@ impl Written {
                 class != Class::Reserved || self.price.is_some(),
                 "price",
                 "must be said of a reserved pool; hint: price: 0.6, what an hour of a node comes to",
+            ),
+            (
+                self.hours.iter().flatten().all(|it| (1..=1000).contains(&it.percent)),
+                "hours",
+                "must have percent from 1 to 1000",
             ),
             (count(self.pods_per_node, 1000), "podsPerNode", "must be from 1 to 1000"),
             (boot, "boot", "must have 0s < p50 <= p95 <= 1h; hint: boot: {p50: 60s, p95: 3m}"),

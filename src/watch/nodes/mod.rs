@@ -2,12 +2,14 @@
 //! Nothing of a node is kept but that. The watch of nodes starts with the first `CapacityPool`: without one, nobody asks.
 
 use std::collections::BTreeMap;
+use std::mem::replace;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::crd::duration::Duration as Written;
+use crate::crd::meaning::Fault;
 use crate::crd::pool::{CapacityPool, CapacityPoolSpec, Pricing};
 use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup};
 use crate::decide::{Pool, PoolCpu, PoolSeen, PoolState, Sign};
@@ -23,6 +25,7 @@ pub(super) use wire::WireNode;
 
 mod boots;
 mod going;
+mod limits;
 mod prices;
 mod signs;
 mod wire;
@@ -53,6 +56,8 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 struct PoolNote {
     meant: Arc<Pool>,
+    /// What a node costs in this hour, in per cent of its price.
+    percent: u16,
     spec: CapacityPoolSpec,
     place: Place,
     recalled: Option<(PoolState, Timestamp)>,
@@ -166,9 +171,10 @@ impl Nodes {
             None => status.state.map(PoolState::from).zip(status.since),
         };
         let recalled_boots = || Boots::recalled(status.startup.as_ref().and_then(boots_of));
-        let (signs, boots, smallest) = old.map_or_else(
-            || (Vec::new(), recalled_boots(), None),
-            |old| (old.signs, old.boots, old.smallest),
+        // Which hour it is, `pass` says.
+        let (signs, boots, smallest, percent) = old.map_or_else(
+            || (Vec::new(), recalled_boots(), None, 100),
+            |old| (old.signs, old.boots, old.smallest, old.percent),
         );
         let generation = object.metadata.generation.unwrap_or_default();
         let resource_version = object.metadata.resource_version.unwrap_or_default().into();
@@ -176,6 +182,7 @@ impl Nodes {
         let place = Place { uid, resource_version, generation, status };
         let note = PoolNote {
             meant: Arc::new(object.spec.meant(name)),
+            percent,
             spec: object.spec,
             place,
             recalled,
@@ -215,9 +222,15 @@ impl Nodes {
         has_moved
     }
 
-    /// Notes since when nodes have been going, so that their end can be told, and forgets prices that were told too long ago.
+    /// Notes since when nodes have been going, so that their end can be told, which hour's prices hold, and forgets prices that were told too
+    /// long ago.
     pub(super) fn pass(&mut self, now: Timestamp) {
-        if self.prices.pass(now) {
+        let mut is_other = self.prices.pass(now);
+        for note in self.pools.values_mut() {
+            let (percent, _) = note.meant.tariff.look(now);
+            is_other |= replace(&mut note.percent, percent) != percent;
+        }
+        if is_other {
             self.assign();
         }
         for node in self.each.values_mut().filter(|node| node.going.is_some()) {
@@ -294,7 +307,10 @@ impl Nodes {
 impl Node {
     fn assign(&mut self, name: &str, pools: &BTreeMap<Arc<str>, PoolNote>, prices: &Prices) {
         let found = pools.iter().find(|(_, note)| note.spec.has(&self.labels));
-        self.price = found.and_then(|(_, note)| wire::price(&note.spec, (name, self), prices));
+        self.price = found.and_then(|(_, note)| {
+            let price = wire::price(&note.spec, (name, self), prices)?;
+            Some(price * f64::from(note.percent) / 100.0)
+        });
         self.pool = found.map(|(name, _)| Arc::clone(name));
     }
 
@@ -322,40 +338,6 @@ impl PoolNote {
         let provider = self.spec.provider.as_ref().and_then(|provider| provider.name.as_deref());
         let label = self.spec.node_selector.get("karpenter.sh/nodepool").map(String::as_str);
         provider == Some(maker) || label == Some(maker)
-    }
-
-    /// Which of its owner's limits is reached: what is left of it is nothing, or less than the smallest of its nodes. A lone node does not tell
-    /// of what size the next will be.
-    fn full(&mut self, members: &[&Node], cost: Option<f64>) -> Option<Arc<str>> {
-        let limits = self.spec.limits.as_ref()?;
-        let least = |of: fn(&Node) -> Option<f64>| {
-            let each = members.iter().filter_map(|node| of(node));
-            each.reduce(f64::min).filter(|_| 1 < members.len()).unwrap_or_default()
-        };
-        let cores: f64 = members.iter().map(|node| node.whole.cores).sum();
-        let smallest = least(|node| Some(node.whole.cores));
-        let smallest = self.smallest.map_or(smallest, |known| known.min(smallest));
-        self.smallest =
-            members.iter().map(|it| it.whole.cores).chain(self.smallest).reduce(f64::min);
-        if let Some(most) = limits.cpu().filter(|most| is_full(cores, smallest, *most)) {
-            let rest = if cores < most {
-                format!(", too little for one more of {smallest}")
-            } else {
-                String::new()
-            };
-            let full = format!("its nodes have {cores} CPUs, and limits.cpu is {most}{rest}");
-            return Some(full.into());
-        }
-        let most = limits.cost_per_hour()?;
-        let cheapest = least(|node| node.price);
-        let cost = cost.filter(|cost| is_full(*cost, cheapest, most))?;
-        let rest = if cost < most {
-            format!(", too little for one more of {cheapest:.2}")
-        } else {
-            String::new()
-        };
-        let full = format!("its nodes cost {cost:.2} an hour, and limits.costPerHour is {most}");
-        Some(format!("{full}{rest}").into())
     }
 
     /// `members` by name.
@@ -398,17 +380,23 @@ impl PoolNote {
             median_boot: boots.map(|(half, _)| half),
             cores: members.iter().map(|node| node.whole.cores).sum(),
             cost,
-            unpriced: match self.spec.pricing() {
-                Some(Pricing::OpenCost(connection)) => prices.missing(connection),
-                Some(Pricing::Label(_) | Pricing::Rates { .. } | Pricing::Table(_)) | None => None,
-            },
+            unpriced: self.unpriced(prices),
         }
     }
-}
 
-/// Does `most` leave nothing, or too little for one more? Prices are sums of decimals, which are off by a little.
-fn is_full(has: f64, one: f64, most: f64) -> bool {
-    most <= has || most * (1.0 + 1e-9) < has + one
+    /// Why not all is known of what its nodes cost.
+    fn unpriced(&self, prices: &Prices) -> Option<Unpriced> {
+        let of_hours = |fault: Fault| Unpriced {
+            label: fault.code.label().into(),
+            message: fault.to_string().into(),
+        };
+        match self.spec.pricing() {
+            Some(Pricing::OpenCost(connection)) => prices.missing(connection),
+            Some(Pricing::Label(_) | Pricing::Rates { .. } | Pricing::Table(_)) | None => {
+                self.spec.tariff().err().map(of_hours)
+            }
+        }
+    }
 }
 
 /// How long nodes took to come, as a status tells it.
@@ -459,12 +447,41 @@ impl Stores {
 
 #[cfg(test)]
 mod tests {
-    use super::is_full;
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
 
     #[test]
-    fn a_limit_is_reached_when_what_is_left_is_too_little_for_one_more() {
-        assert!(is_full(8.0, 0.0, 8.0) && is_full(8.0, 4.0, 10.0));
-        assert!(!is_full(8.0, 4.0, 12.0) && !is_full(8.0, 0.0, 10.0));
-        assert!(!is_full(0.14, 0.07, 0.21), "a sum that is off by a little");
+    fn a_node_costs_what_its_pool_says_of_the_hour() {
+        let hours = r#"[{"start": "0 22 * * *", "end": "0 6 * * *", "percent": 40}]"#;
+        let pool = |hours: &str| -> CapacityPool {
+            let price =
+                format!(r#"{{"source": "Table", "table": {{"m5": "0.5"}}, "hours": {hours}}}"#);
+            serde_json::from_str(&format!(
+                r#"{{"metadata": {{"name": "night", "uid": "1"}}, "spec": {{"class": "OnDemand", "nodeSelector": {{}}, "price": {price}}}}}"#
+            ))
+            .unwrap()
+        };
+        let mut nodes = Nodes::default();
+        nodes.put_pool(&"night".into(), pool(hours));
+        let node = r#"{"metadata": {"name": "one", "labels": {"node.kubernetes.io/instance-type": "m5"}}, "spec": {}, "status": {}}"#;
+        nodes.put_node(&"one".into(), &serde_json::from_str(node).unwrap());
+        let mut price = |time: &str| {
+            nodes.pass(at(time));
+            let sights = nodes.sights(at(time));
+            assert_eq!(sights["night"].unpriced, None);
+            (nodes.ground("one", at(time)).unwrap().price, sights["night"].cost)
+        };
+        assert_eq!(price("2026-11-23T21:59:59Z"), (Some(0.5), Some(0.5)));
+        assert_eq!(price("2026-11-23T22:00:00Z"), (Some(0.2), Some(0.2)));
+        assert_eq!(price("2026-11-24T06:00:00Z"), (Some(0.5), Some(0.5)));
+        // What cannot be read has no price of its own, and is told.
+        nodes.put_pool(&"night".into(), pool(&hours.replace("0 22 * * *", "at ten it is")));
+        nodes.pass(at("2026-11-24T23:00:00Z"));
+        let told = nodes.sights(at("2026-11-24T23:00:00Z"))["night"].unpriced.clone().unwrap();
+        assert!(told.message.contains("spec.price.hours[0].start"), "{told:?}");
+        assert_eq!(nodes.ground("one", at("2026-11-24T23:00:00Z")).unwrap().price, Some(0.5));
     }
 }

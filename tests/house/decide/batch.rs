@@ -85,6 +85,20 @@ fn a_trickle_is_worked_in_spells_and_not_all_day() {
 }
 
 #[test]
+fn a_stream_that_never_ends_keeps_no_more_than_it_needs_once_all_was_done() {
+    let mut tale = batch(Some(47.0));
+    tale.run(6);
+    tale.burst(47.0 * 12_600.0);
+    // Two and a half replicas' work, on and on: worth a start at any time.
+    tale.arrive = 117.5;
+    tale.run(7_200);
+    let most = moves(&tale).iter().map(|&(_, _, to)| to).max().unwrap();
+    assert!(6 < most, "{:?}", tale.writes);
+    let kept = tale.world.workload.desired;
+    assert!((1..=4).contains(&kept), "{kept} of {most}: {:?}", tale.writes);
+}
+
+#[test]
 fn no_rate_is_known_so_a_few_learn_it_and_then_it_is_sized() {
     let mut tale = batch(None);
     tale.run(6);

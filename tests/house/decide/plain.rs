@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock::decide::{
     Behaviour, Class, Fallback, FallbackPolicy, Lane, Mode, OnSilence, Pause, Pipeline, PipelineId,
-    Pool, PoolSeen, Prefer, QuestionId, Rules, Source, Stage, TargetId, Workload, Writing,
+    Pool, PoolSeen, Prefer, QuestionId, Rules, Source, Stage, TargetId, Tariff, Workload, Writing,
 };
 
 /// A pipeline of the namespace `shop`.
@@ -122,6 +122,7 @@ pub(crate) fn pool(name: &str, class: Class) -> PoolSeen {
         notice: Duration::from_mins(2),
         probe: Duration::from_mins(10),
         longest_probe: Duration::from_hours(1),
+        tariff: Tariff::default(),
     };
     PoolSeen {
         pool: Arc::new(pool),

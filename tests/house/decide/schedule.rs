@@ -193,7 +193,7 @@ fn what_is_no_calendar_is_refused_with_a_hint() {
     start: "0 8 30 2 *" never comes; hint: minute, hour, day of month, month, day of week: "0 8 * * 1-5" is 8:00 from Monday to Friday
     start: "0 0 8 * * *" is no cron with five fields; hint: minute, hour, day of month, month, day of week: "0 8 * * 1-5" is 8:00 from Monday to Friday
     start: "@midnight" is no cron with five fields; hint: minute, hour, day of month, month, day of week: "0 8 * * 1-5" is 8:00 from Monday to Friday
-    end: is the same as start, so that it lasts for no time; hint: a bound that always holds is replicas.min or replicas.max
+    end: is the same as start, so that it lasts for no time; hint: what always holds is written without hours: as replicas.min or max, or as the price itself
     timeZone: nobody knows the time zone "Europe/Atlantis"; hint: write an IANA name, as Europe/Berlin or UTC
     "#);
     assert!(Schedule::new("s", ("0 8 29 2 *", "0 20 * * *"), "UTC", (None, None)).is_ok());

@@ -28,6 +28,14 @@ fn every_reason() -> Vec<Reason> {
         Reason::InTime { lag: 182_437, by: until, rate: 48.234, wished: 2 },
         Reason::Overdue { lag: 1200, by: until, rate: 48.234, wished: 6 },
         Reason::Gathering { replicas: 0, lag: 1200, by: until, begins: time(3420), work: 25.0 },
+        Reason::Cheaper {
+            replicas: 0,
+            lag: 1200,
+            by: until,
+            begins: time(1800),
+            now: 100.0,
+            then: 40.0,
+        },
         Reason::Combined { wants: vec![(text("late"), 3.5), (text("parsed"), 2.0)], wished: 7 },
         Reason::CombineFailed { message: text("it gives NaN") },
         Reason::Steady { delay: 2.04, objective: 60.0 },
@@ -259,6 +267,9 @@ fn the_sentences_are_worth_reading_aloud() {
         Gathering
             0 replicas: 1200 messages wait, 25 s of work for one; it is to be done by 2026-01-01 01:00 UTC, and begun when more has gathered or at 2026-01-01 00:57 UTC
             to change this: state objective.maxDelay instead of doneBy to have it done as it comes
+        Cheaper
+            0 replicas: 1200 messages wait, to be done by 2026-01-01 01:00 UTC; from 2026-01-01 00:30 UTC on nodes cost 40 % of their price instead of 100 %, and there is time for all of it then
+            to change this: state an earlier objective.doneBy, or other price.hours of the CapacityPools it runs on, to have it done sooner
         Combined
             7 replicas by combine.expression: late wants 3.5, parsed wants 2
             to change this: change combine.expression, or what the sources it names want

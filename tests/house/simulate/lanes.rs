@@ -299,3 +299,51 @@ fn crashes_befall_pods_on_nodes_too() {
     let (few, many) = (dips(&calm), dips(&crashing));
     assert!(few + 15 < many, "{few} and {many}");
 }
+
+/// Two replicas' work all night, to be done by six, on nodes of one pool.
+const NIGHTLY: &str = r#"
+pipeline:
+  apiVersion: penstock.dev/v1alpha1
+  kind: ScaledPipeline
+  metadata: {name: nightly}
+  spec:
+    stages:
+    - name: only
+      objective: {doneBy: {time: "06:00"}}
+      replicas: {min: 0, max: 40}
+      lanes:
+      - {pool: kept, target: {kind: Deployment, name: only}}
+      sources: [{name: queue, kafka: {bootstrapServers: "kafka:9092", topics: [t], group: g}}]
+workload: {steady: {}, peakRate: 200}
+world: {rate: 100, startup: 15s}
+duration: 7h
+"#;
+
+#[test]
+fn a_batch_works_in_the_hours_in_which_nodes_cost_less() {
+    // From three to five at 40 % of the price.
+    let price = |second: usize| if (10_800..18_000).contains(&second) { 0.4 } else { 1.0 };
+    let paid = |pools: &str| {
+        let scenario = Scenario::read(&format!("{NIGHTLY}{pools}"), Path::new(".")).unwrap();
+        let (run, log) = followed(&scenario, &mut *pilot("penstock", &scenario, 1).unwrap(), 1);
+        let due = run.score.due.unwrap();
+        assert_eq!((due.times, due.met), (1, 1), "{due:?}");
+        let each = log.ticks.iter().enumerate();
+        let paid: f64 = each.map(|(at, tick)| price(at) * f64::from(tick.nodes[0])).sum();
+        (paid / 3600.0, run.nodes.unwrap().cost)
+    };
+    let hours = r#"[{start: "0 3 * * *", end: "0 5 * * *", percent: 40}]"#;
+    let (chosen, told) = paid(&format!("pools: {{kept: {{hours: {hours}}}}}\n"));
+    assert!((chosen - told).abs() < 1e-6, "{chosen} was paid, {told} is told");
+    let (anyhow, _) = paid("");
+    assert!(chosen < 0.75 * anyhow, "{chosen} beside {anyhow}");
+}
+
+#[test]
+fn hours_that_cannot_be_read_are_refused_with_a_hint() {
+    let refused = |hours: &str| read(&format!("{WORLD}pools: {{cheap: {{hours: [{hours}]}}}}\n"));
+    let told = refused(r#"{start: "0 3 * * *", end: "at five", percent: 40}"#).unwrap_err();
+    assert!(told.contains("pools.cheap.hours: [0].end: \"at five\" is no cron"), "{told}");
+    let told = refused(r#"{start: "0 3 * * *", end: "0 5 * * *", percent: 0}"#).unwrap_err();
+    assert!(told.contains("percent from 1 to 1000"), "{told}");
+}
