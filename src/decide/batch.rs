@@ -151,8 +151,19 @@ impl Job<'_> {
         self.load.partitions.filter(|&partitions| 0 < partitions)
     }
 
-    /// The smallest useful count that is done in time; `None` when none is.
+    /// Seconds until what new pods did can be seen.
+    fn start(&self) -> f64 {
+        self.means.startup + self.means.rebalance + self.load.commits
+    }
+
+    /// The smallest useful count that is done in time for one more start, should that be needed after all, or else in time; `None` when
+    /// none is.
     fn smallest(&self, most: u32) -> Option<u32> {
+        let early = Self { left: self.left - self.start(), ..*self };
+        early.within(most).or_else(|| self.within(most))
+    }
+
+    fn within(&self, most: u32) -> Option<u32> {
         match self.partitions() {
             Some(partitions) => {
                 breakpoints(partitions).take_while(|&n| n <= most).find(|&n| self.fits(n))
@@ -167,24 +178,21 @@ impl Job<'_> {
 
     /// Is there time left for more pods to come and help?
     fn is_time_for_more(&self) -> bool {
-        let Means { startup, rebalance, .. } = *self.means;
-        startup + rebalance + self.load.commits < self.left
+        self.start() < self.left
     }
 
     /// What would be enough if work could be split at will.
     fn plain(&self) -> u32 {
-        let Means { startup, rebalance, .. } = *self.means;
         if 0 < self.kept && self.partitions().is_none() && self.fits(self.kept) {
             return self.kept;
         }
-        let left = self.left - startup - rebalance - self.load.commits;
+        let left = self.left - self.start();
         if left <= 0.0 { u32::MAX } else { ceil(self.work / (PLANNED * left)).max(1) }
     }
 
     /// One replica's seconds that `most` replicas do in the cheaper hours, each piece of which begins with pods that start.
     fn cheaper(&self, spans: &Spans, most: u32) -> f64 {
-        let Means { startup, rebalance, .. } = *self.means;
-        let lost = spans.pieces * (startup + rebalance + self.load.commits);
+        let lost = spans.pieces * self.start();
         (spans.cheaper - lost).max(0.0) * PLANNED / self.share(most)
     }
 
@@ -206,8 +214,12 @@ impl Job<'_> {
     /// Is there enough to keep one replica busy for a while, or would waiting for more make it late?
     fn is_worth_beginning(&self, few: u32) -> bool {
         let worth = SPELL.max(WORTH * (self.means.startup + self.means.rebalance));
-        let spare = self.left - self.takes(few);
-        worth <= self.work || spare <= self.means.startup
+        worth <= self.work || self.left <= self.ahead(few)
+    }
+
+    /// So many seconds before the time is up so many have to begin, with one more start to spare and time to see that.
+    fn ahead(&self, count: u32) -> f64 {
+        self.takes(count) + 2.0 * self.start()
     }
 }
 
@@ -285,7 +297,7 @@ pub(super) fn gather(
     if !is_over || due.is_overdue && 0 < load.lag || job.is_worth_beginning(awake) {
         return None;
     }
-    let begins = due.by - seconds(due.left - job.left + job.takes(awake) + means.startup);
+    let begins = due.by - seconds(due.left - job.left + job.ahead(awake));
     Some(Bid::new(
         idle,
         Reason::Gathering { replicas: idle, lag: load.lag, by: due.by, begins, work: job.work },
