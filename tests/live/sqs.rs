@@ -17,9 +17,8 @@ use penstock::observe::{Address, Ask};
 use serde_json::json;
 
 use crate::beside::{Watched, keys};
-use crate::crd::install;
 use crate::rig::{ElasticMq, Gate, Keeper, Penstock, fresh_folder, serve_on, shared};
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, install};
 
 fn place(server: &ElasticMq) -> Address {
     Address::Sqs(sqs::Address {
