@@ -172,9 +172,8 @@ single events at 12 replicas, 10 of them on spot; N+1 is one spare node of spot,
 capacity.headroom. Ramps are on nodes on demand:";
 
 const ELSEWHERE: &str = "\
-left to the live tests, which run real schedulers and Karpenter: counts of each lane on the API server (tests/live/lanes.rs), a daemon that is killed, scale-in
-that empties nodes (packing.rs), who gives way to whom (budgets.rs, limits.rs), what nodes cost (nodes.rs, prices.rs). Not compared: Karpenter's own price
-metric, which its provider for KWOK does not have.";
+left to the live tests: who gives way to whom (budgets.rs, limits.rs), what nodes cost (nodes.rs, prices.rs), room that is kept (headroom.rs). Not compared: Karpenter's
+own price metric, which its provider for KWOK does not have.";
 
 /// Every way in every world.
 fn worlds(options: &Options, terms: &Terms, book: &mut Book) -> Result<()> {

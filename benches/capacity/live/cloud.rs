@@ -98,8 +98,8 @@ impl Cloud {
         Ok(())
     }
 
-    /// Ends a node with whatever is on it; how many pods were still at work there.
-    pub(crate) async fn end(&self, node: &str) -> Result<usize> {
+    /// Ends a node with whatever is on it.
+    pub(crate) async fn end(&self, node: &str) -> Result<()> {
         let left = staying(&self.pods, node).await?;
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         for pod in &left {
@@ -108,11 +108,10 @@ impl Cloud {
         self.change(node, json!({"metadata": {"finalizers": null}})).await?;
         // One that was deleted has gone by that.
         match self.nodes.delete(node, &now).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(error.into()),
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Ok(left.len())
     }
 
     async fn change(&self, node: &str, change: Value) -> Result<()> {

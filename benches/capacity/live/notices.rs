@@ -103,7 +103,7 @@ impl Trial {
         broker.topic(&topic, PARTITIONS).await?;
         broker.commit(&topic, &topic, 0).await?;
         ground.lay_out(name, &json!({"notice": format!("{}s", self.notice.as_secs())})).await?;
-        let _maker = Maker::start(scene, format!("{name}-spot"), self.is_spare);
+        let maker = Maker::start(scene, format!("{name}-spot"), self.is_spare);
         let eye = Eye::on(scene.client.clone(), &scene.namespace, &selector(name));
         let ledger = Arc::new(Ledger::new(1));
         let pods = Pods { namespace: scene.namespace.clone(), selector: selector(name) };
@@ -128,6 +128,9 @@ impl Trial {
         let mut struck = Vec::new();
         for way in self.ways {
             tokio::time::sleep(PAUSE).await;
+            if !self.is_spare {
+                maker.fill().await?;
+            }
             struck.push(self.strike(ground, &cloud, &eye, *way).await?);
             self.until_whole(ground, &eye).await?;
         }
@@ -182,7 +185,9 @@ impl Trial {
         let ended = async {
             cloud.drain(&node, way, end).await?;
             tokio::time::sleep_until(end).await;
-            cloud.end(&node).await
+            let killed = eye.seen().ready.values().filter(|on| **on == node).count();
+            cloud.end(&node).await?;
+            anyhow::Ok(killed)
         };
         let (replaced, killed) = tokio::try_join!(replaced, ended)?;
         let (dip, lasts) = below(&eye.seen().counts, at);

@@ -15,6 +15,8 @@ use crate::yard::{Items, node};
 use super::ground::Ground;
 use super::terms::{GRACE, LONG};
 
+/// As many as there are replicas at the most.
+const PARTITIONS: i32 = 30;
 const NAME: &str = "pack";
 const NODES: u32 = 6;
 /// Four pods on each node, which takes five.
@@ -38,7 +40,7 @@ pub(crate) async fn packing(ground: &Ground, book: &mut Book) -> Result<Vec<Stri
         }],
     });
     scene.create(workload("Deployment", NAME, ALL, &json!({"cpu": "1"}), more)).await?;
-    let mut items = Items::open(&format!("{}-{NAME}", scene.namespace)).await?;
+    let mut items = Items::over(&format!("{}-{NAME}", scene.namespace), PARTITIONS).await?;
     items.want(ALL.into()).await?;
     let eye = Eye::on(scene.client.clone(), &scene.namespace, &format!("app={NAME}"));
     until_ready(ground, &eye, ALL).await?;

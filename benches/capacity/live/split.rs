@@ -17,6 +17,8 @@ use crate::yard::{Items, node};
 use super::ground::{Ground, LANES, lanes};
 use super::terms::LONG;
 
+/// As many as there are replicas at the most.
+const PARTITIONS: i32 = 30;
 const NAME: &str = "split";
 const BASE: u32 = 2;
 const SHARE: u32 = 70;
@@ -36,7 +38,7 @@ pub(crate) async fn split(ground: &Ground, book: &mut Book) -> Result<Vec<String
     let scene = &ground.scene;
     ground.lay_out(NAME, &json!({})).await?;
     ground.make(node("split-spot", 1, 40)).await?;
-    let mut items = Items::open(&format!("{}-{NAME}", scene.namespace)).await?;
+    let mut items = Items::over(&format!("{}-{NAME}", scene.namespace), PARTITIONS).await?;
     items.want(FIRST.into()).await?;
     let at_once = json!({"stabilizationWindowSeconds": 0});
     scene
