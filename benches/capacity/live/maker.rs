@@ -124,11 +124,11 @@ impl Desk {
 
 /// A node that was asked for: it is there at once, and Ready when its time is over.
 fn coming(pool: &str, number: u32) -> Value {
-    let now = Clock::start().now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let now = Clock::start().now();
     let mut node = node(pool, number, FIT);
-    let boot = format!("{}ms", BOOT.as_millis());
-    node["metadata"]["annotations"] = json!({"example.com/boot": boot});
+    node["metadata"]["annotations"] = json!({"example.com/ready-at": now + BOOT});
     node["metadata"]["finalizers"] = json!([FINALIZER]);
+    let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     // Without a word on that, the control plane takes it for one that pods may come to.
     node["status"]["conditions"] = json!([{
         "type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "it starts",

@@ -185,7 +185,8 @@ pub(super) fn write_kubeconfig(
     write(folder, &format!("{user}.kubeconfig"), &config.to_string())
 }
 
-/// KWOK's stages, with a delay before a pod is Ready; and before a node is, where its annotation `example.com/boot` says one.
+/// KWOK's stages, with a delay before a pod is Ready; and a node Ready at the time that its annotation
+/// `example.com/ready-at` names, if there is one. (A delay would begin anew each time that somebody writes on the node.)
 fn stages(folder: &Path, startup: Duration) -> Result<PathBuf> {
     let plain = fs::read_to_string(tool("kwok/stages.yaml")?).context("read KWOK's stages")?;
     let (before, ready) = plain
@@ -198,7 +199,7 @@ fn stages(folder: &Path, startup: Duration) -> Result<PathBuf> {
     );
     let before = before.replacen(of_jobs, &held, 1);
     // KWOK would also have it that a node was Ready as soon as it was made.
-    let boot = "  delay:\n    durationMilliseconds: 0\n    durationFrom:\n      expressionFrom: '.metadata.annotations[\"example.com/boot\"]'\n";
+    let boot = "  delay:\n    durationMilliseconds: 0\n    durationFrom:\n      expressionFrom: '.metadata.annotations[\"example.com/ready-at\"]'\n";
     let before = before.replacen("  next:\n", &format!("{boot}  next:\n"), 1).replacen(
         "or .metadata.creationTimestamp $now",
         "$now",
