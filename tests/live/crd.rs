@@ -2,8 +2,7 @@
 //! accepted, and each rule refuses with the words that `penstock validate` says.
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::Client;
 use serde_json::{Value, json};
 
 use crate::manifests::{

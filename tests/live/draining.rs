@@ -250,7 +250,7 @@ async fn karpenter_drains_a_node_as_replacements_become_ready() -> Result<()> {
     let karpenter = Karpenter::start(&cluster, "").await?;
     let spot = json!({"karpenter.sh/capacity-type": "spot"});
     cluster.apply("default", &Karpenter::node_pool("spot", &["spot"], "{}")).await?;
-    let mut yard = Yard::on(cluster, &spot)
+    let yard = Yard::on(cluster, &spot)
         .await
         .with_context(|| karpenter.process().log().unwrap_or_default())?;
     yard.until_budget(None).await?;
