@@ -63,7 +63,7 @@ story:
 	cargo bench --locked --bench story
 
 # A stage on nodes that come, are refused and are taken away: lanes beside other ways to split, and the bound; then interruptions and all else that can
-# be had of it on real servers, twelve minutes. Exits 1 when a target is missed.
+# be had of it on real servers, eight minutes. Exits 1 when a target is missed.
 bench-capacity: tools
 	cargo bench --locked --bench capacity
 
