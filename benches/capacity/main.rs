@@ -20,6 +20,13 @@ mod scene;
 #[expect(dead_code, reason = "tests use the rest")]
 mod yard;
 
+/// Our kinds, as the scene wants them: as the binary prints them.
+mod crd {
+    pub(crate) async fn install(cluster: &crate::rig::Cluster) -> anyhow::Result<()> {
+        cluster.install().await
+    }
+}
+
 mod book;
 mod live;
 mod patterns;

@@ -2,14 +2,17 @@
 //! accepted, and each rule refuses with the words that `penstock validate` says.
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::Client;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::manifests::{
     self, BUDGET, CLUSTER_CONNECTION, CONNECTION, EVERYTHING, PIPELINE, POOL, put, yaml,
 };
-use crate::rig::{Cluster, shared};
-use crate::scene::install;
+use crate::rig::{Cluster, shared, until};
+
+const WAIT: std::time::Duration = std::time::Duration::from_mins(1);
 
 #[tokio::test]
 async fn the_newest_api_server_takes_the_kinds_and_refuses_in_the_words_of_validate() -> Result<()>
@@ -98,6 +101,28 @@ async fn kubectl_lists_explains_and_shows_what_the_contract_says() -> Result<()>
     ensure!(category.contains("scaledpipeline.penstock.dev/orders"), "{category}");
     let manual = cluster.kubectl(&["explain", "spl.spec.stages.fallback.policy"]).await?;
     ensure!(manual.contains("AtLeast: no fewer than replicas."), "{manual}");
+    Ok(())
+}
+
+/// Applies the definitions as people do, and waits until they are served.
+pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
+    let api = Api::<CustomResourceDefinition>::all(cluster.client().await?);
+    for crd in penstock::crd::all() {
+        let name = crd.name_any();
+        api.patch(&name, &PatchParams::apply("penstock").force(), &Patch::Apply(&crd))
+            .await
+            .with_context(|| format!("apply {name}"))?;
+        until(&format!("{name} to be served"), WAIT, async || {
+            let found = api.get(&name).await?;
+            let conditions =
+                found.status.into_iter().flat_map(|status| status.conditions.unwrap_or_default());
+            let is = |kind: &str| {
+                conditions.clone().any(|found| found.type_ == kind && found.status == "True")
+            };
+            Ok(is("Established").then_some(()))
+        })
+        .await?;
+    }
     Ok(())
 }
 

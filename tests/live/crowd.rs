@@ -10,8 +10,9 @@ use kube::{Api, Client};
 use penstock::answer::view;
 use serde_json::json;
 
+use crate::crd::install;
 use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock, until};
-use crate::scene::{SOON, install};
+use crate::scene::SOON;
 
 /// Pods of others, in so many namespaces.
 const FOREIGN: u32 = 20_000;

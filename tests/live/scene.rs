@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
 };
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use penstock::answer::view;
 use penstock::crd::ScaledPipeline;
 use penstock::demo::traffic::{Consumers, Kafka, Ledger, Load, Pods, Producer, Work};
 use serde_json::{Value, json};
 
+use crate::crd::install;
 use crate::rig::{Broker, Cluster, Penstock, Proxy, Request, RequestLog, shared, until};
 
 /// How long what should take seconds may take on a busy machine.
@@ -63,28 +63,6 @@ pub(crate) fn workload(
             "template": {"metadata": {"labels": labels}, "spec": pods},
         },
     })
-}
-
-/// Applies the definitions as people do, and waits until they are served.
-pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
-    let api = Api::<CustomResourceDefinition>::all(cluster.client().await?);
-    for crd in penstock::crd::all() {
-        let name = crd.name_any();
-        api.patch(&name, &PatchParams::apply("penstock").force(), &Patch::Apply(&crd))
-            .await
-            .with_context(|| format!("apply {name}"))?;
-        until(&format!("{name} to be served"), SOON, async || {
-            let found = api.get(&name).await?;
-            let conditions =
-                found.status.into_iter().flat_map(|status| status.conditions.unwrap_or_default());
-            let is = |kind: &str| {
-                conditions.clone().any(|found| found.type_ == kind && found.status == "True")
-            };
-            Ok(is("Established").then_some(()))
-        })
-        .await?;
-    }
-    Ok(())
 }
 
 impl Scene {

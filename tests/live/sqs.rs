@@ -17,8 +17,9 @@ use penstock::observe::{Address, Ask};
 use serde_json::json;
 
 use crate::beside::{Watched, keys};
+use crate::crd::install;
 use crate::rig::{ElasticMq, Gate, Keeper, Penstock, fresh_folder, serve_on, shared};
-use crate::scene::{SOON, Scene, install};
+use crate::scene::{SOON, Scene};
 
 fn place(server: &ElasticMq) -> Address {
     Address::Sqs(sqs::Address {
