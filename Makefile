@@ -62,8 +62,9 @@ truth: tools
 story:
 	cargo bench --locked --bench story
 
-# A stage on nodes that come, are refused and are taken away: lanes beside other ways to split, and the bound. Exits 1 when a target is missed.
-bench-capacity:
+# A stage on nodes that come, are refused and are taken away: lanes beside other ways to split, and the bound; then interruptions and all else that can
+# be had of it on real servers, eight minutes. Exits 1 when a target is missed.
+bench-capacity: tools
 	cargo bench --locked --bench capacity
 
 # The page with a thousand pipelines in a real browser, as the release daemon serves it. Exits 1 when a target is missed.

@@ -30,6 +30,11 @@ impl Book {
         self.0.push(Line { what: what.into(), got, bar, unit });
     }
 
+    /// Those of another after these.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Every target as a line, and the missed ones once more.
     pub(crate) fn close(self) -> (Vec<String>, Vec<String>) {
         let met = self.0.iter().filter(|line| line.by() <= 0.0).count();

@@ -1,14 +1,34 @@
 //! The right kind of node: what lanes on demand and spot cost, how late data comes, and how interruptions and droughts of spot are got over, beside other
 //! ways to split and beside the least that any plan could pay. Run by `make bench-capacity`. Prints its parameters above the tables; exits 1 when
-//! a target is missed, and says by how much. Everything here is played in `simulate::nodes`.
+//! a target is missed, and says by how much. Most is played in `simulate::nodes`; `live` plays what it can on real servers.
 //!
-//! `-- --seeds N` (3) worlds of each pattern, `--trials` the trials alone.
+//! `-- --seeds N` (3) worlds of each pattern, `--trials` the trials alone, `--live` the live part alone.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
 #[path = "../ending.rs"]
 mod ending;
+#[path = "../../tests/live/eye.rs"]
+mod eye;
+#[path = "../../tests/live/rig/mod.rs"]
+mod rig;
+#[path = "../../tests/live/scene.rs"]
+#[expect(dead_code, reason = "tests use the rest")]
+mod scene;
+#[path = "../../tests/live/yard.rs"]
+#[expect(dead_code, reason = "tests use the rest")]
+mod yard;
+
+/// Our kinds, as the scene wants them: as the binary prints them.
+mod crd {
+    pub(crate) async fn install(cluster: &crate::rig::Cluster) -> anyhow::Result<()> {
+        cluster.install().await
+    }
+}
+
 mod book;
+mod live;
 mod patterns;
 mod trials;
 
@@ -72,19 +92,27 @@ struct Score {
     least_kept: u32,
 }
 
-fn main() -> ExitCode {
-    ending::of(bench())
+#[tokio::main]
+async fn main() -> ExitCode {
+    ending::of(Box::pin(bench()).await)
 }
 
 /// What was asked for.
 struct Options {
     seeds: u64,
-    only_trials: bool,
+    only: Option<Only>,
+}
+
+/// A part that was asked for alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Only {
+    Trials,
+    Live,
 }
 
 impl Options {
     fn read() -> Result<Self> {
-        let mut options = Self { seeds: SEEDS, only_trials: false };
+        let mut options = Self { seeds: SEEDS, only: None };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -92,10 +120,11 @@ impl Options {
                     let value = arguments.next().context("--seeds takes a value")?;
                     options.seeds = value.parse().context("--seeds takes a number")?;
                 }
-                "--trials" => options.only_trials = true,
+                "--trials" => options.only = Some(Only::Trials),
+                "--live" => options.only = Some(Only::Live),
                 // What cargo adds.
                 "--bench" => {}
-                other => bail!("{other} is unknown; hint: --seeds N, --trials"),
+                other => bail!("{other} is unknown; hint: --seeds N, --trials, --live"),
             }
         }
         if options.seeds == 0 {
@@ -105,9 +134,25 @@ impl Options {
     }
 }
 
-fn bench() -> Result<Vec<String>> {
+async fn bench() -> Result<Vec<String>> {
     let options = Options::read()?;
     let mut book = Book::default();
+    if options.only != Some(Only::Live) {
+        simulated(&options, &mut book)?;
+    }
+    if options.only != Some(Only::Trials) {
+        live::live(&mut book).await?;
+    }
+    let (all, missed) = book.close();
+    println!("\n{ELSEWHERE}\n");
+    for line in all {
+        println!("{line}");
+    }
+    Ok(missed)
+}
+
+/// What is played in virtual time.
+fn simulated(options: &Options, book: &mut Book) -> Result<()> {
     let terms = Terms::default();
     println!("simulated: {terms}.");
     println!(
@@ -119,19 +164,14 @@ fn bench() -> Result<Vec<String>> {
         SPLIT.base,
         SPLIT.share,
     );
-    if !options.only_trials {
-        worlds(&options, &terms, &mut book)?;
+    if options.only.is_none() {
+        worlds(options, &terms, book)?;
     }
     println!("\n{TRIALS}");
-    for line in trials::trials(&mut book)? {
+    for line in trials::trials(book)? {
         println!("  {line}");
     }
-    let (all, missed) = book.close();
-    println!("\n{ELSEWHERE}\n");
-    for line in all {
-        println!("{line}");
-    }
-    Ok(missed)
+    Ok(())
 }
 
 const TRIALS: &str = "\
@@ -139,9 +179,8 @@ single events at 12 replicas, 10 of them on spot; N+1 is one spare node of spot,
 capacity.headroom. Ramps are on nodes on demand:";
 
 const ELSEWHERE: &str = "\
-left to the live tests, which run real schedulers and Karpenter: counts of each lane on the API server (tests/live/lanes.rs), a daemon that is killed, scale-in
-that empties nodes (packing.rs), who gives way to whom (budgets.rs, limits.rs), what nodes cost (nodes.rs, prices.rs). Not compared: Karpenter's own price
-metric, which its provider for KWOK does not have.";
+left to the live tests: who gives way to whom (budgets.rs, limits.rs), what nodes cost (nodes.rs, prices.rs), room that is kept (headroom.rs). Not compared: Karpenter's
+own price metric, which its provider for KWOK does not have.";
 
 /// Every way in every world.
 fn worlds(options: &Options, terms: &Terms, book: &mut Book) -> Result<()> {

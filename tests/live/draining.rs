@@ -4,23 +4,22 @@
 //! by its record of who wrote what.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use futures::StreamExt;
 use jiff::{Timestamp, ToSpan};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use penstock::clock::Clock;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use crate::eye::Eye;
 use crate::rig::{
     Cluster, ClusterOptions, Karpenter, Kubernetes, Penstock, Request, RequestLog, plain_client,
     until,
@@ -39,58 +38,11 @@ const GRACE: i64 = 2;
 struct Yard {
     cluster: Cluster,
     scene: Scene,
-    eye: Arc<Mutex<Eye>>,
-    watching: JoinSet<()>,
+    eye: Eye,
+    /// When the fewest of them were asked for last.
+    since: Mutex<Instant>,
     log: RequestLog,
     record: Vec<Request>,
-}
-
-/// What was seen of the pods.
-#[derive(Default)]
-struct Eye {
-    /// Those that are Ready and stay, by the node they stand on.
-    ready: BTreeMap<String, String>,
-    /// The fewest of them, since that was last asked.
-    fewest: usize,
-    /// What each that went was given to end, in seconds, and where it stood.
-    graces: BTreeMap<String, (Option<String>, i64)>,
-}
-
-impl Eye {
-    fn see(&mut self, pod: &Pod) {
-        let name = pod.name_any();
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-        if pod.metadata.deletion_timestamp.is_some() {
-            let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(-1);
-            // The first word counts: the kubelet ends it with another.
-            self.graces.entry(name.clone()).or_insert_with(|| (node.clone(), grace));
-        }
-        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let is_ready = conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True");
-        match node.filter(|_| is_ready && pod.metadata.deletion_timestamp.is_none()) {
-            Some(node) => drop(self.ready.insert(name, node)),
-            None => drop(self.ready.remove(&name)),
-        }
-        self.fewest = self.fewest.min(self.ready.len());
-    }
-
-    fn lose(&mut self, pod: &Pod) {
-        self.ready.remove(&pod.name_any());
-        self.fewest = self.fewest.min(self.ready.len());
-    }
-}
-
-async fn look(client: Client, namespace: String, eye: Arc<Mutex<Eye>>) {
-    let pods = Api::<Pod>::namespaced(client, &namespace);
-    let mut events = std::pin::pin!(watcher(pods, watcher::Config::default()));
-    while let Some(event) = events.next().await {
-        let mut eye = eye.lock().unwrap();
-        match event {
-            Ok(Event::Apply(pod) | Event::InitApply(pod)) => eye.see(&pod),
-            Ok(Event::Delete(pod)) => eye.lose(&pod),
-            Ok(Event::Init | Event::InitDone) | Err(_) => {}
-        }
-    }
 }
 
 fn pool(of: &Value, notice: &str) -> Value {
@@ -128,14 +80,12 @@ impl Yard {
         let scene = Scene::on(&cluster, "draining").await?;
         cluster.apply("default", &pool(of, "120s").to_string()).await?;
         scene.create(deployment(of)).await?;
-        let eye = Arc::<Mutex<Eye>>::default();
-        let seen = look(scene.client.clone(), scene.namespace.clone(), Arc::clone(&eye));
-        let mut watching = JoinSet::new();
-        watching.spawn(seen);
+        let eye = Eye::on(scene.client.clone(), &scene.namespace, "app=sink");
         let log = cluster.requests()?;
-        let yard = Self { cluster, scene, eye, watching, log, record: Vec::new() };
+        let since = Mutex::new(Instant::now());
+        let yard = Self { cluster, scene, eye, since, log, record: Vec::new() };
         until("all pods to be ready", SOON * 2, async || {
-            let ready = yard.eye.lock().unwrap().ready.len();
+            let ready = yard.eye.seen().ready.len();
             ensure!(ready == NEEDED, "{ready} are");
             Ok(Some(()))
         })
@@ -153,11 +103,7 @@ impl Yard {
     }
 
     fn standing(&self) -> BTreeMap<String, usize> {
-        let mut nodes = BTreeMap::new();
-        for node in self.eye.lock().unwrap().ready.values() {
-            *nodes.entry(node.clone()).or_default() += 1;
-        }
-        nodes
+        self.eye.seen().standing()
     }
 
     async fn until_ready(&self, wanted: &[(&str, usize)]) -> Result<()> {
@@ -173,9 +119,8 @@ impl Yard {
 
     /// The fewest pods that were Ready and stayed since the last call.
     fn fewest(&self) -> usize {
-        let mut eye = self.eye.lock().unwrap();
-        let now = eye.ready.len();
-        std::mem::replace(&mut eye.fewest, now)
+        let since = std::mem::replace(&mut *self.since.lock().unwrap(), Instant::now());
+        self.eye.seen().fewest(since)
     }
 
     /// Puts on a node what aws-node-termination-handler leaves there when it is taken back, or takes it away; a program of its own would take
@@ -295,7 +240,6 @@ async fn drains_wait_for_replacements_and_what_is_left_goes_before_the_node() ->
     in_time(&mut yard).await?;
     hopeless(&mut yard).await?;
     killed(&yard).await?;
-    yard.watching.shutdown().await;
     Ok(())
 }
 
@@ -306,7 +250,7 @@ async fn karpenter_drains_a_node_as_replacements_become_ready() -> Result<()> {
     let karpenter = Karpenter::start(&cluster, "").await?;
     let spot = json!({"karpenter.sh/capacity-type": "spot"});
     cluster.apply("default", &Karpenter::node_pool("spot", &["spot"], "{}")).await?;
-    let mut yard = Yard::on(cluster, &spot)
+    let yard = Yard::on(cluster, &spot)
         .await
         .with_context(|| karpenter.process().log().unwrap_or_default())?;
     yard.until_budget(None).await?;
@@ -331,7 +275,6 @@ async fn karpenter_drains_a_node_as_replacements_become_ready() -> Result<()> {
     yard.until_budget(None).await?;
     let on_it = u32::try_from(*on_it)?;
     yard.until_interrupted(f64::from(on_it)).await?;
-    yard.watching.shutdown().await;
     Ok(())
 }
 
@@ -384,13 +327,13 @@ async fn in_time(yard: &mut Yard) -> Result<()> {
     let notice = 15;
     yard.cluster.apply("default", &pool(&ours(), &format!("{notice}s")).to_string()).await?;
     yard.fewest();
-    yard.eye.lock().unwrap().graces.clear();
+    yard.eye.seen().graces.clear();
     let noticed = Clock::start().now();
     yard.notice("spot-2", true).await?;
     yard.until_ready(&[("spot-3", NEEDED)]).await?;
     let fewest = yard.fewest();
     ensure!(fewest == NEEDED, "{fewest} were ready, of {NEEDED} needed");
-    let mut graces: Vec<_> = yard.eye.lock().unwrap().graces.values().cloned().collect();
+    let mut graces: Vec<_> = yard.eye.seen().graces.values().cloned().collect();
     graces.retain(|(node, _)| node.as_deref() == Some("spot-2"));
     ensure!(graces.len() == NEEDED && graces.iter().all(|it| it.1 == GRACE), "{graces:?}");
     yard.until_budget(None).await?;

@@ -15,6 +15,7 @@
 
 mod rig;
 mod scene;
+mod eye;
 mod watched;
 mod workers;
 mod yard;

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::rig::{Broker, shared, until};
 use crate::scene::{SOON, Scene, kafka};
 
-/// Items of each replica: one of each partition.
-pub(crate) const PARTITIONS: i32 = 12;
+/// Partitions, where nobody says how many. A replica is to have one item of each.
+const PARTITIONS: i32 = 12;
 
 /// A node of a pool, with room for so many pods of one CPU.
 pub(crate) fn node(pool: &str, number: u32, cpus: usize) -> Value {
@@ -84,6 +84,7 @@ pub(crate) async fn until_budget(
 pub(crate) struct Items {
     broker: &'static Broker,
     topic: String,
+    partitions: i32,
     /// Items of each partition, and how many of them are done.
     sent: i64,
     done: i64,
@@ -91,15 +92,20 @@ pub(crate) struct Items {
 
 impl Items {
     pub(crate) async fn open(topic: &str) -> Result<Self> {
+        Self::over(topic, PARTITIONS).await
+    }
+
+    /// In so many partitions, which as many replicas can share.
+    pub(crate) async fn over(topic: &str, partitions: i32) -> Result<Self> {
         let broker = shared::broker().await?;
-        broker.topic(topic, PARTITIONS).await?;
+        broker.topic(topic, partitions).await?;
         broker.commit(topic, topic, 0).await?;
-        Ok(Self { broker, topic: topic.to_owned(), sent: 0, done: 0 })
+        Ok(Self { broker, topic: topic.to_owned(), partitions, sent: 0, done: 0 })
     }
 
     /// The source that reads them.
     pub(crate) fn source(&self) -> Value {
-        kafka(self.broker, &[&self.topic], &self.topic, json!({"perReplica": PARTITIONS}))
+        kafka(self.broker, &[&self.topic], &self.topic, json!({"perReplica": self.partitions}))
     }
 
     /// As many items wait as so many replicas are to work on.
@@ -110,7 +116,7 @@ impl Items {
             return self.broker.commit(&self.topic, &self.topic, self.done).await;
         }
         self.sent += more;
-        let items = usize::try_from(more * i64::from(PARTITIONS))?;
+        let items = usize::try_from(more * i64::from(self.partitions))?;
         self.broker.send(&self.topic, None, items).await
     }
 }

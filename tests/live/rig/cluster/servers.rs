@@ -185,7 +185,8 @@ pub(super) fn write_kubeconfig(
     write(folder, &format!("{user}.kubeconfig"), &config.to_string())
 }
 
-/// KWOK's stages, with a delay before a pod is Ready.
+/// KWOK's stages, with a delay before a pod is Ready; and a node Ready at the time that its annotation
+/// `example.com/ready-at` names, if there is one. (A delay would begin anew each time that somebody writes on the node.)
 fn stages(folder: &Path, startup: Duration) -> Result<PathBuf> {
     let plain = fs::read_to_string(tool("kwok/stages.yaml")?).context("read KWOK's stages")?;
     let (before, ready) = plain
@@ -197,6 +198,13 @@ fn stages(folder: &Path, startup: Duration) -> Result<PathBuf> {
         "    - key: '.metadata.annotations[\"example.com/done\"]'\n      operator: 'Exists'\n{of_jobs}"
     );
     let before = before.replacen(of_jobs, &held, 1);
+    // KWOK would also have it that a node was Ready as soon as it was made.
+    let boot = "  delay:\n    durationMilliseconds: 0\n    durationFrom:\n      expressionFrom: '.metadata.annotations[\"example.com/ready-at\"]'\n";
+    let before = before.replacen("  next:\n", &format!("{boot}  next:\n"), 1).replacen(
+        "or .metadata.creationTimestamp $now",
+        "$now",
+        1,
+    );
     let delay = format!("  delay:\n    durationMilliseconds: {}\n", startup.as_millis());
     write(folder, "stages.yaml", &format!("{before}  name: pod-ready\nspec:\n{delay}{ready}"))
 }
