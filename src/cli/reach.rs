@@ -29,7 +29,7 @@ pub(super) struct Reach {
     /// Ask the daemon at this URL, instead of by port-forward
     #[arg(long, value_name = "URL")]
     pub(super) server: Option<http::Uri>,
-    /// Token to show there, where its page is open to the cluster. Default: the one in the variable PENSTOCK_TOKEN, which other processes do not see
+    /// Token to show there, where its page is open to the cluster. Default: the one in the variable `PENSTOCK_TOKEN`, which other processes do not see
     #[arg(long, value_name = "TOKEN", requires = "server")]
     token: Option<String>,
     #[command(flatten)]

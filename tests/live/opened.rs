@@ -106,7 +106,9 @@ async fn each_signs_in_by_a_token_of_the_cluster_and_sees_the_namespaces_in_whic
     let mut browser = Browser::start().await?;
     let place = format!("http://127.0.0.1:{port}/");
     let enter = |token: &str| {
-        format!("document.querySelector('#token').value = '{token}'; document.querySelector('#sign').requestSubmit()")
+        format!(
+            "document.querySelector('#token').value = '{token}'; document.querySelector('#sign').requestSubmit()"
+        )
     };
     let is_asked = "!document.querySelector('#sign').hidden && document.querySelector('#fleet').offsetParent === null";
     let row = |namespace: &str, name: &str| {
@@ -120,18 +122,23 @@ async fn each_signs_in_by_a_token_of_the_cluster_and_sees_the_namespaces_in_whic
     ensure!(width == 360, "the form is {width} wide");
     browser.value(&enter("nonsense")).await?;
     browser
-        .until("document.querySelector('#sign-said').innerText.includes('does not know this token')")
+        .until(
+            "document.querySelector('#sign-said').innerText.includes('does not know this token')",
+        )
         .await?;
     browser.value(&enter(&clerk)).await?;
     browser.until("document.querySelectorAll('.graph a.node').length === 1").await?;
+    browser.until("!document.querySelector('#leave').hidden").await?;
+    let width = browser.value("document.documentElement.scrollWidth").await?;
+    ensure!(width == 360, "the pipeline is {width} wide");
     browser.look(1280, 900, false).await?;
     browser.value("location.hash = '#/'").await?;
     browser.until(&row(&shop, "open-orders")).await?;
     browser.until("document.querySelector('#live').dataset.state === 'live'").await?;
-    browser.until("!document.querySelector('#leave').hidden").await?;
     let who = browser.value("document.querySelector('#leave').title").await?;
     ensure!(who == format!("Signed in as system:serviceaccount:{shop}:clerk"), "{who}");
-    let others = browser.value("document.documentElement.outerHTML.includes('open-ledger')").await?;
+    let others =
+        browser.value("document.documentElement.outerHTML.includes('open-ledger')").await?;
     ensure!(others == Value::Bool(false), "the page holds what the clerk may not see");
     ensure!(browser.value("document.cookie").await? == "", "a script reads the token");
     browser.value("document.querySelector('#leave').click()").await?;

@@ -109,12 +109,12 @@ impl Reader {
                 tokio::pin!(again);
                 tokio::select! {
                     () = ended.cancelled() => return None,
-                    () = &mut again => return self.end(),
+                    () = &mut again => return Some(self.end()),
                     moved = self.moved.changed() => moved.ok()?,
                 }
                 tokio::select! {
                     () = ended.cancelled() => return None,
-                    () = &mut again => return self.end(),
+                    () = &mut again => return Some(self.end()),
                     () = tokio::time::sleep_until(next.max(self.sheets.ready_at())) => {}
                 }
                 // What moved meanwhile is in what is looked at now.
@@ -125,9 +125,9 @@ impl Reader {
         }
     }
 
-    fn end(&mut self) -> Option<Event> {
+    fn end(&mut self) -> Event {
         self.is_over = true;
-        Some(Event::default().event("again").data("{}"))
+        Event::default().event("again").data("{}")
     }
 
     fn look(&mut self) {

@@ -27,8 +27,10 @@ const ACCOUNT: &str = "system:serviceaccount:penstock:penstock";
 async fn the_loop_runs_on_the_rights_of_the_chart() -> Result<()> {
     let page = free_port()?;
     let cluster = &cluster(page).await?;
-    let namespaced: &[&str] =
-        &["--set", "namespaces={shop},rbac.namespaced=true,secrets.shop={login},ui.open.enabled=true"];
+    let namespaced: &[&str] = &[
+        "--set",
+        "namespaces={shop},rbac.namespaced=true,secrets.shop={login},ui.open.enabled=true",
+    ];
     // Nothing outside of shop, but the Lease and the questions of who looks.
     let (used, allowed) = run(cluster, page, namespaced, "shop").await?;
     ensure!(
