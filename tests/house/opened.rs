@@ -65,7 +65,7 @@ impl Opened {
     async fn for_audiences(audiences: &[&str]) -> Self {
         let bench = Bench::new().await;
         bench.cluster.knows(people());
-        bench.tell(&with_capacity(&bench)).await;
+        bench.tell(&with_capacity(&bench, 10)).await;
         bench.create("ledger").await;
         let audiences = audiences.iter().map(|&it| it.to_owned()).collect();
         let gate = Gate::new(bench.cluster.client(), audiences);
@@ -81,7 +81,7 @@ impl Opened {
     async fn tell_ledger(&self, lag: u64) {
         let mut glance = self.bench.glance("ledger").await;
         glance.id = ledger();
-        self.bench.tell_over(glance, &Turn::of(|told| told.verdict.signals.lag = Some(lag)));
+        self.bench.tell_over(glance, &with_capacity(&self.bench, lag));
         self.bench.wait(SECOND).await;
     }
 
@@ -132,7 +132,7 @@ fn ledger() -> PipelineId {
     PipelineId { namespace: "bank".into(), name: "ledger".into() }
 }
 
-fn with_capacity(bench: &Bench) -> Turn {
+fn with_capacity(bench: &Bench, lag: u64) -> Turn {
     let at = bench.clock.now();
     let everybody: Arc<str> = "everybody".into();
     let glance = PoolGlance {
@@ -179,7 +179,7 @@ fn with_capacity(bench: &Bench) -> Turn {
         at,
     };
     let pools = vec![PoolPicture { glance, verdict, at }];
-    Turn { pools, budgets: vec![budget], ..Turn::of(|_| {}) }
+    Turn { pools, budgets: vec![budget], ..Turn::of(|told| told.verdict.signals.lag = Some(lag)) }
 }
 
 async fn taken(response: Response<Body>) -> (StatusCode, http::HeaderMap, String) {

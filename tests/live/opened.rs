@@ -129,8 +129,7 @@ async fn each_signs_in_by_a_token_of_the_cluster_and_sees_the_namespaces_in_whic
     browser.value(&enter(&clerk)).await?;
     browser.until("document.querySelectorAll('.graph a.node').length === 1").await?;
     browser.until("!document.querySelector('#leave').hidden").await?;
-    let width = browser.value("document.documentElement.scrollWidth").await?;
-    ensure!(width == 360, "the pipeline is {width} wide");
+    browser.until("document.documentElement.scrollWidth <= 360").await?;
     browser.look(1280, 900, false).await?;
     browser.value("location.hash = '#/'").await?;
     browser.until(&row(&shop, "open-orders")).await?;
