@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Json, Response};
@@ -27,10 +27,15 @@ mod outlook;
 mod partitions;
 pub mod page;
 pub mod identity;
+pub mod gate;
+mod sight;
 pub mod scaler;
 pub mod lineage;
 
+pub use gate::Gate;
 pub use outlook::Recollection;
+
+use sight::Sight;
 
 /// The loop beats at least this often, even when nothing is due.
 pub const BEAT: Duration = Duration::from_secs(5);
@@ -163,15 +168,41 @@ impl Answer {
             .with_state(self.clone())
     }
 
-    /// For people: the page at `/`, and the JSON twin of each of its views below `/api/v1`.
+    /// For people who reach this process itself: the page at `/`, and the JSON twin of each of its views below `/api/v1`, whole.
     pub fn page(&self) -> Router {
-        page::routes()
+        self.shown(page::unguarded(Self::views()))
+    }
+
+    /// The same for people of the cluster: each shows a token, and sees what this gate says he may.
+    pub fn open_page(&self, gate: Gate) -> Router {
+        self.shown(page::guarded(Self::views(), self, gate))
+    }
+
+    fn views() -> Router<Self> {
+        page::views()
             .route("/api/v1/pipelines", get(pipelines))
             .route("/api/v1/pipelines/{namespace}/{name}", get(pipeline))
+    }
+
+    fn shown(&self, views: Router<Self>) -> Router {
+        page::files()
+            .merge(views)
             .fallback(nowhere)
             .layer(from_fn_with_state(self.hosts.clone(), page::known))
-            .layer(map_response(page::guarded))
+            .layer(map_response(page::fenced))
             .with_state(self.clone())
+    }
+
+    /// All pictures in sight, by namespace and name.
+    fn pictures(&self, sight: &Sight) -> Vec<Arc<Picture>> {
+        let mut all = self.standing.all();
+        all.retain(|picture| sight.sees(&picture.glance.id.namespace));
+        all
+    }
+
+    /// The picture of a pipeline, where it is in sight.
+    fn picture(&self, id: &PipelineId, sight: &Sight) -> Option<Arc<Picture>> {
+        self.standing.of(id).filter(|_| sight.sees(&id.namespace))
     }
 
     /// A pipeline as it is shown.
@@ -225,8 +256,11 @@ async fn readyz(State(answer): State<Answer>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn pipelines(State(answer): State<Answer>) -> Json<view::Pipelines> {
-    let pictures = answer.standing.all();
+async fn pipelines(
+    State(answer): State<Answer>,
+    Extension(sight): Extension<Sight>,
+) -> Json<view::Pipelines> {
+    let pictures = answer.pictures(&sight);
     let now = answer.clock.now();
     let pipelines = pictures.iter().map(|picture| answer.view(picture, now)).collect();
     Json(view::Pipelines { at: now, pipelines })
@@ -234,10 +268,11 @@ async fn pipelines(State(answer): State<Answer>) -> Json<view::Pipelines> {
 
 async fn pipeline(
     State(answer): State<Answer>,
+    Extension(sight): Extension<Sight>,
     Path((namespace, name)): Path<(String, String)>,
 ) -> Response {
     let id = PipelineId { namespace: namespace.into(), name: name.into() };
-    if let Some(picture) = answer.standing.of(&id) {
+    if let Some(picture) = answer.picture(&id, &sight) {
         let mut view = answer.view(&picture, answer.clock.now());
         answer.recollection.tell(&mut view, &picture);
         return Json(view).into_response();

@@ -80,7 +80,7 @@ impl Explain {
         if let Some(server) = &self.reach.server {
             let namespace = self.namespace.as_deref().unwrap_or("default");
             let path = self.path(namespace);
-            let answered = reach::ask_server(server, &path).await?;
+            let answered = reach::ask_server(server, self.reach.token(), &path).await?;
             let view = answered.found.with_context(|| self.unknown(namespace, &answered.by))?;
             return Ok(Told { view, by: answered.by, why_not: None });
         }

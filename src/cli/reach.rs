@@ -29,8 +29,19 @@ pub(super) struct Reach {
     /// Ask the daemon at this URL, instead of by port-forward
     #[arg(long, value_name = "URL")]
     pub(super) server: Option<http::Uri>,
+    /// Token to show there, where its page is open to the cluster. Default: the one in the variable `PENSTOCK_TOKEN`, which other processes do not see
+    #[arg(long, value_name = "TOKEN", requires = "server")]
+    token: Option<String>,
     #[command(flatten)]
     pub(super) cluster: Cluster,
+}
+
+impl Reach {
+    /// What is shown to the daemon at `--server`.
+    pub(super) fn token(&self) -> Option<String> {
+        let told = || std::env::var_os("PENSTOCK_TOKEN")?.into_string().ok();
+        self.token.clone().or_else(told).filter(|token| !token.trim().is_empty())
+    }
 }
 
 /// Who answered, and what.
@@ -48,18 +59,26 @@ pub(super) struct Answered<T> {
 /// Nobody answers there, or not as the daemon does.
 pub(super) async fn ask_server<T: DeserializeOwned>(
     server: &http::Uri,
+    token: Option<String>,
     path: &str,
 ) -> anyhow::Result<Answered<T>> {
     let mut config = Config::new(server.clone());
     config.default_retry = false;
     config.connect_timeout = Some(std::time::Duration::from_secs(5));
     config.read_timeout = Some(std::time::Duration::from_secs(10));
+    config.auth_info.token = token.map(|token| token.trim().to_owned().into());
     let client = Client::try_from(config).with_context(|| format!("cannot use {server}"))?;
     let request = Request::get(path).body(Vec::new()).context("cannot ask")?;
     let by = server.to_string();
     match client.request::<T>(request).await {
         Ok(found) => Ok(Answered { by, found: Some(found) }),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Answered { by, found: None }),
+        Err(kube::Error::Api(status)) if status.code == 401 => {
+            bail!("{}; hint: --token TOKEN, or the variable PENSTOCK_TOKEN", {
+                let said = &status.message;
+                said.split_once("; hint: ").map_or(&**said, |(said, _)| said)
+            })
+        }
         Err(error) => {
             let why = causes(&error);
             bail!("no daemon answers at {server}: {why}; hint: is it --page-listen's address?")

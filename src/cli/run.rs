@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
@@ -65,6 +66,13 @@ pub(super) struct Run {
     /// site of elsewhere could have its own name lead here
     #[arg(long = "page-host", value_name = "NAME")]
     page_hosts: Vec<page::Host>,
+    /// Where people of the cluster look and ask: the same page and JSON, for whoever shows a token of the cluster, cut to the namespaces in which he may list
+    /// pipelines; "none" for nowhere. Takes the right to create tokenreviews and subjectaccessreviews
+    #[arg(long, value_name = "ADDRESS", default_value = "none", value_parser = address_or_none)]
+    page_open: Place,
+    /// Audience that these tokens must be for; may be repeated. Default: the API server's own
+    #[arg(long = "page-audience", value_name = "AUDIENCE")]
+    page_audiences: Vec<String>,
     /// Scale nothing beyond what the quotas of a namespace let be made; takes the right to list and watch these
     #[arg(long)]
     heed_quotas: bool,
@@ -114,6 +122,15 @@ pub(super) struct Run {
 #[derive(Debug, Clone, Copy)]
 struct Place(Option<SocketAddr>);
 
+impl Place {
+    async fn listen(self) -> Result<Option<TcpListener>, answer::Error> {
+        match self.0 {
+            Some(address) => answer::listen(address).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
         // A few hundredths of a core are enough for hundreds of pipelines; each further thread would set aside a heap of its own,
@@ -144,20 +161,26 @@ impl Run {
             }
             _ => None,
         };
-        let scaler = match self.grpc_listen {
-            Place(Some(address)) => {
-                Some(Door { listener: answer::listen(address).await?, identity })
-            }
-            Place(None) => None,
+        let scaler = self.grpc_listen.listen().await?;
+        let scaler = scaler.map(|listener| Door { listener, identity });
+        let page = page::Door {
+            listener: self.page_listen.listen().await?,
+            open: self
+                .page_open
+                .listen()
+                .await?
+                .map(|listener| page::Open { listener, audiences: self.page_audiences }),
+            hosts: self.page_hosts.into_iter().collect(),
+            currency: self.currency,
         };
-        let page = match self.page_listen {
-            Place(Some(address)) => Some(page::Door {
-                listener: answer::listen(address).await?,
-                hosts: self.page_hosts.into_iter().collect(),
-                currency: self.currency,
-            }),
-            Place(None) => None,
-        };
+        if let Place(Some(address)) = self.page_listen
+            && !address.ip().is_loopback()
+        {
+            tracing::warn!(
+                %address,
+                "whoever reaches --page-listen sees all pipelines; hint: --page-open asks for a token and shows what its owner may list"
+            );
+        }
         let options = Options {
             watch: watch::Options {
                 namespaces: self.namespaces,
@@ -176,7 +199,7 @@ impl Run {
                 }
             },
             probes: Some(answer::listen(self.listen).await?),
-            page,
+            page: (page.listener.is_some() || page.open.is_some()).then_some(page),
             scaler,
             lineage: match (self.lineage_listen, self.lineage_token_file) {
                 (Some(address), Some(token)) => {

@@ -106,7 +106,9 @@ impl Top {
         const PATH: &str = "/api/v1/pipelines";
         let leads = |all: &Pipelines| all.pipelines.iter().any(|pipeline| pipeline.leads);
         let answered = match (&self.reach.server, client) {
-            (Some(server), _) => reach::ask_server::<Pipelines>(server, PATH).await,
+            (Some(server), _) => {
+                reach::ask_server::<Pipelines>(server, self.reach.token(), PATH).await
+            }
             (None, Some(client)) => match reach::ask_pods(client, PATH, leads).await {
                 Ok(answered) => Ok(answered),
                 Err(why) => return self.read_statuses(client, &format!("{why:#}")).await,

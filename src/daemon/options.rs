@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::act;
-use crate::answer::{self, Answer, Pulse, Recollection};
+use crate::answer::{self, Answer, Gate, Pulse, Recollection};
 use crate::clock::Clock;
 use crate::observe::lineage::{Inbox, Peers};
 use crate::report::{self, Report, Requests, Teller};
@@ -50,7 +50,7 @@ pub struct Options {
 pub struct Clients {
     /// For lists, watches and reads.
     pub reader: Client,
-    /// For writes and the lease: without retries, with short time limits.
+    /// For writes, the lease, and questions of who may look at the page: without retries, with short time limits.
     pub writer: Client,
     /// The count.
     pub requests: Requests,
@@ -120,8 +120,15 @@ pub async fn run(
         servers.spawn("answer probes", answer::serve(listener, answer.probes(), stop.clone()));
     }
     if let Some(door) = options.page {
-        let router = answer.clone().known_as(door.hosts).priced_in(door.currency).page();
-        servers.spawn("answer people", answer::serve(door.listener, router, stop.clone()));
+        let answer = answer.clone().known_as(door.hosts).priced_in(door.currency);
+        if let Some(listener) = door.listener {
+            servers.spawn("answer people", answer::serve(listener, answer.page(), stop.clone()));
+        }
+        if let Some(open) = door.open {
+            let gate = Gate::new(clients.writer.clone(), open.audiences);
+            let served = answer::serve(open.listener, answer.open_page(gate), stop.clone());
+            servers.spawn("answer people of the cluster", served);
+        }
     }
     if let Some(door) = options.scaler {
         let served = answer::scaler::serve(door, answer, stop.clone());

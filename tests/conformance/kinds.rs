@@ -186,6 +186,21 @@ pub(crate) async fn reviews_are_answered(g: Ground) {
         (&answer["status"]["allowed"], &answer["spec"]["resourceAttributes"]["verb"]),
         (&json!(true), &json!("get"))
     );
+    // Somebody who may do everything, and a token that is shown as it was sent.
+    let attributes =
+        json!({"verb": "list", "group": "penstock.dev", "resource": "scaledpipelines"});
+    let spec =
+        json!({"user": "root", "groups": ["system:masters"], "resourceAttributes": attributes});
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec});
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    assert_eq!(g.post(path, &review).await.expect(201).body["status"]["allowed"], true);
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "nobody's"}});
+    let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let answer = g.post(path, &review).await.expect(201).body;
+    assert_eq!(
+        (&answer["spec"]["token"], answer["status"].is_object()),
+        (&json!("nobody's"), true)
+    );
     let who = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let answer =
         g.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &who).await.expect(201).body;

@@ -34,6 +34,7 @@ mod boards;
 mod replay;
 mod answer;
 mod page;
+mod opened;
 mod timeline;
 mod explain;
 mod scaler;

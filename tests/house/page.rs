@@ -31,12 +31,16 @@ use crate::turns::{Bench, Turn, id, stage, turn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn window(bench: &Bench) -> (Answer, Pulse) {
+pub(crate) fn window(bench: &Bench) -> (Answer, Pulse) {
     let pulse = Pulse::default();
     (Answer::new(&bench.report, pulse.clone(), bench.clock), pulse)
 }
 
-async fn ask(router: &Router, path: &str, headers: &[(&str, &str)]) -> http::Response<Body> {
+pub(crate) async fn ask(
+    router: &Router,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> http::Response<Body> {
     let mut request = Request::get(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -464,16 +468,16 @@ async fn the_picture_shows_the_stages_in_their_order() {
 }
 
 /// A page that is open: events as they come.
-struct Open {
+pub(crate) struct Open {
     body: Body,
     text: String,
 }
 
 /// An event: its name, its id, its data.
-type Told = (String, Option<String>, Value);
+pub(crate) type Told = (String, Option<String>, Value);
 
 impl Open {
-    async fn at(router: &Router, path: &str, headers: &[(&str, &str)]) -> Self {
+    pub(crate) async fn at(router: &Router, path: &str, headers: &[(&str, &str)]) -> Self {
         let response = ask(router, path, headers).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -481,7 +485,7 @@ impl Open {
     }
 
     /// The next event or comment; `None` at the end.
-    async fn next(&mut self) -> Option<Told> {
+    pub(crate) async fn next(&mut self) -> Option<Told> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| {
@@ -500,12 +504,12 @@ impl Open {
         }
     }
 
-    async fn within(&mut self, time: Duration) -> Option<Told> {
+    pub(crate) async fn within(&mut self, time: Duration) -> Option<Told> {
         timeout(time, self.next()).await.ok().flatten()
     }
 }
 
-fn names(told: &Value) -> Vec<&str> {
+pub(crate) fn names(told: &Value) -> Vec<&str> {
     told["pipelines"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect()
 }
 

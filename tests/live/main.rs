@@ -53,8 +53,9 @@ mod vertical;
 /// `explain` and `top`, by port-forward.
 mod aloud;
 
-/// The page, in a real browser.
+/// The page, in a real browser; and opened, behind a real API server.
 mod page;
+mod opened;
 
 /// Boards and alerts, on a real Prometheus.
 mod boards;

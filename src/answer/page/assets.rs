@@ -24,6 +24,7 @@ pub(super) const ASSETS: &[Asset] = &[
     Asset { path: "/icon.svg", kind: SVG, content: include_str!("icon.svg") },
     Asset { path: "/page.js", kind: SCRIPT, content: include_str!("page.js") },
     Asset { path: "/words.js", kind: SCRIPT, content: include_str!("words.js") },
+    Asset { path: "/session.js", kind: SCRIPT, content: include_str!("session.js") },
     Asset { path: "/live.js", kind: SCRIPT, content: include_str!("live.js") },
     Asset { path: "/list.js", kind: SCRIPT, content: include_str!("list.js") },
     Asset { path: "/pipeline.js", kind: SCRIPT, content: include_str!("pipeline.js") },

@@ -1,4 +1,5 @@
 // Pools of nodes and budgets: whether nodes can be had, on what evidence, and who gives way to whom. Asked for while it is looked at.
+import { ask } from "./session.js";
 import { address, ago, el, keep, money, number, plural, priceIn, span, write } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -36,7 +37,7 @@ export class Capacity {
     clearTimeout(this.#timer);
     try {
       // A page that nobody looks at asks nothing.
-      const answer = document.hidden ? {} : await fetch("api/v1/capacity");
+      const answer = document.hidden ? {} : await ask("api/v1/capacity");
       if (answer.ok) this.#render(await answer.json());
     } catch {
       // The connection's own word says it.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::answer::sight::Sight;
 use crate::decide::{Class, Sign};
 use crate::report::{self, BudgetPicture, PoolPicture};
 
@@ -136,6 +137,20 @@ impl Capacity {
             pools: capacity.pools().iter().map(PoolRow::of).collect(),
             budgets: capacity.budgets().iter().map(BudgetRow::of).collect(),
         }
+    }
+
+    /// The same without what somebody may not see.
+    pub(super) fn cut_to(mut self, sight: &Sight) -> Self {
+        self.pools.retain(|_| sight.pools);
+        self.budgets.retain(|_| sight.budgets);
+        let sees = |pipeline: &String| {
+            sight.sees(pipeline.split_once('/').map_or("", |(namespace, _)| namespace))
+        };
+        for budget in &mut self.budgets {
+            budget.gave_way.retain(|it| sees(&it.pipeline));
+            budget.unpriced.retain(sees);
+        }
+        self
     }
 }
 

@@ -1,5 +1,6 @@
 // One stage, in a drawer beside its pipeline: why it has the replicas it has, how it fared, what happened to it, how its work lies, and
 // what its sources say.
+import { ask } from "./session.js";
 import { clock, el, keep, moment, money, number, plural, span, write } from "./words.js";
 import { plot } from "./plots.js";
 
@@ -39,7 +40,7 @@ export class Drawer {
     const path = this.#path;
     try {
       const [namespace, name, stage] = path.map(encodeURIComponent);
-      const answer = await fetch(`api/v1/pipelines/${namespace}/${name}/stages/${stage}`);
+      const answer = await ask(`api/v1/pipelines/${namespace}/${name}/stages/${stage}`);
       if (path !== this.#path) this.#wants = true;
       else if (answer.ok) { this.#detail = await answer.json(); this.#render(); }
       else if (answer.status === 404) { this.#parts = null; $("drawer").replaceChildren(this.#head(path), el("p.empty", {}, "There is no such stage.")); }

@@ -52,6 +52,11 @@ impl Hosts {
             || address.unwrap_or(&name).parse::<IpAddr>().is_ok()
             || self.0.contains(&Host(name))
     }
+
+    /// Is it, as it stands in `Host`, one of the names that were given?
+    pub(super) fn names(&self, host: &str) -> bool {
+        self.0.contains(&Host(plain(without_port(host))))
+    }
 }
 
 /// `[::1]:8082` and `localhost:8082` without their port.
@@ -71,15 +76,19 @@ fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
+/// By which name and port one asks.
+pub(super) fn said(request: &Request) -> Option<&str> {
+    let said = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    request.uri().authority().map(Authority::as_str).or(said)
+}
+
 /// Answers whoever asks by a good name. One who says none is no browser.
 pub(in crate::answer) async fn known(
     State(hosts): State<Hosts>,
     request: Request,
     next: Next,
 ) -> Response {
-    let said = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
-    let host = request.uri().authority().map(Authority::as_str).or(said);
-    match host {
+    match said(&request) {
         Some(host) if !hosts.admits(host) => failure(
             StatusCode::MISDIRECTED_REQUEST,
             "MisdirectedRequest",

@@ -1,5 +1,6 @@
 // All pipelines: how many are how, what needs a look, and the table. Of the table only the lines in sight exist, so that a thousand
 // pipelines scroll as ten do.
+import { user } from "./session.js";
 import { MOODS, address, concern, el, keep, meter, mood, moodWord, number, plural, rank, write } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -70,7 +71,7 @@ export class List {
     [...$("heads").children].forEach((head, at) => at === column ? head.setAttribute("aria-sort", way > 0 ? "descending" : "ascending") : head.removeAttribute("aria-sort"));
     write($("count"), rows.length === this.#shown.length ? rows.length.toLocaleString("en") : `${this.#shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}`);
     $("none").hidden = this.#shown.length > 0;
-    write($("none"), rows.length ? "No pipeline is like that." : "There is no ScaledPipeline yet. Apply one, and it shows up here within a second.");
+    write($("none"), rows.length ? "No pipeline is like that." : user ? `There is no ScaledPipeline that ${user} may list.` : "There is no ScaledPipeline yet. Apply one, and it shows up here within a second.");
     $("pipelines").hidden = !this.#shown.length;
     this.#lines();
   }

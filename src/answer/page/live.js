@@ -1,5 +1,6 @@
 // What is new, as it comes. Keeps every pipeline's line and the whole of the one that is shown; says when something changed, and how the
 // connection fares. A page that nobody looks at closes its stream and comes back where it was.
+import { ask } from "./session.js";
 
 const AWAY = 20_000;
 const RETRY = 10_000;
@@ -45,6 +46,8 @@ export class Live extends EventTarget {
       this.whole = JSON.parse(event.data);
       this.dispatchEvent(new Event("whole"));
     });
+    // The daemon looks anew at who asks.
+    source.addEventListener("again", () => this.open(this.focus));
     source.onerror = () => {
       // A browser tries again by itself, unless it was refused: then we look now and then, and ask for a place again.
       if (source.readyState !== EventSource.CLOSED) return this.#say("cut");
@@ -65,7 +68,14 @@ export class Live extends EventTarget {
 
   async #poll() {
     try {
-      const get = async (path) => { const answer = await fetch(path); return answer.ok ? answer.json() : { isGone: true }; };
+      const get = async (path) => {
+        const answer = await ask(path);
+        if (answer.ok) return answer.json();
+        if (answer.status === 404) return { isGone: true };
+        // Who has to sign in first is not asked for again and again.
+        if (answer.status === 401) this.#close();
+        throw new Error((await answer.json()).message);
+      };
       const { at, pipelines } = await get("api/v1/overview");
       if (this.#source) return;
       this.#version = null;
@@ -76,8 +86,8 @@ export class Live extends EventTarget {
         if (focus === this.focus) { this.whole = whole; this.dispatchEvent(new Event("whole")); }
       }
       if (!this.#source) this.#say("polling");
-    } catch {
-      this.#say("cut");
+    } catch (error) {
+      this.#say("cut", error instanceof TypeError ? undefined : error.message);
     }
   }
 
@@ -89,7 +99,7 @@ export class Live extends EventTarget {
     this.dispatchEvent(new Event("rows"));
   }
 
-  #say(state) {
-    this.dispatchEvent(new CustomEvent("state", { detail: state }));
+  #say(state, why) {
+    this.dispatchEvent(new CustomEvent("state", { detail: { state, why } }));
   }
 }

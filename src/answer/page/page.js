@@ -1,4 +1,5 @@
 // The page: where one is, which keys do what, and who draws what. Data comes from `live`, views from `list`, `pipeline` and `drawer`.
+import { greet } from "./session.js";
 import { Live } from "./live.js";
 import { List } from "./list.js";
 import { Pipeline } from "./pipeline.js";
@@ -56,11 +57,12 @@ function soon(draw) {
 }
 live.addEventListener("rows", () => soon(() => { list.refresh(); pipeline.refresh(); mark(); }));
 live.addEventListener("whole", () => { pipeline.refresh(true); drawer.refresh(); });
-live.addEventListener("state", ({ detail }) => {
-  $("live").dataset.state = detail;
-  write($("live").lastElementChild, { live: "live", cut: "no connection", polling: "every 5 s" }[detail]);
-  $("live").title = { live: "Shows each turn as it comes", cut: "The daemon does not answer; it is tried again", polling: "All places for live pages are taken; asked every 5 s" }[detail];
+live.addEventListener("state", ({ detail: { state, why } }) => {
+  $("live").dataset.state = state;
+  write($("live").lastElementChild, { live: "live", cut: "no connection", polling: "every 5 s" }[state]);
+  $("live").title = why ?? { live: "Shows each turn as it comes", cut: "The daemon does not answer; it is tried again", polling: "All places for live pages are taken; asked every 5 s" }[state];
 });
+live.addEventListener("rows", () => greet().then(() => list.refresh(), () => {}), { once: true });
 
 /** When the lines were first on screen: for whoever measures. */
 function mark() {
@@ -87,7 +89,7 @@ $("theme").addEventListener("click", theme);
 $("ask").addEventListener("click", () => $("keys").showModal());
 addEventListener("hashchange", route);
 addEventListener("keydown", (event) => {
-  if (event.metaKey || event.ctrlKey || event.altKey || $("keys").open) return;
+  if (event.metaKey || event.ctrlKey || event.altKey || $("keys").open || document.body.classList.contains("stranger")) return;
   const isTyping = event.target.closest?.("input, select, textarea");
   if (isTyping) {
     if (event.key === "Escape") { if (event.target.value) list.clear(); event.target.blur(); event.preventDefault(); }

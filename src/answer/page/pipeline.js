@@ -1,4 +1,5 @@
 // One pipeline: what needs a look about it, the picture of its stages as the daemon draws it, and its stages in a table.
+import { ask } from "./session.js";
 import { MOODS, address, concern, el, keep, meter, mood, moodWord, number, plural, span, write } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -124,7 +125,7 @@ export class Pipeline {
     const id = this.#id;
     if (!id || $("one").hidden) return;
     const flow = innerWidth < 760 ? "down" : "right";
-    const answer = await fetch(`api/v1/pipelines/${id}/graph.svg?flow=${flow}`).catch(() => null);
+    const answer = await ask(`api/v1/pipelines/${id}/graph.svg?flow=${flow}`).catch(() => null);
     if (!answer?.ok || id !== this.#id || !this.#parts) return;
     const text = await answer.text();
     if (text === this.#drawn || id !== this.#id || !this.#parts) return;

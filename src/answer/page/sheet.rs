@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::row::Row;
+use crate::answer::sight::Sight;
 use crate::clock::Clock;
 use crate::decide::PipelineId;
 use crate::report::Standing;
@@ -84,15 +85,15 @@ impl Sheets {
         Some(Watcher(self.clone()))
     }
 
-    /// All that is newer than a version, as of now; everything where that version is not known any more.
-    pub(super) fn since(&self, seen: Option<u64>) -> News {
+    /// All in sight that is newer than a version, as of now; everything where that version is not known any more.
+    pub(super) fn since(&self, seen: Option<u64>, sight: &Sight) -> News {
         let mut sheet = self.sheet();
         let now = Instant::now();
         if sheet.made.is_none_or(|made| PACE <= now.duration_since(made)) {
             sheet.make(&self.standing);
             sheet.made = Some(now);
         }
-        let news = sheet.since(seen);
+        let news = sheet.since(seen, sight);
         if sheet.watchers == 0 {
             sheet.forget();
         }
@@ -109,15 +110,16 @@ impl Sheets {
         self.clock.now()
     }
 
-    /// A version as it is told to others.
-    pub(super) fn token(&self, version: u64) -> String {
-        format!("{:08x}.{version}", self.life)
+    /// A version as it is told to who sees so much.
+    pub(super) fn token(&self, version: u64, sight: &Sight) -> String {
+        format!("{:08x}.{version}", self.life ^ sight.mark())
     }
 
-    /// Reads a version that was told; `None` for another life's or for none at all.
-    pub(super) fn version(&self, token: &str) -> Option<u64> {
+    /// Reads a version that was told; `None` for another life's, for what was told to who saw other namespaces, or for none at all.
+    pub(super) fn version(&self, token: &str, sight: &Sight) -> Option<u64> {
         let (life, version) = token.split_once('.')?;
-        (u32::from_str_radix(life, 16).ok()? == self.life).then(|| version.parse().ok())?
+        (u32::from_str_radix(life, 16).ok()? == self.life ^ sight.mark())
+            .then(|| version.parse().ok())?
     }
 
     /// Lines that are kept now: none while nobody looks.
@@ -162,15 +164,19 @@ impl Sheet {
         }
     }
 
-    fn since(&self, seen: Option<u64>) -> News {
+    fn since(&self, seen: Option<u64>, sight: &Sight) -> News {
         let known = seen.filter(|seen| self.floor <= *seen && *seen <= self.version);
         let after = known.unwrap_or(0);
-        let lines = self.lines.values().filter(|line| known.is_none() || after < line.version);
-        let gone = self.gone.iter().filter(|(version, _)| known.is_some() && after < *version);
+        let lines = self.lines.iter().filter(|(id, line)| {
+            sight.sees(&id.namespace) && (known.is_none() || after < line.version)
+        });
+        let gone = self.gone.iter().filter(|(version, id)| {
+            sight.sees(&id.namespace) && known.is_some() && after < *version
+        });
         News {
             version: self.version,
             is_whole: known.is_none(),
-            lines: lines.map(|line| Arc::clone(&line.json)).collect(),
+            lines: lines.map(|(_, line)| Arc::clone(&line.json)).collect(),
             gone: gone
                 .map(|(_, id)| id)
                 .filter(|id| !self.lines.contains_key(*id))

@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::sheet::{News, PACE, Sheets, WATCHERS, Watcher};
-use crate::answer::view;
+use crate::answer::sight::Sight;
+use crate::answer::{Answer, view};
+use crate::clock::sleep_until;
 use crate::decide::PipelineId;
 use crate::report::Standing;
 
@@ -24,6 +26,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// One page that is open.
 struct Reader {
+    sight: Sight,
     sheets: Sheets,
     standing: Standing,
     moved: watch::Receiver<()>,
@@ -36,6 +39,7 @@ struct Reader {
     next: Option<Instant>,
     /// At most one of each kind.
     ready: VecDeque<Event>,
+    is_over: bool,
     _place: Watcher,
 }
 
@@ -51,13 +55,15 @@ enum Told {
 
 /// The stream from a version on, with the whole of one pipeline where `focus` names it; `None` when no place is free.
 pub(super) fn stream(
-    sheets: &Sheets,
-    standing: &Standing,
+    answer: &Answer,
+    sight: Sight,
     ended: CancellationToken,
     seen: Option<u64>,
     focus: Option<PipelineId>,
 ) -> Option<Response> {
+    let Answer { sheets, standing, .. } = answer;
     let reader = Reader {
+        sight,
         sheets: sheets.clone(),
         standing: standing.clone(),
         moved: standing.moved(),
@@ -66,6 +72,7 @@ pub(super) fn stream(
         focus: focus.map(|id| (id, Told::Nothing)),
         next: None,
         ready: VecDeque::new(),
+        is_over: false,
         _place: sheets.watch()?,
     };
     let heart = KeepAlive::new().interval(HEARTBEAT).text("still here");
@@ -87,23 +94,27 @@ impl Reader {
         })
     }
 
-    /// The next event; `None` when the process is about to end.
+    /// The next event; `None` when the process is about to end, or what is known of the reader is too old: he comes again, and is looked at anew.
     async fn event(&mut self) -> Option<Event> {
         let ended = self.ended.clone();
         loop {
-            if ended.is_cancelled() {
+            if ended.is_cancelled() || self.is_over {
                 return None;
             }
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
             if let Some(next) = self.next {
+                let again = sleep_until(self.sight.until);
+                tokio::pin!(again);
                 tokio::select! {
                     () = ended.cancelled() => return None,
+                    () = &mut again => return Some(self.end()),
                     moved = self.moved.changed() => moved.ok()?,
                 }
                 tokio::select! {
                     () = ended.cancelled() => return None,
+                    () = &mut again => return Some(self.end()),
                     () = tokio::time::sleep_until(next.max(self.sheets.ready_at())) => {}
                 }
                 // What moved meanwhile is in what is looked at now.
@@ -114,16 +125,21 @@ impl Reader {
         }
     }
 
+    fn end(&mut self) -> Event {
+        self.is_over = true;
+        Event::default().event("again").data("{}")
+    }
+
     fn look(&mut self) {
-        let news = self.sheets.since(self.seen);
+        let news = self.sheets.since(self.seen, &self.sight);
         self.seen = Some(news.version);
         if news.is_whole || !news.lines.is_empty() || !news.gone.is_empty() {
-            let id = self.sheets.token(news.version);
+            let id = self.sheets.token(news.version, &self.sight);
             let data = told(&news, self.sheets.now());
             self.ready.push_back(Event::default().event("pipelines").id(id).data(data));
         }
         if let Some((id, seen)) = &mut self.focus {
-            let picture = self.standing.of(id);
+            let picture = self.standing.of(id).filter(|_| self.sight.sees(&id.namespace));
             let now = picture.as_ref().map_or(Told::Gone, |picture| Told::Turn(picture.at));
             if *seen != now {
                 let data = match &picture {

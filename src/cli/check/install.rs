@@ -44,6 +44,8 @@ pub(super) struct Account {
     pub(super) pod: Option<String>,
     /// Is its page switched off? Then it tells nobody of pipelines but by their statuses.
     pub(super) is_silent: bool,
+    /// Is its page open to the cluster? Then it asks whose tokens are, and what they may see.
+    pub(super) is_open: bool,
 }
 
 impl Account {
@@ -76,6 +78,7 @@ impl Account {
             lease_name: values("--lease-name").pop().unwrap_or_else(|| LEASE.to_owned()),
             lease_namespace: values("--lease-namespace").pop().unwrap_or_else(|| namespace.clone()),
             is_silent: values("--page-listen").pop().is_some_and(|place| place == "none"),
+            is_open: values("--page-open").pop().is_some_and(|place| place != "none"),
             pod: pod.metadata.name.map(|pod| format!("{namespace}/{pod}")),
             service: Some(Service { namespace, name }),
         })

@@ -86,6 +86,9 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
         add(&everywhere, "", "nodes", &see);
         add(&everywhere, "events.k8s.io", "events", &see);
     }
+    let asks = if account.is_open { &everywhere[..] } else { &[] };
+    add(asks, "authentication.k8s.io", "tokenreviews", &["create"]);
+    add(asks, "authorization.k8s.io", "subjectaccessreviews", &["create"]);
     let lease = [Some(account.lease_namespace.clone())];
     add(&lease, "coordination.k8s.io", "leases", &["create"]);
     if written.is_metered {

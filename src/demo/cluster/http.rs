@@ -8,7 +8,7 @@ use super::managers::Writer;
 use super::patch::Kind;
 use super::read::{Listing, one};
 use super::refusal::Refusal;
-use super::reviews;
+use super::reviews::{self, Person};
 use super::route::{Ask, Route, decode, deletion, header, route};
 use super::scale::scale_shown;
 use super::store::Place;
@@ -24,7 +24,7 @@ use http::header::{CONTENT_TYPE, USER_AGENT, WARNING};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tower::BoxError;
 
 /// Everything behind the door.
@@ -34,6 +34,8 @@ pub(super) struct Api {
     pub(super) clock: Clock,
     pub(super) options: Options,
     pub(super) faults: Faults,
+    /// Who there is; when nobody is named, everybody may do everything.
+    pub(super) people: Mutex<Vec<Person>>,
     /// Counts up when all watches are to end.
     pub(super) cuts: tokio::sync::watch::Sender<u64>,
 }
@@ -52,6 +54,7 @@ impl Api {
             clock,
             options,
             faults: Faults::default(),
+            people: Mutex::default(),
             cuts: tokio::sync::watch::Sender::new(0),
         }
     }
@@ -194,7 +197,9 @@ impl Api {
             }
             _ if reviews::is_review(&ask.resource) => {
                 let object = decode(ask, body)?;
-                Ok(json_answer(StatusCode::CREATED, &reviews::answer(&ask.resource.kind, object)))
+                let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+                let reviewed = reviews::answer(&ask.resource.kind, object, &people);
+                Ok(json_answer(StatusCode::CREATED, &reviewed))
             }
             _ => self.change(ask, &place, body),
         }

@@ -4,7 +4,7 @@
 //! Penstock, kubectl (get, apply, edit, scale, delete, describe) and the tests ask of it. A conformance suite runs the same cases
 //! here and against a real kube-apiserver (`tests/conformance`).
 //!
-//! Left out: authentication and authorization (everybody may do everything), admission webhooks, protobuf, `OpenAPI` v2, conversion
+//! Left out: authentication and authorization (everybody may do everything; only reviews tell people apart, where a test names some), admission webhooks, protobuf, `OpenAPI` v2, conversion
 //! between versions of a custom kind beyond the name, validation of built-in specs beyond `rules`, quotas, and everything that a
 //! kubelet does to a pod but starting and stopping it.
 
@@ -42,6 +42,7 @@ mod watch;
 mod write;
 
 pub use faults::{Fault, Faults, Logged, Match};
+pub use reviews::Person;
 pub use serve::{Body, Door};
 
 use crate::clock::Clock;
@@ -152,6 +153,11 @@ impl Cluster {
     /// The door for tests: planned faults, and the log of requests.
     pub fn faults(&self) -> &Faults {
         &self.api.faults
+    }
+
+    /// From now on, reviews know these people and no others; nobody named: everybody may do everything.
+    pub fn knows(&self, people: Vec<Person>) {
+        *self.api.people.lock().unwrap_or_else(PoisonError::into_inner) = people;
     }
 
     /// Ends all watches, as a restart of the API server would.

@@ -141,6 +141,8 @@ async fn no_values_file_gives_a_wildcard() -> Result<()> {
         }
         let namespaced = rendered.iter().filter(|object| object["kind"] == "ClusterRole").count();
         ensure!(name != "namespaced" || namespaced == 0, "a ClusterRole in namespaced mode");
+        // The page's own, and that of the hook which looks at it.
+        ensure!(name != "opened" || namespaced == 2, "{namespaced} ClusterRoles for the page");
     }
     Ok(())
 }
@@ -175,6 +177,13 @@ async fn what_a_feature_adds_to_the_rights_is_only_what_it_needs() -> Result<()>
                 ("policy", "poddisruptionbudgets", "patch"),
                 ("policy", "poddisruptionbudgets", "delete"),
                 ("", "pods", "delete"),
+            ],
+        ),
+        (
+            "ui.open.enabled=true",
+            vec![
+                ("authentication.k8s.io", "tokenreviews", "create"),
+                ("authorization.k8s.io", "subjectaccessreviews", "create"),
             ],
         ),
         ("secrets.shop={login}", vec![("", "secrets", "get")]),

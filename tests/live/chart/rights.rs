@@ -16,7 +16,7 @@ use super::{documents, helm_on, path, restricted, template};
 use crate::headroom::ahead_of_a_schedule;
 use crate::rig::{
     Cluster, ClusterOptions, Kubernetes, Penstock, Program, Request, free_port, fresh_folder,
-    shared,
+    http_get_as, shared,
 };
 use crate::scaling::there_and_back;
 use crate::scene::{SOON, Scene, kafka};
@@ -27,9 +27,11 @@ const ACCOUNT: &str = "system:serviceaccount:penstock:penstock";
 async fn the_loop_runs_on_the_rights_of_the_chart() -> Result<()> {
     let page = free_port()?;
     let cluster = &cluster(page).await?;
-    let namespaced: &[&str] =
-        &["--set", "namespaces={shop},rbac.namespaced=true,secrets.shop={login}"];
-    // No ClusterRole at all: nothing outside of shop, and the Lease.
+    let namespaced: &[&str] = &[
+        "--set",
+        "namespaces={shop},rbac.namespaced=true,secrets.shop={login},ui.open.enabled=true",
+    ];
+    // Nothing outside of shop, but the Lease and the questions of who looks.
     let (used, allowed) = run(cluster, page, namespaced, "shop").await?;
     ensure!(
         used.iter()
@@ -37,10 +39,10 @@ async fn the_loop_runs_on_the_rights_of_the_chart() -> Result<()> {
         "{used:?}"
     );
     nothing_in_vain(&used, &allowed)?;
-    // The chart as it comes, and one Secret, pods that are told to go, drains that are held, room that is kept, and quotas that are heeded.
+    // The chart as it comes, and one Secret, a page that is open, pods that are told to go, drains that are held, room that is kept, and quotas that are heeded.
     let more = [
         "--set",
-        "secrets.mill={login},packing.enabled=true,draining.enabled=true,headroom.enabled=true,quotas.enabled=true",
+        "secrets.mill={login},ui.open.enabled=true,packing.enabled=true,draining.enabled=true,headroom.enabled=true,quotas.enabled=true",
     ];
     let (used, allowed) = run(cluster, page, &more, "mill").await?;
     nothing_in_vain(&used, &allowed)?;
@@ -77,7 +79,8 @@ async fn run(
     helm_on(cluster, &[&install[..], sets].concat()).await?;
     let rendered = documents(&template(sets).await?)?;
     let mut log = cluster.requests()?;
-    let arguments = arguments(&rendered)?;
+    let (mut arguments, open) = (arguments(&rendered)?, free_port()?);
+    arguments.push(format!("--page-open=127.0.0.1:{open}"));
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let kubeconfig = kubeconfig(cluster, "penstock", "penstock").await?;
     let daemon = Penstock::run_with_page(&kubeconfig, page, &arguments).await?;
@@ -159,6 +162,9 @@ async fn run(
         })
         .await?;
 
+    let token = cluster.kubectl(&["-n", namespace, "create", "token", "default"]).await?;
+    let (code, seen) = http_get_as(open, "/api/v1/overview", token.trim()).await?;
+    ensure!(code == 200 && !seen.contains("worker"), "who may list nothing sees {code} {seen}");
     test(cluster, &scene).await?;
     let said = scene.daemon.process().log()?;
     // As the API server words a refusal; its number may stand in any time of day.
@@ -437,7 +443,11 @@ pub(super) fn arguments(rendered: &[Value]) -> Result<Vec<String>> {
         .context("no arguments")?;
     let words: Vec<_> = words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect();
     ensure!(words.first().is_some_and(|word| word == "run"), "{words:?}");
-    Ok(words.into_iter().skip(1).filter(|word| !word.starts_with("--listen")).collect())
+    Ok(words
+        .into_iter()
+        .skip(1)
+        .filter(|word| !word.starts_with("--listen") && !word.starts_with("--page-open"))
+        .collect())
 }
 
 /// The kubeconfig that a pod's files make: the account's token, and its namespace.

@@ -9,6 +9,12 @@ pub(crate) async fn get(port: u16, path: &str) -> Result<(u16, String)> {
     ask(port, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")).await
 }
 
+/// The same for who shows a token.
+pub(crate) async fn get_as(port: u16, path: &str, token: &str) -> Result<(u16, String)> {
+    let shown = format!("Authorization: Bearer {token}");
+    ask(port, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n{shown}\r\n\r\n")).await
+}
+
 /// The same for a POST with these headers.
 pub(crate) async fn post(
     port: u16,

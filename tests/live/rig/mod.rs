@@ -55,7 +55,7 @@ pub(crate) use self::{
     external::{Answer, External, Reply},
     folder::fresh as fresh_folder,
     gate::{Gate, Keeper},
-    http::{get as http_get, post as http_post},
+    http::{get as http_get, get_as as http_get_as, post as http_post},
     kafka::{Broker, BrokerOptions, Kafka, Listener, USER},
     karpenter::Karpenter,
     ports::free as free_port,

@@ -254,7 +254,17 @@ const CHECK: &[Line] = &[
     ("penstock check --network-policy", &["kind: NetworkPolicy"]),
 ];
 
-const PAGE: &[Line] = &[("kubectl -n penstock port-forward deploy/penstock 8082", &["Penstock"])];
+const PAGE: &[Line] = &[
+    ("kubectl -n penstock port-forward deploy/penstock 8082", &["Penstock"]),
+    ("kubectl -n shop create serviceaccount viewer", &["created"]),
+    ("kubectl -n shop create role viewer", &["created"]),
+    ("kubectl -n shop create rolebinding viewer", &["created"]),
+    ("kubectl -n shop create token viewer", &["ey"]),
+    (
+        "+ kubectl -n shop auth can-i list scaledpipelines --as=system:serviceaccount:shop:viewer",
+        &["yes"],
+    ),
+];
 
 const CAPACITY: &[Line] = &[
     ("penstock pools ", &["SPOT"]),
