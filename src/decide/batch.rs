@@ -14,11 +14,12 @@ use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
 use super::demand::{Bid, Load, Means};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, float};
 use super::lesson::{few, learning};
 use super::partitions::{breakpoints, capacity, ceil};
 use super::pipeline::DoneBy;
 use super::reason::Reason;
+use super::skew::Skew;
 use super::tariff::{Spans, Tariff};
 use super::writes::{later, span};
 
@@ -116,6 +117,18 @@ impl Batch {
         let spans = is_choice.then(|| Spans::of(tariffs, at, by));
         Some(Due { by, left, is_overdue, done_since, spans })
     }
+}
+
+/// How unevenly the work of a batch falls on consumers: what waits where it waits, for the last of it is what the busiest have left over, and
+/// what comes as it has fallen so far.
+pub(super) fn uneven(evidence: &Evidence<'_>, arrivals: f64, known: &Skew) -> Skew {
+    let mut work = evidence.lags();
+    let each = arrivals.max(0.0) * STREAM / float(u64::from(evidence.partitions().max(1)));
+    if work.iter().sum::<f64>() <= each {
+        return known.clone();
+    }
+    work.iter_mut().for_each(|lag| *lag += each);
+    Skew::from_loads(&work)
 }
 
 /// What there is to do by then, in one replica's seconds, and who could do it.
@@ -311,8 +324,6 @@ fn seconds(length: f64) -> jiff::SignedDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::evidence::float;
-    use crate::decide::skew::Skew;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()

@@ -100,6 +100,12 @@ impl<'a> Evidence<'a> {
         self.queues().map(|(_, queue)| lag(queue)).reduce(u64::saturating_add)
     }
 
+    /// What waits in each partition of all queues.
+    pub(super) fn lags(&self) -> Vec<f64> {
+        let all = self.queues().flat_map(|(_, queue)| &queue.partitions);
+        all.map(|partition| float(partition.lag())).collect()
+    }
+
     /// The largest age that a source tells by itself.
     pub(super) fn told_age(&self) -> Option<f64> {
         let ages = self.sources.iter().filter_map(|seen| match seen.reading?.value {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::age::{Age, Trace};
 use super::arrivals::{Arrivals, is_above, is_below};
-use super::batch::Due;
+use super::batch::{Due, uneven};
 use super::demand::{self, Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
 use super::flow::Passed;
@@ -113,7 +113,10 @@ impl Known {
             tail: memory.tail(evidence),
             arrivals,
             backlog: memory.backlog(evidence, means, arrivals, at),
-            skew: memory.skew.clone(),
+            skew: match turn.stage.done_by {
+                Some(_) => uneven(evidence, arrivals.map_or(0.0, |it| it.minute), &memory.skew),
+                None => memory.skew.clone(),
+            },
             // Only an objective asks for it.
             busiest: turn.stage.max_delay.and_then(|_| memory.busiest(evidence)),
             room: memory.room(turn.stage, poll, at),
