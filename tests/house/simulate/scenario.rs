@@ -30,7 +30,7 @@ fn the_examples_are_good() {
             assert!(scenario.warmup < scenario.duration);
         }
     }
-    assert_eq!(count, 4);
+    assert_eq!(count, 5);
 }
 
 #[test]
