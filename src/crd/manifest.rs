@@ -276,7 +276,7 @@ fn warnings(document: &Value, neighbours: &Neighbours) -> Vec<String> {
 /// What the daemon would say of a pool that the API server takes.
 fn of_pool(document: &Value) -> Vec<String> {
     match serde_json::from_value::<CapacityPool>(document.clone()) {
-        Ok(pool) => pool.spec.tariff().err().iter().map(ToString::to_string).collect(),
+        Ok(pool) => pool.spec.tariff().1.iter().map(ToString::to_string).collect(),
         Err(error) => vec![format!("cannot be read: {error}")],
     }
 }

@@ -122,8 +122,8 @@ pub struct Price {
     /// The Prometheus that has OpenCost's metrics, with OpenCost: a `ClusterConnection` of kind prometheus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_ref: Option<PriceConnection>,
-    /// Hours in which a node costs more or less than that; of those that overlap the first. A stage with objective.doneBy on the pool chooses
-    /// the cheapest that are enough for it.
+    /// Hours in which a node costs more or less than that; of those that overlap the first. A stage with objective.doneBy and a lane on the
+    /// pool chooses the cheapest that are enough for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub hours: Vec<PriceHours>,

@@ -6,34 +6,28 @@
 //! N-policy of a removable server (Yadin and Naor 1963) with a deadline.
 //!
 //! Where nodes cost more in some hours than in others (`tariff`), the cheapest hours come first: now is done what all replicas together
-//! cannot do in the cheaper hours that are left, and nothing where they can do it all.
+//! cannot do in the cheaper hours that are left, and nothing where they can do it all. The sums are `chore`'s.
 
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
+use super::chore::Chore;
 use super::demand::{Bid, Load, Means};
-use super::evidence::{Evidence, float};
+use super::evidence::Evidence;
 use super::lesson::{few, learning};
-use super::partitions::{breakpoints, capacity, ceil};
-use super::pipeline::DoneBy;
+use super::pipeline::{DoneBy, Stage};
 use super::reason::Reason;
+use super::schedule::Schedule;
 use super::skew::Skew;
 use super::tariff::{Spans, Tariff};
 use super::writes::{later, span};
 
-/// Share of the time left that is planned with; the rest is for what no plan foresees: a slower hour, a lost pod.
-const PLANNED: f64 = 0.85;
-/// What arrives now is expected to go on for so many seconds: a producer that fills the queue in one go is not taken for a stream.
-const STREAM: f64 = 600.0;
-/// Pods are begun for work that keeps them busy for so many times their start-up, and so many seconds at least.
-const WORTH: f64 = 20.0;
-const SPELL: f64 = 600.0;
 /// What is overdue is worked off within so many seconds, or by all the replicas there may be.
 const OVERDUE: f64 = 900.0;
-/// Who works in dear hours stops when what is left fits into cheaper ones that are longer by so much; who waits for them waits while it fits.
-const SPARE: f64 = 1.2;
+/// Where what waits lies is looked at so often.
+const LOOK: Duration = Duration::from_secs(10);
 /// Readings of an empty queue in a row before it counts as done.
 const READINGS: u8 = 3;
 /// Without a threshold this is how finely the work of a batch has to be seen.
@@ -48,6 +42,11 @@ pub(super) struct Batch {
     readings: u8,
     since: Option<Timestamp>,
     counted: Option<Timestamp>,
+    /// How unevenly what waits lies on consumers, since the last of it is what the busiest have left over; and when that was looked at.
+    #[serde(default)]
+    lying: Skew,
+    #[serde(default)]
+    looked: Option<Timestamp>,
 }
 
 /// What is asked of a batch at an instant.
@@ -61,6 +60,8 @@ pub(super) struct Due {
     pub(super) done_since: Option<Timestamp>,
     /// How the time left divides by price; `None` where all hours cost the same, and when there is no time to choose.
     spans: Option<Spans>,
+    /// The most replicas there may be at other times, as far as schedules say.
+    later: u32,
 }
 
 impl DoneBy {
@@ -92,6 +93,9 @@ impl Batch {
             self.readings = 0;
             return;
         }
+        if self.looked.is_none_or(|looked| LOOK <= span(looked, at)) {
+            (self.lying, self.looked) = (Skew::from_loads(&evidence.lags()), Some(at));
+        }
         if !is_empty {
             (self.readings, self.since) = (0, None);
             return;
@@ -108,131 +112,25 @@ impl Batch {
     }
 
     /// What is asked of it now, on nodes that cost what these tariffs say.
-    pub(super) fn due(&self, at: Timestamp, tariffs: &[&Tariff]) -> Option<Due> {
+    pub(super) fn due(&self, at: Timestamp, stage: &Stage, tariffs: &[&Tariff]) -> Option<Due> {
         let by = self.by?;
         let is_overdue = by <= at;
         let left = if is_overdue { OVERDUE } else { span(at, by).as_secs_f64() };
         let done_since = self.since.filter(|_| READINGS <= self.readings);
         let is_choice = !is_overdue && !tariffs.iter().all(|tariff| tariff.is_flat());
         let spans = is_choice.then(|| Spans::of(tariffs, at, by));
-        Some(Due { by, left, is_overdue, done_since, spans })
-    }
-}
-
-/// How unevenly the work of a batch falls on consumers: what waits where it waits, for the last of it is what the busiest have left over, and
-/// what comes as it has fallen so far.
-pub(super) fn uneven(evidence: &Evidence<'_>, arrivals: f64, known: &Skew) -> Skew {
-    let mut work = evidence.lags();
-    let each = arrivals.max(0.0) * STREAM / float(u64::from(evidence.partitions().max(1)));
-    if work.iter().sum::<f64>() <= each {
-        return known.clone();
-    }
-    work.iter_mut().for_each(|lag| *lag += each);
-    Skew::from_loads(&work)
-}
-
-/// What there is to do by then, in one replica's seconds, and who could do it.
-#[derive(Debug, Clone, Copy)]
-struct Job<'a> {
-    load: &'a Load<'a>,
-    means: &'a Means,
-    work: f64,
-    left: f64,
-    /// Replicas that are not given back: none once all was done, when the next spell is sized anew.
-    kept: u32,
-}
-
-impl Job<'_> {
-    /// Seconds until so many replicas are done.
-    fn takes(&self, count: u32) -> f64 {
-        let Means { startup, rebalance, pending, ready, desired, .. } = *self.means;
-        let wait = match count {
-            n if desired < n => startup + rebalance,
-            n if ready < n => pending + rebalance,
-            _ => 0.0,
-        };
-        wait + self.load.commits + self.work * self.share(count) / PLANNED
+        let later = stage.schedules.iter().filter_map(Schedule::max).fold(stage.max, u32::min);
+        Some(Due { by, left, is_overdue, done_since, spans, later })
     }
 
-    /// What the busiest of so many gets of the whole.
-    fn share(&self, count: u32) -> f64 {
-        let uneven = if self.partitions().is_some() { self.load.skew.of(count) } else { 1.0 };
-        uneven / capacity(count, self.partitions())
+    /// How unevenly what waits lies on consumers.
+    pub(super) fn lying(&self) -> &Skew {
+        &self.lying
     }
 
-    fn partitions(&self) -> Option<u32> {
-        self.load.partitions.filter(|&partitions| 0 < partitions)
-    }
-
-    /// Seconds until what new pods did can be seen.
-    fn start(&self) -> f64 {
-        self.means.startup + self.means.rebalance + self.load.commits
-    }
-
-    /// The smallest useful count that is done in time for one more start, should that be needed after all, or else in time; `None` when
-    /// none is.
-    fn smallest(&self, most: u32) -> Option<u32> {
-        let early = Self { left: self.left - self.start(), ..*self };
-        early.within(most).or_else(|| self.within(most))
-    }
-
-    fn within(&self, most: u32) -> Option<u32> {
-        match self.partitions() {
-            Some(partitions) => {
-                breakpoints(partitions).take_while(|&n| n <= most).find(|&n| self.fits(n))
-            }
-            None => Some(self.plain()).filter(|&n| n <= most),
-        }
-    }
-
-    fn fits(&self, count: u32) -> bool {
-        self.takes(count) <= self.left
-    }
-
-    /// Is there time left for more pods to come and help?
-    fn is_time_for_more(&self) -> bool {
-        self.start() < self.left
-    }
-
-    /// What would be enough if work could be split at will.
-    fn plain(&self) -> u32 {
-        if 0 < self.kept && self.partitions().is_none() && self.fits(self.kept) {
-            return self.kept;
-        }
-        let left = self.left - self.start();
-        if left <= 0.0 { u32::MAX } else { ceil(self.work / (PLANNED * left)).max(1) }
-    }
-
-    /// One replica's seconds that `most` replicas do in the cheaper hours, each piece of which begins with pods that start.
-    fn cheaper(&self, spans: &Spans, most: u32) -> f64 {
-        let lost = spans.pieces * self.start();
-        (spans.cheaper - lost).max(0.0) * PLANNED / self.share(most)
-    }
-
-    /// What is to be done at the present price by `most` replicas at the most.
-    fn at_this_price(self, due: &Due, most: u32) -> Self {
-        let Some(spans) = &due.spans else { return self };
-        let work = (self.work - self.cheaper(spans, most)).max(0.0);
-        Self { work, left: spans.alike.min(self.left), ..self }
-    }
-
-    /// When cheaper hours begin that are enough for all of it, with what a node costs now and then.
-    fn waits(&self, due: &Due, most: u32) -> Option<(Timestamp, f64, f64)> {
-        let spans = due.spans.as_ref()?;
-        let spare = if self.means.desired == 0 { 1.0 } else { SPARE };
-        let (begins, then) = spans.begins.filter(|_| 0.0 < self.work)?;
-        (spare * self.work <= self.cheaper(spans, most)).then_some((begins, spans.now, then))
-    }
-
-    /// Is there enough to keep one replica busy for a while, or would waiting for more make it late?
-    fn is_worth_beginning(&self, few: u32) -> bool {
-        let worth = SPELL.max(WORTH * (self.means.startup + self.means.rebalance));
-        worth <= self.work || self.left <= self.ahead(few)
-    }
-
-    /// So many seconds before the time is up so many have to begin, with one more start to spare and time to see that.
-    fn ahead(&self, count: u32) -> f64 {
-        self.takes(count) + 2.0 * self.start()
+    /// Bytes on the heap.
+    pub(super) fn weight(&self) -> usize {
+        self.lying.weight()
     }
 }
 
@@ -241,10 +139,9 @@ fn rate(means: &Means) -> Option<f64> {
     means.known().or_else(|| means.shown_at_length())
 }
 
-fn job<'a>(load: &'a Load<'a>, means: &'a Means, due: &Due, rate: f64) -> Job<'a> {
-    let comes = load.arrivals.max(0.0) * due.left.min(STREAM);
+fn chore<'a>(load: &'a Load<'a>, means: &'a Means, due: &Due, rate: f64) -> Chore<'a> {
     let kept = if due.done_since.is_some() { 0 } else { means.desired };
-    Job { load, means, work: (load.backlog.max(0.0) + comes) / rate, left: due.left, kept }
+    Chore::new((load, means), (load.backlog, load.arrivals), rate, (due.left, kept))
 }
 
 /// The count that is done in time at the least cost: never fewer than now until the queue was empty once, since giving pods back before that
@@ -255,26 +152,28 @@ pub(super) fn bid((min, max): (u32, u32), load: &Load<'_>, means: &Means, due: &
     let Some(rate) = rate(means) else {
         return learning(if desired == 0 { few(load, (min, max)) } else { desired });
     };
-    let job = job(load, means, due, rate);
-    let partitions = job.partitions();
+    let chore = chore(load, means, due, rate);
+    let partitions = chore.partitions();
     let most = partitions.unwrap_or(u32::MAX).min(max).max(1);
     let lag = load.lag;
-    if let Some((begins, now, then)) = job.waits(due, most) {
+    if let Some((begins, now, then)) = chore.waits(due.spans.as_ref(), most.min(due.later)) {
         let replicas = min.max(1).min(most);
         return Bid::new(replicas, Reason::Cheaper { replicas, lag, by, begins, now, then });
     }
-    let fits = job.smallest(most);
-    // What this price has no time for is left to a dearer one.
-    let found = fits.map(|_| job.at_this_price(due, most).smallest(most).unwrap_or(most));
-    let found = found.or_else(|| (!job.is_time_for_more()).then_some(desired.max(1).min(most)));
-    let wished = found.unwrap_or(most).max(job.kept.min(most));
+    let found = chore.smallest(most).map(|by_then| {
+        let now = chore.at_this_price(due.spans.as_ref(), most.min(due.later));
+        // What this price has no time for is left to a dearer one.
+        now.map_or(by_then, |now| now.smallest(most).unwrap_or(most))
+    });
+    let found = found.or_else(|| (!chore.is_time_for_more()).then_some(desired.max(1).min(most)));
+    let wished = found.unwrap_or(most).max(chore.kept.min(most));
     let mut bid = if is_overdue {
         Bid::new(wished, Reason::Overdue { lag, by, rate, wished })
     } else {
         Bid::new(wished, Reason::InTime { lag, by, rate, wished })
     };
     if found.is_none() {
-        let plain = job.plain();
+        let plain = chore.plain();
         if let Some(partitions) = partitions.filter(|&partitions| partitions < plain) {
             bid.set(wished, Reason::PartitionBound { wished: plain, partitions });
         }
@@ -296,25 +195,23 @@ pub(super) fn gather(
     // Asleep, what pods have shown before is all there is to go by: too little rather than too much, so that it begins early.
     let rate =
         rate(means).or_else(|| means.shown.filter(|shown| means.ready == 0 && 0.0 < *shown))?;
-    let job = job(load, means, due, rate);
-    let most = job.partitions().unwrap_or(u32::MAX).min(max).max(1);
-    if let Some((begins, now, then)) = job.waits(due, most) {
-        let (lag, by) = (load.lag, due.by);
-        return Some(Bid::new(
-            idle,
-            Reason::Cheaper { replicas: idle, lag, by, begins, now, then },
-        ));
+    let chore = chore(load, means, due, rate);
+    let most = chore.partitions().unwrap_or(u32::MAX).min(max).min(due.later).max(1);
+    let spans = due.spans.as_ref();
+    let (lag, by) = (load.lag, due.by);
+    if let Some((begins, now, then)) = chore.waits(spans, most) {
+        let why = Reason::Cheaper { replicas: idle, lag, by, begins, now, then };
+        return Some(Bid::new(idle, why));
     }
-    let job = job.at_this_price(due, most);
     let is_over = means.desired <= idle || due.done_since.is_some();
-    if !is_over || due.is_overdue && 0 < load.lag || job.is_worth_beginning(awake) {
+    let is_worth = chore.at_this_price(spans, most).unwrap_or(chore).is_worth_a_start();
+    let is_time = due.left <= chore.ahead(awake);
+    if !is_over || due.is_overdue && 0 < lag || is_worth || is_time {
         return None;
     }
-    let begins = due.by - seconds(due.left - job.left + job.ahead(awake));
-    Some(Bid::new(
-        idle,
-        Reason::Gathering { replicas: idle, lag: load.lag, by: due.by, begins, work: job.work },
-    ))
+    let begins = by - seconds(chore.ahead(awake));
+    let work = chore.work();
+    Some(Bid::new(idle, Reason::Gathering { replicas: idle, lag, by, begins, work }))
 }
 
 fn seconds(length: f64) -> jiff::SignedDuration {
@@ -324,6 +221,7 @@ fn seconds(length: f64) -> jiff::SignedDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::evidence::float;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -355,7 +253,7 @@ mod tests {
         let means = Means::of(desired);
         let by = at("2026-01-10T06:00:00Z");
         let done_since = (lag == 0).then_some(by);
-        let due = Due { by, left, is_overdue: false, done_since, spans: None };
+        let due = Due { by, left, is_overdue: false, done_since, spans: None, later: 48 };
         let gathered = gather(&load, &means, &due, (0, 1, 48));
         (bid((0, 48), &load, &means, &due), gathered)
     }
@@ -383,7 +281,8 @@ mod tests {
         let skew = Skew::default();
         let load = Load { lag: 1_000, backlog: 1_000.0, ..Load::none(&skew) };
         let by = at("2026-01-10T06:00:00Z");
-        let due = Due { by, left: 28_800.0, is_overdue: false, done_since: None, spans: None };
+        let due =
+            Due { by, left: 28_800.0, is_overdue: false, done_since: None, spans: None, later: 48 };
         let asleep = |shown| Means { rate: None, shown, ..Means::of(0) };
         assert_eq!(gather(&load, &asleep(Some(10.0)), &due, (0, 1, 48)).unwrap().replicas, 0);
         assert_eq!(
@@ -411,7 +310,7 @@ mod tests {
         let begins = (0.0 < cheaper).then_some((at("2026-01-10T01:00:00Z"), 50.0));
         let pieces = f64::from(begins.is_some());
         let spans = Some(Spans { now: 100.0, alike, cheaper, pieces, begins });
-        let due = Due { by, left: 32_400.0, is_overdue: false, done_since: None, spans };
+        let due = Due { by, left: 32_400.0, is_overdue: false, done_since: None, spans, later: 48 };
         let means = Means::of(desired);
         (bid((0, 48), &load, &means, &due), gather(&load, &means, &due, (0, 1, 48)))
     }
@@ -444,7 +343,42 @@ mod tests {
         assert_eq!(replicas(5_000_000, (32_400.0, 0.0)), (2, "InTime"));
         assert_eq!(replicas(5_000_000, (3_600.0, 0.0)), (24, "InTime"), "the rest is dearer");
         assert_eq!(replicas(20_000_000, (3_600.0, 0.0)), (48, "InTime"), "and does what is left");
+        assert_eq!(replicas(5_000_000, (600.0, 0.0)), (2, "InTime"), "too short to be heeded");
         // 41.7 hours, of which the cheap one takes 40.2.
         assert_eq!(replicas(15_000_000, (28_800.0, 3_600.0)), (1, "InTime"));
+    }
+
+    #[test]
+    fn what_goes_on_coming_and_what_schedules_allow_are_reckoned_with() {
+        let skew = Skew::default();
+        let by = at("2026-01-10T06:00:00Z");
+        let begins = Some((at("2026-01-10T05:00:00Z"), 50.0));
+        let spans = Spans { now: 100.0, alike: 28_800.0, cheaper: 3_600.0, pieces: 1.0, begins };
+        let waits = |arrivals, later| {
+            let load = Load { arrivals, lag: 1, backlog: 1_000_000.0, ..Load::none(&skew) };
+            let (spans, done_since) = (Some(spans), None);
+            let due = Due { by, left: 32_400.0, is_overdue: false, done_since, spans, later };
+            let bid = bid((0, 48), &load, &Means::of(0), &due);
+            bid.why[0].code() == "Cheaper"
+        };
+        // Forty hours of one replica's work fit; four replicas' work for nine hours are 36 of them.
+        assert!(waits(0.0, 48) && waits(300.0, 48));
+        assert!(!waits(450.0, 48));
+        assert!(!waits(0.0, 2), "two do not do it in an hour");
+    }
+
+    #[test]
+    fn who_works_stops_only_for_more_than_a_start_costs() {
+        let skew = Skew::default();
+        let (by, lag) = (at("2026-01-10T06:00:00Z"), 1_000_000);
+        let load = Load { lag, backlog: float(lag), ..Load::none(&skew) };
+        let stops = |then| {
+            let begins = Some((at("2026-01-10T01:00:00Z"), then));
+            let spans = Spans { now: 100.0, alike: 9e3, cheaper: 9e3, pieces: 1.0, begins };
+            let (spans, done_since) = (Some(spans), None);
+            let due = Due { by, left: 18_000.0, is_overdue: false, done_since, spans, later: 48 };
+            bid((0, 48), &load, &Means::of(12), &due).replicas < 12
+        };
+        assert!(stops(50.0) && !stops(99.0));
     }
 }

@@ -20,8 +20,7 @@ pub(super) const GOAL: f64 = 0.8;
 const LATE: f64 = 0.25;
 /// Fewer than now must do it within this share of the goal even when it is late already: next to never.
 const KEPT: f64 = 0.02;
-/// How much of the busiest consumer's excess is provided for: the deals it is taken from are rather unlucky ones, and what piles up
-/// slowly is seen and mended within the objective. Found by simulation: with less, items come late.
+/// How much of the busiest consumer's excess is provided for: the deals it is taken from are unlucky ones. With less, items come late.
 pub(super) const EXCESS: f64 = 0.6;
 /// A lower count must carry this much more than there is, so that noise does not move it.
 const SLACK: f64 = 1.05;
@@ -72,6 +71,8 @@ pub(super) struct Load<'a> {
     pub(super) partitions: Option<u32>,
     /// How unevenly what arrives falls on them.
     pub(super) skew: &'a Skew,
+    /// How unevenly what waits lies on them, where that is looked at.
+    pub(super) lying: Option<&'a Skew>,
     /// Share of what arrives that the busiest of the present consumers gets, if it is known who holds what.
     pub(super) busiest: Option<f64>,
     /// By when it is to be done, where that is what is promised.
@@ -95,6 +96,7 @@ impl<'a> Load<'a> {
             commits: 5.0,
             partitions: Some(48),
             skew,
+            lying: None,
             busiest: None,
             due: None,
         }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::age::{Age, Trace};
 use super::arrivals::{Arrivals, is_above, is_below};
-use super::batch::{Due, uneven};
+use super::batch::Due;
 use super::demand::{self, Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
 use super::flow::Passed;
@@ -45,6 +45,8 @@ pub(super) struct Known {
     arrivals: Option<Arrivals>,
     backlog: Option<f64>,
     skew: Skew,
+    /// How unevenly what waits lies, where a batch wants to know.
+    lying: Option<Skew>,
     busiest: Option<f64>,
     /// What may come before new pods are at work.
     room: Room,
@@ -113,16 +115,15 @@ impl Known {
             tail: memory.tail(evidence),
             arrivals,
             backlog: memory.backlog(evidence, means, arrivals, at),
-            skew: match turn.stage.done_by {
-                Some(_) => uneven(evidence, arrivals.map_or(0.0, |it| it.minute), &memory.skew),
-                None => memory.skew.clone(),
-            },
+            skew: memory.skew.clone(),
+            lying: memory.batch.as_ref().map(|batch| batch.lying().clone()),
             // Only an objective asks for it.
             busiest: turn.stage.max_delay.and_then(|_| memory.busiest(evidence)),
             room: memory.room(turn.stage, poll, at),
             ahead: memory.ahead(turn.stage, memory.lead(poll), at),
             due: turn.stage.done_by.as_ref().and_then(|_| {
-                memory.batch.as_ref()?.due(at, &tariff::of_lanes(turn.stage, turn.pools_seen))
+                let tariffs = tariff::of_lanes(turn.stage, turn.pools_seen);
+                memory.batch.as_ref()?.due(at, turn.stage, &tariffs)
             }),
             expected: memory.expected(turn),
             taken: memory.counted(evidence, Trace::served),
@@ -168,6 +169,7 @@ impl Known {
             commits: self.commits.unwrap_or(COMMITS).as_secs_f64(),
             partitions: self.partitions,
             skew: &self.skew,
+            lying: self.lying.as_ref(),
             busiest: self.busiest,
             due: self.due,
         })

@@ -413,7 +413,7 @@ impl PipelineMemory {
         let stage = |stage: &StageMemory| {
             stage.traces.weight(Trace::weight)
                 + stage.tally.as_ref().map_or(0, |_| size_of::<Tally>())
-                + stage.batch.as_ref().map_or(0, |_| size_of::<Batch>())
+                + stage.batch.as_ref().map_or(0, |batch| size_of::<Batch>() + batch.weight())
                 + stage.enough.as_ref().map_or(0, |_| size_of::<Enough>())
                 + stage.rate.weight()
                 + stage.skew.weight()

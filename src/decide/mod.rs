@@ -40,6 +40,7 @@ mod lesson;
 mod sum;
 mod prospect;
 mod batch;
+mod chore;
 mod formula;
 mod check;
 mod combine;

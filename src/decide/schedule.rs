@@ -36,6 +36,11 @@ impl Schedule {
         Ok(Self { name: name.into(), hours: Hours::new(start, end, zone)?, min, max })
     }
 
+    /// The most replicas there may be in its hours, if it says so.
+    pub(super) const fn max(&self) -> Option<u32> {
+        self.max
+    }
+
     /// Is this instant within it, and until when does that stay so?
     pub fn look(&self, at: Timestamp) -> (bool, Option<Timestamp>) {
         self.hours.look(at)

@@ -59,12 +59,17 @@ impl Tariff {
     }
 }
 
-/// What the pools of a stage's lanes cost by the hour; nothing where no lane names one that is known.
+/// What the pools of a stage's lanes cost by the hour; nothing where no lane names one that is known, or where one may grow no further now: who
+/// knows how much of it there will be then.
 pub(super) fn of_lanes<'a>(
     stage: &Stage,
     pools: &'a BTreeMap<Arc<str>, PoolSeen>,
 ) -> Vec<&'a Tariff> {
-    stage.lanes.iter().filter_map(|lane| Some(&pools.get(&lane.pool)?.pool.tariff)).collect()
+    let seen = || stage.lanes.iter().filter_map(|lane| pools.get(&lane.pool));
+    if seen().any(|pool| pool.full.is_some()) {
+        return Vec::new();
+    }
+    seen().map(|pool| &pool.pool.tariff).collect()
 }
 
 /// How the time until something is due divides by price.

@@ -107,7 +107,7 @@ impl fmt::Display for Reason {
             ),
             Self::Cheaper { replicas: n, lag, by, begins, now, then } => write!(
                 f,
-                "{}: {}, to be done by {}; from {} on nodes cost {then:.0} % of their price instead of {now:.0} %, and there is time for all of it then",
+                "{}: {}, to be done by {}; the cheaper hours from {} on have time for all of it, when nodes cost {then:.0} % of their price and not {now:.0} %",
                 replicas(*n),
                 waiting(*lag),
                 day(*by),

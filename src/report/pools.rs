@@ -134,8 +134,7 @@ impl PoolPicture {
         let (truth, reason, message) = match &self.glance.unpriced {
             None => (Truth::True, "Serving".into(), String::new()),
             Some((label, message)) => {
-                let message = format!("what its nodes cost is not known: {message}");
-                (Truth::False, label.to_string().into(), cut(message))
+                (Truth::False, label.to_string().into(), cut(message.to_string()))
             }
         };
         let claim = Claim { kind: "Ready", truth, reason, message: message.into() };

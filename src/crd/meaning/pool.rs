@@ -29,23 +29,21 @@ impl CapacityPoolSpec {
             WrittenClass::Spot => Class::Spot,
             WrittenClass::Reserved => Class::Reserved,
         };
-        // Hours that cannot be read have no price of their own; `tariff` says why.
-        let tariff = self.tariff().unwrap_or_default();
+        let (tariff, _) = self.tariff();
         Pool { name: Arc::clone(name), class, notice: self.notice(), probe, longest_probe, tariff }
     }
 
-    /// What its nodes cost by the hour, beside their price.
-    ///
-    /// # Errors
-    /// The first hours that cannot be read.
-    pub fn tariff(&self) -> Result<Tariff, Fault> {
+    /// What its nodes cost by the hour, beside their price; and the first hours that cannot be read, which have no price of their own.
+    pub fn tariff(&self) -> (Tariff, Option<Fault>) {
         let hours = self.price.as_ref().map(|price| price.hours.as_slice());
-        tariff(hours.unwrap_or_default()).map_err(|(index, wrong)| Fault {
+        let (tariff, wrong) = tariff(hours.unwrap_or_default());
+        let fault = wrong.map(|(index, wrong)| Fault {
             path: format!("spec.price.hours[{index}].{}", wrong.field),
             code: Code::InvalidSpec,
             message: wrong.message,
             hint: Some(wrong.hint.to_owned()),
-        })
+        });
+        (tariff, fault)
     }
 
     /// The `ClusterConnection` that knows what its nodes cost, and how it is asked; `None` where no server is. One question does for all
@@ -72,17 +70,17 @@ impl CapacityPoolSpec {
     }
 }
 
-/// Prices by the hour, as they are written.
-///
-/// # Errors
-/// Which of them cannot be read, and why.
-pub(crate) fn tariff(written: &[PriceHours]) -> Result<Tariff, (usize, Unreadable)> {
-    let rate = |(index, one): (usize, &PriceHours)| {
+/// Prices by the hour, as they are written; and which of them is the first that cannot be read, and why.
+pub(crate) fn tariff(written: &[PriceHours]) -> (Tariff, Option<(usize, Unreadable)>) {
+    let (mut rates, mut wrong) = (Vec::new(), None);
+    for (index, one) in written.iter().enumerate() {
         let zone = one.time_zone.as_deref().unwrap_or("UTC");
-        let hours = Hours::new(&one.start, &one.end, zone).map_err(|wrong| (index, wrong))?;
-        Ok(Rate { hours, percent: one.percent })
-    };
-    written.iter().enumerate().map(rate).collect::<Result<_, _>>().map(Tariff::new)
+        match Hours::new(&one.start, &one.end, zone) {
+            Ok(hours) => rates.push(Rate { hours, percent: one.percent }),
+            Err(fault) => wrong = wrong.or(Some((index, fault))),
+        }
+    }
+    (Tariff::new(rates), wrong)
 }
 
 impl From<WrittenState> for PoolState {

@@ -125,9 +125,11 @@ impl Written {
         let mut pool = spoken.unwrap_or_else(|| described(class, notice).meant(name));
         (pool.class, pool.notice) = (class, std::time::Duration::from_secs(notice.into()));
         if let Some(hours) = &self.hours {
-            pool.tariff = tariff(hours).map_err(|(index, wrong)| {
-                ("hours", format!("[{index}].{wrong}; hint: {}", wrong.hint))
-            })?;
+            let (tariff, wrong) = tariff(hours);
+            if let Some((index, wrong)) = wrong {
+                return Err(("hours", format!("[{index}].{wrong}; hint: {}", wrong.hint)));
+            }
+            pool.tariff = tariff;
         }
         let fit = self.pods_per_node.unwrap_or(usual.fit);
         let steps = |written: Option<Span>, usual: u32| written.map_or(usual, Span::steps);

@@ -9,7 +9,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::crd::duration::Duration as Written;
-use crate::crd::meaning::Fault;
 use crate::crd::pool::{CapacityPool, CapacityPoolSpec, Pricing};
 use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup};
 use crate::decide::{Pool, PoolCpu, PoolSeen, PoolState, Sign};
@@ -56,8 +55,9 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 struct PoolNote {
     meant: Arc<Pool>,
-    /// What a node costs in this hour, in per cent of its price.
+    /// What a node costs in this hour, in per cent of its price; and which hours cannot be read.
     percent: u16,
+    odd_hours: Option<Unpriced>,
     spec: CapacityPoolSpec,
     place: Place,
     recalled: Option<(PoolState, Timestamp)>,
@@ -183,6 +183,10 @@ impl Nodes {
         let note = PoolNote {
             meant: Arc::new(object.spec.meant(name)),
             percent,
+            odd_hours: object.spec.tariff().1.map(|fault| Unpriced {
+                label: fault.code.label().into(),
+                message: format!("not all hours have the price that is meant: {fault}").into(),
+            }),
             spec: object.spec,
             place,
             recalled,
@@ -386,14 +390,14 @@ impl PoolNote {
 
     /// Why not all is known of what its nodes cost.
     fn unpriced(&self, prices: &Prices) -> Option<Unpriced> {
-        let of_hours = |fault: Fault| Unpriced {
-            label: fault.code.label().into(),
-            message: fault.to_string().into(),
+        let told = |why: Unpriced| Unpriced {
+            message: format!("what its nodes cost is not known: {}", why.message).into(),
+            ..why
         };
         match self.spec.pricing() {
-            Some(Pricing::OpenCost(connection)) => prices.missing(connection),
+            Some(Pricing::OpenCost(connection)) => prices.missing(connection).map(told),
             Some(Pricing::Label(_) | Pricing::Rates { .. } | Pricing::Table(_)) | None => {
-                self.spec.tariff().err().map(of_hours)
+                self.odd_hours.clone()
             }
         }
     }
@@ -481,6 +485,7 @@ mod tests {
         nodes.put_pool(&"night".into(), pool(&hours.replace("0 22 * * *", "at ten it is")));
         nodes.pass(at("2026-11-24T23:00:00Z"));
         let told = nodes.sights(at("2026-11-24T23:00:00Z"))["night"].unpriced.clone().unwrap();
+        assert!(told.message.starts_with("not all hours have"), "{told:?}");
         assert!(told.message.contains("spec.price.hours[0].start"), "{told:?}");
         assert_eq!(nodes.ground("one", at("2026-11-24T23:00:00Z")).unwrap().price, Some(0.5));
     }

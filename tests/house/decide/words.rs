@@ -268,7 +268,7 @@ fn the_sentences_are_worth_reading_aloud() {
             0 replicas: 1200 messages wait, 25 s of work for one; it is to be done by 2026-01-01 01:00 UTC, and begun when more has gathered or at 2026-01-01 00:57 UTC
             to change this: state objective.maxDelay instead of doneBy to have it done as it comes
         Cheaper
-            0 replicas: 1200 messages wait, to be done by 2026-01-01 01:00 UTC; from 2026-01-01 00:30 UTC on nodes cost 40 % of their price instead of 100 %, and there is time for all of it then
+            0 replicas: 1200 messages wait, to be done by 2026-01-01 01:00 UTC; the cheaper hours from 2026-01-01 00:30 UTC on have time for all of it, when nodes cost 40 % of their price and not 100 %
             to change this: state an earlier objective.doneBy, or other price.hours of the CapacityPools it runs on, to have it done sooner
         Combined
             7 replicas by combine.expression: late wants 3.5, parsed wants 2

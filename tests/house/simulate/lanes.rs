@@ -328,6 +328,9 @@ fn a_batch_works_in_the_hours_in_which_nodes_cost_less() {
         let (run, log) = followed(&scenario, &mut *pilot("penstock", &scenario, 1).unwrap(), 1);
         let due = run.score.due.unwrap();
         assert_eq!((due.times, due.met), (1, 1), "{due:?}");
+        // At the end of the cheap hours there is nothing that only many could do.
+        let most = log.ticks[16_200..21_600].iter().map(|tick| tick.desired[0]).max().unwrap();
+        assert!(most <= 8, "{most} at work for the two that what comes needs");
         let each = log.ticks.iter().enumerate();
         let paid: f64 = each.map(|(at, tick)| price(at) * f64::from(tick.nodes[0])).sum();
         (paid / 3600.0, run.nodes.unwrap().cost)
@@ -337,6 +340,18 @@ fn a_batch_works_in_the_hours_in_which_nodes_cost_less() {
     assert!((chosen - told).abs() < 1e-6, "{chosen} was paid, {told} is told");
     let (anyhow, _) = paid("");
     assert!(chosen < 0.75 * anyhow, "{chosen} beside {anyhow}");
+}
+
+#[test]
+fn a_batch_does_not_wait_for_hours_that_what_keeps_coming_fills() {
+    // At most ten, of which three are needed all the time; the last hour is cheap, and does ten hours' work.
+    let text = NIGHTLY.replace("max: 40", "max: 10").replace("peakRate: 200", "peakRate: 300");
+    let hours = r#"[{start: "0 5 * * *", end: "0 6 * * *", percent: 40}]"#;
+    let text = format!("{text}pools: {{kept: {{hours: {hours}}}}}\n");
+    let scenario = Scenario::read(&text, Path::new(".")).unwrap();
+    let run = run_whole(&scenario, &mut *pilot("penstock", &scenario, 1).unwrap(), 1);
+    let late = run.score.late_share.unwrap();
+    assert!(late < 0.01, "{late}: {:?}", run.stages[0].moves);
 }
 
 #[test]
