@@ -329,8 +329,8 @@ fn a_batch_works_in_the_hours_in_which_nodes_cost_less() {
         let due = run.score.due.unwrap();
         assert_eq!((due.times, due.met), (1, 1), "{due:?}");
         // At the end of the cheap hours there is nothing that only many could do.
-        let most = log.ticks[16_200..21_600].iter().map(|tick| tick.desired[0]).max().unwrap();
-        assert!(most <= 8, "{most} at work for the two that what comes needs");
+        let most = log.ticks[16_200..18_600].iter().map(|tick| tick.desired[0]).max().unwrap();
+        assert!(most <= 8, "{most} at work for the two that what comes needs: {pools}");
         let each = log.ticks.iter().enumerate();
         let paid: f64 = each.map(|(at, tick)| price(at) * f64::from(tick.nodes[0])).sum();
         (paid / 3600.0, run.nodes.unwrap().cost)
