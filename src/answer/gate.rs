@@ -307,10 +307,7 @@ impl Gate {
         K: Resource + Serialize,
         S: DeserializeOwned,
     {
-        let Ok(_waiting) = queue.all.try_acquire() else {
-            self.told(&"more ask than it answers for");
-            return Err(Refusal::Crowded);
-        };
+        let Ok(_waiting) = queue.all.try_acquire() else { return Err(Refusal::Crowded) };
         let Ok(_place) = queue.places.acquire().await else { return Err(Refusal::Silent) };
         let silent = |why: &dyn fmt::Display| {
             self.told(why);
@@ -324,8 +321,9 @@ impl Gate {
         // What it says may repeat what it was sent: where that is no answer, its code is enough.
         let code = response.status();
         if !code.is_success() {
-            let refusal = silent(&code);
-            return Err(if code == StatusCode::FORBIDDEN { Refusal::Forbidden } else { refusal });
+            self.told(&code);
+            let is_forbidden = code == StatusCode::FORBIDDEN;
+            return Err(if is_forbidden { Refusal::Forbidden } else { Refusal::Silent });
         }
         let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
         let body = body.map_err(|error| silent(&error))?.to_bytes();

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,13 +13,20 @@ use futures::future::join_all;
 use futures::stream;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use penstock::answer::{Answer, Gate};
+use penstock::answer::page::{self, Door};
+use penstock::answer::{self, Answer, Gate};
+use penstock::daemon;
 use penstock::decide::{Budget, BudgetVerdict, Class, PipelineId, PoolState, PoolVerdict};
 use penstock::demo::cluster::{Fault, Match, Person};
 use penstock::report::{BudgetGlance, BudgetPicture, PoolGlance, PoolPicture};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::daemons::{clients, options};
 use crate::page::{Open, ask, names, window};
 use crate::turns::{Bench, Turn};
 
@@ -537,7 +545,8 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, said: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(said)
+        self.0.lock().unwrap().extend_from_slice(said);
+        Ok(said.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -702,4 +711,42 @@ async fn no_other_site_can_sign_anybody_in_or_out() {
     let (status, _) =
         opened.get(VIEWS[0], &[evil[0], ("authorization", "Bearer root-token")]).await;
     assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+/// How a page is answered at this address that is asked for by this name.
+async fn by_name(address: SocketAddr, name: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let asked = format!("GET / HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n");
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.unwrap();
+    said.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_name_that_is_given_leads_to_the_door_that_asks_for_a_token_where_there_is_one() {
+    const NAME: &str = "penstock.example.com";
+    let listen = async || answer::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    for is_open in [false, true] {
+        let cluster = Bench::cluster(|_| {});
+        let (own, open) = (listen().await, listen().await);
+        let (at_own, at_open) = (own.local_addr().unwrap(), open.local_addr().unwrap());
+        let open = page::Open { listener: open, audiences: Vec::new() };
+        let door = Door {
+            open: is_open.then_some(open),
+            hosts: [NAME.parse().unwrap()].into_iter().collect(),
+            ..Door::from(own)
+        };
+        let options = daemon::Options { page: Some(door), ..options("a") };
+        let clients = clients(cluster.client(), cluster.client());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            Box::pin(daemon::run(clients, options, CancellationToken::new())).await.unwrap();
+        });
+        assert_eq!(by_name(at_own, "localhost").await, "200");
+        assert_eq!(by_name(at_own, NAME).await, if is_open { "421" } else { "200" });
+        if is_open {
+            assert_eq!(by_name(at_open, NAME).await, "200");
+        }
+    }
 }
