@@ -6,14 +6,21 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use futures::{StreamExt, TryStreamExt, stream};
+use http_body_util::{BodyExt, Limited};
+use k8s_openapi::Resource;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
+use kube::Client;
 use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::client::Body;
+use kube::core::Request;
 use ring::digest::{SHA256, digest};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -25,8 +32,14 @@ const YES: Duration = Duration::from_mins(1);
 const NO: Duration = Duration::from_secs(10);
 /// Within this time somebody is let in or not.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Reviews on their way at any moment, for all who ask.
+/// Reviews of one queue on their way at any moment, for all who ask.
 const AT_ONCE: usize = 8;
+/// Reviews of one queue that wait until others are done.
+const WAITING: usize = 256;
+/// An answer of the API server's is never larger than this.
+const ANSWER_LIMIT: usize = 1 << 20;
+/// For so long after a yes somebody is asked about before strangers are.
+const FAMILIAR: Duration = Duration::from_mins(10);
 /// People that are remembered, and tokens that are nobody's.
 const PEOPLE: usize = 256;
 const STRANGERS: usize = 1024;
@@ -45,6 +58,8 @@ pub(super) enum Refusal {
     Forbidden,
     /// The API server does not answer.
     Silent,
+    /// More people ask than it answers for.
+    Crowded,
 }
 
 /// Lets people in. Cheap to clone; all clones remember the same.
@@ -54,7 +69,28 @@ pub struct Gate {
     /// Whom tokens must be for; the API server itself where none is named.
     audiences: Arc<[String]>,
     known: Arc<Mutex<Known>>,
-    reviews: Arc<Semaphore>,
+    /// What nobody can fill but people of the cluster, and where strangers wait: these hold up no others.
+    people: Arc<Queue>,
+    strangers: Arc<Queue>,
+}
+
+/// Those whose reviews are on their way, and those who wait for that.
+#[derive(Debug)]
+struct Queue {
+    all: Semaphore,
+    places: Semaphore,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { all: Semaphore::new(AT_ONCE + WAITING), places: Semaphore::new(AT_ONCE) }
+    }
+}
+
+/// A review with its answer. The rest, in which the token stands again, is not read.
+#[derive(Debug, Deserialize)]
+struct Reviewed<S> {
+    status: Option<S>,
 }
 
 /// A hash of a token.
@@ -108,8 +144,19 @@ impl fmt::Debug for Gate {
 impl Gate {
     /// Asks by this client. With audiences, a token must be for one of them.
     pub fn new(client: Client, audiences: Vec<String>) -> Self {
-        let reviews = Arc::new(Semaphore::new(AT_ONCE));
-        Self { client, audiences: audiences.into(), known: Arc::default(), reviews }
+        Self {
+            client,
+            audiences: audiences.into(),
+            known: Arc::default(),
+            people: Arc::default(),
+            strangers: Arc::default(),
+        }
+    }
+
+    /// The command that prints a token which is good here.
+    pub(super) fn how(&self) -> String {
+        let meant_for = self.audiences.first().map(|it| format!(" --audience={it}"));
+        format!("kubectl create token NAME{}", meant_for.unwrap_or_default())
     }
 
     /// How many people are remembered.
@@ -167,17 +214,19 @@ impl Gate {
 
     async fn recognise(&self, token: &str) -> Result<(Key, Arc<Person>), Refusal> {
         let key = key(token);
-        if let Some(known) = self.known().recognise(&key) {
-            return known.map(|person| (key, person));
-        }
+        let queue = {
+            let known = self.known();
+            if let Some(known) = known.recognise(&key) {
+                return known.map(|person| (key, person));
+            }
+            if known.people.contains_key(&key) { &self.people } else { &self.strangers }
+        };
         let audiences = (!self.audiences.is_empty()).then(|| self.audiences.to_vec());
         let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let reviews = Api::<TokenReview>::all(self.client.clone());
-        let status = self.reviewed(&reviews, &review).await?.status;
-        let person = status.and_then(|status| self.person(status)).map(Arc::new);
-        self.known().meet(key, person.as_ref());
-        person.map(|person| (key, person)).ok_or(Refusal::Stranger)
+        let status = self.reviewed::<_, TokenReviewStatus>(queue, &review).await?;
+        let person = status.and_then(|status| self.person(status));
+        self.known().meet(key, person).map(|person| (key, person)).ok_or(Refusal::Stranger)
     }
 
     /// Who it is; `None` unless the API server says outright that the token is good, whose it is, and that it is meant for us.
@@ -195,7 +244,7 @@ impl Gate {
     async fn all_said(
         &self,
         key: Key,
-        person: &Person,
+        person: &Arc<Person>,
         claims: impl IntoIterator<Item = Claim>,
     ) -> Result<BTreeMap<Claim, Said>, Refusal> {
         let (mut said, mut open) = (BTreeMap::new(), Vec::new());
@@ -212,9 +261,12 @@ impl Gate {
         let asked = stream::iter(open).map(async |claim| {
             let said = self.said(person, &claim).await?;
             // Kept at once: whoever comes back after the deadline need not begin anew.
-            if let Some(known) = self.known().people.get_mut(&key) {
-                known.said.insert(claim.clone(), said);
+            let mut known = self.known();
+            let it = known.people.get_mut(&key).filter(|it| Arc::ptr_eq(&it.person, person));
+            if let Some(it) = it {
+                it.said.insert(claim.clone(), said);
             }
+            drop(known);
             Ok((claim, said))
         });
         let asked: Vec<_> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
@@ -243,31 +295,40 @@ impl Gate {
             ..SubjectAccessReviewSpec::default()
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-        let reviews = Api::<SubjectAccessReview>::all(self.client.clone());
-        let status = self.reviewed(&reviews, &review).await?.status;
+        let status = self.reviewed::<_, SubjectAccessReviewStatus>(&self.people, &review).await?;
         let is_allowed = status.is_some_and(|it| it.allowed && it.denied != Some(true));
         let until = Instant::now() + if is_allowed { YES } else { NO };
         Ok(Said { is_allowed, until })
     }
 
-    async fn reviewed<K>(&self, reviews: &Api<K>, review: &K) -> Result<K, Refusal>
+    /// What the API server says of a review. Asked by hand: kube logs the whole of what it cannot read, and so the token.
+    async fn reviewed<K, S>(&self, queue: &Queue, review: &K) -> Result<Option<S>, Refusal>
     where
-        K: Clone + fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+        K: Resource + Serialize,
+        S: DeserializeOwned,
     {
-        let Ok(_place) = self.reviews.acquire().await else { return Err(Refusal::Silent) };
-        reviews.create(&PostParams::default(), review).await.map_err(|error| {
-            // What the API server says may repeat what it was sent, and so the token: its code is enough.
-            if let kube::Error::Api(status) = &error {
-                self.told(&status.code);
-                if status.code == 403 { Refusal::Forbidden } else { Refusal::Silent }
-            } else if matches!(error, kube::Error::SerdeError(_)) {
-                self.told(&"its answer cannot be read");
-                Refusal::Silent
-            } else {
-                self.told(&error);
-                Refusal::Silent
-            }
-        })
+        let Ok(_waiting) = queue.all.try_acquire() else { return Err(Refusal::Crowded) };
+        let Ok(_place) = queue.places.acquire().await else { return Err(Refusal::Silent) };
+        let silent = |why: &dyn fmt::Display| {
+            self.told(why);
+            Refusal::Silent
+        };
+        let path = format!("/apis/{}/{}/{}", K::GROUP, K::VERSION, K::URL_PATH_SEGMENT);
+        let body = serde_json::to_vec(review).map_err(|error| silent(&error))?;
+        let request = Request::new(path).create(&PostParams::default(), body);
+        let request = request.map_err(|error| silent(&error))?.map(Body::from);
+        let response = self.client.send(request).await.map_err(|error| silent(&error))?;
+        // What it says may repeat what it was sent: where that is no answer, its code is enough.
+        let code = response.status();
+        if !code.is_success() {
+            self.told(&code);
+            let is_forbidden = code == StatusCode::FORBIDDEN;
+            return Err(if is_forbidden { Refusal::Forbidden } else { Refusal::Silent });
+        }
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
+        let body = body.map_err(|error| silent(&error))?.to_bytes();
+        let reviewed = serde_json::from_slice::<Reviewed<S>>(&body);
+        Ok(reviewed.map_err(|_| silent(&"its answer cannot be read"))?.status)
     }
 
     fn told(&self, error: &dyn fmt::Display) {
@@ -297,18 +358,26 @@ impl Known {
         (now < person.until).then(|| Ok(Arc::clone(person)))
     }
 
-    fn meet(&mut self, key: Key, person: Option<&Arc<Person>>) {
+    /// Keeps whose a token is. Who was met meanwhile stays who he is, with all that is known of him.
+    fn meet(&mut self, key: Key, person: Option<Person>) -> Option<Arc<Person>> {
         let now = Instant::now();
-        self.people.retain(|_, it| now < it.person.until);
+        self.people.retain(|_, it| now < it.person.until + FAMILIAR);
         self.strangers.retain(|_, until| now < *until);
-        if let Some(person) = person {
-            let person = Arc::clone(person);
-            make_room(&mut self.people, PEOPLE, |it| it.person.until);
-            self.people.insert(key, Acquaintance { person, said: BTreeMap::new() });
-        } else {
+        let Some(person) = person else {
+            self.people.remove(&key);
             make_room(&mut self.strangers, STRANGERS, |until| *until);
             self.strangers.insert(key, now + NO);
+            return None;
+        };
+        if let Some(before) = self.people.get(&key).filter(|it| now < it.person.until) {
+            return Some(Arc::clone(&before.person));
         }
+        let person = Arc::new(person);
+        self.people.remove(&key);
+        make_room(&mut self.people, PEOPLE, |it| it.person.until);
+        let met = Acquaintance { person: Arc::clone(&person), said: BTreeMap::new() };
+        self.people.insert(key, met);
+        Some(person)
     }
 }
 

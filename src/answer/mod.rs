@@ -13,7 +13,6 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +21,7 @@ use crate::decide::PipelineId;
 use crate::report::{Capacity, Metrics, Picture, Report, Standing, Timelines};
 
 pub mod view;
+mod door;
 mod lanes;
 mod outlook;
 mod partitions;
@@ -32,6 +32,7 @@ mod sight;
 pub mod scaler;
 pub mod lineage;
 
+pub use door::{listen, serve};
 pub use gate::Gate;
 pub use outlook::Recollection;
 
@@ -215,21 +216,6 @@ impl Answer {
     pub fn kept(&self) -> usize {
         self.sheets.kept()
     }
-}
-
-/// A place to be asked at. Bound before anything starts, so that a taken port is told at once.
-///
-/// # Errors
-/// The address cannot be listened on.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
-}
-
-/// Answers at `listener` until `stop`.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let served = axum::serve(listener, router);
-    // Never an error: accept failures are waited out inside.
-    drop(served.with_graceful_shutdown(stop.cancelled_owned()).await);
 }
 
 async fn metrics(State(answer): State<Answer>) -> Response {

@@ -23,6 +23,9 @@ pub(super) const LABEL: &str = "app.kubernetes.io/name=penstock";
 /// An answer is never larger than this.
 const ANSWER_LIMIT: usize = 64 << 20;
 
+/// What kube says of an answer that is in no words of ours, nor of an API server's.
+const NO_WORDS: &str = "Failed to parse error data";
+
 /// Where to look for the daemon.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Reach {
@@ -78,6 +81,11 @@ pub(super) async fn ask_server<T: DeserializeOwned>(
                 let said = &status.message;
                 said.split_once("; hint: ").map_or(&**said, |(said, _)| said)
             })
+        }
+        Err(kube::Error::Api(status))
+            if status.reason != NO_WORDS && !status.message.is_empty() =>
+        {
+            bail!("{server} answers {}: {}", status.code, status.message)
         }
         Err(error) => {
             let why = causes(&error);

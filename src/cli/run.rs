@@ -63,7 +63,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082", value_parser = address_or_none)]
     page_listen: Place,
     /// Name by which the page may be asked for, besides localhost and addresses; may be repeated. Others are answered 421, since a
-    /// site of elsewhere could have its own name lead here
+    /// site of elsewhere could have its own name lead here. With --page-open it holds there, and not for --page-listen
     #[arg(long = "page-host", value_name = "NAME")]
     page_hosts: Vec<page::Host>,
     /// Where people of the cluster look and ask: the same page and JSON, for whoever shows a token of the cluster, cut to the namespaces in which he may list

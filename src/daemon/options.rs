@@ -120,13 +120,16 @@ pub async fn run(
         servers.spawn("answer probes", answer::serve(listener, answer.probes(), stop.clone()));
     }
     if let Some(door) = options.page {
-        let answer = answer.clone().known_as(door.hosts).priced_in(door.currency);
+        let answer = answer.clone().priced_in(door.currency);
+        let named = answer.clone().known_as(door.hosts);
+        // Names lead to the door that asks for a token, where there is one: nobody need come by them to the one that does not.
+        let own = if door.open.is_some() { &answer } else { &named };
         if let Some(listener) = door.listener {
-            servers.spawn("answer people", answer::serve(listener, answer.page(), stop.clone()));
+            servers.spawn("answer people", answer::serve(listener, own.page(), stop.clone()));
         }
         if let Some(open) = door.open {
             let gate = Gate::new(clients.writer.clone(), open.audiences);
-            let served = answer::serve(open.listener, answer.open_page(gate), stop.clone());
+            let served = answer::serve(open.listener, named.open_page(gate), stop.clone());
             servers.spawn("answer people of the cluster", served);
         }
     }

@@ -16,7 +16,10 @@ use penstock::crd::meaning::Code;
 use penstock::decide::{Lost, Missing, Observation, Reading, Reason, Value as Read};
 use penstock::report::Fault;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -173,6 +176,29 @@ fn said(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_never_ends_his_header_is_let_go_and_a_long_one_is_not_taken() {
+    let listener = answer::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(answer::serve(listener, Router::new(), CancellationToken::new()));
+    let begun = Instant::now();
+    for sent in ["", "GET / HTTP/1.1\r\nhost: localhost\r\nx: "] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut said = Vec::new();
+        let ended = timeout(Duration::from_mins(10), stream.read_to_end(&mut said)).await;
+        assert!(ended.is_ok(), "{sent:?} is waited for without end");
+    }
+    assert!(begun.elapsed() <= Duration::from_mins(5), "{:?}", begun.elapsed());
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let long = format!("{:x<1$}", "GET / HTTP/1.1\r\nx: ", 32 << 10);
+    stream.write_all(long.as_bytes()).await.unwrap();
+    let mut said = [0; 12];
+    stream.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"HTTP/1.1 431");
+}
+
 /// Serves what `bench` was told, on a real socket.
 async fn served(bench: &Bench) -> (String, JoinSet<()>) {
     let (answer, _) = window(bench);
@@ -246,6 +272,27 @@ async fn explain_that_finds_nothing_says_what_and_where_with_a_hint() {
     let output = explain(nobody).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).1.starts_with("error: no daemon answers at http://127.0.0.1:1/: "));
+
+    // What the daemon itself says against it is told in its own words; what another says is no daemon's.
+    let of_ours = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "ServiceUnavailable",
+        "message": "the page is shut; hint: try again", "code": 503,
+    });
+    for (body, told) in [
+        (of_ours.to_string(), " answers 503: the page is shut; hint: try again\n"),
+        ("<h1>Bad gateway</h1>".to_owned(), "error: no daemon answers at http://127.0.0.1:"),
+    ] {
+        let refuse = async move || (StatusCode::SERVICE_UNAVAILABLE, body.clone());
+        let listener = answer::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut tasks = JoinSet::new();
+        let router = Router::new().fallback(refuse);
+        tasks.spawn(answer::serve(listener, router, CancellationToken::new()));
+        let output = explain(["nope", "--server", &url].map(ToOwned::to_owned).to_vec()).await;
+        let (_, err) = said(&output);
+        assert!(!output.status.success() && err.contains(told), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
     assert_eq!(explain(vec!["--wrong".to_owned()]).await.status.code(), Some(2));
 }
 

@@ -1,20 +1,32 @@
 //! The page that is open to the cluster: who is let in, what each sees of it, for how long that is believed, and how one signs in and out. Asked through
 //! the router that the daemon serves; the API server in memory knows the people.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use futures::future::join_all;
+use futures::stream;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use penstock::answer::{Answer, Gate};
+use penstock::answer::page::{self, Door};
+use penstock::answer::{self, Answer, Gate};
+use penstock::daemon;
 use penstock::decide::{Budget, BudgetVerdict, Class, PipelineId, PoolState, PoolVerdict};
 use penstock::demo::cluster::{Fault, Match, Person};
 use penstock::report::{BudgetGlance, BudgetPicture, PoolGlance, PoolPicture};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::daemons::{clients, options};
 use crate::page::{Open, ask, names, window};
 use crate::turns::{Bench, Turn};
 
@@ -179,7 +191,12 @@ fn with_capacity(bench: &Bench, lag: u64) -> Turn {
         at,
     };
     let pools = vec![PoolPicture { glance, verdict, at }];
-    Turn { pools, budgets: vec![budget], ..Turn::of(|told| told.verdict.signals.lag = Some(lag)) }
+    // Late, so that there is something to look at.
+    let late = Turn::of(|told| {
+        told.verdict.signals.lag = Some(lag);
+        told.verdict.signals.delay = Some(90.0);
+    });
+    Turn { pools, budgets: vec![budget], ..late }
 }
 
 async fn taken(response: Response<Body>) -> (StatusCode, http::HeaderMap, String) {
@@ -230,15 +247,20 @@ async fn each_sees_what_he_may_list_and_of_all_else_that_it_is_not_there() {
         let (_, seen) = opened.says("clerk", path).await;
         assert!(!seen.contains("ledger") && !seen.contains("bank"), "{path}: {seen}");
         let (status, seen) = opened.says("guest", path).await;
-        assert!(
-            !seen.contains("ledger") && !seen.contains("\"name\":\"orders\""),
-            "{path}: {seen}"
-        );
         let is_one = path.contains("default/orders");
+        // He is told again what he asked for, and nothing else.
+        let seen = if is_one { seen.replace("default/orders", "") } else { seen };
+        assert!(!seen.contains("ledger") && !seen.contains("orders"), "{path}: {seen}");
         assert_eq!(status, if is_one { StatusCode::NOT_FOUND } else { StatusCode::OK }, "{path}");
     }
     let (clerk, root) = (opened.json("clerk", VIEWS[0]).await, opened.json("root", VIEWS[0]).await);
     assert_eq!((names(&clerk), names(&root)), (vec!["orders"], vec!["ledger", "orders"]));
+    for (who, late) in [("root", &["ledger", "orders"][..]), ("clerk", &["orders"])] {
+        let said = opened.json(who, "/api/v1/attention").await;
+        let all = said["concerns"].as_array().unwrap();
+        let of: Vec<_> = all.iter().map(|it| it["pipeline"].as_str().unwrap()).collect();
+        assert_eq!(of, late, "{who}: {said}");
+    }
     for path in ["", "/graph.svg", "/stages/enrich"] {
         let path = format!("/api/v1/pipelines/bank/ledger{path}");
         assert_eq!(opened.says("root", &path).await.0, StatusCode::OK, "{path}");
@@ -309,6 +331,25 @@ async fn a_stream_ends_within_a_minute_and_who_is_nobody_by_then_does_not_get_an
     assert!(begun.elapsed() <= 60 * SECOND, "{:?}", begun.elapsed());
     let path = format!("/api/v1/stream?since={}", mark.unwrap());
     assert_eq!(opened.says("clerk", &path).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_reads_slowly_is_told_nothing_more_once_its_minute_is_over() {
+    let opened = Opened::new().await;
+    let mut open = opened.open("clerk", "/api/v1/stream?pipeline=default/orders").await;
+    assert_eq!(open.within(SECOND).await.unwrap().0, "pipelines");
+    // The whole of the pipeline is ready to be read.
+    opened.bench.wait(61 * SECOND).await;
+    let told = [open.next().await.map(|told| told.0), open.next().await.map(|told| told.0)];
+    assert_eq!(told, [Some("again".to_owned()), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_is_told_to_hold_no_event_back() {
+    let opened = Opened::new().await;
+    let token = ("authorization", "Bearer clerk-token");
+    let response = ask(&opened.router, "/api/v1/stream", &[token]).await;
+    assert_eq!(response.headers()["x-accel-buffering"], "no");
 }
 
 #[tokio::test(start_paused = true)]
@@ -408,6 +449,143 @@ async fn a_token_for_another_audience_leads_nowhere() {
     assert_eq!(opened.says("own", VIEWS[0]).await.0, StatusCode::OK);
     assert_eq!(opened.says("other", VIEWS[0]).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(opened.says("plain", VIEWS[0]).await.0, StatusCode::UNAUTHORIZED);
+    // Whoever is sent away is told of a token that is good here.
+    let how = "kubectl create token NAME --audience=penstock prints";
+    let unasked = opened.get(VIEWS[0], &[]).await.1;
+    let (_, _, other) = taken(opened.sign_in("other-token", &[]).await).await;
+    let (_, _, wrong) = taken(opened.sign_in("no token", &[]).await).await;
+    for said in [unasked, other, wrong] {
+        assert!(said.contains(how), "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_hold_up_nobody_who_was_known_a_moment_ago() {
+    let opened = Opened::new().await;
+    opened.json("clerk", VIEWS[0]).await;
+    opened.bench.wait(61 * SECOND).await;
+    let slow = Fault::Delay(SECOND);
+    opened.bench.cluster.faults().plan(Match::of("create", "tokenreviews", ""), slow, usize::MAX);
+    let begun = tokio::time::Instant::now();
+    let crowd = join_all((0..400).map(async |number| {
+        let said = opened.says(&format!("guess-{number}"), VIEWS[0]).await;
+        (said, begun.elapsed())
+    }));
+    let clerk = async {
+        tokio::time::sleep(SECOND / 2).await;
+        opened.json("clerk", VIEWS[0]).await
+    };
+    let (crowd, clerk) = tokio::join!(crowd, clerk);
+    assert_eq!(names(&clerk), ["orders"]);
+    let count = |code: StatusCode, word: &str| {
+        let found =
+            crowd.iter().filter(|((status, said), _)| *status == code && said.contains(word));
+        (found.clone().count(), found.map(|(_, after)| *after).max().unwrap_or_default())
+    };
+    // Eight a second for five seconds; the others of those that may wait; and who was too many, at once.
+    let (refused, _) = count(StatusCode::UNAUTHORIZED, "does not know this token");
+    assert!((32..=40).contains(&refused), "{refused}");
+    let (silent, after) = count(StatusCode::SERVICE_UNAVAILABLE, "does not say who you are");
+    assert_eq!((silent, after), (8 + 256 - refused, 5 * SECOND));
+    let (many, after) = count(StatusCode::SERVICE_UNAVAILABLE, "more people ask");
+    assert_eq!((many, after), (400 - 8 - 256, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_token_is_asked_about_nowhere() {
+    let opened = Opened::new().await;
+    let long = "a".repeat((16 << 10) + 1);
+    for token in ["", "a b", "clerk-token;", "cl\u{e9}rk", &long] {
+        let shown = format!("Bearer {token}");
+        let cookie = format!("penstock-token={token}");
+        for header in [("authorization", shown.as_str()), ("cookie", cookie.as_str())] {
+            // A semicolon ends a cookie, and what is before it is one.
+            if header.0 == "cookie" && token.contains(';') {
+                continue;
+            }
+            let (status, said) = opened.get(VIEWS[0], &[header]).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{header:?}: {said}");
+        }
+    }
+    assert_eq!(opened.reviews(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_one_namespace_that_one_alone_is_asked_about() {
+    let opened = Opened::new().await;
+    for path in ["", "/graph.svg", "/stages/enrich"] {
+        let path = format!("/api/v1/pipelines/default/orders{path}");
+        assert_eq!(opened.says("clerk", &path).await.0, StatusCode::OK, "{path}");
+    }
+    // All namespaces, pools, budgets, and the one.
+    assert_eq!(opened.reviews(), (1, 3 + 1));
+    assert_eq!(
+        opened.says("clerk", "/api/v1/pipelines/nowhere/orders").await.0,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(opened.reviews(), (1, 3 + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_met_twice_at_once_is_asked_about_once() {
+    let opened = Opened::new().await;
+    let faults = opened.bench.cluster.faults();
+    for seconds in [1, 2] {
+        let late = Fault::Delay(seconds * SECOND);
+        faults.plan(Match::of("create", "tokenreviews", ""), late, 1);
+    }
+    let twice = tokio::join!(opened.json("clerk", VIEWS[0]), opened.json("clerk", VIEWS[0]));
+    assert_eq!((names(&twice.0), names(&twice.1)), (vec!["orders"], vec!["orders"]));
+    assert_eq!(opened.reviews(), (2, 3 + 2), "what was said of him is forgotten");
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, said: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(said);
+        Ok(said.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_the_api_server_repeats_is_in_no_log_whatever_else_it_answers() {
+    let log = Log::default();
+    let written = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || written.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let bench = Bench::new().await;
+    let repeated = |status: Value| json!({"spec": {"token": "secret-token"}, "status": status});
+    let unreadable = json!({"authenticated": true, "user": {"username": "clerk", "extra": [7]}});
+    for (code, said, told) in [
+        (201, repeated(unreadable).to_string(), "its answer cannot be read"),
+        (201, "secret-token".to_owned(), "its answer cannot be read"),
+        (422, json!({"kind": "Status", "message": "secret-token"}).to_string(), "422"),
+        (500, "secret-token".to_owned(), "500"),
+    ] {
+        let answer = tower::service_fn(move |_: Request<kube::client::Body>| {
+            let answer = Response::builder().status(code).body(Body::from(said.clone()));
+            async move { Ok::<_, Infallible>(answer.unwrap()) }
+        });
+        let gate = Gate::new(kube::Client::new(answer, "default"), Vec::new());
+        let router = window(&bench).0.open_page(gate);
+        let shown = ("authorization", "Bearer secret-token");
+        let (status, _, body) = taken(ask(&router, VIEWS[0], &[shown]).await).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        let lines = std::mem::take(&mut *log.0.lock().unwrap());
+        let lines = String::from_utf8(lines).unwrap();
+        assert!(lines.contains(told), "{told} is not in {lines}");
+        assert!(!lines.contains("secret-token") && !body.contains("secret-token"), "{lines}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -481,6 +659,12 @@ async fn who_signs_in_keeps_his_token_in_a_cookie_that_no_script_reads_until_he_
         assert_eq!(status, StatusCode::BAD_REQUEST, "{kind}: {said}");
         assert!(!said.contains("clerk-token"), "{said}");
     }
+    // Nor is one waited for that never comes.
+    let endless = Body::from_stream(stream::pending::<io::Result<Bytes>>());
+    let request = Request::post(SESSION).header("content-type", "application/json");
+    let asked = opened.router.clone().oneshot(request.body(endless).unwrap());
+    let answered = tokio::time::timeout(60 * SECOND, asked).await;
+    assert_eq!(answered.unwrap().unwrap().status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test(start_paused = true)]
@@ -527,4 +711,42 @@ async fn no_other_site_can_sign_anybody_in_or_out() {
     let (status, _) =
         opened.get(VIEWS[0], &[evil[0], ("authorization", "Bearer root-token")]).await;
     assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+/// How a page is answered at this address that is asked for by this name.
+async fn by_name(address: SocketAddr, name: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let asked = format!("GET / HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n");
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.unwrap();
+    said.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_name_that_is_given_leads_to_the_door_that_asks_for_a_token_where_there_is_one() {
+    const NAME: &str = "penstock.example.com";
+    let listen = async || answer::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    for is_open in [false, true] {
+        let cluster = Bench::cluster(|_| {});
+        let (own, open) = (listen().await, listen().await);
+        let (at_own, at_open) = (own.local_addr().unwrap(), open.local_addr().unwrap());
+        let open = page::Open { listener: open, audiences: Vec::new() };
+        let door = Door {
+            open: is_open.then_some(open),
+            hosts: [NAME.parse().unwrap()].into_iter().collect(),
+            ..Door::from(own)
+        };
+        let options = daemon::Options { page: Some(door), ..options("a") };
+        let clients = clients(cluster.client(), cluster.client());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            Box::pin(daemon::run(clients, options, CancellationToken::new())).await.unwrap();
+        });
+        assert_eq!(by_name(at_own, "localhost").await, "200");
+        assert_eq!(by_name(at_own, NAME).await, if is_open { "421" } else { "200" });
+        if is_open {
+            assert_eq!(by_name(at_open, NAME).await, "200");
+        }
+    }
 }

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Extension, Request, State};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequest, RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::super::gate::{Gate, Person, Refusal};
 use super::super::sight::Sight;
@@ -22,8 +23,10 @@ use super::hosts::{self, Hosts};
 const SESSION: &str = "/api/v1/session";
 /// A cookie larger than 4,096 bytes is not kept by browsers.
 const LONGEST: usize = 4_000;
-/// A body larger than this is not read.
+/// A token longer than this is nobody's, and a body larger than this is not read.
 const LARGEST: usize = 16 << 10;
+/// Nor is one that takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The cookie that holds the token. By TLS it has the name that no other site of the same domain can give to a cookie of its own.
 const COOKIE: &str = "penstock-token";
 const SAFE_COOKIE: &str = "__Host-penstock-token";
@@ -79,20 +82,25 @@ pub(in crate::answer) fn guarded(
 /// Lets those through whom the API server knows, each with his sight.
 async fn admit(
     State((answer, gate)): State<(Answer, Gate)>,
+    path: RawPathParams,
     mut request: Request,
     next: Next,
 ) -> Response {
     let Some((token, by_cookie)) = shown(request.headers()) else {
-        return refused(
-            "this page wants a token of the cluster; hint: sign in at /, or send Authorization: Bearer TOKEN",
-        );
+        let how = gate.how();
+        return refused(&format!(
+            "this page wants a token of the cluster; hint: sign in at /, or send Authorization: Bearer TOKEN; {how} prints one"
+        ));
     };
+    // Where one namespace is asked for, that alone.
+    let one = path.iter().find_map(|(name, value)| (name == "namespace").then_some(value));
     let all = answer.standing.all();
-    let namespaces: BTreeSet<_> =
-        all.iter().map(|picture| Arc::clone(&picture.glance.id.namespace)).collect();
+    let namespaces = all.iter().map(|picture| &picture.glance.id.namespace);
+    let namespaces = namespaces.filter(|it| one.is_none_or(|one| ***it == *one));
+    let namespaces: BTreeSet<_> = namespaces.cloned().collect();
     let (person, sight) = match gate.sight(token, &namespaces).await {
         Ok(found) => found,
-        Err(refusal) => return turned_away(refusal),
+        Err(refusal) => return turned_away(refusal, &gate),
     };
     request.extensions_mut().insert(sight);
     request.extensions_mut().insert(Guest { person, by_cookie });
@@ -105,21 +113,17 @@ async fn who(Extension(guest): Extension<Guest>) -> Json<Session> {
     Json(Session { user: Some(guest.person.name.clone()), can_leave: guest.by_cookie })
 }
 
-async fn sign_in(
-    State(gate): State<Gate>,
-    headers: HeaderMap,
-    body: Result<Json<Shown>, JsonRejection>,
-) -> Response {
-    let Ok(Json(Shown { token })) = body else {
+async fn sign_in(State(gate): State<Gate>, request: Request) -> Response {
+    let headers = request.headers().clone();
+    let body = timeout(PATIENCE, Json::from_request(request, &()));
+    let Ok(Ok(Json(Shown { token }))) = body.await else {
         let hint = "nothing to sign in by; hint: {\"token\": \"...\"} as application/json";
         return failure(StatusCode::BAD_REQUEST, "BadRequest", hint);
     };
     let token = token.trim();
-    // What RFC 6750 calls a token: nothing in it ends a cookie or a header.
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-    if token.is_empty() || !token.chars().all(is_plain) {
-        let hint = "that is no token; hint: kubectl create token NAME prints one";
-        return failure(StatusCode::BAD_REQUEST, "BadRequest", hint);
+    if !is_token(token) {
+        let hint = format!("that is no token; hint: {} prints one", gate.how());
+        return failure(StatusCode::BAD_REQUEST, "BadRequest", &hint);
     }
     if LONGEST < token.len() {
         let hint = "this token is longer than a cookie may be; hint: a proxy before this page that sends it in Authorization";
@@ -132,8 +136,14 @@ async fn sign_in(
             set_cookie(&mut response, &headers, token, "");
             response
         }
-        Err(refusal) => turned_away(refusal),
+        Err(refusal) => turned_away(refusal, &gate),
     }
+}
+
+/// Is it what RFC 6750 calls a token, and no longer than one is? Nothing in it ends a cookie or a header.
+fn is_token(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    !text.is_empty() && text.len() <= LARGEST && text.chars().all(is_plain)
 }
 
 /// Signed out: the browser forgets the token.
@@ -159,12 +169,12 @@ fn shown(headers: &HeaderMap) -> Option<(&str, bool)> {
     let bearer = said.and_then(|said| said.split_once(' '));
     let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     if let Some((_, token)) = bearer {
-        return Some((token.trim(), false));
+        return Some((token.trim(), false)).filter(|(token, _)| is_token(token));
     }
     let name = if is_safe(headers) { SAFE_COOKIE } else { COOKIE };
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|it| it.to_str().ok());
     let mut pairs = cookies.flat_map(|it| it.split(';')).filter_map(|it| it.trim().split_once('='));
-    pairs.find(|(key, token)| *key == name && !token.is_empty()).map(|(_, token)| (token, true))
+    pairs.find(|(key, token)| *key == name && is_token(token)).map(|(_, token)| (token, true))
 }
 
 /// Did the browser come by TLS, as the proxy that ended it says?
@@ -196,21 +206,25 @@ fn is_from_here(hosts: &Hosts, request: &Request) -> bool {
     place.is_some_and(|place| place.eq_ignore_ascii_case(host) || hosts.names(place))
 }
 
-fn turned_away(refusal: Refusal) -> Response {
+fn turned_away(refusal: Refusal, gate: &Gate) -> Response {
     let closed = |message| {
         let mut response = failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         response
     };
     match refusal {
-        Refusal::Stranger => refused(
-            "the API server does not know this token: it has expired, or is of another cluster or for another audience; hint: kubectl create token NAME prints a new one",
-        ),
+        Refusal::Stranger => refused(&format!(
+            "the API server does not know this token: it has expired, or is of another cluster or for another audience; hint: {} prints a new one",
+            gate.how()
+        )),
         Refusal::Forbidden => closed(
             "the API server does not let Penstock ask who you are, and so nobody is let in; hint: penstock check prints the rights it lacks",
         ),
         Refusal::Silent => closed(
             "the API server does not say who you are, and without its word nobody is let in; hint: try again in a few seconds",
+        ),
+        Refusal::Crowded => closed(
+            "more people ask than the API server is asked about at once; hint: try again in a few seconds",
         ),
     }
 }

@@ -46,7 +46,7 @@ pub struct Door {
     pub listener: Option<TcpListener>,
     /// The place where each shows a token and sees what he may, if there is one.
     pub open: Option<Open>,
-    /// Names besides `localhost` and addresses.
+    /// Names besides `localhost` and addresses: of the open place alone, where there is one.
     pub hosts: Hosts,
     /// What prices are in, if that was said.
     pub currency: Option<Currency>,

@@ -31,6 +31,8 @@ function demand({ message = "this page wants a token" }) {
   document.body.classList.add("stranger");
   $("leave").hidden = true;
   write($("sign-said"), sentence(message));
+  // Where a token has to be made for this page, the daemon's hint says how.
+  write($("audience"), message.match(/ --audience=\S+/)?.[0] ?? "");
   $("sign").hidden = false;
   $("token").focus();
 }

@@ -76,7 +76,9 @@ pub(super) fn stream(
         _place: sheets.watch()?,
     };
     let heart = KeepAlive::new().interval(HEARTBEAT).text("still here");
-    Some(Sse::new(reader.events()).keep_alive(heart).into_response())
+    // A proxy that gathers answers would keep each event back.
+    let at_once = [("x-accel-buffering", "no")];
+    Some((at_once, Sse::new(reader.events()).keep_alive(heart)).into_response())
 }
 
 /// What is said when no place is free.
@@ -101,6 +103,10 @@ impl Reader {
             if ended.is_cancelled() || self.is_over {
                 return None;
             }
+            // What waits for a page that reads slowly is not told either.
+            if self.sight.until.is_some_and(|until| until <= Instant::now()) {
+                return Some(self.end());
+            }
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
@@ -108,11 +114,13 @@ impl Reader {
                 let again = sleep_until(self.sight.until);
                 tokio::pin!(again);
                 tokio::select! {
+                    biased;
                     () = ended.cancelled() => return None,
                     () = &mut again => return Some(self.end()),
                     moved = self.moved.changed() => moved.ok()?,
                 }
                 tokio::select! {
+                    biased;
                     () = ended.cancelled() => return None,
                     () = &mut again => return Some(self.end()),
                     () = tokio::time::sleep_until(next.max(self.sheets.ready_at())) => {}
