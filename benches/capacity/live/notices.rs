@@ -244,7 +244,9 @@ impl Played {
             book.note(format!("{kind}: {what}"), got, bar, unit);
         };
         let most = |field: fn(&Struck) -> f64| self.struck.iter().map(field).fold(0.0, f64::max);
-        let (lasts, start) = (most(|it| it.lasts.as_secs_f64()), start.as_secs_f64());
+        // In hundredths, as it is told.
+        let start = (100.0 * start.as_secs_f64()).round() / 100.0;
+        let lasts = most(|it| it.lasts.as_secs_f64());
         if is_long && is_spare {
             let survived = share(self.survived(), self.struck.len());
             note("survived", survived, (Bar::AtLeast, 100.0), " %");
