@@ -334,8 +334,8 @@ async fn in_time(yard: &mut Yard) -> Result<()> {
     let fewest = yard.fewest();
     ensure!(fewest == NEEDED, "{fewest} were ready, of {NEEDED} needed");
     let mut graces: Vec<_> = yard.eye.seen().graces.values().cloned().collect();
-    graces.retain(|(node, _)| node.as_deref() == Some("spot-2"));
-    ensure!(graces.len() == NEEDED && graces.iter().all(|it| it.1 == GRACE), "{graces:?}");
+    graces.retain(|told| told.node.as_deref() == Some("spot-2"));
+    ensure!(graces.len() == NEEDED && graces.iter().all(|it| it.grace == GRACE), "{graces:?}");
     yard.until_budget(None).await?;
     let written = yard.written()?;
     let deleted = written.iter().filter(|word| *word == "delete pods").count();

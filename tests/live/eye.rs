@@ -1,8 +1,9 @@
-//! Somebody who sees every state of some pods that the API server tells of: which are Ready and where, the fewest there were, and what each that went
-//! was given to end. Used by tests of drains, and by the benchmark of capacity.
+//! Somebody who sees every state of some pods that the API server tells of: which are Ready and where, the fewest there were, how long each took to
+//! start, and what each that went was given to end. Used by tests of drains, and by the benchmark of capacity.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -24,8 +25,22 @@ pub(crate) struct Seen {
     pub(crate) ready: BTreeMap<String, String>,
     /// How many these were from when on.
     pub(crate) counts: Vec<(Instant, usize)>,
-    /// What each that went was given to end, in seconds, and where it stood.
-    pub(crate) graces: BTreeMap<String, (Option<String>, i64)>,
+    /// What each that went was told.
+    pub(crate) graces: BTreeMap<String, Told>,
+    /// How long each took from when it was made until it was Ready.
+    pub(crate) starts: Vec<Duration>,
+    /// Those that have no node yet, or are not Ready there yet.
+    born: BTreeMap<String, Instant>,
+    /// Why it did not see all.
+    fault: Option<String>,
+}
+
+/// A pod that was told to end: where it stood, how many seconds it was given, and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) node: Option<String>,
+    pub(crate) grace: i64,
+    pub(crate) at: Instant,
 }
 
 impl Eye {
@@ -39,8 +54,11 @@ impl Eye {
         Self { seen, _looking: looking }
     }
 
+    /// What was seen so far. Whoever did not see all is no witness: that ends the run.
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(seen.fault.is_none(), "pods were not seen for a while: {:?}", seen.fault);
+        seen
     }
 }
 
@@ -51,7 +69,8 @@ async fn look(pods: Api<Pod>, config: watcher::Config, seen: Arc<Mutex<Seen>>) {
         match event {
             Ok(Event::Apply(pod) | Event::InitApply(pod)) => seen.see(&pod),
             Ok(Event::Delete(pod)) => seen.lose(&pod),
-            Ok(Event::Init | Event::InitDone) | Err(_) => {}
+            Ok(Event::Init | Event::InitDone) => {}
+            Err(error) => seen.fault = Some(error.to_string()),
         }
     }
 }
@@ -79,10 +98,17 @@ impl Seen {
         if pod.metadata.deletion_timestamp.is_some() {
             let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(-1);
             // The first word counts: the kubelet ends it with another.
-            self.graces.entry(name.clone()).or_insert_with(|| (node.clone(), grace));
+            let told = || Told { node: node.clone(), grace, at: Instant::now() };
+            self.graces.entry(name.clone()).or_insert_with(told);
         }
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let is_ready = conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True");
+        if node.is_none() {
+            self.born.entry(name.clone()).or_insert_with(Instant::now);
+        }
+        if is_ready && let Some(born) = self.born.remove(&name) {
+            self.starts.push(born.elapsed());
+        }
         match node.filter(|_| is_ready && pod.metadata.deletion_timestamp.is_none()) {
             Some(node) => drop(self.ready.insert(name, node)),
             None => drop(self.ready.remove(&name)),

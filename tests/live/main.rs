@@ -15,6 +15,7 @@
 
 mod rig;
 mod scene;
+#[expect(dead_code, reason = "the benchmark of capacity uses the rest")]
 mod eye;
 mod watched;
 mod workers;

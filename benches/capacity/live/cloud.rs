@@ -103,20 +103,26 @@ impl Cloud {
         let left = staying(&self.pods, node).await?;
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         for pod in &left {
-            self.pods.delete(pod, &now).await?;
+            gone(self.pods.delete(pod, &now).await)?;
         }
-        self.change(node, json!({"metadata": {"finalizers": null}})).await?;
-        // One that was deleted has gone by that.
-        match self.nodes.delete(node, &now).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        // A node that was deleted before goes by the first of these.
+        let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        gone(self.nodes.patch(node, &PatchParams::default(), &free).await)?;
+        gone(self.nodes.delete(node, &now).await)
     }
 
     async fn change(&self, node: &str, change: Value) -> Result<()> {
         self.nodes.patch(node, &PatchParams::default(), &Patch::Merge(change)).await?;
         Ok(())
+    }
+}
+
+/// What is not there any more has gone as well.
+fn gone<T>(answer: kube::Result<T>) -> Result<()> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

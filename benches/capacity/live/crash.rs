@@ -45,7 +45,11 @@ pub(crate) async fn crash(ground: &Ground, book: &mut Book) -> Result<Vec<String
     let (mut refused, mut blocked, mut slowest) = (0, 0, Duration::ZERO);
     while let Some((number, (is_made, took))) = made.next().await {
         if number == KILLED_AT {
-            ground.scene.daemon.process().kill9();
+            let daemon = &ground.scene.daemon;
+            let (code, body) = daemon.get("/readyz").await?;
+            ensure!(code == 200, "before it is killed, /readyz answers {code}: {body}");
+            daemon.process().kill9();
+            ensure!(daemon.get("/readyz").await.is_err(), "the killed daemon answers");
         }
         refused += u32::from(!is_made);
         blocked += u32::from(BLOCKED < took);

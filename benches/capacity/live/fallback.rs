@@ -28,8 +28,12 @@ const SPLIT: [u32; 2] = [1, 3];
 const APART: Duration = Duration::from_secs(11);
 /// How often a shut pool is tried; 5 min is what it is when nobody says.
 const PROBE: Duration = Duration::from_secs(20);
-/// For how long it is looked whether the share is kept.
+/// It is to be back three times as soon as a pool is tried, as with 5 min it is to be in 15 min.
+const BACK: Duration = PROBE.saturating_mul(3);
+/// For how long it is looked, from its return on, whether a stage keeps its share.
 const KEPT: Duration = Duration::from_secs(45);
+/// For so long it is looked, at one stage, that nothing is done without a sign.
+const UNTOLD: Duration = Duration::from_secs(5);
 
 fn name(number: usize) -> String {
     format!("dry-{number:02}")
@@ -48,8 +52,13 @@ pub(crate) async fn fallback(ground: &Ground, book: &mut Book) -> Result<Vec<Str
         until_split(ground, number).await?;
     }
     let mut took = Vec::new();
+    let mut untold = 0;
     for number in 0..STAGES {
-        took.push(dry(ground, number).await?.as_secs_f64());
+        lose(ground, number).await?;
+        if number == 0 {
+            untold = moves(ground, number, UNTOLD).await?;
+        }
+        took.push(carried(ground, number).await?.as_secs_f64());
     }
     took.sort_by(f64::total_cmp);
     let (median, slowest) = (took[STAGES / 2], took[STAGES - 1]);
@@ -66,16 +75,21 @@ pub(crate) async fn fallback(ground: &Ground, book: &mut Book) -> Result<Vec<Str
     let (shut, open) = (slow(shut), slow(open));
     let kind = format!("live, fallback after hard evidence, slowest of {STAGES}");
     book.note(kind, slowest, (Bar::AtMost, 2.0), " s");
+    let kind = format!("live, moves in {} s of one stage without a sign", UNTOLD.as_secs());
+    book.note(kind, number(untold), (Bar::AtMost, 0.0), "");
     let kind = format!("live, return, probe {} s: longest of {STAGES}", PROBE.as_secs());
-    book.note(kind, shut.max(open) / 60.0, (Bar::AtMost, 15.0), " min");
-    book.note("live, return: flaps", f64::from(flaps), (Bar::AtMost, 0.0), "");
+    book.note(kind, shut.max(open), (Bar::AtMost, BACK.as_secs_f64()), " s");
+    let kind = format!("live, return: flaps in the {} s after it, all stages", KEPT.as_secs());
+    book.note(kind, number(flaps), (Bar::AtMost, 0.0), "");
     Ok(vec![
         format!(
-            "fallback: {STAGES} signs, p50 {median:.2} s, slowest {slowest:.2} s from Karpenter's Event to the write"
+            "fallback: {STAGES} signs, p50 {median:.2} s, slowest {slowest:.2} s from Karpenter's Event to the write; {untold} moves in {} s of a stage that was not told yet",
+            UNTOLD.as_secs()
         ),
         format!(
-            "return: share restored after {open:.1} s at the most where the pool was short, {shut:.1} s where it was shut and is tried every {} s ({SHUT} pools); {flaps} flaps",
-            PROBE.as_secs()
+            "return: share restored after {open:.1} s at the most where the pool was short, {shut:.1} s where it was shut and is tried every {} s ({SHUT} pools); {flaps} flaps, each stage looked at for {} s from its own return on",
+            PROBE.as_secs(),
+            KEPT.as_secs()
         ),
     ])
 }
@@ -85,6 +99,7 @@ async fn open(ground: &Ground, number: usize) -> Result<()> {
     let probe = json!({"interval": format!("{}s", PROBE.as_secs())});
     let provider = json!({"kind": "Karpenter", "name": format!("{name}-spot")});
     ground.lay_out(&name, &json!({"provider": provider, "probe": probe})).await?;
+    ground.large(&name).await?;
     ground.make(spot(number, 1)).await?;
     let need: u32 = SPLIT.iter().sum();
     let stage = json!({
@@ -129,10 +144,9 @@ fn has_no_place(pod: &Pod) -> bool {
     is(pod, "PodScheduled", "False")
 }
 
-/// The node of a stage is gone, no other can be had, and that is said: how long until its lane on demand is asked for all.
-async fn dry(ground: &Ground, number: usize) -> Result<Duration> {
+/// The node of a stage is gone, and no other can be had.
+async fn lose(ground: &Ground, number: usize) -> Result<()> {
     let (name, scene) = (name(number), &ground.scene);
-    let target = format!("{name}-kept");
     let gone = format!("{name}-spot-1");
     let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     let all = Api::<Pod>::namespaced(scene.client.clone(), &scene.namespace);
@@ -147,15 +161,31 @@ async fn dry(ground: &Ground, number: usize) -> Result<Duration> {
             ensure!(found == waiting, "{found} do");
             Ok(Some(()))
         })
-        .await?;
-    let moves = scene.writes(&target)?.len();
+        .await
+}
+
+fn kept(number: usize) -> String {
+    format!("{}-kept", name(number))
+}
+
+/// How often the count of a stage's lane on demand is changed in that time.
+async fn moves(ground: &Ground, number: usize, within: Duration) -> Result<usize> {
+    let before = ground.changes(&kept(number))?.len();
+    tokio::time::sleep(within).await;
+    Ok(ground.changes(&kept(number))?.len() - before)
+}
+
+/// It is said that no node can be had: how long until the lane on demand is asked for all.
+async fn carried(ground: &Ground, number: usize) -> Result<Duration> {
+    let (target, scene) = (kept(number), &ground.scene);
+    let before = scene.writes(&target)?.len();
     let at = Clock::start().now();
     say(ground, number, 0).await?;
     let need: u32 = SPLIT.iter().sum();
     let write = scene
         .until(&format!("{target} to take over"), SOON, async || {
             let writes = scene.writes(&target)?;
-            Ok(writes.into_iter().skip(moves).find(|it| it.replicas == Some(need)))
+            Ok(writes.into_iter().skip(before).find(|it| it.replicas == Some(need)))
         })
         .await?;
     Duration::try_from(write.at.duration_since(at)).context("it took over before it was told")
@@ -185,31 +215,26 @@ async fn until_shut(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// There are nodes again: how long each stage takes to have its share on spot, and how often one lost it again.
-async fn back(ground: &Ground) -> Result<(Vec<Duration>, u32)> {
+/// There are nodes again: how long each stage takes to have its share on spot, and how often the counts were changed after that.
+async fn back(ground: &Ground) -> Result<(Vec<Duration>, usize)> {
     let mut since = Vec::new();
     for number in 0..STAGES {
-        since.push(Instant::now());
+        since.push((Instant::now(), ground.changes(&kept(number))?.len()));
         ground.make(spot(number, 2)).await?;
     }
-    let each = since.iter().enumerate().map(async |(number, since)| {
+    let each = since.iter().enumerate().map(async |(number, (since, before))| {
         until_split(ground, number).await?;
-        anyhow::Ok(since.elapsed())
+        let took = since.elapsed();
+        tokio::time::sleep(KEPT).await;
+        let mut after = ground.changes(&kept(number))?.into_iter().skip(*before);
+        after.find(|it| it.replicas == Some(SPLIT[0])).context("nobody wrote that it is back")?;
+        anyhow::Ok((took, after.count()))
     });
     let back = futures::future::try_join_all(each).await?;
-    let writes = |lane: &str| -> Result<usize> {
-        let all = (0..STAGES).map(|number| {
-            let target = format!("{}-{lane}", name(number));
-            Ok(ground
-                .scene
-                .writes(&target)?
-                .windows(2)
-                .filter(|it| it[0].replicas != it[1].replicas)
-                .count())
-        });
-        all.sum()
-    };
-    let before = writes("kept")?;
-    tokio::time::sleep(KEPT).await;
-    Ok((back, u32::try_from(writes("kept")? - before)?))
+    let flaps = back.iter().map(|(_, flaps)| flaps).sum();
+    Ok((back.into_iter().map(|(took, _)| took).collect(), flaps))
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

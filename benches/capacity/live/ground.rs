@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use serde_json::{Value, json};
 
-use crate::rig::{Cluster, ClusterOptions, Kubernetes};
+use crate::rig::{Cluster, ClusterOptions, Kubernetes, Request};
 use crate::scene::{Scene, workload};
 use crate::yard::node;
 
@@ -49,8 +49,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Two pools and a Deployment on each, called `STAGE-kept` and `STAGE-spot`; on demand there is one large node, of spot none. `spot` is
-    /// merged into what is said of that pool.
+    /// Two pools without nodes and a Deployment on each, called `STAGE-kept` and `STAGE-spot`. `spot` is merged into what is said of that pool.
     pub(crate) async fn lay_out(&self, stage: &str, spot: &Value) -> Result<()> {
         for (lane, class) in LANES.into_iter().zip(["OnDemand", "Spot"]) {
             let name = format!("{stage}-{lane}");
@@ -67,7 +66,19 @@ impl Ground {
             let pods = workload("Deployment", &name, 0, &json!({"cpu": "1"}), on);
             self.scene.create(pods).await?;
         }
+        Ok(())
+    }
+
+    /// A node on demand that has room for all that a stage may ever want there.
+    pub(crate) async fn large(&self, stage: &str) -> Result<()> {
         self.make(node(&format!("{stage}-kept"), 0, 60)).await
+    }
+
+    /// The writes to `/scale` of a target that changed its count, by the API server's record.
+    pub(crate) fn changes(&self, target: &str) -> Result<Vec<Request>> {
+        let (mut writes, mut now) = (self.scene.writes(target)?, None);
+        writes.retain(|write| std::mem::replace(&mut now, write.replicas) != write.replicas);
+        Ok(writes)
     }
 
     /// What the lanes of a stage are asked for.

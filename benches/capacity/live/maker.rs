@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -21,6 +21,8 @@ use super::terms::{BOOT, FIT};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
+/// A pod of the stage may end while places are filled.
+const TRIES: usize = 5;
 /// Its nodes stay until it says so, whoever deletes them.
 pub(crate) const FINALIZER: &str = "example.com/cloud";
 
@@ -63,7 +65,14 @@ impl Maker {
 
     /// Others' pods take every place that is free.
     pub(crate) async fn fill(&self) -> Result<()> {
-        self.desk.lock().await.fill().await
+        let mut desk = self.desk.lock().await;
+        for _ in 0..TRIES {
+            desk.fill().await?;
+            if desk.places().await?.0.values().all(|free| *free == 0) {
+                return Ok(());
+            }
+        }
+        bail!("places of {} are free after all were filled", desk.pool)
     }
 }
 

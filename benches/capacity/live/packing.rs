@@ -58,6 +58,7 @@ pub(crate) async fn packing(ground: &Ground, book: &mut Book) -> Result<Vec<Stri
     tokio::time::sleep(QUIET).await;
     let mut idle = told(&mut log, &scene.namespace)?;
     let (mut emptied, mut could, mut writes, mut touched, mut now) = (0, 0, 0, 0, ALL);
+    let mut worst = 0.0_f64;
     for step in STEPS {
         let before = eye.seen().standing();
         items.want(step.into()).await?;
@@ -69,8 +70,9 @@ pub(crate) async fn packing(ground: &Ground, book: &mut Book) -> Result<Vec<Stri
             emptied += before.len() - after.len();
             could += most(before.values().copied().collect(), go);
             let lost = before.iter().filter(|(node, pods)| after.get(*node) != Some(*pods));
-            touched += lost.map(|(_, pods)| *pods).sum::<usize>();
-            writes += wrote;
+            let stood = lost.map(|(_, pods)| *pods).sum();
+            worst = worst.max(number(wrote) / number(stood));
+            (writes, touched) = (writes + wrote, touched + stood);
         } else {
             idle += wrote;
         }
@@ -80,11 +82,11 @@ pub(crate) async fn packing(ground: &Ground, book: &mut Book) -> Result<Vec<Stri
     idle += told(&mut log, &scene.namespace)?;
     let share = number(emptied) / number(could);
     book.note("live, packing: emptied of what could be", share, (Bar::AtLeast, 0.95), "");
-    let per = number(writes) / number(touched);
-    book.note("live, packing: writes for each pod of victims' nodes", per, (Bar::AtMost, 1.0), "");
+    let kind = "live, packing: writes for each pod of victims' nodes, worst step";
+    book.note(kind, worst, (Bar::AtMost, 1.0), "");
     book.note("live, packing: writes while nothing goes", number(idle), (Bar::AtMost, 0.0), "");
     Ok(vec![format!(
-        "packing: {emptied} of {could} nodes emptied over the steps {STEPS:?} from {ALL}; {writes} deletion costs written, {touched} pods stood on the nodes that lost some; {idle} written while nothing went"
+        "packing: {emptied} of {could} nodes emptied over the steps {STEPS:?} from {ALL}; {writes} deletion costs written, {touched} pods stood on the nodes that lost some ({worst:.2} for each of them in the worst step); {idle} written while nothing went"
     )])
 }
 

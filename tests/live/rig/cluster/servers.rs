@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{Cluster, ClusterOptions, Controllers, Kubernetes};
@@ -197,14 +197,17 @@ fn stages(folder: &Path, startup: Duration) -> Result<PathBuf> {
     let held = format!(
         "    - key: '.metadata.annotations[\"example.com/done\"]'\n      operator: 'Exists'\n{of_jobs}"
     );
-    let before = before.replacen(of_jobs, &held, 1);
+    let before = put(before, of_jobs, &held)?;
     // KWOK would also have it that a node was Ready as soon as it was made.
     let boot = "  delay:\n    durationMilliseconds: 0\n    durationFrom:\n      expressionFrom: '.metadata.annotations[\"example.com/ready-at\"]'\n";
-    let before = before.replacen("  next:\n", &format!("{boot}  next:\n"), 1).replacen(
-        "or .metadata.creationTimestamp $now",
-        "$now",
-        1,
-    );
+    let before = put(&before, "  next:\n", &format!("{boot}  next:\n"))?;
+    let before = put(&before, "or .metadata.creationTimestamp $now", "$now")?;
     let delay = format!("  delay:\n    durationMilliseconds: {}\n", startup.as_millis());
     write(folder, "stages.yaml", &format!("{before}  name: pod-ready\nspec:\n{delay}{ready}"))
+}
+
+/// Puts other words where these stand first; an error if they stand nowhere.
+fn put(text: &str, words: &str, others: &str) -> Result<String> {
+    ensure!(text.contains(words), "KWOK's stages have no {words:?}");
+    Ok(text.replacen(words, others, 1))
 }
