@@ -156,20 +156,34 @@ mod tests {
     #[test]
     fn time_divides_by_what_it_costs_beside_now() {
         let until_six = |tariffs: &[&Tariff], from: &str| {
-            Spans::of(tariffs, at(from), at("2026-01-11T06:00:00Z"))
+            let Spans { now, alike, cheaper, pieces, begins } =
+                Spans::of(tariffs, at(from), at("2026-01-11T06:00:00Z"));
+            let begins = begins.map(|(at, then)| format!(" from {at} on for {then} %"));
+            let [alike, cheaper] = [alike, cheaper].map(|span| span / 3600.0);
+            let begins = begins.unwrap_or_default();
+            format!("{alike} h for {now} %, {cheaper} h in {pieces} cheaper{begins}")
         };
-        let hours = |spans: Spans| [spans.alike, spans.cheaper].map(|span| span / 3600.0);
-        let noon = until_six(&[&tariff()], "2026-01-10T12:30:00Z");
-        assert_eq!(hours(noon), [0.5, 17.0]);
-        assert_eq!((noon.now, noon.pieces), (200.0, 1.0));
-        assert_eq!(noon.begins, Some((at("2026-01-10T13:00:00Z"), 100.0)));
-        let evening = until_six(&[&tariff()], "2026-01-10T20:00:00Z");
-        assert_eq!(hours(evening), [4.0, 6.0], "two before the night and two after it");
-        assert_eq!(evening.begins, Some((at("2026-01-10T22:00:00Z"), 50.0)));
-        let night = until_six(&[&tariff()], "2026-01-11T01:00:00Z");
-        assert_eq!((hours(night), night.begins), ([3.0, 0.0], None));
-        let beside = until_six(&[&tariff(), &Tariff::default()], "2026-01-10T20:00:00Z");
-        assert_eq!(hours(beside), [4.0, 6.0], "half of the lanes are cheaper then");
-        assert_eq!(beside.begins.unwrap().1, 75.0);
+        let (tariff, flat) = (tariff(), Tariff::default());
+        for (tariffs, from, expected) in [
+            (
+                &[&tariff][..],
+                "2026-01-10T12:30:00Z",
+                "0.5 h for 200 %, 17 h in 1 cheaper from 2026-01-10T13:00:00Z on for 100 %",
+            ),
+            // Two hours before the night and two after it.
+            (
+                &[&tariff][..],
+                "2026-01-10T20:00:00Z",
+                "4 h for 100 %, 6 h in 1 cheaper from 2026-01-10T22:00:00Z on for 50 %",
+            ),
+            (&[&tariff][..], "2026-01-11T01:00:00Z", "3 h for 50 %, 0 h in 0 cheaper"),
+            (
+                &[&tariff, &flat][..],
+                "2026-01-10T20:00:00Z",
+                "4 h for 100 %, 6 h in 1 cheaper from 2026-01-10T22:00:00Z on for 75 %",
+            ),
+        ] {
+            assert_eq!(until_six(tariffs, from), expected, "{from}");
+        }
     }
 }
