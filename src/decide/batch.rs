@@ -42,11 +42,9 @@ pub(super) struct Batch {
     readings: u8,
     since: Option<Timestamp>,
     counted: Option<Timestamp>,
-    /// How unevenly what waits lies on consumers, since the last of it is what the busiest have left over; and when that was looked at.
+    /// How unevenly what waits lies on consumers, since the last of it is what the busiest have left over.
     #[serde(default)]
     lying: Skew,
-    #[serde(default)]
-    looked: Option<Timestamp>,
 }
 
 /// What is asked of a batch at an instant.
@@ -93,9 +91,7 @@ impl Batch {
             self.readings = 0;
             return;
         }
-        if self.looked.is_none_or(|looked| LOOK <= span(looked, at)) {
-            (self.lying, self.looked) = (Skew::from_loads(&evidence.lags()), Some(at));
-        }
+        self.lying.renew(|| evidence.lags(), LOOK, at);
         if !is_empty {
             (self.readings, self.since) = (0, None);
             return;
@@ -141,7 +137,7 @@ fn rate(means: &Means) -> Option<f64> {
 
 fn chore<'a>(load: &'a Load<'a>, means: &'a Means, due: &Due, rate: f64) -> Chore<'a> {
     let kept = if due.done_since.is_some() { 0 } else { means.desired };
-    Chore::new((load, means), (load.backlog, load.arrivals), rate, (due.left, kept))
+    Chore::new(load, means, rate, (due.left, kept))
 }
 
 /// The count that is done in time at the least cost: never fewer than now until the queue was empty once, since giving pods back before that
@@ -153,15 +149,15 @@ pub(super) fn bid((min, max): (u32, u32), load: &Load<'_>, means: &Means, due: &
         return learning(if desired == 0 { few(load, (min, max)) } else { desired });
     };
     let chore = chore(load, means, due, rate);
-    let partitions = chore.partitions();
-    let most = partitions.unwrap_or(u32::MAX).min(max).max(1);
+    let most = chore.most(max);
+    let (spans, later) = (due.spans.as_ref(), most.min(due.later));
     let lag = load.lag;
-    if let Some((begins, now, then)) = chore.waits(due.spans.as_ref(), most.min(due.later)) {
+    if let Some((begins, now, then)) = chore.waits(spans, later) {
         let replicas = min.max(1).min(most);
         return Bid::new(replicas, Reason::Cheaper { replicas, lag, by, begins, now, then });
     }
     let found = chore.smallest(most).map(|by_then| {
-        let now = chore.at_this_price(due.spans.as_ref(), most.min(due.later));
+        let now = chore.at_this_price(spans, later);
         // What this price has no time for is left to a dearer one.
         now.map_or(by_then, |now| now.smallest(most).unwrap_or(most))
     });
@@ -174,7 +170,7 @@ pub(super) fn bid((min, max): (u32, u32), load: &Load<'_>, means: &Means, due: &
     };
     if found.is_none() {
         let plain = chore.plain();
-        if let Some(partitions) = partitions.filter(|&partitions| partitions < plain) {
+        if let Some(partitions) = chore.partitions().filter(|&partitions| partitions < plain) {
             bid.set(wished, Reason::PartitionBound { wished: plain, partitions });
         }
         if max < plain && wished == max {
@@ -196,8 +192,7 @@ pub(super) fn gather(
     let rate =
         rate(means).or_else(|| means.shown.filter(|shown| means.ready == 0 && 0.0 < *shown))?;
     let chore = chore(load, means, due, rate);
-    let most = chore.partitions().unwrap_or(u32::MAX).min(max).min(due.later).max(1);
-    let spans = due.spans.as_ref();
+    let (spans, most) = (due.spans.as_ref(), chore.most(max.min(due.later)));
     let (lag, by) = (load.lag, due.by);
     if let Some((begins, now, then)) = chore.waits(spans, most) {
         let why = Reason::Cheaper { replicas: idle, lag, by, begins, now, then };
@@ -246,14 +241,19 @@ mod tests {
         assert_eq!(gap.next(at("2026-03-28T12:00:00Z")).to_string(), "2026-03-29T01:30:00Z");
     }
 
+    /// At six, in so many seconds, on nodes that cost the same at all hours.
+    fn due(left: f64) -> Due {
+        let by = at("2026-01-10T06:00:00Z");
+        Due { by, left, is_overdue: false, done_since: None, spans: None, later: 48 }
+    }
+
     /// 48 partitions; a replica does 100 items/s and starts in 45 s.
     fn judged(lag: u64, desired: u32, left: f64) -> (Bid, Option<Bid>) {
         let skew = Skew::default();
         let load = Load { lag, backlog: float(lag), ..Load::none(&skew) };
         let means = Means::of(desired);
-        let by = at("2026-01-10T06:00:00Z");
-        let done_since = (lag == 0).then_some(by);
-        let due = Due { by, left, is_overdue: false, done_since, spans: None, later: 48 };
+        let due = due(left);
+        let due = Due { done_since: (lag == 0).then_some(due.by), ..due };
         let gathered = gather(&load, &means, &due, (0, 1, 48));
         (bid((0, 48), &load, &means, &due), gathered)
     }
@@ -280,9 +280,7 @@ mod tests {
     fn pods_that_never_had_enough_to_show_their_rate_do_not_wake_for_little() {
         let skew = Skew::default();
         let load = Load { lag: 1_000, backlog: 1_000.0, ..Load::none(&skew) };
-        let by = at("2026-01-10T06:00:00Z");
-        let due =
-            Due { by, left: 28_800.0, is_overdue: false, done_since: None, spans: None, later: 48 };
+        let due = due(28_800.0);
         let asleep = |shown| Means { rate: None, shown, ..Means::of(0) };
         assert_eq!(gather(&load, &asleep(Some(10.0)), &due, (0, 1, 48)).unwrap().replicas, 0);
         assert_eq!(
@@ -306,11 +304,10 @@ mod tests {
     fn priced(lag: u64, desired: u32, (alike, cheaper): (f64, f64)) -> (Bid, Option<Bid>) {
         let skew = Skew::default();
         let load = Load { lag, backlog: float(lag), ..Load::none(&skew) };
-        let by = at("2026-01-10T06:00:00Z");
         let begins = (0.0 < cheaper).then_some((at("2026-01-10T01:00:00Z"), 50.0));
         let pieces = f64::from(begins.is_some());
         let spans = Some(Spans { now: 100.0, alike, cheaper, pieces, begins });
-        let due = Due { by, left: 32_400.0, is_overdue: false, done_since: None, spans, later: 48 };
+        let due = Due { spans, ..due(32_400.0) };
         let means = Means::of(desired);
         (bid((0, 48), &load, &means, &due), gather(&load, &means, &due, (0, 1, 48)))
     }
@@ -351,13 +348,11 @@ mod tests {
     #[test]
     fn what_goes_on_coming_and_what_schedules_allow_are_reckoned_with() {
         let skew = Skew::default();
-        let by = at("2026-01-10T06:00:00Z");
         let begins = Some((at("2026-01-10T05:00:00Z"), 50.0));
         let spans = Spans { now: 100.0, alike: 28_800.0, cheaper: 3_600.0, pieces: 1.0, begins };
         let waits = |arrivals, later| {
             let load = Load { arrivals, lag: 1, backlog: 1_000_000.0, ..Load::none(&skew) };
-            let (spans, done_since) = (Some(spans), None);
-            let due = Due { by, left: 32_400.0, is_overdue: false, done_since, spans, later };
+            let due = Due { spans: Some(spans), later, ..due(32_400.0) };
             let bid = bid((0, 48), &load, &Means::of(0), &due);
             bid.why[0].code() == "Cheaper"
         };
@@ -370,13 +365,11 @@ mod tests {
     #[test]
     fn who_works_stops_only_for_more_than_a_start_costs() {
         let skew = Skew::default();
-        let (by, lag) = (at("2026-01-10T06:00:00Z"), 1_000_000);
-        let load = Load { lag, backlog: float(lag), ..Load::none(&skew) };
+        let load = Load { lag: 1_000_000, backlog: 1_000_000.0, ..Load::none(&skew) };
         let stops = |then| {
             let begins = Some((at("2026-01-10T01:00:00Z"), then));
             let spans = Spans { now: 100.0, alike: 9e3, cheaper: 9e3, pieces: 1.0, begins };
-            let (spans, done_since) = (Some(spans), None);
-            let due = Due { by, left: 18_000.0, is_overdue: false, done_since, spans, later: 48 };
+            let due = Due { spans: Some(spans), ..due(18_000.0) };
             bid((0, 48), &load, &Means::of(12), &due).replicas < 12
         };
         assert!(stops(50.0) && !stops(99.0));

@@ -34,14 +34,14 @@ pub(super) struct Chore<'a> {
 }
 
 impl<'a> Chore<'a> {
-    /// So many items wait and so many arrive in a second, of which one replica gets so many through; in so many seconds, by no fewer replicas.
+    /// Of what waits and arrives one replica gets so much through; it is to be done in so many seconds, by no fewer replicas.
     pub(super) fn new(
-        (load, means): (&'a Load<'a>, &'a Means),
-        (backlog, arrivals): (f64, f64),
+        load: &'a Load<'a>,
+        means: &'a Means,
         rate: f64,
         (left, kept): (f64, u32),
     ) -> Self {
-        let (waits, flow) = (backlog.max(0.0) / rate, arrivals.max(0.0) / rate);
+        let (waits, flow) = (load.backlog.max(0.0) / rate, load.arrivals.max(0.0) / rate);
         Self { load, means, waits, flow, left, kept }
     }
 
@@ -57,6 +57,11 @@ impl<'a> Chore<'a> {
 
     pub(super) fn partitions(&self) -> Option<u32> {
         self.load.partitions.filter(|&partitions| 0 < partitions)
+    }
+
+    /// The most replicas that are of use, where there may be so many.
+    pub(super) fn most(&self, max: u32) -> u32 {
+        self.partitions().unwrap_or(u32::MAX).min(max).max(1)
     }
 
     /// Seconds until so many replicas are done.

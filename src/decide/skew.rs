@@ -35,7 +35,7 @@ pub(super) struct Skew {
 impl Skew {
     /// Takes in what came to each partition lately; looks at it only now and then, and moves gently.
     pub(super) fn observe(&mut self, came: impl FnOnce() -> Vec<f64>, at: Timestamp) {
-        if self.looked.is_some_and(|looked| span(looked, at) < EVERY) {
+        if self.is_fresh(EVERY, at) {
             return;
         }
         let mut came = came();
@@ -52,6 +52,23 @@ impl Skew {
         } else {
             *self = Self { looked: self.looked, ..found };
         }
+    }
+
+    /// Takes these loads for all there is; looks at them only so often.
+    pub(super) fn renew(
+        &mut self,
+        loads: impl FnOnce() -> Vec<f64>,
+        every: Duration,
+        at: Timestamp,
+    ) {
+        if !self.is_fresh(every, at) {
+            *self = Self { looked: Some(at), ..Self::from_loads(&loads()) };
+        }
+    }
+
+    /// Was it looked at less than so long ago?
+    fn is_fresh(&self, every: Duration, at: Timestamp) -> bool {
+        self.looked.is_some_and(|looked| span(looked, at) < every)
     }
 
     /// How unevenly these loads would fall, one for each partition.

@@ -16,9 +16,8 @@ use http_body_util::BodyExt;
 use penstock::answer::page::{self, Door};
 use penstock::answer::{self, Answer, Gate};
 use penstock::daemon;
-use penstock::decide::{Budget, BudgetVerdict, Class, PipelineId, PoolState, PoolVerdict};
+use penstock::decide::{Class, PipelineId};
 use penstock::demo::cluster::{Fault, Match, Person};
-use penstock::report::{BudgetGlance, BudgetPicture, PoolGlance, PoolPicture};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,7 +27,7 @@ use tower::ServiceExt;
 
 use crate::daemons::{clients, options};
 use crate::page::{Open, ask, names, window};
-use crate::turns::{Bench, Turn};
+use crate::turns::{Bench, Turn, budget, id, pool};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SESSION: &str = "/api/v1/session";
@@ -146,51 +145,10 @@ fn ledger() -> PipelineId {
 
 fn with_capacity(bench: &Bench, lag: u64) -> Turn {
     let at = bench.clock.now();
-    let everybody: Arc<str> = "everybody".into();
-    let glance = PoolGlance {
-        uid: "pool".into(),
-        resource_version: "1".into(),
-        class: Class::Spot,
-        generation: 1,
-        status: Arc::default(),
-        unpriced: None,
-        nodes: 3,
-        cores: 12.0,
-        startup: None,
-        cost: None,
-    };
-    let verdict = PoolVerdict {
-        pool: "spot".into(),
-        state: PoolState::Available,
-        since: at,
-        evidence: Vec::new(),
-        next_probe: None,
-    };
-    let budget = BudgetPicture {
-        glance: BudgetGlance {
-            uid: "budget".into(),
-            resource_version: "1".into(),
-            generation: 1,
-            status: Arc::default(),
-        },
-        meant: Arc::new(Budget {
-            name: Arc::clone(&everybody),
-            cost_per_hour: None,
-            cores: Some(600.0),
-            is_enforced: true,
-            rooms: Vec::new(),
-        }),
-        verdict: BudgetVerdict {
-            budget: everybody,
-            cost_per_hour: None,
-            cores: 80.0,
-            gave_way: vec![(ledger(), 6), (crate::turns::id("orders"), 2)],
-            is_exceeded: true,
-            unpriced: Vec::new(),
-        },
-        at,
-    };
-    let pools = vec![PoolPicture { glance, verdict, at }];
+    let gave_way = vec![(ledger(), 6), (id("orders"), 2)];
+    let mut budget = budget("everybody", gave_way, at);
+    Arc::make_mut(&mut budget.meant).cores = Some(600.0);
+    let pools = vec![pool("spot", Class::Spot, at)];
     // Late, so that there is something to look at.
     let late = Turn::of(|told| {
         told.verdict.signals.lag = Some(lag);

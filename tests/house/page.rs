@@ -17,17 +17,17 @@ use penstock::answer::page::{
 use penstock::answer::{Answer, Pulse, Recollection};
 use penstock::crd::meaning::Code;
 use penstock::decide::{
-    Budget, BudgetVerdict, Class, Missing, Observation, Partition, PipelineId, PoolState,
-    PoolVerdict, Queue, Reading, Reason, Sign, Unusable, Value as Read,
+    Class, Missing, Observation, Partition, PipelineId, PoolState, Queue, Reading, Reason, Sign,
+    Unusable, Value as Read,
 };
-use penstock::report::{BudgetGlance, BudgetPicture, Fault, PoolGlance, PoolPicture};
+use penstock::report::Fault;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
 
 use crate::decide::forecast::swung;
-use crate::turns::{Bench, Turn, id, stage, turn};
+use crate::turns::{Bench, Turn, budget, id, pool, stage, turn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -368,55 +368,15 @@ async fn pools_are_shown_with_their_evidence_and_budgets_with_who_gives_way() {
 
     let at = bench.clock.now();
     let sign = |what: &str, is_hard| Sign { at, is_hard, what: what.into() };
-    let pool = PoolPicture {
-        glance: PoolGlance {
-            uid: "pool".into(),
-            resource_version: "1".into(),
-            class: Class::Spot,
-            generation: 1,
-            status: Arc::default(),
-            unpriced: None,
-            nodes: 3,
-            cores: 12.0,
-            startup: Some((Duration::from_secs(52), Duration::from_secs(140))),
-            cost: None,
-        },
-        verdict: PoolVerdict {
-            pool: "spot".into(),
-            state: PoolState::Exhausted,
-            since: at,
-            evidence: vec![sign("pods wait", false), sign("no capacity", true)],
-            next_probe: Some(at + SignedDuration::from_mins(10)),
-        },
-        at,
-    };
-    let name = Arc::<str>::from("team");
-    let (cost_per_hour, cores) = (Some(40.0), None);
+    let mut pool = pool("spot", Class::Spot, at);
+    pool.glance.startup = Some((Duration::from_secs(52), Duration::from_secs(140)));
+    pool.verdict.state = PoolState::Exhausted;
+    pool.verdict.evidence = vec![sign("pods wait", false), sign("no capacity", true)];
+    pool.verdict.next_probe = Some(at + SignedDuration::from_mins(10));
     let gave = PipelineId { namespace: "shop".into(), name: "bills".into() };
-    let budget = BudgetPicture {
-        glance: BudgetGlance {
-            uid: "budget".into(),
-            resource_version: "1".into(),
-            generation: 1,
-            status: Arc::default(),
-        },
-        meant: Arc::new(Budget {
-            name: Arc::clone(&name),
-            cost_per_hour,
-            cores,
-            is_enforced: true,
-            rooms: Vec::new(),
-        }),
-        verdict: BudgetVerdict {
-            budget: name,
-            cost_per_hour: Some(39.5),
-            cores: 80.0,
-            gave_way: vec![(gave, 6)],
-            is_exceeded: true,
-            unpriced: Vec::new(),
-        },
-        at,
-    };
+    let mut budget = budget("team", vec![(gave, 6)], at);
+    Arc::make_mut(&mut budget.meant).cost_per_hour = Some(40.0);
+    budget.verdict.cost_per_hour = Some(39.5);
     let turn = Turn { pools: vec![pool], budgets: vec![budget], ..Turn::of(|_| {}) };
     bench.tell(&turn).await;
 

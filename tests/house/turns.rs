@@ -11,13 +11,15 @@ use penstock::act::{Grant, Licence};
 use penstock::clock::Clock;
 use penstock::crd::{self, PipelineStatus, ScaledPipeline};
 use penstock::decide::{
-    Ending, Memory, Missing, Observation, Outcome, Pause, Pipeline, PipelineId, Plan, Reading,
-    Reason, Reserves, Scale, Signals, Situation, Snapshot, Source, Stage, StageId, Step, Target,
-    TargetId, Value as Read, Verdict, Workload, Writing,
+    Budget, BudgetVerdict, Class, Ending, Memory, Missing, Observation, Outcome, Pause, Pipeline,
+    PipelineId, Plan, PoolState, PoolVerdict, Reading, Reason, Reserves, Scale, Signals, Situation,
+    Snapshot, Source, Stage, StageId, Step, Target, TargetId, Value as Read, Verdict, Workload,
+    Writing,
 };
 use penstock::demo::cluster::{Cluster, Logged, Options};
 use penstock::report::{
-    self, BudgetPicture, Destination, Fault, Glance, Polls, PoolPicture, Report, Requests, Tick,
+    self, BudgetGlance, BudgetPicture, Destination, Fault, Glance, Polls, PoolGlance, PoolPicture,
+    Report, Requests, Tick,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -25,6 +27,57 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::decide::plain;
+
+/// A pool of three nodes with four CPUs each, that gives nodes and whose price nobody knows.
+pub(crate) fn pool(name: &str, class: Class, at: Timestamp) -> PoolPicture {
+    let glance = PoolGlance {
+        uid: "pool".into(),
+        resource_version: "1".into(),
+        class,
+        generation: 1,
+        status: Arc::default(),
+        unpriced: None,
+        nodes: 3,
+        cores: 12.0,
+        startup: None,
+        cost: None,
+    };
+    let verdict = PoolVerdict {
+        pool: name.into(),
+        state: PoolState::Available,
+        since: at,
+        evidence: Vec::new(),
+        next_probe: None,
+    };
+    PoolPicture { glance, verdict, at }
+}
+
+/// A budget without limits that is exceeded by 80 CPUs, so that these gave way.
+pub(crate) fn budget(name: &str, gave_way: Vec<(PipelineId, u32)>, at: Timestamp) -> BudgetPicture {
+    let name: Arc<str> = name.into();
+    let glance = BudgetGlance {
+        uid: "budget".into(),
+        resource_version: "1".into(),
+        generation: 1,
+        status: Arc::default(),
+    };
+    let meant = Arc::new(Budget {
+        name: Arc::clone(&name),
+        cost_per_hour: None,
+        cores: None,
+        is_enforced: true,
+        rooms: Vec::new(),
+    });
+    let verdict = BudgetVerdict {
+        budget: name,
+        cost_per_hour: None,
+        cores: 80.0,
+        gave_way,
+        is_exceeded: true,
+        unpriced: Vec::new(),
+    };
+    BudgetPicture { glance, meant, verdict, at }
+}
 
 /// One stage as a test wants it told.
 #[derive(Debug, Clone)]

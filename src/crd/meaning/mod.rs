@@ -15,7 +15,7 @@ use super::pipeline::{Mode as WrittenMode, ScaledPipeline};
 use super::rules;
 use super::strimzi;
 use super::wish::Prefer as WrittenPrefer;
-use crate::decide::{Mode, Pipeline, PipelineId, Prefer, QuestionId};
+use crate::decide::{Mode, Pipeline, PipelineId, Prefer, QuestionId, Unreadable};
 use crate::observe::{Address, Ask, Credentials, Question};
 
 mod stage;
@@ -334,6 +334,16 @@ impl Reader<'_> {
         if text.is_empty() || text.chars().count() > most {
             self.refuse(path, format!("must have 1 to {most} characters"));
         }
+    }
+}
+
+/// Hours of the calendar, at this path, that cannot be read.
+fn unreadable(at: &str, wrong: Unreadable) -> Fault {
+    Fault {
+        path: format!("{at}.{}", wrong.field),
+        code: Code::InvalidSpec,
+        message: wrong.message,
+        hint: Some(wrong.hint.to_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::login::Found;
-use super::{Code, Fault, QuestionDraft, Surroundings};
+use super::{Fault, QuestionDraft, Surroundings, unreadable};
 use crate::crd::CapacityPoolSpec;
 use crate::crd::pool::{Class as WrittenClass, PriceHours, Pricing};
 use crate::crd::pool_status::PoolState as WrittenState;
@@ -37,12 +37,8 @@ impl CapacityPoolSpec {
     pub fn tariff(&self) -> (Tariff, Option<Fault>) {
         let hours = self.price.as_ref().map(|price| price.hours.as_slice());
         let (tariff, wrong) = tariff(hours.unwrap_or_default());
-        let fault = wrong.map(|(index, wrong)| Fault {
-            path: format!("spec.price.hours[{index}].{}", wrong.field),
-            code: Code::InvalidSpec,
-            message: wrong.message,
-            hint: Some(wrong.hint.to_owned()),
-        });
+        let fault =
+            wrong.map(|(index, wrong)| unreadable(&format!("spec.price.hours[{index}]"), wrong));
         (tariff, fault)
     }
 

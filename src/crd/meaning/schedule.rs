@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::stage::MOST;
-use super::{Code, Fault, Reader};
+use super::{Reader, unreadable};
 use crate::crd::pipeline::Stage as WrittenStage;
 use crate::crd::rules;
 use crate::decide::Schedule;
@@ -43,12 +43,7 @@ impl Reader<'_> {
             let points = (written.start.as_str(), written.end.as_str());
             match Schedule::new(&written.name, points, zone, (least, most)) {
                 Ok(schedule) => schedules.push(schedule),
-                Err(wrong) => self.faults.push(Fault {
-                    path: format!("{at}.{}", wrong.field),
-                    code: Code::InvalidSpec,
-                    message: wrong.message,
-                    hint: Some(wrong.hint.to_owned()),
-                }),
+                Err(wrong) => self.faults.push(unreadable(&at, wrong)),
             }
         }
         schedules

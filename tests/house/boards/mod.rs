@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Class, Lane, LaneSeen, LaneVerdict, Missing, Observation, Places, PoolState, PoolVerdict,
-    Reason, Target, TargetId,
+    Class, Lane, LaneSeen, LaneVerdict, Missing, Observation, Places, Reason, Target, TargetId,
 };
 use penstock::report::metrics::table::{FAMILIES, Family, Kind};
-use penstock::report::{Polls, PoolGlance, PoolPicture};
+use penstock::report::{Polls, PoolPicture};
 use serde_json::Value;
 
-use crate::turns::{Bench, Turn, done, moved};
+use crate::turns::{Bench, Turn, done, moved, pool};
 
 mod query;
 mod panel;
@@ -180,33 +179,15 @@ fn printed(text: &str) -> BTreeMap<String, (String, BTreeSet<Vec<String>>)> {
     families
 }
 
-/// A pool of three nodes with four CPUs each, which cost this an hour together.
-fn pool(name: &str, class: Class, cost: f64) -> PoolPicture {
-    let glance = PoolGlance {
-        uid: "p".into(),
-        resource_version: "1".into(),
-        class,
-        generation: 1,
-        status: Arc::default(),
-        unpriced: None,
-        nodes: 3,
-        cores: 12.0,
-        startup: None,
-        cost: Some(cost),
-    };
-    let verdict = PoolVerdict {
-        pool: name.into(),
-        state: PoolState::Available,
-        since: Timestamp::UNIX_EPOCH,
-        evidence: Vec::new(),
-        next_probe: None,
-    };
-    PoolPicture { glance, verdict, at: Timestamp::UNIX_EPOCH }
-}
-
 /// One on demand, and one on spot at a third of its price.
 fn pools() -> Vec<PoolPicture> {
-    vec![pool("kept", Class::OnDemand, 0.63), pool("spot", Class::Spot, 0.21)]
+    let each = [("kept", Class::OnDemand, 0.63), ("spot", Class::Spot, 0.21)];
+    let priced = each.map(|(name, class, cost)| {
+        let mut pool = pool(name, class, Timestamp::UNIX_EPOCH);
+        pool.glance.cost = Some(cost);
+        pool
+    });
+    priced.into()
 }
 
 /// Of one stage on both.
