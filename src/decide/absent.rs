@@ -11,6 +11,7 @@ use super::stage::{Answer, Turn};
 impl Turn<'_> {
     /// Holds a stage without a workload. Room is given back where someone must mend something first; where nobody has looked yet, it stays.
     pub(super) fn without_target(&self, memory: &mut StageMemory, reason: Reason) -> Answer {
+        memory.is_full = false;
         let known = Known::of(self, memory, None, memory.arrivals(&self.evidence));
         let is_lasting = matches!(self.target, Target::Unusable(_));
         let (actions, asked) =

@@ -28,6 +28,8 @@ const MOST: usize = 128;
 
 /// A partition is hot when so many times a replica's rate come to it, for this long, and not by chance.
 const HOT: f64 = 1.05;
+/// And is no more when it is this little: it changes the count, so chance must not end it.
+const COOL: f64 = 0.95;
 const HEATS: Duration = Duration::from_mins(3);
 const MANY: f64 = 1000.0;
 
@@ -86,12 +88,14 @@ struct Heat {
     looked: Option<Timestamp>,
 }
 
+/// A partition to which more comes than one consumer gets through.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Hot {
+pub(super) struct Hot {
     #[serde(default)]
     topic: u16,
     partition: i32,
-    arrives: f64,
+    /// Items a second that come to it.
+    pub(super) arrives: f64,
     rate: f64,
     since: Timestamp,
 }
@@ -134,14 +138,7 @@ impl StageMemory {
             self.anomalies.crew.observe(|| hands(trace, at), (usual, commits), at);
             self.anomalies.heat.observe(trace, arrivals, usual, at);
         }
-        if let (Some(hot), [seen]) = (self.anomalies.heat.told(at), &evidence.sources[..]) {
-            let Hot { topic, partition, arrives, rate, .. } = hot;
-            let source = seen.source.name.to_string();
-            let topics = Some(&seen.source.topics).filter(|topics| 1 < topics.len());
-            let topic = topics.and_then(|topics| topics.get(usize::from(topic)));
-            let topic = topic.map(ToString::to_string);
-            found.push(Reason::HotPartition { source, topic, partition, arrives, rate });
-        }
+        found.extend(self.hot(evidence, at).map(|(_, reason)| reason));
         found.extend(self.anomalies.uncommitted(evidence, at));
         if let (Some(sick), [seen]) = (self.anomalies.crew.sick, &evidence.sources[..]) {
             let Sick { partition, partitions, rate, usual } = sick;
@@ -170,6 +167,26 @@ impl StageMemory {
             found.push(Reason::LongerRebalances { pause, usual });
         }
         found
+    }
+
+    /// The partition to which more comes than one consumer gets through, and how that is said.
+    pub(super) fn hot(&self, evidence: &Evidence<'_>, at: Timestamp) -> Option<(Hot, Reason)> {
+        let (hot, [seen]) = (self.anomalies.heat.told(at)?, &evidence.sources[..]) else {
+            return None;
+        };
+        let Hot { topic, partition, arrives, rate, .. } = hot;
+        let source = seen.source.name.to_string();
+        let topics = Some(&seen.source.topics).filter(|topics| 1 < topics.len());
+        let topic = topics.and_then(|topics| topics.get(usize::from(topic)));
+        let topic = topic.map(ToString::to_string);
+        Some((hot, Reason::HotPartition { source, topic, partition, arrives, rate }))
+    }
+}
+
+impl Hot {
+    /// Topic and number.
+    pub(super) fn key(&self) -> (u16, i32) {
+        (self.topic, self.partition)
     }
 }
 
@@ -229,10 +246,11 @@ impl Heat {
         let sum: f64 = came.iter().sum();
         let most = trace.parts().iter().zip(&came).max_by(|a, b| a.1.total_cmp(b.1));
         let since = self.hot.map_or(at, |hot| hot.since);
+        let least = rate * if self.told(at).is_some() { COOL } else { HOT };
         self.hot = most.filter(|_| 1 < came.len() && MANY <= sum).and_then(|(part, most)| {
             let arrives = arrivals * most / sum;
             let Part { topic, id: partition, .. } = *part;
-            (HOT * rate < arrives).then_some(Hot { topic, partition, arrives, rate, since })
+            (least < arrives).then_some(Hot { topic, partition, arrives, rate, since })
         });
     }
 

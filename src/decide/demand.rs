@@ -75,6 +75,8 @@ pub(super) struct Load<'a> {
     pub(super) lying: Option<&'a Skew>,
     /// Share of what arrives that the busiest of the present consumers gets, if it is known who holds what.
     pub(super) busiest: Option<f64>,
+    /// Items a second that come to one partition, where that is more than one consumer gets through. What waits there is not in the rest.
+    pub(super) hot: Option<f64>,
     /// By when it is to be done, where that is what is promised.
     pub(super) due: Option<Due>,
 }
@@ -98,6 +100,7 @@ impl<'a> Load<'a> {
             skew,
             lying: None,
             busiest: None,
+            hot: None,
             due: None,
         }
     }
@@ -368,6 +371,16 @@ pub(super) fn size(
     bid
 }
 
+/// Partitions that a consumer may hold with a hot one among them: the busiest consumer's load is then within a tenth of the least that any
+/// count makes of it, and the others take no more than half of that consumer. All in replicas' worth of work.
+fn beside(hot: f64, others: f64, partitions: u32) -> u32 {
+    let each = others / f64::from(partitions.saturating_sub(1).max(1));
+    breakpoints(partitions)
+        .map(|count| partitions.div_ceil(count))
+        .find(|&held| each * f64::from(held - 1) <= (0.1 * hot).min(0.5))
+        .unwrap_or(1)
+}
+
 /// What must be done, in replicas' worth of work.
 #[derive(Debug, Clone, Copy)]
 struct Need<'a> {
@@ -383,6 +396,8 @@ struct Need<'a> {
     goal: f64,
     /// The same for what came first, which has waited already.
     left: f64,
+    /// More partitions than this for one consumer take too much from a hot one.
+    held: Option<u32>,
 }
 
 impl<'a> Need<'a> {
@@ -390,14 +405,23 @@ impl<'a> Need<'a> {
         let goal = (GOAL * objective - load.commits).max(LATE * objective).max(1.0);
         // The later it is already, the sooner it is to be over: at twice the objective, in half the time.
         let lateness = (load.delay / objective.max(1.0) - 1.0).clamp(0.0, 1.0);
+        let mut arrivals = load.arrivals.max(0.0) / rate;
+        let hot = load.hot.zip(load.partitions).map(|(hot, partitions)| (hot / rate, partitions));
+        let held = hot.map(|(hot, partitions)| {
+            let others = (arrivals - hot).max(0.0);
+            // Of a hot partition one consumer gets its rate through, whatever the count.
+            arrivals = others + 1.0;
+            beside(hot, others, partitions)
+        });
         Self {
             means,
             skew: load.skew,
-            arrivals: load.arrivals.max(0.0) / rate,
-            surge: load.surge * load.arrivals.max(0.0) / rate,
+            arrivals,
+            surge: load.surge * arrivals,
             backlog: load.backlog.max(0.0) / rate,
             goal: goal * (1.0 - 0.5 * lateness),
             left: goal - load.tail,
+            held,
         }
     }
 
@@ -477,7 +501,8 @@ impl<'a> Need<'a> {
 
     /// Lag is made by the busiest consumer, which gets so many times an even share of what arrives.
     fn uneven(&self, count: u32, partitions: Option<u32>) -> f64 {
-        let uneven = if partitions.is_some() { self.skew.of(count) } else { 1.0 };
+        let is_even = partitions.is_none() || self.held.is_some();
+        let uneven = if is_even { 1.0 } else { self.skew.of(count) };
         1.0 + EXCESS * (uneven - 1.0)
     }
 
@@ -489,7 +514,9 @@ impl<'a> Need<'a> {
         let carries = capacity(count, partitions) * (1.0 + 1e-9);
         // Where work splits at will, one fewer is a small step: room is kept with some slack, too.
         let room = if partitions.is_some() { self.surge } else { self.surge * slack };
+        let held = partitions.map_or(1, |partitions| partitions.div_ceil(count.max(1)));
         match () {
+            () if self.held.is_some_and(|most| most < held) => Some(Lack::KeepUp),
             () if carries < arrivals => Some(Lack::KeepUp),
             () if carries < backlog => Some(Lack::Backlog),
             () if carries < self.surge => Some(Lack::Room),

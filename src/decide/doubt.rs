@@ -8,9 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::age::Trace;
+use super::anomaly::Hot;
 use super::demand::{Bid, Load};
 use super::effect::Shown;
-use super::evidence::{Seen, Trust, float, whole};
+use super::evidence::{Evidence, Seen, Trust, float, lag, whole};
 use super::knowledge::{COAST, Known};
 use super::memory::StageMemory;
 use super::part::Part;
@@ -25,11 +26,26 @@ use super::writes::{Move, span};
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     stills: Vec<Still>,
+    /// Does all work there is stand still? Then no count is better than the present one.
+    is_halted: bool,
+    /// A partition to which more comes than one consumer gets through.
+    hot: Option<(Hot, Reason)>,
+    /// What waits where no count helps.
+    aside: Option<Aside>,
     spike: Option<Spike>,
     /// Items that should wait in partitions which partial readings lack.
     lacking: f64,
     /// What is odd, whether it changed the count or not.
     anomalies: Vec<Reason>,
+}
+
+/// What waits where no count helps: it is no reason for more replicas, and yet it is late.
+#[derive(Debug, Clone, Copy)]
+struct Aside {
+    /// Items.
+    lag: u64,
+    /// Age in seconds of the oldest item elsewhere.
+    delay: f64,
 }
 
 impl StageMemory {
@@ -43,7 +59,11 @@ impl StageMemory {
         } else {
             self.stuck.observe(&turn.evidence, &self.traces, ready, at)
         };
-        for still in stills.iter().filter(|still| !still.is_all) {
+        let is_still = |place| stills.iter().any(|still| still.is_all && still.place == place);
+        let mut queues = turn.evidence.sources.iter().enumerate();
+        let is_halted = !stills.is_empty()
+            && queues.all(|(place, seen)| is_still(place) || seen.queue().map_or(0, lag) == 0);
+        for still in stills.iter().filter(|_| !is_halted) {
             if let Some(seen) = turn.evidence.sources.get_mut(still.place) {
                 seen.stuck = still.lag;
             }
@@ -56,11 +76,21 @@ impl StageMemory {
             self.skew = super::skew::Skew::default();
         }
         let arrivals = known.load().map_or(0.0, |load| load.arrivals);
+        let anomalies = self.anomalies(&turn.evidence, arrivals, at);
+        let hot = self.hot(&turn.evidence, at).filter(|_| !turn.is_jobs());
         turn.doubts = Doubts {
+            aside: self.aside(
+                &turn.evidence,
+                if is_halted { &[] } else { &stills },
+                hot.as_ref(),
+                at,
+            ),
             stills,
+            is_halted,
+            hot,
             spike: self.spikes.observe(&turn.evidence),
             lacking: turn.evidence.sources.iter().map(|seen| seen.lacking).sum(),
-            anomalies: self.anomalies(&turn.evidence, arrivals, at),
+            anomalies,
         };
         let stills = turn.doubts.stills.iter().map(|still| still.reason.clone());
         turn.doubts.anomalies.extend(stills);
@@ -84,6 +114,37 @@ impl StageMemory {
                 moves,
             );
         }
+    }
+
+    /// What waits where no count helps, and how old the oldest item elsewhere is.
+    fn aside(
+        &self,
+        evidence: &Evidence<'_>,
+        stills: &[Still],
+        hot: Option<&(Hot, Reason)>,
+        at: Timestamp,
+    ) -> Option<Aside> {
+        if stills.is_empty() && hot.is_none() {
+            return None;
+        }
+        let (mut lag, mut delay) = (0_u64, 0.0_f64);
+        for (place, seen) in evidence.sources.iter().enumerate() {
+            let parts = stills.iter().filter(|still| still.place == place);
+            let parts: BTreeSet<_> = parts
+                .flat_map(|still| still.parts.iter().copied())
+                // A partition is called hot in stages of one source only.
+                .chain(hot.map(|(hot, _)| hot.key()))
+                .collect();
+            let parted = self.trace(&seen.source.name).into_iter().flat_map(|trace| trace.aged(at));
+            for (part, age) in parted {
+                if parts.contains(&part.key()) {
+                    lag = lag.saturating_add(part.lag());
+                } else {
+                    delay = delay.max(age);
+                }
+            }
+        }
+        Some(Aside { lag, delay })
     }
 
     /// Does half of what waits lie in one partition of several?
@@ -114,18 +175,15 @@ impl StageMemory {
 }
 
 impl Doubts {
-    /// The load as it is to be sized by: without what stands still, with what the missing partitions should hold by now.
+    /// The load as it is to be sized by: without what waits where no count helps, with what the missing partitions should hold by now.
     pub(super) fn amend<'a>(&self, load: Load<'a>) -> Load<'a> {
-        let lacking = self.lacking;
-        let (mut stuck, mut delay) = (0_u64, None);
-        for still in self.stills.iter().filter(|still| !still.is_all) {
-            stuck = stuck.saturating_add(still.lag);
-            delay = Some(still.delay.max(delay.unwrap_or(0.0)));
-        }
+        let Aside { lag, delay } = self.aside.unwrap_or(Aside { lag: 0, delay: f64::INFINITY });
         Load {
-            lag: load.lag.saturating_sub(stuck).saturating_add(whole(lacking.round())),
-            backlog: (load.backlog - float(stuck)).max(0.0) + lacking,
-            delay: delay.map_or(load.delay, |delay| delay.min(load.delay)),
+            lag: load.lag.saturating_sub(lag).saturating_add(whole(self.lacking.round())),
+            backlog: (load.backlog - float(lag)).max(0.0) + self.lacking,
+            delay: delay.min(load.delay),
+            tail: delay.min(load.tail),
+            hot: self.hot.as_ref().map(|(hot, _)| hot.arrives),
             ..load
         }
     }
@@ -144,12 +202,15 @@ impl Doubts {
     /// Holds back what rests on doubtful ground. `current`: what a hold keeps.
     pub(super) fn hold(&self, bid: &mut Bid, memory: &StageMemory, current: u32) {
         for still in &self.stills {
-            if still.is_all && bid.replicas != current {
+            if self.is_halted && bid.replicas != current {
                 // More would stand still too, and fewer is no answer to work that waits.
                 bid.set(current, still.reason.clone());
             } else {
                 bid.why.insert(0, still.reason.clone());
             }
+        }
+        if let Some((_, reason)) = &self.hot {
+            bid.why.insert(0, reason.clone());
         }
         let most = current.max(1).saturating_mul(2);
         if let Some(Spike { source, value, usual }) = self.spike.clone()

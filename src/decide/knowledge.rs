@@ -171,6 +171,7 @@ impl Known {
             skew: &self.skew,
             lying: self.lying.as_ref(),
             busiest: self.busiest,
+            hot: None,
             due: self.due,
         })
     }
@@ -194,9 +195,9 @@ impl Known {
         }
     }
 
-    /// Is the oldest item older than that?
-    pub(super) fn is_late(&self, objective: Duration) -> bool {
-        self.delay().is_some_and(|delay| objective.as_secs_f64() < delay)
+    /// Was it read so lately that it is carried on?
+    pub(super) fn is_in_sight(&self, at: Timestamp) -> bool {
+        self.blind_since.is_none_or(|since| span(since, at) <= COAST)
     }
 
     /// What it hands on with so many replicas.

@@ -31,6 +31,10 @@ const CHANCE: f64 = 0.9;
 const NEAR: f64 = 0.4;
 /// Samples until the rate is moved gently.
 const YOUNG: u32 = 20;
+/// No sample counts for more than so far off, as a logarithm: what is purged, skipped or has expired leaves a queue as work done does.
+const FAR: f64 = 0.5;
+/// What was shown, while nothing was learned, grows by no more than this in one sample, for the same reason.
+const LEAP: f64 = 2.0;
 /// CPU that differs by no more than this part is the same.
 const SAME: f64 = 0.05;
 
@@ -212,7 +216,7 @@ impl Rate {
         let gain = if self.samples < YOUNG { 0.3 } else { (0.05 * seconds / 10.0).min(0.3) };
         // Few consumers say less than many.
         let gain = gain * count / (count + 2.0);
-        let off = (each / *learned).ln().clamp(-0.5, 0.5);
+        let off = (each / *learned).ln().clamp(-FAR, FAR);
         *learned *= (gain * off).exp();
         self.variance = (1.0 - gain) * (self.variance + gain * off * off);
         self.samples = self.samples.saturating_add(1);
@@ -226,12 +230,13 @@ impl Rate {
         self.floor += FLOOR * (each - self.floor).max(0.0);
         match &mut self.learned {
             Some(learned) if 1.05 * *learned < each => {
-                *learned += (0.05 * seconds / 10.0).min(0.3) * (each - *learned);
+                let gain = (0.05 * seconds / 10.0).min(0.3);
+                *learned *= (gain * (each / *learned).ln().min(FAR)).exp();
             }
             Some(_) => {}
             None => {
                 let shown = self.shown.unwrap_or(each);
-                self.shown = Some(shown + 0.3 * (each - shown).max(0.0));
+                self.shown = Some(shown + 0.3 * (each - shown).clamp(0.0, LEAP * shown));
             }
         }
     }
@@ -417,6 +422,48 @@ mod tests {
         let rate = learned([0, 0]);
         assert_eq!(rate.known(), None);
         assert!((rate.shown().unwrap() - 60.0).abs() < 1.0, "{rate:?}");
+    }
+
+    #[test]
+    fn what_is_purged_is_no_work_done() {
+        let (mut rate, mut served) = (Rate::default(), 0);
+        works(&mut rate, 1000, 20, (0, 600), &mut served);
+        let quiet = |rate: &mut Rate, second: i64, served: u64| {
+            let at = Timestamp::from_second(second).unwrap();
+            rate.observe(&Work {
+                at,
+                pods: 2,
+                is_settled: true,
+                commits: (Some(at), Some(at)),
+                served,
+                interval: Duration::from_secs(2),
+                poll: Duration::from_secs(2),
+                is_busy: false,
+                consumers: Vec::new(),
+                cpu: Some(Cpu { request: 1000, limit: 1000 }),
+            });
+        };
+        quiet(&mut rate, 602, served);
+        quiet(&mut rate, 620, served + 500_000);
+        let known = rate.known().unwrap();
+        assert!((20.0..22.0).contains(&known), "{known}");
+        // Who shows more without being busy, time and again, can do more.
+        for sample in 1..200 {
+            quiet(
+                &mut rate,
+                620 + 10 * sample,
+                served + 500_000 + 2 * 30 * 10 * sample.unsigned_abs(),
+            );
+        }
+        assert!((28.0..30.0).contains(&rate.known().unwrap()), "{rate:?}");
+    }
+
+    #[test]
+    fn what_is_purged_while_nothing_is_learned_shows_little() {
+        let mut rate = Rate::default();
+        rate.show(10.0, 10.0);
+        rate.show(50_000.0, 10.0);
+        assert!(rate.shown().unwrap() < 17.0, "{rate:?}");
     }
 
     #[test]

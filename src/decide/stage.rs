@@ -244,6 +244,10 @@ impl Turn<'_> {
             let action = self.write(&mut draft.bid, workload, memory);
             (action.into_iter().collect(), None, Vec::new())
         };
+        // What is not written brings nothing to the stages after it; and pods that nobody waits for any more send nothing.
+        let will_be = if actions.is_empty() { workload.desired } else { draft.bid.replicas };
+        let is_given_up = memory.pods.given_up().is_some_and(|until| self.at < until);
+        let will_be = if is_given_up { will_be.min(workload.ready) } else { will_be };
         let bid = (&draft.bid, &mut asked);
         actions.extend(self.keep_room(bid, &known, workload, memory));
         let retry = jobs::rests_until(workload, self.at).map(|(_, until)| until);
@@ -252,8 +256,8 @@ impl Turn<'_> {
         let answer = self.answer(draft.bid, &known, workload, memory);
         let from = Some(workload.desired);
         let mut answer = Answer { actions, plan, from, moves, is_told, violations, ..answer };
-        memory.is_full = self.is_full(&known, &answer);
-        answer.passed = known.passes(answer.verdict.replicas.unwrap_or(workload.desired));
+        memory.is_full = self.is_full(&known, &answer, memory.is_full);
+        answer.passed = known.passes(will_be);
         (answer.asked, answer.on_pools) = (asked, on_pools);
         let sleep = memory.quiet.until(patience);
         let more =
@@ -395,9 +399,16 @@ impl Turn<'_> {
         next
     }
 
-    /// Is it late with all the replicas it may have, so that more would only pile up before it?
-    fn is_full(&self, known: &Known, answer: &Answer) -> bool {
-        let late = self.stage.max_delay.is_some_and(|objective| known.is_late(objective));
+    /// Is it late with all the replicas it may have, so that more would only pile up before it? What waits where no count helps is late
+    /// without that; and what cannot be read for a moment is as it was.
+    fn is_full(&self, known: &Known, answer: &Answer, was: bool) -> bool {
+        if !self.evidence.is_fresh() {
+            return was && known.is_in_sight(self.at);
+        }
+        let load = known.load().map(|load| self.doubts.amend(load));
+        let delay = load.map(|load| load.delay).into_iter().chain(self.evidence.told_age());
+        let delay = delay.fold(0.0, f64::max);
+        let late = self.stage.max_delay.is_some_and(|most| most.as_secs_f64() < delay);
         let is_cut = |reason: &Reason| {
             matches!(reason, Reason::OverBudget { .. } | Reason::OverQuota { .. })
         };

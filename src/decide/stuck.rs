@@ -56,8 +56,8 @@ pub(super) struct Still {
     pub(super) place: usize,
     /// Items that wait in what stands still.
     pub(super) lag: u64,
-    /// Age in seconds of the oldest item elsewhere.
-    pub(super) delay: f64,
+    /// The partitions that stand still, by topic and number.
+    pub(super) parts: Vec<(u16, i32)>,
     /// Does the whole group stand still?
     pub(super) is_all: bool,
     pub(super) reason: Reason,
@@ -138,14 +138,9 @@ impl Stuck {
         let stuck: Vec<&Watched> = self.watched.iter().filter(is_stuck).collect();
         let first = stuck.iter().min_by_key(|old| (old.topic, old.id))?;
         let since = stuck.iter().map(|old| old.since()).min()?;
-        let (mut lag, mut delay) = (0_u64, 0.0_f64);
-        for (part, age) in trace.aged(at) {
-            if stuck.iter().any(|old| same(old, part)) {
-                lag = lag.saturating_add(part.lag());
-            } else {
-                delay = delay.max(age);
-            }
-        }
+        let still = || trace.parts().iter().filter(|part| stuck.iter().any(|old| same(old, part)));
+        let lag = still().map(Part::lag).fold(0, u64::saturating_add);
+        let parts = still().map(Part::key).collect();
         let reason = Reason::Stuck {
             source: seen.source.name.to_string(),
             partition: first.id,
@@ -154,7 +149,7 @@ impl Stuck {
             lag,
             since,
         };
-        Some(Still { place, lag, delay, is_all: false, reason })
+        Some(Still { place, lag, parts, is_all: false, reason })
     }
 
     /// Bytes on the heap.
@@ -177,9 +172,10 @@ fn stopped(
         return None;
     }
     let lag = trace.parts().iter().map(Part::lag).fold(0, u64::saturating_add);
+    let parts = trace.parts().iter().map(Part::key).collect();
     let source = seen.source.name.to_string();
     let reason = Reason::Stopped { source, of, lag, since: moved };
-    Some(Still { place, lag, delay: 0.0, is_all: true, reason })
+    Some(Still { place, lag, parts, is_all: true, reason })
 }
 
 /// Is it where it was?

@@ -460,6 +460,30 @@ until: 310
         ");
 }
 
+#[test]
+fn one_source_that_stands_still_does_not_bind_what_the_others_ask_for() {
+    // Two sources of 24 partitions each. Nobody takes anything from the only one of the first that has anything; the second is busy.
+    let story = "
+stage: {perReplica: 1000, sources: 2, partitions: 24, down: {window: 0}, commits: 5}
+then:
+- {at: 0, arrive: 24, take: 24}
+- {at: 60, stuck: 0, hot: 0, arrive: 1, take: 1}
+- {at: 398, hot: 30}
+- {at: 400, burst: 9000, take: 50}
+until: 410
+";
+    assert_snapshot!(told(story), @r"
+          0 s  1 Threshold
+               1 replica: orders stands at 0, and each replica may have 1000
+        182 s  1 Threshold (Stopped)
+               1 replica: orders stands at 122, and each replica may have 1000
+               odd: no consumer of orders has committed since 00:01:00 UTC though 122 messages wait: neither more nor fewer replicas would change that
+        400 s  9 Threshold (Stopped) | writes 9 for 1
+               9 replicas: orders1 stands at 9000, and each replica may have 1000
+               odd: no consumer of orders has committed since 00:01:00 UTC though 338 messages wait: neither more nor fewer replicas would change that
+        ");
+}
+
 // Steps up without effect.
 
 #[test]
@@ -493,7 +517,8 @@ fn steps_up_that_one_partition_takes_no_more_of_are_told_to_fail_for_it() {
 stage: {objective: 600, rate: 50, startup: 5, commits: 2, desired: 4, max: 240, partitions: 240, up: {policies: [[Pods, 4, 200]]}}
 then:
 - {at: 0, lag: 20000, take: 200}
-- {at: 2, hot: 3, arrive: 1000}
+- {at: 2, hot: 3, arrive: 2000}
+- {at: 100, arrive: 0}
 until: 600
 ";
     let turns = turns(story);
@@ -583,8 +608,26 @@ until: 400
     let odd = turns.iter().find(|turn| turn.odd.contains(&"HotPartition")).unwrap();
     assert!(180 <= odd.at, "{odd:?}");
     assert_snapshot!(said(odd), @r#"
-        Some(8) Steady: the present count fits: nothing waits, and 10 min are allowed
+        Some(8) AtMin: kept at min 8: 2 would do
         ["HotPartition"]: ["partition 3 of orders is hot: 80/s arrive in it alone, one replica gets through 50/s, and only one can read it"]
+        "#);
+}
+
+#[test]
+fn a_hot_partition_gets_no_more_consumers_than_help_it() {
+    // 40 of 100 items come to one of 48 partitions: four times what one replica gets through. The others need six.
+    let story = "
+stage: {rate: 50, objective: 60, partitions: 48, commits: 5, desired: 20, max: 48}
+then:
+- {at: 0, arrive: 500, take: 350, hot: 3, share: 40}
+until: 2400
+";
+    let turns = turns(story);
+    assert!(turns.iter().any(|turn| turn.replicas == Some(48)), "before it is known");
+    let last = turns.last().unwrap();
+    assert_snapshot!(said(last), @r#"
+        Some(12) Steady: the present count fits: nothing waits, and 60 s are allowed
+        ["HotPartition"]: ["partition 3 of orders is hot: 207/s arrive in it alone, one replica gets through 50/s, and only one can read it"]
         "#);
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock::decide::{
-    Behaviour, Ending, Lost, Memory, Missing, Observation, Outcome, Partition, Pipeline, Queue,
-    Reading, Rules, Situation, Snapshot, Source, Stage, Step, Target, Value, Workload, decide,
+    Behaviour, Ending, Lost, Memory, Missing, Mode, Observation, Outcome, Partition, Pipeline,
+    Queue, Reading, Rules, Situation, Snapshot, Source, Stage, Step, Target, Value, Workload,
+    decide,
 };
 use proptest::prelude::*;
 
@@ -30,6 +31,8 @@ struct Place {
     positions: Vec<i64>,
     workload: Workload,
     sight: Sight,
+    /// Nobody takes anything from this partition.
+    stuck: Option<usize>,
 }
 
 impl Place {
@@ -39,6 +42,7 @@ impl Place {
             positions: vec![1_000_000; partitions],
             workload: plain::workload("uid", replicas),
             sight: Sight::Fresh,
+            stuck: None,
         }
     }
 
@@ -52,11 +56,15 @@ impl Place {
     /// So many are taken, of every partition alike as far as it has them; how many that was.
     fn serve(&mut self, items: i64) -> i64 {
         let mut left = items;
+        let stuck = self.stuck;
+        let moves = move |at: usize| Some(at) != stuck;
         while 0 < left {
-            let waiting = || self.ends.iter().zip(&self.positions).filter(|(end, at)| at < end);
-            let Ok(count @ 1..) = i64::try_from(waiting().count()) else { break };
+            let all = self.ends.iter().zip(&self.positions).enumerate();
+            let waiting = all.filter(|&(at, (end, position))| moves(at) && position < end);
+            let Ok(count @ 1..) = i64::try_from(waiting.count()) else { break };
             let each = (left / count).max(1);
-            for (end, position) in self.ends.iter().zip(&mut self.positions) {
+            let all = self.ends.iter().zip(&mut self.positions).enumerate();
+            for (_, (end, position)) in all.filter(|(at, _)| moves(*at)) {
                 let taken = each.min(end - *position).min(left);
                 *position += taken;
                 left -= taken;
@@ -232,6 +240,32 @@ fn a_stage_before_one_that_is_full_is_kept_and_says_which() {
         "would do, but stage sink after it is late with all the replicas it may have, and more would only wait there"
     );
     assert_eq!(row.counts()[0], 2, "{:?}", step.plan.actions);
+}
+
+#[test]
+fn what_stands_still_in_a_full_stage_keeps_nobody_before_it() {
+    let stages = vec![stage("parse", &[], 48), stage("sink", &[0], 2)];
+    let mut row = Row::new(stages, vec![Place::new(24, 2), Place::new(24, 2)]);
+    flow(&mut row, 150);
+    row.places[1].stuck = Some(5);
+    flow(&mut row, 150);
+    let late = flow(&mut row, 150).plan.verdicts[1].signals.delay;
+    assert!(late.is_some_and(|late| 500.0 < late), "{late:?}");
+    row.places[0].bring(60_000);
+    row.at += 2;
+    let step = row.turn();
+    assert!(2 < row.counts()[0], "{:?}", codes(&step));
+}
+
+#[test]
+fn what_is_not_written_brings_nothing_to_the_stages_after_it() {
+    let first = Stage { mode: Mode::Observe, ..stage("parse", &[], 48) };
+    let stages = vec![first, stage("sink", &[0], 48)];
+    let mut row = Row::new(stages, vec![Place::new(48, 4), Place::new(48, 4)]);
+    // Half as much again as the four of the first stage get through.
+    let step = flow(&mut row, 600);
+    assert_eq!(codes(&step)[0], "Observed");
+    assert!(row.counts()[1] <= 6, "{:?}: {:?}", row.counts(), codes(&step));
 }
 
 #[test]

@@ -142,8 +142,9 @@ pub(crate) struct Event {
     pub uid: Option<String>,
     /// From now on nobody takes anything from this partition; one that is not there frees them all.
     pub stuck: Option<usize>,
-    /// From now on all that arrives arrives here.
+    /// From now on all that arrives arrives here, or so many per cent of it.
     pub hot: Option<usize>,
+    pub share: Option<i64>,
     /// So many partitions, the last ones, are missing in a partial reading.
     pub missing: Option<usize>,
 }
@@ -187,6 +188,7 @@ pub(crate) struct World {
     pub commits_at: i64,
     pub stuck: usize,
     pub hot: Option<usize>,
+    pub share: i64,
     pub missing: usize,
     /// What stands for room that is kept, and whether it may be buffers.
     pub reserves: Vec<ReserveSeen>,
@@ -367,6 +369,7 @@ impl World {
             commits_at: 0,
             stuck: usize::MAX,
             hot: None,
+            share: 100,
             missing: 0,
             is_committed: !given.uncommitted,
             given,
@@ -424,6 +427,7 @@ impl World {
         }
         self.stuck = event.stuck.unwrap_or(self.stuck);
         self.hot = event.hot.or(self.hot);
+        self.share = event.share.unwrap_or(self.share);
         self.missing = event.missing.unwrap_or(self.missing);
         self.is_committed |= event.committed;
         self.given.max = event.max.or(self.given.max);
@@ -451,14 +455,15 @@ impl World {
         self.serve(self.take * seconds);
     }
 
-    pub(crate) fn bring(&mut self, items: i64) {
+    pub(crate) fn bring(&mut self, mut items: i64) {
         let count = i64::try_from(self.ends.len()).unwrap();
         if count == 0 {
             return;
         }
         if let Some(hot) = self.hot {
-            self.ends[hot] += items;
-            return;
+            let most = items * self.share / 100;
+            self.ends[hot] += most;
+            items -= most;
         }
         for (at, end) in (0..).zip(self.ends.iter_mut()) {
             *end += items / count + i64::from(at < items % count);
