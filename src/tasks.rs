@@ -1,5 +1,5 @@
 //! The set of tasks that the daemon joins: none is lost, all stop together, and a panic in one is seen by the loop.
-//! The one place that calls `spawn`.
+//! What belongs to one connection, client or target is in a set of its own with it (`answer::door`, `observe`, `act`), and ends with that.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

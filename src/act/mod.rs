@@ -115,7 +115,7 @@ impl Act {
         }
     }
 
-    /// Targets with a write on its way: decide holds their stages.
+    /// Targets with a write on its way.
     pub fn in_flight(&self) -> BTreeSet<TargetId> {
         let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.iter().map(|(target, _)| target.clone()).collect()

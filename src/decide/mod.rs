@@ -2,71 +2,86 @@
 //! simulator alike; every change of a number carries a [`Reason`].
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+// What is asked, seen, answered and said.
 mod pipeline;
 mod snapshot;
 mod field;
 mod number;
-mod capacity;
 mod plan;
 mod reason;
 mod words;
 mod figures;
 mod hints;
-mod memory;
-mod minutes;
+
+// A stage's turn, from start to end.
 mod stage;
-mod absent;
+mod memory;
 mod frame;
+mod absent;
 mod order;
+mod writes;
+
+// What is known of it.
 mod evidence;
+mod knowledge;
 mod part;
 mod age;
 mod arrivals;
 mod depth;
+mod reckon;
 mod rate;
 mod skew;
-mod slack;
 mod pods;
-mod knowledge;
-mod reckon;
-mod partitions;
+mod minutes;
+
+// What it wishes.
 mod demand;
+mod partitions;
+mod slack;
 mod lesson;
+mod surge;
+mod forecast;
+mod enough;
+mod flow;
 mod sum;
 mod prospect;
+
+// What its owner wishes.
+mod schedule;
+mod hours;
+mod tariff;
 mod batch;
 mod chore;
 mod formula;
 mod check;
 mod combine;
-mod hours;
-mod schedule;
-mod tariff;
 mod gate;
 mod idle;
+mod jobs;
+
+// What is doubted.
 mod blind;
 mod doubt;
 mod stuck;
 mod spike;
 mod effect;
-mod enough;
 mod anomaly;
+
+// What holds it back.
 mod steady;
-mod surge;
-mod forecast;
 mod window;
 mod limits;
-mod writes;
-mod jobs;
-mod fleet;
-mod flow;
 
-use capacity::{Claimant, Drained, Pools, Purses};
+// All stages and nodes together.
+mod after;
+mod guard;
+mod fleet;
+mod capacity;
+
+use capacity::{Claimant, Pools, Purses};
 use flow::Above;
 use memory::PipelineMemory;
 use schedule::Bound;
@@ -123,36 +138,28 @@ pub fn decide(now: &Snapshot, before: &Memory) -> Step {
 /// it had its turn, so that a turn of many never holds all of it twice. What the step says of memory is in `memory` already.
 pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
     let mut step = Step::default();
-    let mut fleet = memory.fleet();
-    let mut pools = memory.pools();
+    let (mut fleet, mut pools, mut purses) = (memory.fleet(), memory.pools(), memory.purses());
     step.plan.pools = pools.observe(&now.pools, now.at);
-    let mut purses = memory.purses();
+
+    // Each pipeline alone.
     let mut turns = Vec::with_capacity(now.due.len());
     for situation in &now.due {
-        let pipeline = &situation.pipeline;
-        let before = memory.of(&pipeline.id, &pipeline.uid);
-        let (answers, after) = guarded(now, situation, &before, |memory| {
+        let id = &situation.pipeline.id;
+        let before = memory.of(id, &situation.pipeline.uid);
+        let (answers, after) = guard::guarded(now, situation, &before, |memory| {
             turn(now, situation, (&pools, &mut purses), memory)
         });
-        for (answer, index) in answers.iter().zip(0..) {
-            fleet.settle(
-                &answer.verdict.stage,
-                situation.ended(index, Concern::Count),
-                &answer.moves,
-            );
+        for (index, answer) in answers.iter().enumerate() {
+            let ended = situation.ended(index, Concern::Count);
+            fleet.settle(&answer.verdict.stage, ended, &answer.moves);
         }
-        fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
-        let is_over = |budget: &str, stage: &str| match Budget::pool(budget) {
-            None => situation.is_under(budget, stage),
-            Some(pool) => {
-                let pool = now.pools.get(pool).filter(|pool| pools.is_at_limits(pool));
-                pool.is_some_and(|pool| situation.has_lane(stage, &pool.pool.name))
-            }
-        };
-        purses.forget_but(&pipeline.id, is_over);
-        memory.put(pipeline.id.clone(), after);
-        turns.push((&pipeline.id, answers));
+        fleet.hear(id, &before.voices, &after.voices, now.at);
+        purses.forget_but(id, |budget, stage| is_over(now, situation, &pools, (budget, stage)));
+        memory.put(id.clone(), after);
+        turns.push((id, answers));
     }
+
+    // All of them together.
     step.plan.doubted = fleet.doubt(now.at, |origin| memory.asking(origin));
     let all = memory.len();
     for (id, answers) in turns {
@@ -171,21 +178,36 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
         }
         step.memory.share(memory, id);
     }
+
+    // Those on which nothing can be decided, and which have promised something all the same.
     for adrift in &now.adrift {
         let id = &adrift.pipeline;
         let mut after = PipelineMemory::clone(&memory.of(id, &adrift.uid));
-        let drained = drift(now, adrift, &mut after);
+        let drained = self::after::drift(now, adrift, &mut after);
         step.plan.actions.extend(drained.actions);
         step.plan.again.extend(drained.next.map(|next| (id.clone(), next)));
         memory.put(id.clone(), after);
         step.memory.share(memory, id);
     }
+
+    step.plan.budgets = purses.verdicts(&now.budgets, now.at);
     memory.put_fleet(fleet);
     memory.put_pools(pools);
-    step.plan.budgets = purses.verdicts(&now.budgets, now.at);
     memory.put_purses(purses);
     step.memory.share_house(memory);
     step
+}
+
+/// Has a stage of it to do with this budget still? With that of a pool only while the pool may grow no further.
+fn is_over(
+    now: &Snapshot,
+    situation: &Situation,
+    pools: &Pools,
+    (budget, stage): (&str, &str),
+) -> bool {
+    let Some(pool) = Budget::pool(budget) else { return situation.is_under(budget, stage) };
+    let pool = now.pools.get(pool).filter(|pool| pools.is_at_limits(pool));
+    pool.is_some_and(|pool| situation.has_lane(stage, &pool.pool.name))
 }
 
 /// One pipeline's turn, stage by stage.
@@ -195,26 +217,30 @@ fn turn(
     (pools, purses): (&Pools, &mut Purses),
     memory: &mut PipelineMemory,
 ) -> Vec<Answer> {
-    let mut taken = BTreeSet::new();
     let mut stages = std::mem::take(&mut memory.stages);
     let before = std::mem::take(&mut memory.voices);
-    let mut answers: Vec<Answer> = Vec::new();
     let written = &situation.pipeline.stages;
     let full: Vec<bool> =
         written.iter().map(|stage| stages.get(&stage.name).is_some_and(|it| it.is_full)).collect();
+    let mut taken = BTreeSet::new();
+    let mut answers: Vec<Answer> = Vec::new();
     for (index, stage) in written.iter().enumerate() {
-        let bound = Bound::of(stage, now.at);
+        // What the stages before it send, and which one after it has no room.
         let mut above = Above::default();
         for feed in stage.after.iter().filter_map(|&feed| answers.get(feed)) {
             above.push(feed.passed);
         }
         let below =
             written.iter().zip(&full).find(|(it, full)| **full && it.after.contains(&index));
+
+        // No two stages have one workload.
         let twice = Target::Unusable(Unusable::TakenBy(situation.pipeline.id.to_string()));
         let is_free = !stage.targets().any(|target| taken.contains(target));
         taken.extend(stage.targets());
         let target =
             if is_free { situation.targets.get(index).unwrap_or(&Target::Unseen) } else { &twice };
+
+        let bound = Bound::of(stage, now.at);
         let mut turn = Turn {
             target,
             outcomes: situation.ended(index, Concern::Count).collect(),
@@ -227,6 +253,8 @@ fn turn(
         let mut answer = turn.take(&mut remembered);
         bound.tell(&mut answer, now.at);
         fleet::listen(&mut memory.voices, &before, &turn.evidence, &remembered, now.at);
+
+        // What it would have of each budget, for the others to reckon with.
         let per = situation.per_replica.get(index).copied().unwrap_or_default();
         // Pods of a workload that is not there for the stage are not its own.
         let counts = answer.from.map_or((0, 0), |from| (from, turn.present));
@@ -242,121 +270,7 @@ fn turn(
         answers.push(answer);
         memory.stages.put(&stage.name, remembered);
     }
-    hold_drains(now, situation, memory, &mut answers);
-    clear_rooms(now, situation, memory, &mut answers);
+    after::hold_drains(now, situation, memory, &mut answers);
+    after::clear_rooms(now, situation, memory, &mut answers);
     answers
-}
-
-/// Takes away what stands for room that no stage keeps any more, whatever becomes of the stages themselves.
-fn clear_rooms(
-    now: &Snapshot,
-    situation: &Situation,
-    memory: &mut PipelineMemory,
-    answers: &mut [Answer],
-) {
-    if situation.reserves.seen().is_empty() && memory.unwanted.is_none() {
-        return;
-    }
-    let mut unwanted = memory.unwanted.take().unwrap_or_default();
-    let cleared = unwanted.clear(situation, (now.at, now.may_act));
-    memory.unwanted = (!unwanted.is_idle()).then_some(unwanted);
-    if let Some(answer) = answers.first_mut() {
-        answer.besides.extend(cleared.actions);
-        answer.verdict.anomalies.extend(cleared.told);
-        answer.verdict.next = answer.verdict.next.into_iter().chain(cleared.next).min();
-    }
-}
-
-/// What is to be done about the evictions of a pipeline's pods, once it is known how many there shall be.
-fn hold_drains(
-    now: &Snapshot,
-    situation: &Situation,
-    memory: &mut PipelineMemory,
-    answers: &mut [Answer],
-) {
-    if situation.draining.is_none() && memory.drains.is_none() {
-        return;
-    }
-    let mut drains = memory.drains.take().unwrap_or_default();
-    let verdicts: Vec<_> = answers.iter().map(|answer| &answer.verdict).collect();
-    let drained = drains.turn(situation, &verdicts, (now.at, now.may_act));
-    memory.drains = (!drains.is_idle()).then_some(drains);
-    hand_over(drained, answers);
-}
-
-fn hand_over(drained: Drained, answers: &mut [Answer]) {
-    for (index, reason) in drained.told {
-        if let Some(answer) = answers.get_mut(index) {
-            answer.verdict.anomalies.push(reason);
-        }
-    }
-    if let Some(answer) = answers.first_mut() {
-        answer.besides.extend(drained.actions);
-        answer.verdict.next = answer.verdict.next.into_iter().chain(drained.next).min();
-    }
-}
-
-/// What becomes of the budgets of a pipeline on which nothing can be decided. One that makes our own code panic here has them stay.
-fn drift(now: &Snapshot, adrift: &Adrift, memory: &mut PipelineMemory) -> Drained {
-    let mut drains = memory.drains.take().unwrap_or_default();
-    let drained = caught(|| drains.drift(adrift, (now.at, now.may_act)));
-    memory.drains = (!drains.is_idle()).then_some(drains);
-    drained.unwrap_or_default()
-}
-
-/// Runs a pipeline's turn; if it panics, every stage keeps what it has and memory stays as it was, but for what its budgets promised.
-fn guarded(
-    now: &Snapshot,
-    situation: &Situation,
-    remembered: &PipelineMemory,
-    turn: impl FnOnce(&mut PipelineMemory) -> Vec<Answer>,
-) -> (Vec<Answer>, PipelineMemory) {
-    let mut memory = remembered.clone();
-    let message = match caught(|| turn(&mut memory)) {
-        Ok(answers) => return (answers, memory),
-        Err(message) => message,
-    };
-    let mut memory = remembered.clone();
-    let mut answers = held(situation, &message);
-    if let Some(adrift) = situation.adrift() {
-        hand_over(drift(now, &adrift, &mut memory), &mut answers);
-    }
-    (answers, memory)
-}
-
-/// What our own code comes to, or the words of its panic.
-fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        text.unwrap_or_else(|| "a panic without words".to_owned())
-    })
-}
-
-/// What a pipeline gets whose turn failed in our own code: what it has.
-fn held(situation: &Situation, message: &str) -> Vec<Answer> {
-    let stages = situation.pipeline.stages.iter().enumerate();
-    let answer = |(index, stage): (usize, &Stage)| {
-        let replicas = match situation.targets.get(index) {
-            Some(Target::Seen(workload)) => Some(workload.desired),
-            Some(Target::Unseen | Target::Unusable(_)) | None => None,
-        };
-        let verdict = Verdict {
-            stage: StageId {
-                pipeline: situation.pipeline.id.clone(),
-                index,
-                name: Arc::clone(&stage.name),
-            },
-            replicas,
-            why: vec![Reason::InternalError { message: message.to_owned() }],
-            signals: Signals::default(),
-            held: None,
-            next: None,
-            anomalies: Vec::new(),
-            lanes: Vec::new(),
-            rooms: Vec::new(),
-        };
-        Answer::of(verdict)
-    };
-    stages.map(answer).collect()
 }

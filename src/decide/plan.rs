@@ -298,7 +298,7 @@ pub struct PodSeen {
 /// Room on nodes for replicas to come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reserve {
-    /// Of the object that stands for the room: its uid, empty while there is none, and replicas. None: it is taken away.
+    /// Of the object that stands for the room: its uid, empty while there is none, and replicas. With 0 of them it is taken away.
     pub scale: Scale,
     /// The workload whose pods the room is for.
     pub of: TargetId,

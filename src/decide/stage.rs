@@ -59,7 +59,7 @@ pub(super) struct Turn<'a> {
     pub(super) budgets_seen: &'a BTreeMap<Arc<str>, Arc<Budget>>,
     pub(super) purses: &'a Purses,
     pub(super) per_replica: PerReplica,
-    /// And for how many replicas there are pods; 0 where no budget asks.
+    /// For how many replicas of it there are pods; 0 where no budget asks.
     pub(super) present: u32,
     /// Where the pods of its workloads stand, if it empties nodes or keeps room on them.
     pub(super) standing: &'a [(TargetId, Standing)],
@@ -78,7 +78,7 @@ pub(super) struct Answer {
     pub(super) besides: Vec<Action>,
     /// What that comes to, where it has lanes.
     pub(super) plan: Option<LanePlan>,
-    /// The count of the stage before it.
+    /// What the stage has now, before the move.
     pub(super) from: Option<u32>,
     /// Moves accepted since the last turn.
     pub(super) moves: Vec<Move>,
@@ -89,7 +89,7 @@ pub(super) struct Answer {
     pub(super) passed: Option<Passed>,
     /// What it asked of the budgets over it.
     pub(super) asked: Option<Asked>,
-    /// And of pools that may grow no further.
+    /// What it asked of pools that may grow no further.
     pub(super) on_pools: Vec<PoolClaim>,
     /// Was a move down withheld, after all else was decided?
     pub(super) is_withheld: bool,
@@ -183,21 +183,22 @@ impl Turn<'_> {
 
     /// The stage's turn.
     pub(super) fn take(&mut self, memory: &mut StageMemory) -> Answer {
+        // What is known: of the sources, of the workload, of what became of the last writes.
         memory.start(self.stage, self.recalled);
         memory.read(self.stage, &mut self.evidence, self.target, self.at);
         memory.settle_rooms(self);
-        let workload = match self.target {
+        let found = match self.target {
             Target::Unseen => return self.without_target(memory, Reason::TargetUnseen),
             Target::Unusable(why) => {
                 return self.without_target(memory, Reason::unusable(why, self.stage));
             }
             Target::Seen(workload) => workload,
         };
-        let counted = jobs::counted(workload, &self.evidence);
-        let workload = counted.as_ref().unwrap_or(workload);
-        let moves = memory.settle(self, workload);
-        let needed = capacity::counted(workload, memory.lanes.as_deref());
-        let workload = needed.as_ref().unwrap_or(workload);
+        let counted = jobs::counted(found, &self.evidence);
+        let found = counted.as_ref().unwrap_or(found);
+        let moves = memory.settle(self, found);
+        let needed = capacity::counted(found, memory.lanes.as_deref());
+        let workload = needed.as_ref().unwrap_or(found);
         let known = memory.learn(self, workload, &moves);
         memory.doubt(self, &known, &moves);
         if let Some(bid) = memory.stands(self.stage, workload) {
@@ -208,24 +209,27 @@ impl Turn<'_> {
         if let Some(jobs) = &workload.jobs {
             self.doubts.note(jobs::odd(self, jobs));
         }
+
+        // What is wished.
         let frame = Frame::new(self.stage, workload.desired, self.pipeline.pause.force_activation);
         let patience = self.patience(&known, memory);
         let work = memory.look(self, frame.is_asleep, patience);
         let mut draft = self.wish(&known, memory, frame, work.as_ref());
+
+        // What holds it back, the owner's word last.
         self.doubts.hold(&mut draft.bid, memory, frame.current);
-        let fallback = (frame.current, self.at);
-        if blind::hold(
+        let Stage { fallback, .. } = self.stage;
+        let is_blind = blind::hold(
             &mut draft.bid,
             &memory.blind,
             &self.evidence,
-            &self.stage.fallback,
             fallback,
-        ) {
-            draft.is_told = true;
-            draft.haste = Haste::Told;
-        }
-        if self.is_jobs() && draft.bid.replicas < frame.current {
-            // What runs is let end: there is nothing to hold.
+            (frame.current, self.at),
+        );
+        // Of Jobs what runs is let end: there is nothing to hold.
+        let is_end = self.is_jobs() && draft.bid.replicas < frame.current;
+        draft.is_told |= is_blind;
+        if is_blind || is_end {
             draft.haste = Haste::Told;
         }
         let next = self.hold(&mut draft, &known, memory, frame);
@@ -238,34 +242,52 @@ impl Turn<'_> {
             draft.bid.set(frame.current, Reason::PromiseBroken { promise: promise.to_owned() });
         }
         order::keep_within(&mut draft.bid, workload);
+
+        // What is written.
         let (mut actions, plan, on_pools) = if let Some(lanes) = &mut memory.lanes {
             self.write_lanes(&mut draft.bid, workload, lanes)
         } else {
             let action = self.write(&mut draft.bid, workload, memory);
             (action.into_iter().collect(), None, Vec::new())
         };
-        // What is not written brings nothing to the stages after it; and pods that nobody waits for any more send nothing.
         let will_be = if actions.is_empty() { workload.desired } else { draft.bid.replicas };
-        let is_given_up = memory.pods.given_up().is_some_and(|until| self.at < until);
-        let will_be = if is_given_up { will_be.min(workload.ready) } else { will_be };
-        let bid = (&draft.bid, &mut asked);
-        actions.extend(self.keep_room(bid, &known, workload, memory));
-        let retry = jobs::rests_until(workload, self.at).map(|(_, until)| until);
-        let is_told = self.stage.pinned.is_some() || self.stage.max < workload.desired;
-        let violations = u32::from(broken.is_some());
+        let room = (&draft.bid, &mut asked);
+        actions.extend(self.keep_room(room, &known, workload, memory));
+
+        // What is told, and when to look again.
         let answer = self.answer(draft.bid, &known, workload, memory);
-        let from = Some(workload.desired);
-        let mut answer = Answer { actions, plan, from, moves, is_told, violations, ..answer };
         memory.is_full = self.is_full(&known, &answer, memory.is_full);
-        answer.passed = known.passes(will_be);
-        (answer.asked, answer.on_pools) = (asked, on_pools);
-        let sleep = memory.quiet.until(patience);
-        let more =
-            [next, sleep, memory.blind.fallback_at(&self.stage.fallback), memory.pods.given_up()];
-        let more = more.into_iter().chain([memory.effect.until(), self.gates.next, retry]);
-        answer.verdict.next =
-            more.chain([answer.verdict.next]).flatten().filter(|&next| self.at < next).min();
-        answer
+        let timers = [
+            next,
+            answer.verdict.next,
+            memory.quiet.until(patience),
+            memory.blind.fallback_at(fallback),
+            memory.pods.given_up(),
+            memory.effect.until(),
+            self.gates.next,
+            jobs::rests_until(workload, self.at).map(|(_, until)| until),
+        ];
+        let next = timers.into_iter().flatten().filter(|&next| self.at < next).min();
+        Answer {
+            verdict: Verdict { next, ..answer.verdict },
+            actions,
+            plan,
+            from: Some(workload.desired),
+            moves,
+            is_told: self.stage.pinned.is_some() || self.stage.max < workload.desired,
+            violations: u32::from(broken.is_some()),
+            passed: self.passes(&known, memory, will_be),
+            asked,
+            on_pools,
+            ..answer
+        }
+    }
+
+    /// What the stages after it get from so many replicas. A count that is not written brings them nothing, and pods that nobody waits for any
+    /// more send nothing.
+    fn passes(&self, known: &Known, memory: &StageMemory, replicas: u32) -> Option<Passed> {
+        let is_given_up = memory.pods.given_up().is_some_and(|until| self.at < until);
+        known.passes(if is_given_up { replicas.min(known.means.ready) } else { replicas })
     }
 
     /// How long it must be quiet before the stage sleeps: as the owner says, else as waking costs and gaps of before advise.

@@ -160,7 +160,9 @@ impl<S: Source> Visitor<S> {
         let same: BTreeSet<*const Question> = before.questions.iter().map(Arc::as_ptr).collect();
         let now = Instant::now();
         let mut old = std::mem::take(&mut self.due);
-        for question in self.orders.questions.iter() {
+        // An ask of another kind than its address has nobody to answer it: `crd` refuses it, and here it is never due.
+        let answerable = |question: &&Arc<Question>| S::ask_of(&question.ask).is_some();
+        for question in self.orders.questions.iter().filter(answerable) {
             let known = old.remove(&question.id).filter(|_| same.contains(&Arc::as_ptr(question)));
             self.due.insert(question.id.clone(), known.unwrap_or(now));
         }
@@ -184,20 +186,23 @@ impl<S: Source> Visitor<S> {
     async fn visit(&mut self) {
         let start = Instant::now();
         let questions = Arc::clone(&self.orders.questions);
-        let due: Vec<&Arc<Question>> = questions
+        let is_due = |question: &Question| {
+            self.due.get(&question.id).is_some_and(|due| *due <= start + SLACK)
+        };
+        let (due, asks): (Vec<&Arc<Question>>, Vec<&S::Ask>) = questions
             .iter()
-            .filter(|question| self.due.get(&question.id).is_some_and(|due| *due <= start + SLACK))
-            .collect();
+            .filter(|question| is_due(question))
+            .filter_map(|question| Some((question, S::ask_of(&question.ask)?)))
+            .unzip();
         let asks: Vec<Asked<'_, S::Ask>> = {
             // What is pressed and not due yet stays so until its own poll.
             let mut pressed = locked(&self.errand.pressed);
-            due.iter()
-                .filter_map(|question| {
-                    let is_pressed = pressed.remove(&question.id);
-                    let poll_interval = question.poll_interval;
-                    S::ask_of(&question.ask).map(|ask| Asked { ask, poll_interval, is_pressed })
-                })
-                .collect()
+            let asked = |(question, ask): (&&Arc<Question>, _)| Asked {
+                ask,
+                poll_interval: question.poll_interval,
+                is_pressed: pressed.remove(&question.id),
+            };
+            due.iter().zip(asks).map(asked).collect()
         };
         let answers = match self.ready_client(start).await {
             Ok(()) => self.read(&asks, start).await,
