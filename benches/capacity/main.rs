@@ -202,6 +202,14 @@ fn worlds(options: &Options, terms: &Terms, book: &mut Book) -> Result<()> {
     let mut savings = Vec::new();
     let mut kept = u32::MAX;
     println!(
+        "{}",
+        without_spot(
+            options.seeds,
+            terms,
+            mean(of(0, Some(Way::OnDemand)).iter().map(|score| score.cost))
+        )?
+    );
+    println!(
         "\n{:<34}{:>9}{:>11}{:>13}{:>9}{:>10}{:>9}{:>12}{:>10}",
         "",
         "saved %",
@@ -266,6 +274,19 @@ fn worlds(options: &Options, terms: &Terms, book: &mut Book) -> Result<()> {
         PATTERNS.len()
     );
     Ok(())
+}
+
+/// How far all on demand is from a planner who has no spot either: what of the distance to the bound lies in nodes and not in the split.
+fn without_spot(seeds: u64, terms: &Terms, cost: f64) -> Result<String> {
+    let none = Weather::default();
+    let laned = SPLIT.of(&patterns::daily(Room::Nobody)?, terms, &none);
+    let least: Option<Vec<f64>> =
+        (1..=seeds).map(|seed| least(&laned, terms, &none, seed)).collect();
+    let least = mean(least.context("no plan has what is needed on demand")?.into_iter());
+    Ok(format!(
+        "\nall on demand costs {:.2} times the bound of a planner who has no spot: nodes that stand part empty, or boot, whoever splits",
+        cost / least
+    ))
 }
 
 /// All games, on all cores.
