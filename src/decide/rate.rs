@@ -31,7 +31,7 @@ const CHANCE: f64 = 0.9;
 const NEAR: f64 = 0.4;
 /// Samples until the rate is moved gently.
 const YOUNG: u32 = 20;
-/// No sample counts for more than so far off, as a logarithm: what is purged, skipped or has expired leaves a queue as work done does.
+/// No sample counts for more than so far off, in parts of what is known: what is purged, skipped or has expired leaves a queue as work done does.
 const FAR: f64 = 0.5;
 /// What was shown, while nothing was learned, grows by no more than this in one sample, for the same reason.
 const LEAP: f64 = 2.0;
@@ -231,7 +231,7 @@ impl Rate {
         match &mut self.learned {
             Some(learned) if 1.05 * *learned < each => {
                 let gain = (0.05 * seconds / 10.0).min(0.3);
-                *learned *= (gain * (each / *learned).ln().min(FAR)).exp();
+                *learned += gain * (each - *learned).min(FAR * *learned);
             }
             Some(_) => {}
             None => {
