@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
@@ -39,6 +39,8 @@ use wake::{Agenda, RESYNC, SHORTEST_GAP, Wake};
 
 /// How long writes on their way are waited for when the process is asked to end.
 const LAST_WRITES: Duration = Duration::from_secs(3);
+/// How long nodes are waited for before the first decision.
+const NODES: Duration = Duration::from_secs(30);
 
 /// The loop and all it holds.
 #[derive(Debug)]
@@ -140,8 +142,21 @@ impl Daemon {
         }
     }
 
-    /// No decision before every store has had its first list: an empty store is not an empty cluster.
+    /// No decision before every store has had its first list: an empty store is not an empty cluster. Nodes are followed only where there are
+    /// pools of them; who cannot list them decides all the same.
     async fn await_stores(&self) {
+        self.await_lists().await;
+        self.watch.follow_nodes();
+        if tokio::time::timeout(NODES, self.await_lists()).await.is_err() {
+            let unsynced = self.watch.unsynced();
+            warn!(
+                ?unsynced,
+                "deciding begins without these; which pods are about to go is not known"
+            );
+        }
+    }
+
+    async fn await_lists(&self) {
         loop {
             let unsynced = self.watch.unsynced();
             if unsynced.is_empty() {

@@ -89,9 +89,9 @@ use stage::{Answer, Turn};
 
 pub use capacity::{
     Budget, BudgetSeen, BudgetVerdict, Cause, Class, Compare, Cost, Crew, Draining, Grip, Keeps,
-    LaneSeen, LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places, PodStanding,
-    Pool, PoolCpu, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room, RoomVerdict,
-    Sign, Standing, Term, Thing, reserve_name, reserve_of,
+    LaneNeed, LaneSeen, LaneVerdict, Leaving, Method, NodeStanding, Nodes, PerReplica, Places,
+    PodStanding, Pool, PoolCpu, PoolSeen, PoolState, PoolVerdict, ReserveSeen, Reserves, Room,
+    RoomVerdict, Sign, Standing, Term, Thing, reserve_name, reserve_of,
 };
 pub use field::{Field, Form, Limit};
 pub use forecast::Band;

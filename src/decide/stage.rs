@@ -11,7 +11,7 @@ use super::batch;
 use super::blind;
 use super::capacity::{
     self, Asked, Budget, LanePlan, PerReplica, PoolClaim, PoolSeen, Pools, Purses, Reserves,
-    Standing,
+    StagePools, Standing,
 };
 use super::combine;
 use super::demand::{self, Bid, Load};
@@ -52,7 +52,7 @@ pub(super) struct Turn<'a> {
     pub(super) full_below: Option<&'a str>,
     pub(super) doubts: Doubts,
     /// What is believed of pools of nodes, and what is seen of them.
-    pub(super) pools: &'a Pools,
+    pub(super) pools: StagePools<'a>,
     pub(super) pools_seen: &'a BTreeMap<Arc<str>, PoolSeen>,
     /// The budgets over it, what others have asked of them, and what one replica of it uses.
     pub(super) budgets: &'a [Arc<str>],
@@ -158,7 +158,7 @@ impl<'a> Turn<'a> {
             above,
             full_below: None,
             doubts: Doubts::default(),
-            pools,
+            pools: StagePools::new(pools, stage),
             pools_seen: &now.pools,
             budgets: &situation.budgets,
             budgets_seen: &now.budgets,

@@ -49,6 +49,10 @@ pub(super) fn keep_all(watch: &Watch) {
 /// Starts the stores that only pools of nodes need.
 pub(super) fn keep_nodes(watch: &Watch) {
     watch.keep(&ApiResource::erase::<Node>(&()), Reach::Cluster, &nodes());
+}
+
+/// And those of what is said of nodes and of pods that find none.
+pub(super) fn keep_signs(watch: &Watch) {
     for reason in SIGNS {
         watch.keep(&ApiResource::erase::<Event>(&()), Reach::Cluster, &signs(reason));
     }

@@ -162,6 +162,17 @@ impl Watch {
         self.shelf.unsynced()
     }
 
+    /// Starts the watch of nodes, if there are pools of them and it is not on its way.
+    pub fn follow_nodes(&self) {
+        let mut stores = self.shelf.open();
+        let starts =
+            stores.nodes.has_pools() && !std::mem::replace(&mut stores.nodes.is_followed, true);
+        drop(stores);
+        if starts {
+            kinds::keep_nodes(self);
+        }
+    }
+
     /// Waits for the next change of any store.
     pub async fn changed(&self) {
         self.shelf.rung().await;
@@ -236,16 +247,16 @@ impl Watch {
         let mut pools = stores.nodes.sights(now);
         stores.pods.tells_places = !pools.is_empty();
         let needs = if pools.is_empty() { BTreeMap::new() } else { stores.needs(now) };
-        for (name, Need { waiting, served, taken }) in needs {
+        for (name, Need { lanes, taken }) in needs {
             if let Some(PoolSight { seen, .. }) = pools.get_mut(&name) {
-                (seen.waiting, seen.served) = (waiting, served);
+                seen.lanes = lanes;
                 if let Some(cpu) = &mut seen.cpu {
                     cpu.taken = taken;
                 }
             }
         }
-        let starts_nodes =
-            !pools.is_empty() && !std::mem::replace(&mut stores.nodes.is_followed, true);
+        let starts_signs =
+            !pools.is_empty() && !std::mem::replace(&mut stores.nodes.is_listened, true);
         let holds = !stores.drains.holding.is_empty();
         let starts_budgets = holds && !std::mem::replace(&mut stores.drains.is_followed, true);
         let starts_reserves =
@@ -254,8 +265,9 @@ impl Watch {
         if starts_reserves {
             kinds::keep_reserves(self);
         }
-        if starts_nodes {
-            kinds::keep_nodes(self);
+        self.follow_nodes();
+        if starts_signs {
+            kinds::keep_signs(self);
         }
         if starts_budgets {
             kinds::keep_budgets_of_pods(self);

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
-    Budget, Draining, LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId, QuestionId,
-    Recalled, Reserves, Stage, Standing, Target, TargetId, Unusable, Workload,
+    Budget, Draining, LaneNeed, LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId,
+    QuestionId, Recalled, Reserves, Stage, Standing, Target, TargetId, Unusable, Workload,
 };
 use crate::observe::{Credentials, Question};
 
@@ -98,10 +98,8 @@ pub(super) struct Work {
 /// What the pods of all lanes on a pool show of it.
 #[derive(Debug, Default)]
 pub(super) struct Need {
-    /// Since when the oldest of each lane has waited for a node.
-    pub(super) waiting: Vec<Timestamp>,
-    /// When the youngest Ready one became so.
-    pub(super) served: Option<Timestamp>,
+    /// Of each lane.
+    pub(super) lanes: Vec<LaneNeed>,
     /// CPUs that those with a node request; of pools with limits.
     pub(super) taken: f64,
 }
@@ -214,13 +212,20 @@ impl Stores {
         let mut needs: BTreeMap<_, Need> = BTreeMap::new();
         // Two pipelines may name one workload.
         let mut counted = BTreeSet::new();
-        let meant = self.laned.iter().filter_map(|id| self.pipelines.get(id)?.meant());
-        let stages = meant.flat_map(|meant| &meant.pipeline.stages);
-        for lane in stages.flat_map(|stage| &stage.lanes) {
+        for lane in self.lanes() {
+            if !counted.insert((&lane.pool, &lane.target)) {
+                continue;
+            }
             let need = needs.entry(Arc::clone(&lane.pool)).or_default();
-            need.waiting.extend(self.places(&lane.target, now).unplaced_since);
-            need.served = need.served.max(self.ready_since(&lane.target));
-            if self.nodes.has_limits(&lane.pool) && counted.insert(&lane.target) {
+            let readiness = self.readiness(&lane.target);
+            need.lanes.push(LaneNeed {
+                target: lane.target.clone(),
+                waiting: self.waits_since(&lane.target, now),
+                served: readiness.since,
+                placed: readiness.placed,
+                signs: self.nodes.said_of(lane, now),
+            });
+            if self.nodes.has_limits(&lane.pool) {
                 need.taken += self.taken(&lane.target);
             }
         }

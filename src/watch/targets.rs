@@ -12,6 +12,7 @@ use crate::decide::{
 };
 
 use super::levers::OURS;
+use super::pods::Readiness;
 use super::selector::Selector;
 use super::stores::{Name, Stores};
 
@@ -221,9 +222,15 @@ impl Stores {
         selector.map_or(0.0, |selector| self.pods.taken(&target.namespace, selector))
     }
 
-    /// When the youngest Ready pod of a target became so.
-    pub(super) fn ready_since(&self, target: &TargetId) -> Option<Timestamp> {
-        self.pods.readiness(&target.namespace, self.targets.selector(target)?).since
+    /// Since when the oldest of its pods has waited for a node.
+    pub(super) fn waits_since(&self, target: &TargetId, now: Timestamp) -> Option<Timestamp> {
+        self.places(target, now).unplaced_since
+    }
+
+    /// How many of its pods are Ready, and since when.
+    pub(super) fn readiness(&self, target: &TargetId) -> Readiness {
+        let of = |selector| self.pods.readiness(&target.namespace, selector);
+        self.targets.selector(target).map(of).unwrap_or_default()
     }
 
     /// What the pods of a target cost in an hour, by pool.

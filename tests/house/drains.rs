@@ -294,3 +294,34 @@ async fn what_an_earlier_life_left_tight_is_taken_away_though_the_pipeline_canno
     stop.cancel();
     while tasks.join_next().await.is_some() {}
 }
+
+#[tokio::test]
+async fn a_drain_in_its_middle_is_held_by_a_daemon_that_has_to_wait_for_the_list_of_nodes() {
+    let yard = Yard::new(&["default"]);
+    yard.pipeline("default", Some(&lanes()));
+    yard.node("drained", &["karpenter.sh/disrupted"]);
+    yard.pod("one", "drained", 60).await;
+    yard.pod("two", "drained", 60).await;
+    yard.budget(BUDGET, Some(&yard.uid().await), yard.clock.now() + 600.seconds());
+    let slow = Fault::Delay(Duration::from_secs(2));
+    yard.cluster.faults().plan(Match::of("list", "nodes", ""), slow, 1);
+    let clients = daemons::clients(yard.client.clone(), yard.client.clone());
+    let options = daemons::options("a");
+    let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let end = stop.clone();
+    tasks.spawn(async move { Box::pin(daemon::run(clients, options, end)).await.unwrap() });
+    let budgets = yard.api("policy/v1", "PodDisruptionBudget");
+    let is_asked = |resource: &str| {
+        let log = yard.cluster.faults().log();
+        log.iter().any(|it| it.verb == "list" && it.resource == resource)
+    };
+    // Two seconds for the nodes, and two in which it would be loosened.
+    for _ in 0..400 {
+        let budget = budgets.get(BUDGET).await.unwrap();
+        assert_eq!(budget.data["spec"]["minAvailable"], 2, "{budget:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(is_asked("nodes") && is_asked("poddisruptionbudgets"), "it never looked");
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+}

@@ -23,6 +23,7 @@ mod served;
 mod crd;
 mod watch;
 mod drains;
+mod signs;
 mod meter;
 mod levers;
 mod observe;

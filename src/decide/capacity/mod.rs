@@ -1,7 +1,7 @@
 //! Nodes: what is known of each pool of them, whether more can be had of it, and how a stage with lanes is spread over its pools. Penstock
 //! makes no nodes; it says how many replicas of which lane there shall be, and node autoscalers do the rest.
 //!
-//! `pool` keeps what is believed of each pool (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
+//! `pool` keeps what is believed of each pool, `belief` says how that changes, `alone` by which lanes (`patience` says how long a pod may wait), `split` shares replicas out (both pure arithmetic),
 //! `lanes` joins them to a stage's turn; `drain` holds who drains nodes until replacements are Ready, by what `evictions` knows, and `adrift` sees that none is held for too long where nobody looks; `pack` chooses the pods whose going empties nodes and `costs` says when they are told; `reserve`, `rooms` and `headroom` keep room for what may come; `claim`, `purse` and `ration` share out what several pipelines may use together,
 //! `vacancy` among their rooms what is left of it, `sharing` what a pool holds that may grow no further, `fare` says how that goes, and `afford` joins that to the turn.
 
@@ -11,11 +11,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::pipeline::TargetId;
 use super::snapshot::Workload;
 use super::tariff::Tariff;
 
 mod adrift;
 mod afford;
+mod alone;
+mod belief;
 mod budget;
 mod claim;
 mod costs;
@@ -48,7 +51,7 @@ pub(super) use claim::{Asked, Claimant};
 pub(super) use costs::{Before, Costs};
 pub(super) use drain::{Drained, Drains};
 pub(super) use lanes::{LanePlan, Lanes, counted};
-pub(super) use pool::Pools;
+pub(super) use pool::{Pools, StagePools};
 pub(super) use purse::Purses;
 pub(super) use rooms::Rooms;
 pub(super) use sharing::PoolClaim;
@@ -93,7 +96,8 @@ pub struct PoolSeen {
     pub newest: Option<Timestamp>,
     /// How long its nodes take from being made to Ready: 95 of 100 no longer. `None` while none has been seen.
     pub boot: Option<Duration>,
-    /// Signs that no more can be had, as those who make nodes give them, oldest first; a few of the last hour.
+    /// Signs that no more can be had, as those who make nodes give them, oldest first; a few of the last hour. What is said of the pods of
+    /// one lane is with that lane.
     pub signs: Vec<Sign>,
     /// Why it may grow no further, as its owner limits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,14 +105,27 @@ pub struct PoolSeen {
     /// What its nodes have and what of that is taken, where it has limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<PoolCpu>,
-    /// Since when pods have waited for a node of it, the longest of each lane of all pipelines.
+    /// What the lanes of all pipelines need of it, each workload once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waiting: Vec<Timestamp>,
-    /// When the youngest Ready pod of these lanes became so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub served: Option<Timestamp>,
+    pub lanes: Vec<LaneNeed>,
     /// What its status says from before this process started.
     pub recalled: Option<(PoolState, Timestamp)>,
+}
+
+/// What the pods of one lane show of its pool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaneNeed {
+    /// The workload.
+    pub target: TargetId,
+    /// Since when the oldest of its pods has waited for a node.
+    pub waiting: Option<Timestamp>,
+    /// When the youngest Ready one became so.
+    pub served: Option<Timestamp>,
+    /// When the youngest of the Ready ones got its node.
+    pub placed: Option<Timestamp>,
+    /// Signs that were given of its pods, as those of the pool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signs: Vec<Sign>,
 }
 
 /// CPUs of a pool at an instant.

@@ -9,7 +9,8 @@ use super::PoolSeen;
 
 /// How long a pod may be without a node before that is a sign: somewhat longer than nodes take, within these bounds.
 const BOOT: Duration = Duration::from_mins(1);
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
+const SHORTEST: Duration = Duration::from_secs(30);
+pub(super) const LONGEST: Duration = Duration::from_mins(5);
 const MARGIN: f64 = 1.2;
 /// How long nodes may take at the least, when pods are to be taken back for it: the slowest of a few nodes says little of the next one, and to shut a pool
 /// that was only slow costs more than to wait.
@@ -17,13 +18,14 @@ const SLOWEST: Duration = Duration::from_mins(5);
 
 /// Since when a pod has waited that began to after `mark`.
 pub(super) fn waited(seen: &PoolSeen, mark: Timestamp) -> Option<Timestamp> {
-    seen.waiting.iter().copied().filter(|since| mark <= *since).min()
+    let waiting = seen.lanes.iter().filter_map(|lane| lane.waiting);
+    waiting.filter(|since| mark <= *since).min()
 }
 
 /// How long a pod may be without a node before that is a sign.
 pub(super) fn patience(seen: &PoolSeen) -> Duration {
     let boot = seen.boot.map_or(BOOT, |boot| boot.mul_f64(MARGIN));
-    boot.clamp(PATIENCE.0, PATIENCE.1)
+    boot.clamp(SHORTEST, LONGEST)
 }
 
 /// How long nodes may take before it is certain that none comes.

@@ -1,72 +1,20 @@
-//! Whether nodes of a pool can be had: believed until signs speak against it, and tried again by few before it is trusted with many.
-//!
-//! ```text
-//! Free ──soft or hard sign──► Waiting ──3 hard in 5 min, or nothing for long──► Shut ──time──► Opening
-//!   ▲                            │ nodes or pods came                             ▲               │ a sign: twice as long
-//!   └────────────────────────────┴──────────────────────────── 1, 2, 4 had nodes ─┼───────────────┤
-//!                                                                                 └───────────────┘
-//! ```
-//! Coming back is by doubling, as TCP's slow start is: one replica of each lane tries, then two, then four, then all. A pool that flaps so
-//! costs few pods and ever longer pauses. A pod that has waited since before the pool was last trusted tells nothing new: it may fit nowhere.
+//! What is believed of every pool, and what that comes to for the lanes of a stage. How a belief changes says `belief`, who shares one `alone`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::writes::{later, span};
-use super::patience::{given_up, lasts, patience, waited};
+use super::super::pipeline::{Stage, TargetId};
+use super::alone::{Known, lane_of};
+use super::belief::Belief;
 use super::split::Room;
-use super::{PoolSeen, PoolState, PoolVerdict, Sign};
-
-/// Signs kept.
-const KEPT: usize = 10;
-/// Hard signs within `SOON`, each so long after the one before, that shut a pool: one batch of a node autoscaler says no many times.
-const HARD: usize = 3;
-const SOON: Duration = Duration::from_mins(5);
-const APART: Duration = Duration::from_secs(10);
-/// Replicas that may try at last before the pool is trusted again.
-const TRUSTED: u32 = 4;
+use super::{PoolSeen, PoolVerdict, Sign};
 
 /// What is remembered of all pools.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::decide) struct Pools(BTreeMap<Arc<str>, Belief>);
-
-/// What is believed of one pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Belief {
-    phase: Phase,
-    /// Since when its state is what it is.
-    since: Timestamp,
-    state: PoolState,
-    evidence: Vec<Sign>,
-    /// The newest hard sign that was taken in.
-    heard: Timestamp,
-    /// When it was last trusted (again).
-    freed: Timestamp,
-    /// How long it is left alone when it is shut next.
-    pause: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-enum Phase {
-    Free,
-    /// What waits may wait.
-    Waiting {
-        since: Timestamp,
-    },
-    /// Left alone until then.
-    Shut {
-        until: Timestamp,
-    },
-    /// So many may try, since then.
-    Opening {
-        tries: u32,
-        since: Timestamp,
-    },
-}
+pub(in crate::decide) struct Pools(BTreeMap<Arc<str>, Known>);
 
 impl Pools {
     /// Takes in what is seen of all pools. Pools that are not seen any more are forgotten.
@@ -77,219 +25,100 @@ impl Pools {
     ) -> Vec<PoolVerdict> {
         self.0.retain(|name, _| seen.contains_key(name));
         let verdict = |(name, seen): (&Arc<str>, &PoolSeen)| {
-            let belief = match self.0.get(name) {
-                Some(belief) => belief.clone(),
-                None => Belief::recalled(seen, at),
-            };
-            let belief = belief.next(seen, at);
-            let verdict = PoolVerdict {
-                pool: Arc::clone(name),
-                state: belief.state,
-                since: belief.since,
-                evidence: belief.evidence.clone(),
-                next_probe: match belief.phase {
-                    Phase::Shut { until } => Some(until),
-                    Phase::Free | Phase::Waiting { .. } | Phase::Opening { .. } => None,
-                },
-            };
-            self.0.insert(Arc::clone(name), belief);
-            verdict
+            let new = || Known::recalled(seen, at);
+            let known = self.0.entry(Arc::clone(name)).or_insert_with(new);
+            known.observe(seen, at);
+            known.by_all.verdict(name)
         };
         seen.iter().map(verdict).collect()
     }
 
-    /// What room a lane has on a pool. One that nobody describes is used as if nodes could be had.
-    pub(super) fn room(&self, pool: &str) -> Room {
-        match self.0.get(pool).map(|belief| belief.phase) {
-            None | Some(Phase::Free) => Room::Free,
-            Some(Phase::Waiting { .. }) => Room::AsAsked,
-            Some(Phase::Shut { .. }) => Room::BeyondPlaced(0),
-            Some(Phase::Opening { tries, .. }) => Room::BeyondPlaced(tries),
-        }
+    /// What room a lane has on a pool, or without one whoever is not alone. A pool that nobody describes is used as if nodes could be had.
+    fn room(&self, pool: &str, lane: Option<&TargetId>) -> Room {
+        let Some(known) = self.0.get(pool) else { return Room::Free };
+        let own = lane.and_then(|lane| known.of(lane)).map(Belief::room);
+        let rank = |room: &Room| match room {
+            Room::BeyondPlaced(more) => (0, *more),
+            Room::Full(most) => (1, *most),
+            Room::AsAsked => (2, 0),
+            Room::Free => (3, 0),
+        };
+        own.into_iter().chain([known.by_all.room()]).min_by_key(rank).unwrap_or(Room::Free)
     }
 
     /// Does its owner's limit keep a pool from growing, and nothing else?
     pub(in crate::decide) fn is_at_limits(&self, seen: &PoolSeen) -> bool {
-        seen.full.is_some() && self.room(&seen.pool.name) == Room::AsAsked
+        seen.full.is_some() && self.room(&seen.pool.name, None) == Room::AsAsked
+    }
+}
+
+/// What is believed of pools, as it concerns the lanes of one stage.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::decide) struct StagePools<'a> {
+    pools: &'a Pools,
+    stage: &'a Stage,
+}
+
+impl<'a> StagePools<'a> {
+    pub(in crate::decide) fn new(pools: &'a Pools, stage: &'a Stage) -> Self {
+        Self { pools, stage }
+    }
+
+    fn lane(&self, pool: &str) -> Option<&'a TargetId> {
+        self.stage.lanes.iter().find(|lane| *lane.pool == *pool).map(|lane| &lane.target)
+    }
+
+    /// What the stage's lane believes if it is alone.
+    fn alone(&self, pool: &str) -> Option<&'a Belief> {
+        self.pools.0.get(pool)?.of(self.lane(pool)?)
+    }
+
+    /// What room its lane has on a pool.
+    pub(super) fn room(&self, pool: &str) -> Room {
+        self.pools.room(pool, self.lane(pool))
+    }
+
+    /// Does its owner's limit keep a pool from growing, and nothing else?
+    pub(super) fn is_at_limits(&self, seen: &PoolSeen) -> bool {
+        self.pools.is_at_limits(seen) && self.alone(&seen.pool.name).is_none()
     }
 
     /// Is there such a pool?
     pub(super) fn knows(&self, pool: &str) -> bool {
-        self.0.contains_key(pool)
+        self.pools.0.contains_key(pool)
     }
 
-    /// The last sign that a pool gives no more.
-    pub(super) fn sign(&self, pool: &str) -> Option<&Sign> {
-        self.0.get(pool)?.evidence.last()
+    /// The last sign that its lane gets no more there.
+    pub(super) fn sign(&self, pool: &str) -> Option<&'a Sign> {
+        let by_all = self.pools.0.get(pool).map(|known| &known.by_all);
+        self.alone(pool).or(by_all)?.sign()
     }
 
     /// When a pool may be thought of differently though nothing happens.
     pub(super) fn next(&self, pool: &str, seen: &PoolSeen) -> Option<Timestamp> {
-        let belief = self.0.get(pool)?;
-        match belief.phase {
-            Phase::Free => Some(later(waited(seen, belief.freed)?, patience(seen))),
-            Phase::Waiting { since } => Some(match waited(seen, belief.freed) {
-                Some(waited) => later(waited, given_up(seen)),
-                None => later(since, seen.pool.probe),
-            }),
-            Phase::Shut { until } => Some(until),
-            Phase::Opening { since, .. } => Some(match waited(seen, since) {
-                Some(waited) => later(waited, lasts(seen)),
-                None => later(since, seen.pool.probe),
-            }),
-        }
-    }
-}
-
-impl Belief {
-    /// What an earlier life left in status, or a fresh trust.
-    fn recalled(seen: &PoolSeen, at: Timestamp) -> Self {
-        let probe = seen.pool.probe;
-        let free = (PoolState::Unknown, at, Phase::Free);
-        let (state, since, phase) = match seen.recalled {
-            Some((PoolState::Exhausted, since)) => {
-                let until = later(since, probe).max(at);
-                (PoolState::Exhausted, since, Phase::Shut { until })
-            }
-            Some((PoolState::Constrained, since)) => {
-                (PoolState::Constrained, since, Phase::Waiting { since })
-            }
-            Some((state @ (PoolState::Available | PoolState::Unknown), since)) => {
-                (state, since, Phase::Free)
-            }
-            None => free,
+        let known = self.pools.0.get(pool)?;
+        let rest = known.by_all.changes(&known.rest(seen));
+        let own = || {
+            let lane = lane_of(seen, self.lane(pool)?)?.clone();
+            self.alone(pool)?.changes(&PoolSeen { lanes: vec![lane], ..seen.clone() })
         };
-        let (heard, freed) = (Timestamp::MIN, Timestamp::MIN);
-        Self { phase, since, state, evidence: Vec::new(), heard, freed, pause: probe }
-    }
-
-    fn next(mut self, seen: &PoolSeen, at: Timestamp) -> Self {
-        let is_told = self.listen(seen, at);
-        let waits = |mark, limit| {
-            waited(seen, mark).map(|since| span(since, at)).filter(|waited| limit <= *waited)
-        };
-        let is_served = |since: Timestamp| {
-            let came = seen.served.max(seen.newest);
-            waited(seen, since).is_none() && came.is_some_and(|came| since < came)
-        };
-        let long = waits(self.freed, patience(seen));
-        let is_quiet = |since| later(since, seen.pool.probe) <= at && !is_told;
-        let phase = match self.phase {
-            Phase::Free | Phase::Waiting { .. } if self.is_refused(at) => self.shut(seen, at),
-            Phase::Free if is_told || long.is_some() || seen.full.is_some() => {
-                Phase::Waiting { since: at }
-            }
-            Phase::Waiting { .. } if seen.full.is_some() => self.phase,
-            // Some that came say nothing while others wait on: a zone may have had room for a few.
-            Phase::Waiting { since } if is_served(since) && waited(seen, self.freed).is_none() => {
-                Phase::Free
-            }
-            Phase::Waiting { .. } if waits(self.freed, given_up(seen)).is_some() => {
-                self.shut(seen, at)
-            }
-            // Nobody wants more of it any longer: the next who does finds out.
-            Phase::Waiting { since } if waited(seen, self.freed).is_none() && is_quiet(since) => {
-                Phase::Free
-            }
-            Phase::Shut { until } if until <= at => Phase::Opening { tries: 1, since: at },
-            Phase::Opening { since, .. } if is_told || waits(since, lasts(seen)).is_some() => {
-                Phase::Shut { until: later(at, (2 * self.pause).min(seen.pool.longest_probe)) }
-            }
-            Phase::Opening { tries, since } if is_served(since) && TRUSTED <= tries => Phase::Free,
-            Phase::Opening { tries, since } if is_served(since) => {
-                Phase::Opening { tries: 2 * tries, since: at }
-            }
-            Phase::Opening { since, .. } if waited(seen, since).is_none() && is_quiet(since) => {
-                Phase::Free
-            }
-            Phase::Free | Phase::Waiting { .. } | Phase::Shut { .. } | Phase::Opening { .. } => {
-                self.phase
-            }
-        };
-        if let (Some(what), Phase::Free, Phase::Waiting { .. }) = (&seen.full, self.phase, phase) {
-            self.note(Sign { at, is_hard: true, what: Arc::clone(what) });
-        } else if let (Some(long), Phase::Free) = (long, self.phase)
-            && phase != Phase::Free
-        {
-            let what = format!("a pod has waited {} s for a node", long.as_secs()).into();
-            self.note(Sign { at, is_hard: false, what });
-        }
-        match (self.phase, phase) {
-            (Phase::Free, Phase::Free) => {}
-            (_, Phase::Free) => (self.freed, self.pause) = (at, seen.pool.probe),
-            (Phase::Opening { .. }, Phase::Shut { until }) => self.pause = span(at, until),
-            _ => {}
-        }
-        self.phase = phase;
-        let state = match phase {
-            Phase::Free if seen.nodes == 0 && self.state == PoolState::Unknown => {
-                PoolState::Unknown
-            }
-            Phase::Free => PoolState::Available,
-            Phase::Shut { .. } | Phase::Opening { tries: 1, .. } => PoolState::Exhausted,
-            Phase::Waiting { .. } | Phase::Opening { .. } => PoolState::Constrained,
-        };
-        if state != self.state {
-            self.state = state;
-            self.since = at;
-        }
-        self
-    }
-
-    fn shut(&self, seen: &PoolSeen, at: Timestamp) -> Phase {
-        Phase::Shut { until: later(at, self.pause.max(seen.pool.probe)) }
-    }
-
-    /// Takes in the hard signs that are new; true when there was one.
-    fn listen(&mut self, seen: &PoolSeen, at: Timestamp) -> bool {
-        let is_new = |sign: &&Sign| {
-            let is_known = || self.evidence.iter().any(|known| known == *sign);
-            self.heard <= sign.at && span(sign.at, at) < SOON && !is_known()
-        };
-        let mut new: Vec<Sign> = seen.signs.iter().filter(is_new).cloned().collect();
-        new.sort_by_key(|sign| sign.at);
-        let is_told = !new.is_empty();
-        for sign in new {
-            self.heard = self.heard.max(sign.at);
-            self.note(sign);
-        }
-        is_told
-    }
-
-    fn note(&mut self, sign: Sign) {
-        if KEPT <= self.evidence.len() {
-            self.evidence.remove(0);
-        }
-        self.evidence.push(sign);
-    }
-
-    /// Has whoever makes its nodes said no again and again, since it was last trusted?
-    fn is_refused(&self, at: Timestamp) -> bool {
-        let hard = self
-            .evidence
-            .iter()
-            .filter(|sign| sign.is_hard && span(sign.at, at) < SOON && self.freed <= sign.at);
-        let (mut times, mut last) = (0, Timestamp::MIN);
-        for sign in hard {
-            if later(last, APART) <= sign.at {
-                (times, last) = (times + 1, sign.at);
-            }
-        }
-        HARD <= times
+        rest.into_iter().chain(own()).min()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::decide::Tariff;
-    use crate::decide::capacity::{Class, Pool};
+pub(super) mod tests {
+    use std::time::Duration;
 
-    fn second(second: i64) -> Timestamp {
+    use super::*;
+    use crate::decide::capacity::{Class, LaneNeed, Pool};
+    use crate::decide::{PoolState, Tariff};
+
+    pub(in super::super) fn second(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn seen(signs: &[i64]) -> PoolSeen {
+    pub(in super::super) fn seen(signs: &[i64]) -> PoolSeen {
         let pool = Pool {
             name: "spot".into(),
             class: Class::Spot,
@@ -298,40 +127,69 @@ mod tests {
             longest_probe: Duration::from_hours(1),
             tariff: Tariff::default(),
         };
-        let sign = |&at: &i64| Sign { at: second(at), is_hard: true, what: "no capacity".into() };
         PoolSeen {
             pool: Arc::new(pool),
             nodes: 3,
             newest: None,
             boot: Some(Duration::from_secs(50)),
-            signs: signs.iter().map(sign).collect(),
+            signs: signs.iter().map(|at| sign(*at)).collect(),
             full: None,
             cpu: None,
-            waiting: Vec::new(),
-            served: None,
+            lanes: Vec::new(),
             recalled: None,
         }
     }
 
+    fn target(name: &str) -> TargetId {
+        TargetId::object(&"shop".into(), "apps/v1", "Deployment", name)
+    }
+
+    /// Since when a lane waits, and when its youngest pod got a node and was Ready.
+    pub(in super::super) fn lane(name: &str, waiting: Option<i64>, ready: Option<i64>) -> LaneNeed {
+        let (served, placed) = (ready.map(second), ready.map(second));
+        let waiting = waiting.map(second);
+        LaneNeed { target: target(name), waiting, served, placed, signs: Vec::new() }
+    }
+
+    pub(in super::super) fn sign(at: i64) -> Sign {
+        Sign { at: second(at), is_hard: true, what: "no capacity".into() }
+    }
+
     #[derive(Default)]
-    struct Life(Pools);
+    pub(in super::super) struct Life(Pools);
 
     impl Life {
-        fn turn(
+        pub(in super::super) fn turn(
             &mut self,
             seen: PoolSeen,
             unplaced: Option<i64>,
             ready: Option<i64>,
             at: i64,
         ) -> PoolState {
-            let name: Arc<str> = "spot".into();
-            let waiting = unplaced.map(second).into_iter().collect();
-            let seen = PoolSeen { waiting, served: ready.map(second), ..seen };
-            self.0.observe(&BTreeMap::from([(name, seen)]), second(at))[0].state
+            self.with(seen, [lane("a", unplaced, ready)], at)
         }
 
-        fn room(&self) -> Room {
-            self.0.room("spot")
+        pub(in super::super) fn with<const N: usize>(
+            &mut self,
+            seen: PoolSeen,
+            lanes: [LaneNeed; N],
+            at: i64,
+        ) -> PoolState {
+            let seen = PoolSeen { lanes: lanes.into(), ..seen };
+            self.0.observe(&BTreeMap::from([("spot".into(), seen)]), second(at))[0].state
+        }
+
+        pub(in super::super) fn room(&self) -> Room {
+            self.0.room("spot", None)
+        }
+
+        /// What the pool's state rests on.
+        pub(in super::super) fn evidence(&self) -> Vec<Sign> {
+            self.0.0["spot"].by_all.verdict(&"spot".into()).evidence
+        }
+
+        pub(in super::super) fn room_of(&self, lane: &str) -> Room {
+            self.0.room("spot", Some(&target(lane)))
         }
     }
 
@@ -468,6 +326,23 @@ mod tests {
         assert_eq!(life.room(), Room::BeyondPlaced(0));
         life.turn(seen(&[]), None, None, 600);
         assert_eq!(life.room(), Room::BeyondPlaced(1));
+    }
+
+    #[test]
+    fn a_restart_counts_nobody_who_waited_before_the_pool_was_trusted() {
+        for (state, since) in [(PoolState::Available, 5000), (PoolState::Constrained, 9000)] {
+            let mut life = Life::default();
+            let recalled = || PoolSeen { recalled: Some((state, second(since))), ..seen(&[]) };
+            for at in [9100, 9102, 9104] {
+                assert_eq!(life.turn(recalled(), Some(0), None, at), state);
+            }
+            // Who came to wait since counts.
+            let other = |at| [lane("a", Some(0), None), lane("b", Some(at), None)];
+            life.with(recalled(), other(9110), 9180);
+            assert_eq!(life.room(), Room::AsAsked);
+            life.with(recalled(), other(9110), 9110 + 1080);
+            assert_eq!(life.room(), Room::BeyondPlaced(0), "{state:?}");
+        }
     }
 
     #[test]

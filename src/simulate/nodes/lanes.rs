@@ -14,7 +14,7 @@ use super::score::{NodeScore, Strips, Sums};
 use super::terms::Kind;
 use super::weather::Weather;
 use super::{Event, LaneWorld, Log, Seen, Tick};
-use crate::decide::{Class, PoolSeen, PoolState, Sign};
+use crate::decide::{Class, LaneNeed, PoolSeen, PoolState, Sign, TargetId};
 
 /// Signs of the last hour are shown, the newest ten, as `watch` keeps them.
 const FRESH: u32 = 3600;
@@ -299,8 +299,13 @@ impl<'a> Lanes<'a> {
                 signs: said.map(sign).collect(),
                 full: lane.pool.is_full().then(|| full().into()),
                 cpu: None,
-                waiting: lane.waits_since().map(wall).into_iter().collect(),
-                served: lane.ready_since().map(wall),
+                lanes: vec![LaneNeed {
+                    target: TargetId::object(&"lanes".into(), "", "", &world.pool.name),
+                    waiting: lane.waits_since().map(wall),
+                    served: lane.ready_since().map(wall),
+                    placed: lane.ready_since().map(wall),
+                    signs: Vec::new(),
+                }],
                 recalled: None,
             };
             (Arc::clone(&world.pool.name), seen)

@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use crate::crd::duration::Duration as Written;
 use crate::crd::pool::{CapacityPool, CapacityPoolSpec, Pricing};
 use crate::crd::pool_status::{CapacityPoolStatus, PoolStartup};
-use crate::decide::{Pool, PoolCpu, PoolSeen, PoolState, Sign};
+use crate::decide::{Pool, PoolCpu, PoolSeen, PoolState};
 
 use super::stores::{Name, Stores};
 use boots::Boots;
 use going::{Going, Term};
 use prices::Prices;
+use signs::Signs;
 
 pub use prices::Unpriced;
 pub(super) use signs::REASONS as SIGNS;
@@ -34,8 +35,6 @@ mod wire;
 pub(super) const CORDON: Duration = Duration::from_mins(10);
 /// Signs are of use for so long.
 const FRESH: Duration = Duration::from_hours(1);
-/// Signs kept of a pool.
-const KEPT: usize = 10;
 
 /// Every pool, and every node.
 #[derive(Debug, Default)]
@@ -45,8 +44,9 @@ pub(super) struct Nodes {
     /// When those who take nodes back said so, by the name of the node.
     warned: BTreeMap<Arc<str>, Timestamp>,
     prices: Prices,
-    /// Is the watch of nodes on its way?
+    /// Are the watches of nodes, and of what is said of them, on their way?
     pub(super) is_followed: bool,
+    pub(super) is_listened: bool,
     /// Has anything moved since the pools were last looked at?
     pub(super) has_moved: bool,
 }
@@ -61,7 +61,7 @@ struct PoolNote {
     spec: CapacityPoolSpec,
     place: Place,
     recalled: Option<(PoolState, Timestamp)>,
-    signs: Vec<Sign>,
+    signs: Signs,
     boots: Boots,
     /// CPUs of the smallest node that it ever had: who makes nodes may make such a one again.
     smallest: Option<f64>,
@@ -173,7 +173,7 @@ impl Nodes {
         let recalled_boots = || Boots::recalled(status.startup.as_ref().and_then(boots_of));
         // Which hour it is, `pass` says.
         let (signs, boots, smallest, percent) = old.map_or_else(
-            || (Vec::new(), recalled_boots(), None, 100),
+            || (Signs::default(), recalled_boots(), None, 100),
             |old| (old.signs, old.boots, old.smallest, old.percent),
         );
         let generation = object.metadata.generation.unwrap_or_default();
@@ -289,23 +289,6 @@ impl Nodes {
         };
         self.pools.iter_mut().map(sight).collect()
     }
-
-    /// Notes a sign that the maker of nodes gave, for the pools it concerns; true when it is new.
-    fn sign(&mut self, concerns: impl Fn(&PoolNote) -> bool, sign: &Sign) -> bool {
-        let mut is_new = false;
-        for note in self.pools.values_mut().filter(|note| concerns(note)) {
-            if note.signs.iter().any(|known| known == sign) {
-                continue;
-            }
-            if KEPT <= note.signs.len() {
-                note.signs.remove(0);
-            }
-            note.signs.push(sign.clone());
-            is_new = true;
-        }
-        self.has_moved |= is_new;
-        is_new
-    }
 }
 
 impl Node {
@@ -360,22 +343,18 @@ impl PoolNote {
         };
         let costs: Option<Vec<f64>> = members.iter().map(|node| node.price).collect();
         let cost = costs.map(|costs| costs.iter().sum());
-        let is_fresh = |sign: &&Sign| {
-            Duration::try_from(now.duration_since(sign.at)).is_ok_and(|age| age < FRESH)
-        };
         let seen = PoolSeen {
             pool: Arc::clone(&self.meant),
             nodes: u32::try_from(stay().count()).unwrap_or(u32::MAX),
             newest: stay().max(),
             boot: boots.map(|(_, most)| most),
-            signs: self.signs.iter().filter(is_fresh).cloned().collect(),
+            signs: self.signs.fresh(None, now),
             full: self.full(&members, cost),
             cpu: self.spec.limits.as_ref().map(|_| PoolCpu {
                 cores: members.iter().map(|node| node.room.cores).sum(),
                 taken: 0.0,
             }),
-            waiting: Vec::new(),
-            served: None,
+            lanes: Vec::new(),
             recalled: self.recalled,
         };
         PoolSight {

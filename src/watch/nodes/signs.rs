@@ -1,20 +1,82 @@
 //! What the makers of nodes say in Events: that no more can be had, or that one is taken back. Karpenter says so of a `NodeClaim` or a Node, Cluster
-//! Autoscaler of a pod. Events may be lost or late, so they only hasten what waiting pods and taints show as well.
+//! Autoscaler of a pod. Events may be lost or late, so they only hasten what waiting pods and taints show as well; what may be about something
+//! else is not taken for a sign.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use serde::Deserialize;
 
 use super::super::stores::{Name, Stores};
-use crate::decide::{Sign, Stage};
+use super::{FRESH, Nodes};
+use crate::decide::{Class, Lane, Sign, TargetId};
 
 /// The reasons that are asked for: one watch each, since a field selector knows no "or".
 pub(in crate::watch) const REASONS: [&str; 3] =
-    ["InsufficientCapacityError", "NotTriggerScaleUp", INTERRUPTED];
+    ["InsufficientCapacityError", UNTRIGGERED, INTERRUPTED];
+/// What Cluster Autoscaler says of a pod for which it makes no node.
+const UNTRIGGERED: &str = "NotTriggerScaleUp";
 /// What Karpenter says of a node when the cloud takes it back: its taint says no more than that it drains the node, for whatever cause.
 const INTERRUPTED: &str = "SpotInterrupted";
+/// Why Cluster Autoscaler makes none, where that is for want of nodes. All else that it names is what the pod asks for and no group has.
+const WANTS: [&str; 6] = [
+    "in backoff after failed scale-up",
+    "max node group size reached",
+    "not ready for scale-up",
+    "max cluster ",
+    "max total nodes in cluster reached",
+    "exceeded quota: ",
+];
+/// What Amazon says when it is spot that it has none of, in lower case.
+const OF_SPOT: [&str; 2] = ["no spot capacity", "maxspotinstancecountexceeded"];
+/// Signs kept of a pool, and of each lane.
+const KEPT: usize = 10;
+
+/// Signs of a pool, and those of the pods of one lane.
+#[derive(Debug, Default)]
+pub(super) struct Signs(BTreeMap<Option<TargetId>, Vec<Sign>>);
+
+impl Signs {
+    /// Notes one; true when it is new.
+    fn put(&mut self, lane: Option<&TargetId>, sign: &Sign) -> bool {
+        let is_near = |last: &Sign| last.at.duration_since(sign.at).unsigned_abs() < FRESH;
+        self.0.retain(|_, all| all.last().is_some_and(is_near));
+        let all = self.0.entry(lane.cloned()).or_default();
+        if all.contains(sign) {
+            return false;
+        }
+        if KEPT <= all.len() {
+            all.remove(0);
+        }
+        all.push(sign.clone());
+        true
+    }
+
+    /// Those that may be of use yet.
+    pub(super) fn fresh(&self, lane: Option<&TargetId>, now: Timestamp) -> Vec<Sign> {
+        let all = self.0.get(&lane.cloned()).into_iter().flatten();
+        let age = |sign: &Sign| Duration::try_from(now.duration_since(sign.at));
+        all.filter(|sign| age(sign).is_ok_and(|age| age < FRESH)).cloned().collect()
+    }
+}
+
+impl Nodes {
+    /// What was said of the pods of a lane.
+    pub(in crate::watch) fn said_of(&self, lane: &Lane, now: Timestamp) -> Vec<Sign> {
+        let note = self.pools.get(&lane.pool);
+        note.map(|note| note.signs.fresh(Some(&lane.target), now)).unwrap_or_default()
+    }
+
+    /// Notes a sign of a pool, or of the pods of one lane on it; true when it is new.
+    fn sign(&mut self, pool: &str, lane: Option<&TargetId>, sign: &Sign) -> bool {
+        let is_new = self.pools.get_mut(pool).is_some_and(|note| note.signs.put(lane, sign));
+        self.has_moved |= is_new;
+        is_new
+    }
+}
 
 /// What of an Event counts.
 #[derive(Debug, Deserialize)]
@@ -51,6 +113,11 @@ impl Told {
         let series = self.series.as_ref().and_then(|series| series.last_observed_time);
         [series, self.event_time, self.deprecated_last_timestamp].into_iter().flatten().max()
     }
+
+    /// Is it for want of nodes that there is none for a pod, and not for what the pod asks for?
+    fn is_of_want(&self) -> bool {
+        self.reason != UNTRIGGERED || WANTS.iter().any(|want| self.note.contains(want))
+    }
 }
 
 impl Stores {
@@ -69,33 +136,59 @@ impl Stores {
         }
         let what = format!("{}: {}", told.reason, told.note).into();
         let sign = Sign { at, is_hard: true, what };
-        let has_moved =
-            match told.regarding.kind.as_str() {
-                // A NodeClaim is called after its NodePool, and five letters.
-                "NodeClaim" => told.regarding.name.rsplit_once('-').is_some_and(|(maker, _)| {
-                    self.nodes.sign(|pool| pool.is_made_by(maker), &sign)
-                }),
-                "Pod" => {
-                    let pools = self.pools_of_pod(&told.regarding.namespace, &told.regarding.name);
-                    self.nodes.sign(|pool| pools.contains(&pool.meant.name), &sign)
-                }
-                _ => false,
-            };
+        let has_moved = match told.regarding.kind.as_str() {
+            "NodeClaim" => self
+                .pool_of_claim(&told, at)
+                .is_some_and(|pool| self.nodes.sign(&pool, None, &sign)),
+            "Pod" if told.is_of_want() => {
+                let lanes = self.lanes_of_pod(&told.regarding);
+                let put = |(pool, target): &(Arc<str>, TargetId)| {
+                    self.nodes.sign(pool, Some(target), &sign)
+                };
+                lanes.iter().map(put).fold(false, |any, one| any | one)
+            }
+            _ => false,
+        };
         if has_moved {
             self.touch_laned();
         }
     }
 
-    /// The pools that a pod may run on, by the lane it belongs to.
-    fn pools_of_pod(&self, namespace: &str, name: &str) -> Vec<Arc<str>> {
-        let Some(labels) = self.pods.labels_of(namespace, name) else { return Vec::new() };
-        let owners = self.targets.touched_by(namespace, &[labels]);
-        let owning = self.laned.iter().filter_map(|id| self.pipelines.get(id)?.meant());
-        let lanes = owning.flat_map(|meant| &meant.pipeline.stages).flat_map(lanes_of);
-        lanes.filter(|(_, target)| owners.contains(target)).map(|(pool, _)| pool).collect()
+    /// The pool of which a claim is. Karpenter says neither how nor where its nodes were to be had, so of several pools of one `NodePool` it is that
+    /// for which pods wait; if there is no such one, or more than one, nobody knows.
+    fn pool_of_claim(&self, told: &Told, at: Timestamp) -> Option<Arc<str>> {
+        let claim = &told.regarding.name;
+        // It is called after its NodePool, and five letters.
+        let (maker, _) = claim.rsplit_once('-')?;
+        let words = told.note.replace(claim.as_str(), "").to_lowercase();
+        let is_of_spot = OF_SPOT.iter().any(|word| words.contains(word));
+        let all = self.nodes.pools.iter().filter(|(_, note)| note.is_made_by(maker));
+        let mut pools: Vec<_> = all
+            .filter(|(_, note)| !is_of_spot || note.meant.class == Class::Spot)
+            .map(|(name, _)| name)
+            .collect();
+        if 1 < pools.len() {
+            let waits = |lane: &Lane| self.waits_since(&lane.target, at).is_some_and(|it| it <= at);
+            let waiting: Vec<_> = self.lanes().filter(|lane| waits(lane)).collect();
+            pools.retain(|pool| waiting.iter().any(|lane| lane.pool == **pool));
+        }
+        let [pool] = pools[..] else { return None };
+        Some(Arc::clone(pool))
     }
-}
 
-fn lanes_of(stage: &Stage) -> impl Iterator<Item = (Arc<str>, &crate::decide::TargetId)> {
-    stage.lanes.iter().map(|lane| (Arc::clone(&lane.pool), &lane.target))
+    /// The lanes that a pod belongs to, and their pools.
+    fn lanes_of_pod(&self, pod: &Regarding) -> Vec<(Arc<str>, TargetId)> {
+        let Some(labels) = self.pods.labels_of(&pod.namespace, &pod.name) else {
+            return Vec::new();
+        };
+        let owners = self.targets.touched_by(&pod.namespace, &[labels]);
+        let lanes = self.lanes().filter(|lane| owners.contains(&lane.target));
+        lanes.map(|lane| (Arc::clone(&lane.pool), lane.target.clone())).collect()
+    }
+
+    /// The lanes of all pipelines.
+    pub(in crate::watch) fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        let meant = self.laned.iter().filter_map(|id| self.pipelines.get(id)?.meant());
+        meant.flat_map(|meant| &meant.pipeline.stages).flat_map(|stage| &stage.lanes)
+    }
 }

@@ -145,8 +145,9 @@ pub(super) struct Readiness {
     pub(super) ready: u32,
     /// Pods that exist, Ready or not.
     pub(super) there: u32,
-    /// When the youngest Ready pod became so.
+    /// When the youngest Ready pod became so, and when the youngest of them got its node.
     pub(super) since: Option<Timestamp>,
+    pub(super) placed: Option<Timestamp>,
     /// Thousandths of a core that the Ready ones request and are limited to, together.
     requests: f64,
     limits: f64,
@@ -351,6 +352,8 @@ impl Pods {
                 count.ready += 1;
                 count.requests += request;
                 count.limits += limit;
+                let started = pod.started.and_then(|at| Timestamp::from_second(at).ok());
+                count.placed = count.placed.max(started);
             }
             count.since = count.since.max(pod.ready_since);
         }

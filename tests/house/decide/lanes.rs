@@ -123,10 +123,10 @@ impl World {
         for lane in &mut self.lanes {
             lane.workload.read_at = time(self.at);
         }
-        for (pool, seen) in ["kept", "spot"].into_iter().zip(&self.lanes) {
-            if let Some(pool) = self.pools.get_mut(pool) {
-                pool.waiting = seen.places.unplaced_since.into_iter().collect();
-                pool.served = seen.workload.ready_since;
+        for (lane, seen) in self.pipeline.stages[0].lanes.iter().zip(&self.lanes) {
+            if let Some(pool) = self.pools.get_mut(&lane.pool) {
+                let ready = seen.workload.ready_since;
+                pool.lanes = vec![plain::need(lane, seen.places.unplaced_since, ready)];
             }
         }
         let snapshot = Snapshot {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Behaviour, Class, Fallback, FallbackPolicy, Lane, Mode, OnSilence, Pause, Pipeline, PipelineId,
-    Pool, PoolSeen, Prefer, QuestionId, Rules, Source, Stage, TargetId, Tariff, Workload, Writing,
+    Behaviour, Class, Fallback, FallbackPolicy, Lane, LaneNeed, Mode, OnSilence, Pause, Pipeline,
+    PipelineId, Pool, PoolSeen, Prefer, QuestionId, Rules, Source, Stage, TargetId, Tariff,
+    Workload, Writing,
 };
 
 /// A pipeline of the namespace `shop`.
@@ -132,8 +133,13 @@ pub(crate) fn pool(name: &str, class: Class) -> PoolSeen {
         signs: Vec::new(),
         full: None,
         cpu: None,
-        waiting: Vec::new(),
-        served: None,
+        lanes: Vec::new(),
         recalled: None,
     }
+}
+
+/// What a lane shows of its pool: since when a pod of it waits, and since when its youngest is Ready.
+pub(crate) fn need(lane: &Lane, waiting: Option<Timestamp>, ready: Option<Timestamp>) -> LaneNeed {
+    let target = lane.target.clone();
+    LaneNeed { target, waiting, served: ready, placed: ready, signs: Vec::new() }
 }

@@ -187,9 +187,9 @@ impl Yard {
         let reading = Arc::new(Reading { at: now, value: Value::Queue(queue) });
         let question = member.pipeline.stages[0].sources[0].question.clone();
         let mut pools = self.pools.clone();
-        for (pool, lane) in ["kept", "spot"].into_iter().zip(&member.lanes) {
-            let pool = pools.get_mut(pool).unwrap();
-            pool.waiting = lane.places.unplaced_since.into_iter().collect();
+        for (lane, seen) in member.pipeline.stages[0].lanes.iter().zip(&member.lanes) {
+            let pool = pools.get_mut(&lane.pool).unwrap();
+            pool.lanes = vec![plain::need(lane, seen.places.unplaced_since, None)];
         }
         let snapshot = Snapshot {
             due: vec![Situation {
