@@ -239,7 +239,7 @@ impl Turn<'_> {
         }
         order::keep_within(&mut draft.bid, workload);
         let (mut actions, plan, on_pools) = if let Some(lanes) = &mut memory.lanes {
-            self.write_lanes(&mut draft.bid, workload, lanes)
+            self.write_lanes(&mut draft.bid, workload, (lanes, self.is_late(&known)))
         } else {
             let action = self.write(&mut draft.bid, workload, memory);
             (action.into_iter().collect(), None, Vec::new())
@@ -397,14 +397,17 @@ impl Turn<'_> {
 
     /// Is it late with all the replicas it may have, so that more would only pile up before it?
     fn is_full(&self, known: &Known, answer: &Answer) -> bool {
-        let late = self.stage.max_delay.is_some_and(|objective| known.is_late(objective));
         let is_cut = |reason: &Reason| {
             matches!(reason, Reason::OverBudget { .. } | Reason::OverQuota { .. })
         };
         let most = answer.verdict.replicas.filter(|replicas| {
             *replicas == self.stage.max || answer.verdict.why.iter().any(is_cut)
         });
-        late && most == Some(known.means.ready)
+        self.is_late(known) && most == Some(known.means.ready)
+    }
+
+    fn is_late(&self, known: &Known) -> bool {
+        self.stage.max_delay.is_some_and(|objective| known.is_late(objective))
     }
 
     /// What the owner says with bounds and annotations comes last.
@@ -471,7 +474,7 @@ impl Turn<'_> {
             let patience = evidence::patience(seen.source.poll_interval);
             Some(later(later(seen.reading?.at, patience), Duration::from_millis(1)))
         });
-        let next = late.chain(memory.next_write(self.at)).chain(self.lanes_next());
+        let next = late.chain(memory.next_write(self.at)).chain(self.lanes_next(workload, memory));
         let next = next.filter(|&next| self.at < next).min();
         let mut anomalies = self.doubts.odd(&bid);
         let (lanes, nodes) = self.shared_out(workload, memory, bid.replicas);
