@@ -128,6 +128,7 @@ fn pipeline(at: usize) -> Pipeline {
         is_forecast: true,
         packs: false,
         holds: false,
+        is_dear: false,
         headroom: None,
         rate_hint: Some(50.0),
         startup_hint: None,

@@ -1,7 +1,7 @@
 //! One manifest checked offline, as the API server would check it and as the daemon would read it.
 //! Called by `penstock validate` and by the tests that hold our words against a real server's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::meaning::{self, Code, Surroundings};
 use super::schema::Schema;
-use crate::decide::Pipeline;
+use crate::decide::{Nodes, Pipeline, Reason};
 
 use super::{CapacityPool, ClusterConnection, Connection, GROUP, ScaledPipeline, VERSION};
 
@@ -63,12 +63,14 @@ pub enum Outcome {
     Skipped,
 }
 
-/// What the manifests of one call know of each other: the connections and namespaces among them.
+/// What the manifests of one call know of each other: the connections, namespaces and pools among them.
 #[derive(Debug, Default)]
 pub struct Neighbours {
     connections: BTreeMap<(String, String), Arc<Connection>>,
     cluster_connections: BTreeMap<String, Arc<ClusterConnection>>,
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Pools of class Spot.
+    spot: BTreeSet<String>,
 }
 
 impl Neighbours {
@@ -92,10 +94,31 @@ impl Neighbours {
                         all.cluster_connections.insert(name, Arc::new(object));
                     }
                 }
+                (version, "CapacityPool")
+                    if version == api_version() && text(document, "/spec/class") == "Spot" =>
+                {
+                    all.spot.insert(name);
+                }
                 _ => {}
             }
         }
         all
+    }
+
+    /// Lanes of a pipeline on nodes that are taken away, where no other pod takes over from one that goes.
+    fn misplaced(&self, pipeline: &Pipeline) -> Vec<String> {
+        let mut told = Vec::new();
+        for (stage, it) in pipeline.stages.iter().enumerate().filter(|(_, it)| it.is_dear) {
+            for (lane, it) in it.lanes.iter().enumerate() {
+                let pool = it.pool.to_string();
+                if self.spot.contains(&pool) {
+                    let reason = Reason::Nodes(Nodes::RoleOnSpot { stage, lane, pool });
+                    let hint = reason.hint().map(|hint| format!("; hint: {hint}"));
+                    told.push(format!("{reason}{}", hint.unwrap_or_default()));
+                }
+            }
+        }
+        told
     }
 }
 
@@ -269,6 +292,7 @@ fn warnings(document: &Value, neighbours: &Neighbours) -> Vec<String> {
             .filter(|(_, fault)| fault.code != Code::ConnectionNotFound)
             .filter(|(_, fault)| is_namespace_known || fault.code != Code::NamespaceNotAllowed)
             .map(|(_, fault)| fault.to_string())
+            .chain(neighbours.misplaced(&meaning.pipeline))
             .collect(),
     }
 }

@@ -125,9 +125,9 @@ pub struct Capacity {
 pub enum Role {
     /// one of many; another takes over when it goes.
     Worker,
-    /// the one that leads: Spark drivers, job managers. None of its pods is told to go so that a node becomes empty.
+    /// the one that leads: Spark drivers, job managers. None of its pods is told to go so that a node becomes empty; its lanes belong on pools that are kept, and Ready is False while one is on a pool of class Spot.
     Driver,
-    /// holds state that is dear to rebuild. None of its pods is told to go so that a node becomes empty.
+    /// holds state that is dear to rebuild. None of its pods is told to go so that a node becomes empty; its lanes belong on pools that are kept, and Ready is False while one is on a pool of class Spot.
     Stateful,
 }
 

@@ -352,6 +352,7 @@ impl StageMemory {
             return self.writes.settle(workload, outcomes, at, may_act);
         }
         let lanes = self.lanes.get_or_insert_default();
+        lanes.expect(self.pods.overdue());
         lanes.settle(turn.stage, workload, outcomes, at, may_act)
     }
 

@@ -117,6 +117,9 @@ pub struct Stage {
     /// Do evictions of its pods wait until replacements are Ready?
     #[serde(default)]
     pub holds: bool,
+    /// Do its pods lead, or hold state that is dear to rebuild? No other takes over from such a one.
+    #[serde(default)]
+    pub is_dear: bool,
     /// Is room kept on nodes ahead of need? `None`: no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headroom: Option<Headroom>,

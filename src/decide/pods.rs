@@ -17,6 +17,10 @@ const REBALANCE: f64 = 5.0;
 const LONGEST: Duration = Duration::from_hours(1);
 /// A pause counts as this many times what was thought at most.
 const SURPRISE: f64 = 3.0;
+/// How much longer than is usual a pod may take to get Ready once it has a node, before it is taken for one that will not. At least so long that a
+/// container which crashes twice (10 and 20 s of back-off) is none, and no longer than Kubernetes itself leaves pods on a node that does not
+/// answer.
+const LENIENCY: (f64, f64) = (60.0, 300.0);
 /// Share of a new sample.
 const GAIN: f64 = 0.3;
 
@@ -113,6 +117,14 @@ impl Pods {
         self.startup
     }
 
+    /// After how long on a node a pod is hardly going to get Ready any more. What is learned is the slowest pod of each move and has a node's
+    /// boot in it, so twice that is beyond what starts differ by.
+    pub(super) fn overdue(&self) -> Duration {
+        let startup = self.startup();
+        let longest = startup + startup.clamp(LENIENCY.0, LENIENCY.1);
+        Duration::try_from_secs_f64(longest).unwrap_or(LONGEST)
+    }
+
     /// Seconds that a group pauses; a guess until learned.
     pub(super) fn rebalance(&self) -> f64 {
         self.rebalance.unwrap_or(REBALANCE)
@@ -180,6 +192,18 @@ mod tests {
         pods.watch_group(&workload(5, 0), Some(second(7200)), often, second(7200));
         pods.watch_group(&workload(5, 0), Some(second(7204)), often, second(7204));
         assert_eq!(pods.known_rebalance(), Some(3.0));
+    }
+
+    #[test]
+    fn a_pod_is_given_up_on_after_twice_what_starts_take_within_bounds() {
+        let overdue = |startup| {
+            let mut pods = Pods::default();
+            pods.believe(startup, None);
+            pods.overdue().as_secs()
+        };
+        let [short, usual, long] = [3, 90, 1800].map(Duration::from_secs);
+        assert_eq!([short, usual, long].map(|it| overdue(Some(it))), [63, 180, 2100]);
+        assert_eq!(overdue(None), 105);
     }
 
     #[test]

@@ -276,6 +276,8 @@ impl Reason {
         Nodes::CODES[13],
         Nodes::CODES[14],
         Nodes::CODES[15],
+        Nodes::CODES[16],
+        Nodes::CODES[17],
         "NoFreshData",
         "AwaitingData",
         "OffsetsReset",

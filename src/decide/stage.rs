@@ -245,7 +245,7 @@ impl Turn<'_> {
 
         // What is written.
         let (mut actions, plan, on_pools) = if let Some(lanes) = &mut memory.lanes {
-            self.write_lanes(&mut draft.bid, workload, lanes)
+            self.write_lanes(&mut draft.bid, workload, (lanes, self.is_late(&known)))
         } else {
             let action = self.write(&mut draft.bid, workload, memory);
             (action.into_iter().collect(), None, Vec::new())
@@ -421,23 +421,26 @@ impl Turn<'_> {
         next
     }
 
-    /// Is it late with all the replicas it may have, so that more would only pile up before it? What waits where no count helps is late
-    /// without that; and what cannot be read for a moment is as it was.
+    /// Is it late with all the replicas it may have, so that more would only pile up before it? What cannot be read for a moment is as it was.
     fn is_full(&self, known: &Known, answer: &Answer, was: bool) -> bool {
         if !self.evidence.is_fresh() {
             return was && known.is_in_sight(self.at);
         }
-        let load = known.load().map(|load| self.doubts.amend(load));
-        let delay = load.map(|load| load.delay).into_iter().chain(self.evidence.told_age());
-        let delay = delay.fold(0.0, f64::max);
-        let late = self.stage.max_delay.is_some_and(|most| most.as_secs_f64() < delay);
         let is_cut = |reason: &Reason| {
             matches!(reason, Reason::OverBudget { .. } | Reason::OverQuota { .. })
         };
         let most = answer.verdict.replicas.filter(|replicas| {
             *replicas == self.stage.max || answer.verdict.why.iter().any(is_cut)
         });
-        late && most == Some(known.means.ready)
+        self.is_late(known) && most == Some(known.means.ready)
+    }
+
+    /// Is the oldest item older than promised? What waits where no count helps is late without that.
+    fn is_late(&self, known: &Known) -> bool {
+        let load = known.load().map(|load| self.doubts.amend(load));
+        let delay = load.map(|load| load.delay).into_iter().chain(self.evidence.told_age());
+        let delay = delay.fold(0.0, f64::max);
+        self.stage.max_delay.is_some_and(|most| most.as_secs_f64() < delay)
     }
 
     /// What the owner says with bounds and annotations comes last.
@@ -504,7 +507,7 @@ impl Turn<'_> {
             let patience = evidence::patience(seen.source.poll_interval);
             Some(later(later(seen.reading?.at, patience), Duration::from_millis(1)))
         });
-        let next = late.chain(memory.next_write(self.at)).chain(self.lanes_next());
+        let next = late.chain(memory.next_write(self.at)).chain(self.lanes_next(workload, memory));
         let next = next.filter(|&next| self.at < next).min();
         let mut anomalies = self.doubts.odd(&bid);
         let (lanes, nodes) = self.shared_out(workload, memory, bid.replicas);

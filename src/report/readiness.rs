@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::conditions::{CREDENTIALS_REFUSED, Claim, Truth, claim, cut, first, told};
 use super::{Heard, Picture};
-use crate::decide::{Action, Ending, Missing, Observation, Reason};
+use crate::decide::{Action, Ending, Missing, Nodes, Observation, Reason, Verdict};
 
 /// A refusal or conflict that has not come again for this long is over.
 const OVER: Duration = Duration::from_mins(1);
@@ -78,6 +78,9 @@ fn ready(picture: &Picture) -> Claim {
             message: cut(format!("source {name}: {}", missing.message)).into(),
         };
     }
+    if let Some((verdict, reason)) = misplaced(picture) {
+        return told(KIND, Truth::False, verdict, reason);
+    }
     let is_starting =
         |reason: &Reason| matches!(reason, Reason::TargetUnseen | Reason::AwaitingData { .. });
     match first(picture, is_starting) {
@@ -128,6 +131,14 @@ fn is_broken(reason: &Reason) -> bool {
             | Reason::WriteRefused { .. }
             | Reason::NoSources
     )
+}
+
+/// A lane on nodes that are no place for its pods. It is served all the same: which nodes those are the pool says, and that may change while it
+/// runs.
+fn misplaced(picture: &Picture) -> Option<(&Verdict, &Reason)> {
+    let is_misplaced = |reason: &&Reason| matches!(reason, Reason::Nodes(Nodes::RoleOnSpot { .. }));
+    let mut verdicts = picture.verdicts.iter();
+    verdicts.find_map(|verdict| Some((verdict, verdict.anomalies.iter().find(is_misplaced)?)))
 }
 
 /// A source that will not answer until someone mends something, by `stage/source`.

@@ -66,7 +66,7 @@ struct Eye {
 }
 
 /// One lane of a stage, as its world shows it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct LaneView {
     /// `spec.replicas`.
     pub(super) desired: u32,
@@ -274,7 +274,7 @@ impl Eye {
             target.ready = lane.ready;
             target.ready_since = lane.ready_since.map(time);
             target.read_at = time(at);
-            *places = lane.places;
+            places.clone_from(&lane.places);
         }
         if at < self.next_poll {
             return;

@@ -9,8 +9,8 @@ use kube::api::{ListParams, Patch, PatchParams};
 use penstock::crd::PipelineStatus;
 use penstock::crd::meaning::Code;
 use penstock::decide::{
-    Cause, Ending, FallbackPolicy, Headroom, Memory, Method, Missing, Observation, Plan, Reason,
-    ReserveSeen, Reserves, RoomVerdict, Snapshot, Target,
+    Cause, Ending, FallbackPolicy, Headroom, Memory, Method, Missing, Nodes, Observation, Plan,
+    Reason, ReserveSeen, Reserves, RoomVerdict, Snapshot, Target,
 };
 use penstock::demo::cluster::{Fault as Trouble, Match};
 use penstock::report::{Destination, Fault, Polls, REASONS, Record};
@@ -590,6 +590,21 @@ async fn each_trouble_turns_its_own_condition() {
         assert_eq!((is, why), (truth, code), "{kind}");
         assert!(message.starts_with(&format!("stage enrich: {sentence}")), "{message}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_whose_nodes_are_no_place_for_its_pods_is_not_ready_and_served_all_the_same() {
+    let bench = Bench::new().await;
+    let on_spot = Reason::Nodes(Nodes::RoleOnSpot { stage: 0, lane: 1, pool: "spot".into() });
+    bench.tell(&Turn::of(|told| told.verdict.anomalies.push(on_spot))).await;
+    let status = bench.status().await;
+    let (truth, reason, message) = condition(&status, "Ready");
+    assert_eq!((truth, reason), ("False", "RoleOnSpot"));
+    let path = "stage enrich: spec.stages[0].lanes[1].pool: spot is of class Spot";
+    assert!(message.starts_with(path) && message.contains("; hint: name a pool"), "{message}");
+    bench.tell(&Turn::of(|_| {})).await;
+    bench.wait(seconds(1)).await;
+    assert_eq!(condition(&bench.status().await, "Ready").1, "Serving", "it is mended");
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,6 +53,7 @@ impl Reader<'_> {
             target: target.clone(),
             packs: self.packs(&at, written, &lanes, &target),
             holds: self.holds(&at, written, &lanes),
+            is_dear: is_dear(written),
             headroom: self.headroom(&at, written, &lanes, &target),
             lanes,
             min,
@@ -125,7 +126,7 @@ impl Reader<'_> {
                 format!("Pack is for a Deployment, ReplicaSet or ReplicationController: a {} chooses by itself which pods go", other.kind),
             );
         }
-        matches!(capacity.role, None | Some(Role::Worker))
+        !is_dear(written)
     }
 
     /// Do evictions of its pods wait until replacements are Ready? Who replaces one that leads, or that holds state, is not Penstock.
@@ -148,7 +149,7 @@ impl Reader<'_> {
                 format!("Hold is for Deployments, ReplicaSets, ReplicationControllers and StatefulSets: how many pods a {} should have a PodDisruptionBudget cannot know", other.kind),
             );
         }
-        matches!(capacity.role, None | Some(Role::Worker))
+        !is_dear(written)
     }
 
     /// The stages that feed this one, by index.
@@ -273,5 +274,13 @@ impl Reader<'_> {
                 WrittenPolicy::AtMost => FallbackPolicy::AtMost(replicas),
             },
         }
+    }
+}
+
+/// Does one of its pods lead, or hold state that is dear to rebuild?
+fn is_dear(written: &Written) -> bool {
+    match written.capacity.as_ref().and_then(|capacity| capacity.role) {
+        Some(Role::Driver | Role::Stateful) => true,
+        Some(Role::Worker) | None => false,
     }
 }

@@ -14,6 +14,7 @@ use super::Budget;
 use super::claim::{Asked, Claimant, RoomAsk};
 use super::purse::Cut;
 use super::ration::Ask;
+use super::split::{Part, Room, Stand, split};
 
 impl Turn<'_> {
     /// Cuts a wish down to what the budgets over the stage leave it; `None` where there are none. `is_told` when the owner's own word made
@@ -57,6 +58,37 @@ impl Turn<'_> {
             bid.set(granted, reason);
         }
         Some(Asked { ask, left, window, ..Asked::nothing() })
+    }
+
+    /// What waits for a node is taken back where a quota has no place for it beside those that another lane carries: its place there is worth
+    /// more than its place in the line, since pods beyond a quota are not made.
+    pub(super) fn within_quota(
+        &self,
+        parts: Vec<Part>,
+        mut stands: Vec<Stand>,
+        replicas: u32,
+    ) -> Vec<Part> {
+        let asked = parts.iter().map(|part| part.replicas).sum();
+        let waits = |stand: &&mut Stand| {
+            stand.unplaced != 0 && matches!(stand.room, Room::AsAsked | Room::Full(_))
+        };
+        if asked <= replicas || !self.is_beyond_quota(asked, replicas) {
+            return parts;
+        }
+        stands.iter_mut().filter(waits).for_each(|stand| stand.room = Room::BeyondPlaced(0));
+        split(&self.stage.lanes, &stands, replicas)
+    }
+
+    /// Do the quotas over the stage leave it fewer than so many, of which it needs a part?
+    fn is_beyond_quota(&self, asked: u32, needed: u32) -> bool {
+        let quotas = || self.budgets_here().filter(|budget| Budget::is_of_quota(&budget.name));
+        if self.purses.are_new(quotas(), self.at) {
+            return false;
+        }
+        let (pipeline, stage, counts) = (self.pipeline, self.stage, (needed, needed));
+        let claimant = Claimant::of(pipeline, stage, counts, self.per_replica);
+        let ask = Ask { wished: asked, least: needed };
+        self.purses.cuts(quotas(), &claimant, ask, self.at).iter().any(|cut| cut.granted < asked)
     }
 
     /// The budgets over the stage, as they are now.

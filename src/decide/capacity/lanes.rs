@@ -20,6 +20,7 @@ use super::super::reason::Reason;
 use super::super::snapshot::{Workload, Writing};
 use super::super::stage::Turn;
 use super::super::writes::{Move, Writes, later};
+use super::pack::count;
 use super::sharing::PoolClaim;
 use super::split::{Part, Room, Stand, split};
 use super::{Before, LaneSeen, LaneVerdict, Nodes};
@@ -27,6 +28,10 @@ use super::{Before, LaneSeen, LaneVerdict, Nodes};
 /// What carries for others in a consumer group gives back no sooner after its last write: else the group would be formed anew with each pod
 /// that comes back.
 const GIVING: Duration = Duration::from_secs(30);
+
+/// While data is late it gives nothing back at all, but for no longer than this, as long as the longest down window: a stage that is always late
+/// would pay for both for ever.
+const KEEPING: Duration = Duration::from_mins(10);
 
 /// What is remembered of the lanes of a stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +44,12 @@ pub(in crate::decide) struct Lanes {
     wish: Option<u32>,
     /// When what it needs last changed by a decision, from above zero.
     moved: Option<Timestamp>,
+    /// After how long on a node a pod of it is hardly going to get Ready any more.
+    #[serde(default)]
+    overdue: Duration,
+    /// Since when nothing is given back because data is late.
+    #[serde(default)]
+    keeps_since: Option<Timestamp>,
 }
 
 /// What is remembered of one lane.
@@ -132,6 +143,23 @@ impl Lanes {
         self.need = Some(to);
         let moved = Move { at: self.last().unwrap_or(at), from, to };
         if from == to { Vec::new() } else { vec![moved] }
+    }
+
+    /// Takes in after how long on a node a pod is hardly going to get Ready any more.
+    pub(in crate::decide) fn expect(&mut self, overdue: Duration) {
+        self.overdue = overdue;
+    }
+
+    /// Is nothing to be given back yet, where something would be?
+    fn keeps(&mut self, would_give: bool, at: Timestamp) -> bool {
+        self.keeps_since = would_give.then(|| self.keeps_since.unwrap_or(at));
+        self.keeps_since.is_some_and(|since| at < later(since, KEEPING))
+    }
+
+    /// When each pod that has a node and is not Ready is given up on.
+    fn given_up<'a>(&self, seen: &'a LaneSeen) -> impl Iterator<Item = Timestamp> + use<'a> {
+        let overdue = self.overdue;
+        seen.places.unready.iter().map(move |since| later(*since, overdue))
     }
 
     /// What the lanes show the stage to need: what was decided, once all of them have it, and what others have changed besides. Where a lane
@@ -235,7 +263,7 @@ impl Turn<'_> {
         let (parts, on_pools) = self.parts(workload, lanes, replicas);
         let each = self.stage.lanes.iter().zip(&workload.lanes).zip(&parts);
         let told = each.clone().flat_map(|(at, part)| self.told_of(at, part, &on_pools));
-        let mut told: Vec<_> = told.map(Reason::Nodes).collect();
+        let mut told: Vec<_> = told.chain(self.misplaced()).map(Reason::Nodes).collect();
         for (lane, seen) in self.stage.lanes.iter().zip(&workload.lanes) {
             let writes = lanes.writes(&lane.pool);
             told.extend(
@@ -279,6 +307,7 @@ impl Turn<'_> {
                 held: self.room_held(&lane.pool),
                 doomed: seen.places.doomed,
                 room: self.pools.room(&lane.pool),
+                stuck: count(lanes.given_up(seen).filter(|at| *at <= self.at).count()),
                 is_fixed: lanes.forbidden(lane, seen).is_some(),
             })
             .collect();
@@ -301,7 +330,8 @@ impl Turn<'_> {
             }
         }
         let is_shared = !on_pools.is_empty();
-        (if is_shared { split(&self.stage.lanes, &stands, replicas) } else { parts }, on_pools)
+        let parts = if is_shared { split(&self.stage.lanes, &stands, replicas) } else { parts };
+        (self.within_quota(parts, stands, replicas), on_pools)
     }
 
     /// Does its owner's limit keep a pool from growing?
@@ -325,6 +355,10 @@ impl Turn<'_> {
             let (doomed, until) = (seen.places.doomed, seen.places.deadline);
             told.push(Nodes::Going { pool: pool.clone(), doomed, until });
         }
+        if part.stuck != 0 {
+            let (pods, heir) = (part.stuck, heir.map(|heir| heir.pool.to_string()));
+            told.push(Nodes::Unready { pool: pool.clone(), pods, heir });
+        }
         if self.pools.room(&lane.pool) != Room::Free
             && (part.lent != 0 || seen.places.unplaced != 0)
         {
@@ -340,9 +374,17 @@ impl Turn<'_> {
     }
 
     /// When its lanes are to be looked at again though nothing happens.
-    pub(in crate::decide) fn lanes_next(&self) -> Option<Timestamp> {
+    pub(in crate::decide) fn lanes_next(
+        &self,
+        workload: &Workload,
+        memory: &StageMemory,
+    ) -> Option<Timestamp> {
         let next = |lane: &Lane| self.pools.next(&lane.pool, self.pools_seen.get(&lane.pool)?);
-        self.stage.lanes.iter().filter_map(next).min()
+        let pools = self.stage.lanes.iter().filter_map(next);
+        let lanes = memory.lanes.iter();
+        let given_up =
+            lanes.flat_map(|lanes| workload.lanes.iter().flat_map(|seen| lanes.given_up(seen)));
+        pools.chain(given_up.filter(|at| self.at < *at)).min()
     }
 
     /// What is to be written to each lane, unless something forbids it; and what all of it comes to.
@@ -350,7 +392,7 @@ impl Turn<'_> {
         &self,
         bid: &mut Bid,
         workload: &Workload,
-        lanes: &mut Lanes,
+        (lanes, is_late): (&mut Lanes, bool),
     ) -> (Vec<Action>, Option<LanePlan>, Vec<PoolClaim>) {
         let wished = bid.replicas;
         if self.withholds(bid, workload.desired != wished) {
@@ -371,20 +413,26 @@ impl Turn<'_> {
         if !self.may_act {
             return (Vec::new(), None, on_pools);
         }
+        let is_even = workload.desired == bid.replicas;
+        let is_behind = is_late || workload.ready < bid.replicas;
+        let each = || self.stage.lanes.iter().zip(&workload.lanes).zip(&parts).enumerate();
+        let mut carrying = each().map(|(at, ((_, seen), part))| self.carries(at, seen, part));
+        let would_give = is_even && is_behind && carrying.any(|it| it.is_some());
+        let keeps_all = lanes.keeps(would_give, self.at);
         let mut plan = LanePlan { need: bid.replicas, lanes: Vec::new() };
         let mut actions = Vec::new();
-        for ((lane, seen), part) in self.stage.lanes.iter().zip(&workload.lanes).zip(&parts) {
+        for (at, ((lane, seen), part)) in each() {
             let is_fixed = lanes.forbidden(lane, seen).is_some();
             let Some(known) = lanes.each.get_mut(&lane.pool) else { continue };
             let desired = seen.workload.desired;
             let rests = known.writes.last().is_some_and(|last| self.at < later(last, GIVING));
             let gives = part.share < part.counted && part.replicas < desired;
-            let is_even = workload.desired == bid.replicas;
             let keeps = gives && is_even && rests && self.evidence.is_partitioned();
-            let asked =
-                if is_fixed || keeps { desired } else { within(&seen.workload, part.replicas) };
+            let carried = self.carries(at, seen, part).filter(|_| keeps_all);
+            let wanted = part.replicas.max(carried.unwrap_or(0));
+            let asked = if is_fixed || keeps { desired } else { within(&seen.workload, wanted) };
             plan.lanes.push((Arc::clone(&lane.pool), desired, asked));
-            let why = if workload.desired == bid.replicas {
+            let why = if is_even {
                 Some(Reason::Nodes(self.why((lane, seen), part, &on_pools)))
             } else {
                 bid.why.last().cloned()
@@ -407,6 +455,13 @@ impl Turn<'_> {
             }
         }
         (actions, Some(plan), on_pools)
+    }
+
+    /// What a lane that takes over from others has Ready, where it would give some of that back and its group be formed anew.
+    fn carries(&self, at: usize, seen: &LaneSeen, part: &Part) -> Option<u32> {
+        let ready = seen.workload.ready.min(seen.workload.desired);
+        let is_heir = self.stage.lanes.iter().any(|lane| lane.fallback_to == Some(at));
+        (is_heir && part.replicas < ready && self.evidence.is_partitioned()).then_some(ready)
     }
 
     /// Why a lane has another count though the stage needs as many as before.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pipeline::TargetId;
 use super::snapshot::Workload;
+use super::stage::Turn;
 use super::tariff::Tariff;
 
 mod adrift;
@@ -191,6 +192,21 @@ pub struct PoolVerdict {
     pub next_probe: Option<Timestamp>,
 }
 
+impl Turn<'_> {
+    /// Lanes on nodes that are taken away, where no other pod takes over from one that goes.
+    fn misplaced(&self) -> impl Iterator<Item = Nodes> {
+        let is_spot = |seen: &PoolSeen| seen.pool.class == Class::Spot;
+        let lanes = self.stage.lanes.iter().enumerate().filter(|_| self.stage.is_dear);
+        let on_spot =
+            lanes.filter(move |(_, lane)| self.pools_seen.get(&lane.pool).is_some_and(is_spot));
+        on_spot.map(|(index, lane)| Nodes::RoleOnSpot {
+            stage: self.index,
+            lane: index,
+            pool: lane.pool.to_string(),
+        })
+    }
+}
+
 /// One lane of a stage, as it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneSeen {
@@ -201,7 +217,7 @@ pub struct LaneSeen {
 }
 
 /// Where the pods of a workload stand.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
     /// Ready pods on nodes that are about to go.
     pub doomed: u32,
@@ -211,6 +227,9 @@ pub struct Places {
     pub unplaced: u32,
     /// Since when the oldest of them has waited.
     pub unplaced_since: Option<Timestamp>,
+    /// Since when each pod has not been Ready that has a node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unready: Vec<Timestamp>,
     /// Ready pods that interruptions of their nodes have ended, ever since the process began.
     #[serde(default)]
     pub interrupted: u64,

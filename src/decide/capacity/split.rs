@@ -39,6 +39,8 @@ pub(super) struct Stand {
     /// Of the Ready ones, those on nodes that are about to go.
     pub(super) doomed: u32,
     pub(super) room: Room,
+    /// Pods that have a node and have not got Ready for so long that they hardly will.
+    pub(super) stuck: u32,
     /// Somebody else decides its count: it is left as it is.
     pub(super) is_fixed: bool,
 }
@@ -54,6 +56,8 @@ pub(super) struct Part {
     pub(super) counted: u32,
     /// Of its share, what another lane carries.
     pub(super) lent: u32,
+    /// Of what it is to have, pods that have a node and do not get Ready.
+    pub(super) stuck: u32,
 }
 
 impl Stand {
@@ -89,10 +93,12 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
         done.push(at);
         let is_free = |heir: usize| stands.get(heir).is_some_and(|heir| !heir.is_fixed);
         let heir = lane.fallback_to.filter(|&heir| !done.contains(&heir) && is_free(heir));
+        let lacking = wanted.saturating_sub(stand.ready.saturating_sub(stand.doomed));
+        // Who has a node and does not get Ready lacks as if there were none; who is only replacing another that is Ready still does not.
+        let stuck = stand.stuck.min(lacking);
         let (replicas, lent) = match heir.filter(|_| !stand.is_fixed) {
             None => (wanted + surge(stand, wanted), 0),
             Some(heir) => {
-                let lacking = wanted.saturating_sub(stand.ready.saturating_sub(stand.doomed));
                 // What the heir carries already, beyond its own share, it or those that take over from it.
                 let chain = chain(lanes, stands, heir, &done);
                 let each = || chain.iter().filter_map(|&at| stands.get(at).zip(parts.get(at)));
@@ -103,7 +109,7 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
                         let surge = surge(stand, wanted);
                         // What goes and is not replaced here at once is carried until it is.
                         let bare = stand.doomed.min(wanted) - surge;
-                        (wanted + surge, lacking.min(carried.max(bare)))
+                        (wanted + surge, lacking.min(carried.max(bare + stuck)))
                     }
                     Room::AsAsked => (
                         wanted.min(stand.desired.max(wanted - lacking).max(stand.roomy())),
@@ -120,7 +126,8 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
                         let needed = wanted.saturating_sub(relieved).saturating_add(stand.doomed);
                         let stays = stand.desired.min(needed);
                         let replicas = wanted.min(most.max(stays));
-                        let sure = replicas.saturating_sub(stand.unplaced + stand.doomed).min(most);
+                        let unsure = stand.unplaced + stand.doomed + stuck;
+                        let sure = replicas.saturating_sub(unsure).min(most);
                         (replicas, (wanted - sure).max(lacking.min(carried)))
                     }
                     Room::BeyondPlaced(more) => {
@@ -132,6 +139,7 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
         };
         if let Some(part) = parts.get_mut(at) {
             (part.counted, part.replicas, part.lent) = (wanted - lent, replicas, lent);
+            part.stuck = stuck;
         }
         if let Some(part) = heir.and_then(|heir| parts.get_mut(heir)) {
             part.counted += lent;
@@ -237,8 +245,9 @@ mod tests {
 
     fn stand(ready: u32) -> Stand {
         let (desired, placed) = (ready, ready);
-        let (doomed, unplaced, held) = (0, 0, 0);
-        Stand { desired, ready, placed, unplaced, held, doomed, room: Room::Free, is_fixed: false }
+        let (doomed, unplaced, held, stuck) = (0, 0, 0, 0);
+        let (room, is_fixed) = (Room::Free, false);
+        Stand { desired, ready, placed, unplaced, held, doomed, room, stuck, is_fixed }
     }
 
     fn replicas(parts: &[Part]) -> Vec<u32> {
@@ -295,6 +304,21 @@ mod tests {
         }
         let parts = split(&mixed(), &[stand(2), stand(0)], 12);
         assert_eq!(replicas(&parts), [5, 7], "and takes on nothing while a new one boots");
+    }
+
+    #[test]
+    fn who_has_a_node_and_does_not_get_ready_is_carried_on_a_pool_that_gives_nodes_too() {
+        let stuck = |ready, stuck| Stand { desired: 7, placed: 7, stuck, ..stand(ready) };
+        let asked = |kept, spot| replicas(&split(&mixed(), &[stand(kept), spot], 12));
+        assert_eq!(asked(5, stuck(4, 0)), [5, 7], "they may be starting");
+        assert_eq!(asked(5, stuck(4, 2)), [7, 7], "two of three hardly will");
+        assert_eq!(asked(7, stuck(4, 3)), [8, 7], "and the third as well");
+        assert_eq!(asked(8, stuck(6, 1)), [6, 7], "those that got Ready are let go of");
+        assert_eq!(asked(5, stuck(7, 1)), [5, 7], "a rollout's extra pod lacks to nobody");
+        let going = Stand { doomed: 5, ready: 5, ..stuck(5, 2) };
+        assert_eq!(asked(5, going), [8, 11], "two, and one of five whom no surge replaces");
+        let full = Stand { room: Room::Full(7), ..stuck(4, 3) };
+        assert_eq!(asked(5, full), [8, 7], "at a pool's limits as well");
     }
 
     #[test]
@@ -431,14 +455,16 @@ mod tests {
                 let (desired, ready, doomed) = (next(3) * 3, next(3) * 2, next(3));
                 let small = |n: usize| u32::try_from(n).unwrap();
                 let doomed = small(doomed.min(ready));
+                let held_or_stuck = small(desired / 3);
                 Stand {
                     desired: small(desired),
                     ready: small(ready),
                     placed: small(ready),
                     unplaced: 0,
-                    held: small(desired / 3),
+                    held: held_or_stuck,
                     doomed,
                     room,
+                    stuck: held_or_stuck,
                     is_fixed: false,
                 }
             };

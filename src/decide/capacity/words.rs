@@ -17,10 +17,14 @@ pub enum Nodes {
     Short { pool: String, lacking: u32, heir: Option<String>, sign: String },
     /// Replicas stand on nodes that are about to go; as many are started first, within bounds.
     Going { pool: String, doomed: u32, until: Option<Timestamp> },
+    /// Pods of a lane have a node and do not get Ready: the heir carries them, if there is one.
+    Unready { pool: String, pods: u32, heir: Option<String> },
     /// This is the lane's share, and what it carries of others' besides.
     Shared { pool: String, share: u32, carried: u32 },
     /// A lane names a pool that no `CapacityPool` describes: nodes that go are not seen coming, and and that it gives none is not seen at all.
     Undescribed { pool: String },
+    /// A lane of a stage whose pods lead or hold state is on nodes that may be taken away.
+    RoleOnSpot { stage: usize, lane: usize, pool: String },
     /// A step down waits until the controller of the workload knows the pods whose going empties most nodes.
     Emptying { wished: u32, pods: u32, nodes: u32 },
     /// Somebody else says which pods go first: that is left as it is.
@@ -49,11 +53,13 @@ pub enum Nodes {
 
 impl Nodes {
     /// Every code there is, in the order of the enum.
-    pub(in crate::decide) const CODES: [&'static str; 16] = [
+    pub(in crate::decide) const CODES: [&'static str; 18] = [
         "PoolShort",
         "NodesGoing",
+        "PodsNotReady",
         "LaneShare",
         "PoolUndescribed",
+        "RoleOnSpot",
         "EmptyingNodes",
         "DeletionCostTaken",
         "DeletionCostRefused",
@@ -70,15 +76,17 @@ impl Nodes {
 
     /// The CamelCase word of conditions, events and metrics.
     pub(in crate::decide) fn code(&self) -> &'static str {
-        let [short, going, shared, undescribed, emptying, taken, refused, others, drain @ ..] =
-            Self::CODES;
+        let [short, going, unready, shared, undescribed, misplaced, of_costs @ ..] = Self::CODES;
+        let [emptying, taken, refused, others, drain @ ..] = of_costs;
         let [held, over, gone, of_another, undrained, room @ ..] = drain;
         let [kept, forbidden, troubled] = room;
         match self {
             Self::Short { .. } => short,
             Self::Going { .. } => going,
+            Self::Unready { .. } => unready,
             Self::Shared { .. } => shared,
             Self::Undescribed { .. } => undescribed,
+            Self::RoleOnSpot { .. } => misplaced,
             Self::Emptying { .. } => emptying,
             Self::CostsOfAnother { .. } => taken,
             Self::CostsRefused { .. } => refused,
@@ -100,8 +108,14 @@ impl Nodes {
             Self::Short { heir: None, .. } => {
                 Some("state fallbackTo on the lane, to have another take over")
             }
+            Self::Unready { .. } => {
+                Some("see why they do not: kubectl describe tells of the pod and of its node")
+            }
             Self::Undescribed { .. } => Some(
                 "write the CapacityPool; penstock pools --propose prints what fits this cluster",
+            ),
+            Self::RoleOnSpot { .. } => Some(
+                "name a pool of class OnDemand or Reserved; where another takes over, leave out capacity.role",
             ),
             Self::CostsOfAnother { .. } => Some(
                 "to have nodes emptied, let nobody but Penstock write deletion costs on these pods",
@@ -154,6 +168,15 @@ impl fmt::Display for Nodes {
                 }
                 f.write_str("; replacements are started first")
             }
+            Self::Unready { pool, pods, heir } => {
+                let (have, do_) = if *pods == 1 { ("has", "does") } else { ("have", "do") };
+                let pods = count((*pods).into(), "pod");
+                write!(f, "{pods} of pool {pool} {have} a node and {do_} not get ready; ")?;
+                match heir {
+                    Some(heir) => write!(f, "{heir} carries what is lacking"),
+                    None => f.write_str("nothing takes over"),
+                }
+            }
             Self::Shared { pool, share, carried } => {
                 write!(f, "{} of the stage fall to pool {pool}", replicas(*share))?;
                 if *carried != 0 {
@@ -164,6 +187,10 @@ impl fmt::Display for Nodes {
             Self::Undescribed { pool } => write!(
                 f,
                 "no CapacityPool is named {pool}: neither that its nodes are about to go nor that it gives none can be seen"
+            ),
+            Self::RoleOnSpot { stage, lane, pool } => write!(
+                f,
+                "spec.stages[{stage}].lanes[{lane}].pool: {pool} is of class Spot, whose nodes are taken away, and no other takes over from a Driver or Stateful pod"
             ),
             Self::Emptying { wished, pods, nodes } => write!(
                 f,

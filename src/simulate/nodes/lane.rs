@@ -20,6 +20,8 @@ struct Pod {
     id: u32,
     made: u32,
     node: Option<u32>,
+    /// Since when it has had a node, or has been starting again there.
+    since: u32,
     /// Second in which it becomes Ready, once it has a node.
     ready_at: u32,
     is_ready: bool,
@@ -160,7 +162,7 @@ impl Lane {
             // Lanes of one stage number their pods apart, and in small numbers, as `observe` numbers consumers.
             self.next += self.step;
             let (node, ready_at, is_ready) = (None, u32::MAX, false);
-            self.pods.push(Pod { id, made: now, node, ready_at, is_ready });
+            self.pods.push(Pod { id, made: now, node, since: now, ready_at, is_ready });
         }
         before != self.pods.len()
     }
@@ -232,7 +234,7 @@ impl Lane {
                     node
                 }
             };
-            pod.node = Some(node);
+            (pod.node, pod.since) = (Some(node), now);
             pod.ready_at = now + start(seed, pod.id, now, terms);
             has_placed = true;
         }
@@ -242,7 +244,7 @@ impl Lane {
     /// The container of a Ready pod crashes, and starts again in the same pod. Which one it was.
     pub(super) fn crash(&mut self, which: usize, now: u32, terms: &Terms) -> Option<u32> {
         let pod = self.pods.iter_mut().filter(|pod| pod.is_ready).nth(which)?;
-        pod.is_ready = false;
+        (pod.is_ready, pod.since) = (false, now);
         pod.ready_at = now + start(self.seed, pod.id, now, terms);
         Some(pod.id)
     }
@@ -313,6 +315,12 @@ impl Lane {
         self.pods.iter().filter(|pod| pod.node.is_none()).map(|pod| pod.made).min()
     }
 
+    /// Since when each pod that has a node has been starting there.
+    fn starting(&self) -> impl Iterator<Item = u32> {
+        let starting = |pod: &&Pod| pod.node.is_some() && !pod.is_ready;
+        self.pods.iter().filter(starting).map(|pod| pod.since)
+    }
+
     /// What everyone can see of it.
     pub(super) fn view(&self, now: u32) -> LaneView {
         let wall = |second: u32| -> Timestamp { time(second.into()) };
@@ -326,6 +334,7 @@ impl Lane {
                 deadline: self.ends(now).min().map(wall),
                 unplaced: self.waiting(),
                 unplaced_since: self.waits_since().map(wall),
+                unready: self.starting().map(wall).collect(),
                 interrupted: 0,
             },
         }

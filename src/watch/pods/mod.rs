@@ -120,8 +120,8 @@ struct Pod {
     turned: Option<i64>,
     /// The node it stands on.
     node: Option<Arc<str>>,
-    /// Since when the scheduler finds no node for it, in Unix seconds.
-    unplaced: Option<i64>,
+    /// Since when it has waited, in Unix seconds: where it has no node, and the scheduler finds none, for that; else to be Ready.
+    waits: Option<i64>,
     /// Seconds that it may take to end.
     grace: u32,
     mark: Mark,
@@ -160,8 +160,10 @@ impl Pod {
 
     /// Is it in all that counts what it was?
     fn counts_as(&self, old: &Self, tells_places: bool) -> bool {
+        // Since when it is not Ready is only asked when there is a turn.
+        let unplaced = |pod: &Self| pod.waits.filter(|_| pod.node.is_none());
         (self.ready_since, &self.labels, self.state) == (old.ready_since, &old.labels, old.state)
-            && (!tells_places || (&self.node, self.unplaced) == (&old.node, old.unplaced))
+            && (!tells_places || (&self.node, unplaced(self)) == (&old.node, unplaced(old)))
             && !self.mark.costs_otherwise(&old.mark)
     }
 }
@@ -191,7 +193,8 @@ impl Pods {
         };
         let turned = status.and_then(|s| s.conditions.iter().find(|c| c.kind == "Ready"));
         let seconds = |at: Timestamp| at.as_second();
-        let unplaced = status.and_then(WireStatus::unplaced).map(seconds);
+        let has_node = wire.spec.node_name.is_some();
+        let waits = if has_node { WireStatus::unready } else { WireStatus::unplaced };
         let requests = self.shared_requests(wire.spec.requests());
         let pod = Pod {
             labels: Arc::clone(&labels),
@@ -201,7 +204,7 @@ impl Pods {
             started: status.and_then(|status| status.start_time).map(seconds),
             turned: turned.and_then(|condition| condition.last_transition_time).map(seconds),
             node: wire.spec.node_name.clone(),
-            unplaced,
+            waits: status.and_then(waits).map(seconds),
             // What is left out the API server writes out, as 30.
             grace: wire.spec.termination_grace_period_seconds.unwrap_or(30),
             mark: Mark::read(&wire.metadata),
@@ -325,10 +328,14 @@ impl Pods {
         let mut places = Places::default();
         for (_, pod) in self.matching(namespace, selector) {
             let time = |at| Timestamp::from_second(at).unwrap_or(Timestamp::UNIX_EPOCH);
-            if let Some(since) = pod.unplaced.filter(|_| pod.state == State::Pending).map(time) {
-                places.unplaced += 1;
-                places.unplaced_since =
-                    Some(places.unplaced_since.map_or(since, |it| it.min(since)));
+            match (pod.waits.map(time), &pod.node, pod.state) {
+                (Some(since), None, State::Pending) => {
+                    places.unplaced += 1;
+                    places.unplaced_since =
+                        Some(places.unplaced_since.map_or(since, |it| it.min(since)));
+                }
+                (Some(since), Some(_), State::Pending | State::Runs) => places.unready.push(since),
+                _ => {}
             }
             let ground = pod.node.as_ref().and_then(|node| nodes.ground(node, now));
             let Some(end) = ground.and_then(|ground| ground.going) else { continue };
@@ -370,6 +377,17 @@ impl WireStatus {
         let is_nominated = self.nominated_node_name.as_ref().is_some_and(|node| !node.is_empty());
         placed.last_transition_time.filter(|_| is_refused && !is_nominated)
     }
+
+    /// Since when it has not been Ready; while nothing on its node has said that of it, since it has the node.
+    fn unready(&self) -> Option<Timestamp> {
+        let of = |kind| self.conditions.iter().find(|it| it.kind == kind);
+        let is = |condition: &&WireCondition, status| condition.status == status;
+        let said = of("Ready").map_or_else(
+            || of("PodScheduled").filter(|it| is(it, "True")),
+            |ready| Some(ready).filter(|it| !is(it, "True")),
+        );
+        said?.last_transition_time
+    }
 }
 
 /// `key=value` pairs, each ended by a zero byte.
@@ -403,6 +421,40 @@ mod tests {
         assert!(status(None).unplaced().is_some());
         assert!(status(Some("")).unplaced().is_some());
         assert_eq!(status(Some("n1")).unplaced(), None);
+    }
+
+    #[test]
+    fn a_pod_that_has_a_node_waits_to_be_ready_until_it_is_or_goes() {
+        let name = Name { namespace: "shop".into(), name: "sink-1".into() };
+        let selector = Selector::read("app=sink").unwrap();
+        let waits = |node: Option<&str>, going: bool, conditions: &[(&str, &str, i64)]| {
+            let at = |second| Timestamp::from_second(second).unwrap();
+            let conditions: Vec<_> = conditions
+                .iter()
+                .map(|(kind, status, since)| {
+                    serde_json::json!({"type": kind, "status": status, "lastTransitionTime": at(*since)})
+                })
+                .collect();
+            let deleted = going.then(|| at(900));
+            let pod = serde_json::from_value(serde_json::json!({
+                "metadata": {"labels": {"app": "sink"}, "deletionTimestamp": deleted},
+                "spec": {"nodeName": node},
+                "status": {"phase": "Running", "conditions": conditions},
+            }));
+            let mut pods = Pods::default();
+            pods.put(&name, &pod.unwrap());
+            let places = pods.places("shop", &selector, &Nodes::default(), at(1000));
+            places.unready.iter().map(|since| since.as_second()).collect::<Vec<_>>()
+        };
+        let scheduled = ("PodScheduled", "True", 100);
+        let node = Some("spot-1");
+        assert_eq!(waits(node, false, &[scheduled]), [100], "no kubelet has said anything");
+        assert_eq!(waits(node, false, &[scheduled, ("Ready", "False", 300)]), [300]);
+        assert_eq!(waits(node, false, &[scheduled, ("Ready", "Unknown", 300)]), [300]);
+        let nothing: [i64; 0] = [];
+        assert_eq!(waits(node, false, &[scheduled, ("Ready", "True", 300)]), nothing);
+        assert_eq!(waits(node, true, &[scheduled, ("Ready", "False", 300)]), nothing, "it goes");
+        assert_eq!(waits(None, false, &[("PodScheduled", "False", 100)]), nothing, "it has none");
     }
 
     #[test]

@@ -83,6 +83,36 @@ fn what_slips_past_the_api_server_is_refused_by_the_daemon_too() {
 }
 
 #[test]
+fn who_leads_or_holds_state_is_warned_of_on_spot_where_the_pool_is_beside_it() {
+    let lanes = serde_json::json!([
+        {"pool": "kept", "target": {"name": "sink"}},
+        {"pool": "spot", "target": {"name": "sink-spot"}},
+    ]);
+    let said = |class: &str, role: &str| {
+        let mut pipeline = yaml(PIPELINE);
+        let stage = &mut pipeline["spec"]["stages"][0];
+        stage.as_object_mut().unwrap().shift_remove("target");
+        stage["lanes"] = lanes.clone();
+        stage["capacity"] = serde_json::json!({"role": role});
+        let mut pool = yaml(POOL);
+        put(&mut pool, "/metadata/name", &"spot".into());
+        put(&mut pool, "/spec/class", &class.into());
+        CHECKER.check(&pipeline, &Neighbours::of([&pool, &pipeline]))
+    };
+    for role in ["Driver", "Stateful"] {
+        let checked = said("Spot", role);
+        assert_eq!(checked.result, Outcome::Warned, "{checked:?}");
+        let [warning] = checked.warnings.try_into().unwrap();
+        assert!(warning.starts_with("spec.stages[0].lanes[1].pool: spot is of class Spot"));
+        assert!(warning.contains("; hint: name a pool of class OnDemand or Reserved"), "{warning}");
+    }
+    for (class, role) in [("OnDemand", "Driver"), ("Spot", "Worker")] {
+        let checked = said(class, role);
+        assert_eq!(checked.result, Outcome::Good, "{checked:?}");
+    }
+}
+
+#[test]
 fn a_manifest_of_another_kind_is_skipped_and_an_unknown_kind_of_ours_is_refused() {
     let of = |api_version: &str, kind: &str| {
         check(

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Action, Class, Ending, ForeignWriter, LaneSeen, Memory, Missing, Observation, Outcome,
-    Partition, Pipeline, Places, PoolSeen, PoolState, Queue, Reading, ReserveSeen, Reserves, Sign,
-    Situation, Snapshot, Standing, Step, Target, TargetId, Value, Verdict, Workload, Writing,
-    decide,
+    Action, Budget, Class, Ending, ForeignWriter, LaneSeen, Memory, Missing, Observation, Outcome,
+    Partition, PerReplica, Pipeline, Places, PoolSeen, PoolState, Queue, Reading, ReserveSeen,
+    Reserves, Sign, Situation, Snapshot, Standing, Step, Target, TargetId, Value, Verdict,
+    Workload, Writing, decide,
 };
 
 use super::{headroom, plain};
@@ -33,13 +33,15 @@ pub(super) struct World {
     /// Places that it finds, at most.
     pub(super) places: u32,
     /// Of the topic; none where what is read has none.
-    partitions: i32,
+    pub(super) partitions: i32,
+    /// Budgets over it.
+    pub(super) budgets: BTreeMap<Arc<str>, Arc<Budget>>,
 }
 
-const KEPT: usize = 0;
-const SPOT: usize = 1;
+pub(super) const KEPT: usize = 0;
+pub(super) const SPOT: usize = 1;
 
-fn time(second: i64) -> Timestamp {
+pub(super) fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + second).unwrap()
 }
 
@@ -75,6 +77,7 @@ impl World {
             reserves: Vec::new(),
             places: u32::MAX,
             partitions: 0,
+            budgets: BTreeMap::new(),
         };
         // Past the window that every stage keeps after a start.
         for _ in 0..400 {
@@ -100,6 +103,7 @@ impl World {
             reserves: self.reserves.clone(),
             places: self.places,
             partitions: self.partitions,
+            budgets: self.budgets.clone(),
         }
     }
 
@@ -135,10 +139,13 @@ impl World {
                 outcomes: std::mem::take(&mut self.outcomes),
                 standing: self.standing.clone(),
                 reserves: Reserves::Seen(self.reserves.clone()),
+                budgets: self.budgets.keys().cloned().collect(),
+                per_replica: vec![PerReplica { pods: Some(1.0), ..PerReplica::default() }],
                 ..Situation::of(Arc::new(self.pipeline.clone()))
             }],
             observations: BTreeMap::from([(source.question.clone(), observation)]),
             pools: self.pools.clone(),
+            budgets: self.budgets.clone(),
             ..Snapshot::of(time(self.at), self.may_act)
         };
         let step = decide(&snapshot, &self.memory);
@@ -186,7 +193,7 @@ impl World {
         self.turn()
     }
 
-    fn pods(&mut self, can: [bool; 2]) {
+    pub(super) fn pods(&mut self, can: [bool; 2]) {
         for (seen, can) in self.lanes.iter_mut().zip(can) {
             let Workload { desired, ready, current, ready_since, .. } = &mut seen.workload;
             *current = *desired;
@@ -211,7 +218,7 @@ impl World {
     }
 }
 
-fn codes(verdict: &Verdict) -> Vec<&'static str> {
+pub(super) fn codes(verdict: &Verdict) -> Vec<&'static str> {
     verdict.anomalies.iter().map(penstock::decide::Reason::code).collect()
 }
 

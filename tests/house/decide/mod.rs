@@ -36,6 +36,7 @@ mod jobs;
 mod depth;
 mod bursts;
 mod lanes;
+mod relief;
 mod sharing;
 mod draining;
 mod packing;

@@ -52,6 +52,7 @@ pub(crate) fn stage(name: &str, target: TargetId, sources: Vec<Source>) -> Stage
         is_forecast: true,
         packs: false,
         holds: false,
+        is_dear: false,
         headroom: None,
         rate_hint: None,
         startup_hint: None,

@@ -153,8 +153,14 @@ fn every_reason() -> Vec<Reason> {
             sign: text("InsufficientCapacityError: no m5.large in eu-1a"),
         }),
         Reason::Nodes(Nodes::Going { pool: text("spot"), doomed: 3, until: Some(until) }),
+        Reason::Nodes(Nodes::Unready {
+            pool: text("spot"),
+            pods: 3,
+            heir: Some(text("on-demand")),
+        }),
         Reason::Nodes(Nodes::Shared { pool: text("on-demand"), share: 5, carried: 3 }),
         Reason::Nodes(Nodes::Undescribed { pool: text("spot") }),
+        Reason::Nodes(Nodes::RoleOnSpot { stage: 0, lane: 1, pool: text("spot") }),
         Reason::Nodes(Nodes::Emptying { wished: 7, pods: 5, nodes: 2 }),
         Reason::Nodes(Nodes::CostsOfAnother { writer: text("karpenter"), pods: 12 }),
         Reason::Nodes(Nodes::CostsRefused { message: text("pods is forbidden") }),
@@ -405,11 +411,17 @@ fn the_sentences_are_worth_reading_aloud() {
             pool spot gives no nodes for 5 replicas (InsufficientCapacityError: no m5.large in eu-1a); on-demand carries what is lacking
         NodesGoing
             3 replicas of pool spot stand on nodes that are about to go, by 01:00:00 UTC; replacements are started first
+        PodsNotReady
+            3 pods of pool spot have a node and do not get ready; on-demand carries what is lacking
+            to change this: see why they do not: kubectl describe tells of the pod and of its node
         LaneShare
             5 replicas of the stage fall to pool on-demand, and it carries 3 that others lack
         PoolUndescribed
             no CapacityPool is named spot: neither that its nodes are about to go nor that it gives none can be seen
             to change this: write the CapacityPool; penstock pools --propose prints what fits this cluster
+        RoleOnSpot
+            spec.stages[0].lanes[1].pool: spot is of class Spot, whose nodes are taken away, and no other takes over from a Driver or Stateful pod
+            to change this: name a pool of class OnDemand or Reserved; where another takes over, leave out capacity.role
         EmptyingNodes
             7 replicas would do; the 5 pods to go are told first, so that 2 nodes become empty
         DeletionCostTaken
