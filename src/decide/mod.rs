@@ -17,6 +17,8 @@ mod reason;
 mod words;
 mod figures;
 mod hints;
+mod holds;
+mod habits;
 mod memory;
 mod minutes;
 mod stage;
@@ -82,6 +84,7 @@ pub use field::{Field, Form, Limit};
 pub use forecast::Band;
 pub use formula::{Formula, Gives, Wrong};
 pub use gate::Gate;
+pub use habits::Habits;
 pub use hours::{Hours, Unreadable};
 pub use memory::Memory;
 pub use pipeline::{
