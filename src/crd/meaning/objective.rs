@@ -21,7 +21,8 @@ impl Reader<'_> {
             }
         }
         let is_silent = stages.iter().all(|stage| stage.is_default_objective);
-        let Some(whole) = whole.or(is_silent.then_some(Stage::DEFAULT_OBJECTIVE)) else {
+        let default = is_silent.then_some(Stage::DEFAULT_OBJECTIVE);
+        let Some(whole) = whole.or(default) else {
             for stage in stages.iter_mut().filter(|stage| stage.is_default_objective) {
                 stage.max_delay = Some(Stage::DEFAULT_OBJECTIVE);
             }
