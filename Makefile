@@ -86,7 +86,7 @@ chart: crds
 	target/tools/helm/helm-docs -c charts -l error
 	deploy/render
 
-# The Grafana boards in the chart and docs/metrics.md, from the table of metrics.
+# The Grafana boards in the chart and docs/metrics.md, from the table of metrics; and docs/reasons.md, from every code that is said.
 boards:
 	PENSTOCK_REFRESH=1 cargo test --quiet --locked --test house -- boards::the
 

@@ -22,6 +22,8 @@ use crate::report::{Capacity, Metrics, Picture, Report, Standing, Timelines};
 
 pub mod view;
 mod door;
+mod counts;
+mod inforce;
 mod lanes;
 mod outlook;
 mod partitions;

@@ -1,4 +1,4 @@
-//! What other counts would bring, and what arrivals are usual, for those who ask: the daemon lends what it remembers, and `decide` reckons
+//! What other counts would bring, what is in force, and what arrivals are usual, for those who ask: the daemon lends what it remembers, and `decide` reckons
 //! from that and the latest picture. Called by the API of one pipeline; a turn neither waits for it nor does anything more for its sake.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::view;
-use crate::decide::{Band, Memory, PipelineId, Snapshot, prospects};
+use crate::decide::{Band, Memory, Pipeline, PipelineId, Snapshot, prospects};
 use crate::report::Picture;
 
 /// What is remembered, lent by the daemon. Cheap to clone; all clones see the same.
@@ -37,7 +37,7 @@ impl Recollection {
         memory.usual(pipeline, stage, instants)
     }
 
-    /// Adds to the view of a picture what other counts would bring.
+    /// Adds to the view of a picture what other counts would bring, and what is in force.
     pub(super) fn tell(&self, view: &mut view::Pipeline, picture: &Picture) {
         let Some(situation) = &picture.situation else { return };
         let heard = picture.heard.iter();
@@ -47,6 +47,10 @@ impl Recollection {
         let now = Snapshot { due, observations, ..Snapshot::of(picture.at, picture.may_act) };
         let memory = self.open().only(&situation.pipeline.id);
         let outlooks = prospects(&now, &memory, &picture.verdicts);
+        let Pipeline { id, priority, stages, .. } = &*situation.pipeline;
+        for (stage, meant) in view.stages.iter_mut().zip(stages) {
+            stage.in_force = Some(view::InForce::of(*priority, meant, memory.habits(id, meant)));
+        }
         for ((stage, outlook), verdict) in
             view.stages.iter_mut().zip(outlooks).zip(&picture.verdicts)
         {

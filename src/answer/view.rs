@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::lanes::{lanes, rooms};
 use super::page::Currency;
 use super::partitions;
-use crate::decide::{
-    self, Mode, Observation, Reason, Source, Stage as Meant, Target, TargetId, Verdict,
-};
+use crate::decide::{Mode, Observation, Reason, Source, Stage as Meant, Target, TargetId, Verdict};
 use crate::report::{self, Picture};
 
+pub use super::counts::{Count, Outlook, Sum};
+pub use super::inforce::{Fallback, InForce};
 pub use super::lanes::{Lane, Room};
 
 /// All pipelines of a replica.
@@ -51,6 +51,9 @@ pub struct Pipeline {
     /// What is wrong with what was written; when there is something, nothing is decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// Conditions that are not as they should be; only where this was read from a status, since a daemon tells what they are made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Trouble>,
     /// What all prices are in; left out where nobody said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<Currency>,
@@ -71,6 +74,21 @@ pub struct Fault {
     /// How to mend it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// A condition that is not as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    /// Its type: `Ready`, `Fallback`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True` or `False`.
+    pub status: String,
+    /// CamelCase word.
+    pub reason: String,
+    /// What it says.
+    pub message: String,
 }
 
 /// One stage.
@@ -106,6 +124,9 @@ pub struct Stage {
     /// Age that it may reach, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objective_seconds: Option<f64>,
+    /// True when nobody wrote that: 60 s from end to end, or what of it is its share.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_default_objective: bool,
     /// When a batch is to be done; in the past while it is overdue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_by: Option<Timestamp>,
@@ -141,6 +162,9 @@ pub struct Stage {
     /// What other counts would bring; only where one pipeline is asked for and an objective sizes the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlook: Option<Outlook>,
+    /// What is in force where it need not be written; only where one pipeline is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<InForce>,
     /// What its sources said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Sighting>,
@@ -177,75 +201,6 @@ pub struct Held {
     pub since: Timestamp,
 }
 
-/// What each count that is worth having would bring, if what arrives goes on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Outlook {
-    /// How far it looks, in seconds.
-    pub horizon_seconds: f64,
-    /// By count, ascending.
-    pub counts: Vec<Count>,
-    /// The sum behind the count that keeps the objective, to be done again by hand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sum: Option<Sum>,
-}
-
-/// What a count was reckoned with: it must carry `spare` times the larger of (`waiting` - `done`) / (`withinSeconds` x `rate`) and
-/// `arrivalRate` x `margin` / `rate`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Sum {
-    /// The smallest count that keeps the objective, whatever holds the stage at another.
-    pub replicas: u32,
-    /// As much work as so many replicas do that share it evenly.
-    pub carries: f64,
-    /// Items a second of one replica.
-    pub rate: f64,
-    /// Seconds from a write to Ready: learned, or a guess until then.
-    pub startup_seconds: f64,
-    /// Seconds a group pauses when its members change: learned, or a guess until then.
-    pub rebalance_seconds: f64,
-    /// Seconds from a reading until pods asked for on it are at work: how far a forecast looks.
-    pub lead_seconds: f64,
-    /// Age, in seconds, before which what waits is planned to be done.
-    pub planned_seconds: f64,
-    /// Items that wait.
-    pub waiting: f64,
-    /// Items of those that the present pods have done before this count is at work.
-    pub done: f64,
-    /// Seconds in which the rest is to be done.
-    pub within_seconds: f64,
-    /// Items a second that arrive, or are about to.
-    pub arrival_rate: f64,
-    /// So many times what arrives is provided for.
-    pub margin: f64,
-    /// So many times all of that must be carried.
-    pub spare: f64,
-}
-
-/// A count, and what it would bring.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Count {
-    /// So many replicas.
-    pub replicas: u32,
-    /// Items a second that they get through.
-    pub rate: f64,
-    /// Replica-seconds until the horizon, what is left to be done then included.
-    pub cost: f64,
-    /// Age of the oldest item at its worst, in seconds.
-    pub delay_seconds: f64,
-    /// True when it still grows at the horizon.
-    #[serde(default)]
-    pub is_rising: bool,
-    /// For how long until the horizon the objective is missed, in seconds.
-    pub late_seconds: f64,
-    /// CamelCase word for what speaks for or against it; `Chosen` or `ForNow` for the count it should have.
-    pub code: String,
-    /// The same in words.
-    pub sentence: String,
-}
-
 /// A reason, said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -279,6 +234,12 @@ pub struct Sighting {
     /// Why its newest credentials are not in use, while it still answers to the former ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
+    /// Seconds between two questions.
+    #[serde(default)]
+    pub poll_seconds: f64,
+    /// A sleeping stage wakes above this many items.
+    #[serde(default)]
+    pub activation: f64,
 }
 
 /// Why the newest credentials of a source are not in use.
@@ -340,43 +301,6 @@ impl Fault {
     }
 }
 
-impl Outlook {
-    pub(super) fn of(outlook: &decide::Outlook) -> Self {
-        let count = |it: &decide::Prospect| Count {
-            replicas: it.replicas,
-            rate: it.serves,
-            cost: it.cost,
-            delay_seconds: it.delay,
-            is_rising: it.is_rising,
-            late_seconds: it.late,
-            code: it.fate.code().to_owned(),
-            sentence: it.fate.to_string(),
-        };
-        let counts = outlook.prospects.iter().map(count).collect();
-        Self { horizon_seconds: outlook.horizon, counts, sum: Some(Sum::of(&outlook.sum)) }
-    }
-}
-
-impl Sum {
-    fn of(sum: &decide::Sum) -> Self {
-        Self {
-            replicas: sum.replicas,
-            carries: sum.carries,
-            rate: sum.rate,
-            startup_seconds: sum.startup,
-            rebalance_seconds: sum.rebalance,
-            lead_seconds: sum.lead,
-            planned_seconds: sum.planned,
-            waiting: sum.waiting,
-            done: sum.done,
-            within_seconds: sum.within,
-            arrival_rate: sum.arrivals,
-            margin: sum.margin,
-            spare: sum.spare,
-        }
-    }
-}
-
 impl Stage {
     fn of(picture: &Picture, index: usize, meant: &Meant, now: Timestamp) -> Self {
         let verdict = picture.verdicts.get(index);
@@ -411,6 +335,7 @@ impl Stage {
             delay_seconds: signals.delay,
             is_delay_at_least: signals.is_delay_at_least,
             objective_seconds: signals.objective,
+            is_default_objective: meant.is_default_objective,
             done_by: signals.done_by,
             arrival_rate: signals.arrival_rate,
             forecast_rate: signals.forecast_rate,
@@ -423,6 +348,7 @@ impl Stage {
             reasons: said(verdict.map(|verdict| &verdict.why), meant, picture),
             anomalies: said(verdict.map(|verdict| &verdict.anomalies), meant, picture),
             outlook: None,
+            in_force: None,
             sources: meant.heard().map(|source| Sighting::of(source, picture, now)).collect(),
         }
     }
@@ -473,6 +399,8 @@ impl Sighting {
                 message: why.message.to_string(),
                 since: why.since,
             }),
+            poll_seconds: source.poll_interval.as_secs_f64(),
+            activation: source.activation,
         }
     }
 }

@@ -11,14 +11,15 @@ use kube::{Api, Client};
 use super::figures::{self, delay, figure, rate, short, shown};
 use super::progress::Progress;
 use super::reach::{self, Reach};
+use super::recount::recount;
 use super::{Failure, out};
 use crate::answer::page::Currency;
 use crate::answer::view::{
-    Held, Lane, Outlook, Pipeline, Refusal, Replicas, Room, Said, Sighting, Stage, Sum,
+    Fallback, InForce, Lane, Outlook, Pipeline, Refusal, Replicas, Said, Sighting, Stage, Sum,
+    Trouble,
 };
-use crate::crd::duration::Duration;
-use crate::crd::status::{HeadroomStatus, StageStatus};
-use crate::crd::{PipelineStatus, ScaledPipeline};
+use crate::crd::ScaledPipeline;
+use crate::decide::Stage as Meant;
 
 /// The arguments of `penstock explain`.
 #[derive(Debug, clap::Args)]
@@ -119,7 +120,7 @@ impl Explain {
                 anyhow!("no ScaledPipeline {namespace}/{name}; hint: kubectl get spl -A lists all")
             })?;
         let generation = object.metadata.generation.unwrap_or_default();
-        let view = of_status(namespace, &self.name, generation, &object.status.unwrap_or_default());
+        let view = recount(namespace, &self.name, generation, &object.status.unwrap_or_default());
         Ok(Told { view, by: "its status".to_owned(), why_not: Some(why) })
     }
 
@@ -135,66 +136,8 @@ impl Explain {
     }
 }
 
-/// What a status tells: less than the daemon, in the same shape.
-pub(super) fn of_status(
-    namespace: &str,
-    name: &str,
-    generation: i64,
-    status: &PipelineStatus,
-) -> Pipeline {
-    Pipeline {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        generation: status.observed_generation.unwrap_or(generation),
-        at: status.observed_at,
-        bottleneck: status.bottleneck.clone(),
-        delay_seconds: seconds(status.delay.as_ref()),
-        stages: status.stages.iter().map(stage_of_status).collect(),
-        faults: Vec::new(),
-        ..Pipeline::default()
-    }
-}
-
-/// The room that is kept, as the status tells it: of all lanes together.
-fn room_of_status(status: &HeadroomStatus) -> Room {
-    let sentence = status.message.clone().unwrap_or_default();
-    Room { pool: None, replicas: status.replicas, placed: status.placed, sentence }
-}
-
-fn stage_of_status(status: &StageStatus) -> Stage {
-    let learned = status.learned.clone().unwrap_or_default();
-    let reasons = status.reason.iter().map(|reason| Said {
-        code: reason.code.clone(),
-        sentence: reason.message.clone(),
-        hint: None,
-    });
-    Stage {
-        name: status.name.clone(),
-        replicas: Replicas {
-            desired: status.desired,
-            current: status.current,
-            ready: status.ready,
-            ..Replicas::default()
-        },
-        lag: status.lag.and_then(|lag| u64::try_from(lag).ok()),
-        delay_seconds: seconds(status.delay.as_ref()),
-        objective_seconds: seconds(status.objective.as_ref()),
-        rate_per_replica: learned.rate_per_replica,
-        startup_seconds: seconds(learned.startup.as_ref()),
-        rebalance_seconds: seconds(learned.rebalance.as_ref()),
-        held: status.held.as_ref().map(|held| Held { replicas: held.replicas, since: held.since }),
-        reasons: reasons.collect(),
-        rooms: status.headroom.iter().map(room_of_status).collect(),
-        ..Stage::default()
-    }
-}
-
-fn seconds(text: Option<&String>) -> Option<f64> {
-    Some(Duration(text?.clone()).read()?.as_secs_f64())
-}
-
 /// To be read aloud.
-fn text(view: &Pipeline, by: &str) -> Result<String, std::fmt::Error> {
+pub(super) fn text(view: &Pipeline, by: &str) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     write_text(&mut text, view, by)?;
     Ok(text)
@@ -220,8 +163,11 @@ fn write_text(to: &mut String, view: &Pipeline, by: &str) -> std::fmt::Result {
             writeln!(to, "  To change this: {hint}.")?;
         }
     }
+    for Trouble { kind, status, reason, message } in &view.conditions {
+        writeln!(to, "\n{kind} is {status}: {message} [{reason}]")?;
+    }
     if view.stages.is_empty() {
-        if view.faults.is_empty() {
+        if view.faults.is_empty() && view.conditions.is_empty() {
             writeln!(to, "\nNothing has been decided for it yet.")?;
         }
         return Ok(());
@@ -327,6 +273,9 @@ fn write_stage(to: &mut String, stage: &Stage, currency: Option<&Currency>) -> s
         let since = held.since.strftime("%H:%M:%S UTC");
         writeln!(to, "  A down window has kept {} since {since}.", replicas(held.replicas))?;
     }
+    if let Some(in_force) = &stage.in_force {
+        write_in_force(to, in_force, &stage.sources)?;
+    }
     for source in &stage.sources {
         write_source(to, source)?;
     }
@@ -352,9 +301,46 @@ fn write_stage(to: &mut String, stage: &Stage, currency: Option<&Currency>) -> s
     writeln!(to)
 }
 
+/// What holds where nobody need have written it.
+fn write_in_force(to: &mut String, it: &InForce, sources: &[Sighting]) -> std::fmt::Result {
+    let InForce { priority, prefer, on_silence, fallback, .. } = it;
+    let count = fallback.replicas.map(|count| format!(" {count}")).unwrap_or_default();
+    let Fallback { policy, after_seconds, .. } = fallback;
+    write!(to, "  In force: prefer {prefer}, priority {priority}")?;
+    if let Some(window) = it.down_window_seconds {
+        write!(to, ", down window {}", short(window))?;
+    }
+    if let Some(quiet) = it.sleep_after_seconds {
+        write!(to, ", asleep after {} of quiet", short(quiet))?;
+    }
+    write!(
+        to,
+        ", onSilence {on_silence}, fallback {policy}{count} after {}",
+        short(*after_seconds)
+    )?;
+    for Sighting { name, poll_seconds, activation, .. } in sources {
+        write!(to, "; {name} is asked every {}", short(*poll_seconds))?;
+        // What never wakes a stage says so by a number that nothing exceeds.
+        let wakes = it.sleep_after_seconds.is_some() && !name.starts_with("gate/");
+        if wakes && *activation < 1e15 {
+            write!(to, " and wakes above {activation}")?;
+        }
+    }
+    writeln!(to, ".")
+}
+
 /// What a count that keeps an objective is reckoned with, as far as it is known.
 fn write_means(to: &mut String, stage: &Stage, sum: Option<&Sum>) -> std::fmt::Result {
     let Some(objective) = stage.objective_seconds else { return Ok(()) };
+    if stage.is_default_objective {
+        let whole = Meant::DEFAULT_OBJECTIVE.as_secs_f64();
+        let (share, of) = if objective < whole {
+            ("its share of a default", " from end to end")
+        } else {
+            ("a default", "")
+        };
+        writeln!(to, "  Its objective is {share}: {}{of}, since nobody wrote one.", short(whole))?;
+    }
     let startup = sum.map(|sum| sum.startup_seconds).or(stage.startup_seconds);
     let pause = sum.map(|sum| sum.rebalance_seconds).or(stage.rebalance_seconds);
     let ahead = stage.forecast_rate.zip(stage.arrival_rate.filter(|now| 0.0 < *now)).zip(sum);
@@ -479,22 +465,6 @@ mod tests {
         };
         assert!(said(None)?.contains("; costs 1.20 an hour."));
         assert!(said(Some(&"EUR".parse()?))?.contains("; costs 1.20 EUR an hour."));
-        Ok(())
-    }
-
-    #[test]
-    fn how_much_room_is_there_is_told_where_anybody_can_tell() -> Result<(), String> {
-        let said = |placed| {
-            let message = Some("room for 3 replicas is kept".to_owned());
-            let status = HeadroomStatus { replicas: 3, placed, message };
-            let stage = Stage { rooms: vec![room_of_status(&status)], ..Stage::default() };
-            let mut text = String::new();
-            write_stage(&mut text, &stage, None).map_err(|error| error.to_string())?;
-            Ok::<_, String>(text)
-        };
-        assert!(said(Some(3))?.contains("is kept; all of it is there now."));
-        assert!(said(Some(1))?.contains("is kept; there now: 1."));
-        assert!(said(None)?.contains("is kept; nobody can tell how much of it is there."));
         Ok(())
     }
 }

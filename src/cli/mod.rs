@@ -21,6 +21,7 @@ mod figures;
 mod progress;
 mod cluster;
 mod reach;
+mod recount;
 mod validate;
 mod crds;
 mod completions;
@@ -28,7 +29,7 @@ mod man;
 
 /// Say how late your data may be. Penstock sizes every stage of the pipeline, and tells you why.
 #[derive(Debug, Parser)]
-#[command(name = "penstock", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "penstock", version, propagate_version = true)]
 struct Penstock {
     #[command(subcommand)]
     command: Command,
@@ -145,7 +146,8 @@ fn command(called: Option<&OsString>) -> clap::Command {
         .map(std::path::Path::new)
         .and_then(std::path::Path::file_stem)
         .is_some_and(|name| name == "kubectl-penstock");
-    let command = Penstock::command();
+    // Nothing said is misuse as any other: one line that names the commands.
+    let command = Penstock::command().arg_required_else_help(false);
     if is_plugin { command.bin_name("kubectl penstock") } else { command }
 }
 

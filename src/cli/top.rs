@@ -5,14 +5,16 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Context;
+use comfy_table::Table;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use super::figures::{delay, rate, short, shown, table};
 use super::progress::Progress;
 use super::reach::{self, Reach};
-use super::{Failure, explain, out};
-use crate::answer::view::{Pipeline, Pipelines, Stage};
+use super::recount::recount;
+use super::{Failure, out};
+use crate::answer::view::{Pipeline, Pipelines, Stage, Trouble};
 use crate::crd::ScaledPipeline;
 
 /// The arguments of `penstock top`.
@@ -135,7 +137,7 @@ impl Top {
         let view = |object: ScaledPipeline| {
             let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
             let generation = object.metadata.generation.unwrap_or_default();
-            explain::of_status(&namespace, &name, generation, &object.status.unwrap_or_default())
+            recount(&namespace, &name, generation, &object.status.unwrap_or_default())
         };
         let mut pipelines: Vec<Pipeline> = list.items.into_iter().map(view).collect();
         worst_first(&mut pipelines);
@@ -154,6 +156,14 @@ fn worst_first(pipelines: &mut [Pipeline]) {
 }
 
 fn text(look: &Look) -> String {
+    let table = table_of(&look.pipelines);
+    let count = look.pipelines.len();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} pipeline{plural}, told by {}\n\n{table}\n", look.by)
+}
+
+/// A row for each stage; and one for what is wrong with a pipeline as a whole, or where it has no stages.
+pub(super) fn table_of(pipelines: &[Pipeline]) -> Table {
     let mut table = table([
         "PIPELINE",
         "STAGE",
@@ -167,21 +177,39 @@ fn text(look: &Look) -> String {
         "RATE/REPLICA",
         "REASON",
     ]);
-    for pipeline in &look.pipelines {
+    for pipeline in pipelines {
         let name = format!("{}/{}", pipeline.namespace, pipeline.name);
-        for fault in pipeline.faults.iter().take(1) {
+        if let Some(word) = word(pipeline) {
             let mut row = vec![name.clone()];
             row.resize(10, "-".to_owned());
-            row.push(format!("{} ({})", fault.code, fault.path));
+            row.push(word);
             table.add_row(row);
         }
         for stage in &pipeline.stages {
             table.add_row(row(&name, stage));
         }
     }
-    let count = look.pipelines.len();
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} pipeline{plural}, told by {}\n\n{table}\n", look.by)
+    table
+}
+
+/// What is to be said of the whole: a fault, a condition that no stage gives the reason of, or that there is nothing yet.
+fn word(pipeline: &Pipeline) -> Option<String> {
+    if let Some(fault) = pipeline.faults.first() {
+        return Some(format!("{} ({})", fault.code, fault.path));
+    }
+    let is_of_a_stage = |word: &str| {
+        let mut reasons = pipeline.stages.iter().flat_map(|stage| &stage.reasons);
+        reasons.any(|reason| reason.code == word)
+    };
+    let untold =
+        |it: &&Trouble| it.status == "False" && it.kind == "Ready" && !is_of_a_stage(&it.reason);
+    let first = if pipeline.stages.is_empty() {
+        pipeline.conditions.first()
+    } else {
+        pipeline.conditions.iter().find(untold)
+    };
+    let undecided = || pipeline.stages.is_empty().then(|| "undecided".to_owned());
+    first.map(|condition| condition.reason.clone()).or_else(undecided)
 }
 
 fn row(pipeline: &str, stage: &Stage) -> [String; 11] {

@@ -63,8 +63,11 @@ impl Validate {
             Format::Json => out::json(&lines)?,
             Format::Yaml => out::yaml(&lines)?,
         }
-        let is_refused = lines.iter().any(|line| line.checked.result == Outcome::Refused);
-        if is_refused { Err(Failure::Told) } else { Ok(()) }
+        let has_failed = |line: &Line| match line.checked.result {
+            Outcome::Refused | Outcome::Unworkable => true,
+            Outcome::Good | Outcome::Warned | Outcome::Skipped => false,
+        };
+        if lines.iter().any(has_failed) { Err(Failure::Told) } else { Ok(()) }
     }
 }
 
@@ -110,6 +113,7 @@ fn unreadable(error: &str) -> Checked {
         name: String::new(),
         result: Outcome::Refused,
         faults: vec![format!("is no YAML: {}", first.join(" "))],
+        unworkable: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -128,10 +132,14 @@ fn table(lines: &[Line]) -> String {
         let result = match checked.result {
             Outcome::Good => "good",
             Outcome::Warned => "warned",
+            Outcome::Unworkable => "unworkable",
             Outcome::Refused => "refused",
             Outcome::Skipped => "skipped",
         };
-        let why: Vec<&String> = checked.faults.iter().chain(&checked.warnings).collect();
+        let why: Vec<&String> = [&checked.faults, &checked.unworkable, &checked.warnings]
+            .into_iter()
+            .flatten()
+            .collect();
         if why.is_empty() {
             table.add_row([&line.file, &object, result, ""]);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::meaning::{self, Code, Surroundings};
+use super::meaning::{self, Code, Fault, Surroundings};
 use super::schema::Schema;
 use crate::decide::{Nodes, Pipeline, Reason};
 
@@ -39,12 +39,15 @@ pub struct Checked {
     pub namespace: Option<String>,
     /// Its name; empty when it has none.
     pub name: String,
-    /// Good, warned, refused or skipped.
+    /// Good, warned, unworkable, refused or skipped.
     pub result: Outcome,
     /// What the API server would refuse it for, in its words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
-    /// What the API server would take, and Ready=False would complain of.
+    /// What the API server would take, though it can never work: Ready=False would say so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unworkable: Vec<String>,
+    /// What the API server would take, and this version cannot serve yet: Ready=False would say so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -55,8 +58,10 @@ pub struct Checked {
 pub enum Outcome {
     /// Nothing is wrong with it.
     Good,
-    /// The API server takes it, the daemon could not serve it.
+    /// The API server takes it, this version cannot serve all of it yet.
     Warned,
+    /// The API server takes it, and it can never work.
+    Unworkable,
     /// The API server refuses it.
     Refused,
     /// It is none of ours.
@@ -173,6 +178,7 @@ impl Checker {
             name: text(document, "/metadata/name"),
             result: Outcome::Skipped,
             faults: Vec::new(),
+            unworkable: Vec::new(),
             warnings: Vec::new(),
         };
         let version = text(document, "/apiVersion");
@@ -184,10 +190,11 @@ impl Checker {
                 checked.namespace = kind.is_namespaced.then(|| namespace(document));
                 checked.faults = kind.faults(document);
                 if checked.faults.is_empty() && checked.kind == "ScaledPipeline" {
-                    checked.warnings = warnings(document, neighbours);
+                    let (later, never) = of_pipeline(document, neighbours);
+                    (checked.warnings, checked.unworkable) = (later, never);
                 }
                 if checked.faults.is_empty() && checked.kind == "CapacityPool" {
-                    checked.warnings = of_pool(document);
+                    checked.unworkable = of_pool(document);
                 }
             } else {
                 let fault =
@@ -197,10 +204,14 @@ impl Checker {
         } else {
             return checked;
         }
-        checked.result = match (checked.faults.is_empty(), checked.warnings.is_empty()) {
-            (false, _) => Outcome::Refused,
-            (true, false) => Outcome::Warned,
-            (true, true) => Outcome::Good,
+        checked.result = if !checked.faults.is_empty() {
+            Outcome::Refused
+        } else if !checked.unworkable.is_empty() {
+            Outcome::Unworkable
+        } else if !checked.warnings.is_empty() {
+            Outcome::Warned
+        } else {
+            Outcome::Good
         };
         checked
     }
@@ -275,26 +286,31 @@ fn is_label_of_subdomain(part: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
-/// What the daemon would say of a pipeline that the API server takes. A connection that is not beside it may well be in the
-/// cluster, and a namespace that is not beside it may have any label: nothing is said of those.
-fn warnings(document: &Value, neighbours: &Neighbours) -> Vec<String> {
+/// What the daemon would say of a pipeline that the API server takes: what does not work yet or is better not done, and what never works. A connection that is
+/// not beside it may well be in the cluster, and a namespace that is not beside it may have any label: nothing is said of those.
+fn of_pipeline(document: &Value, neighbours: &Neighbours) -> (Vec<String>, Vec<String>) {
     let mut object: ScaledPipeline = match serde_json::from_value(document.clone()) {
         Ok(object) => object,
-        Err(error) => return vec![format!("cannot be read: {error}")],
+        Err(error) => return (Vec::new(), vec![format!("cannot be read: {error}")]),
     };
     let namespace = object.metadata.namespace.get_or_insert_with(|| "default".to_owned());
     let is_namespace_known = neighbours.namespaces.contains_key(namespace.as_str());
-    match meaning::read(&object, neighbours) {
-        Err(faults) => faults.iter().map(ToString::to_string).collect(),
-        Ok(meaning) => meaning
-            .unanswerable
-            .iter()
-            .filter(|(_, fault)| fault.code != Code::ConnectionNotFound)
-            .filter(|(_, fault)| is_namespace_known || fault.code != Code::NamespaceNotAllowed)
-            .map(|(_, fault)| fault.to_string())
-            .chain(neighbours.misplaced(&meaning.pipeline))
-            .collect(),
-    }
+    let mut warnings = Vec::new();
+    let faults = match meaning::read(&object, neighbours) {
+        Err(faults) => faults,
+        Ok(meaning) => {
+            warnings = neighbours.misplaced(&meaning.pipeline);
+            let faults = meaning.unanswerable.into_iter().map(|(_, fault)| fault);
+            faults
+                .filter(|fault| fault.code != Code::ConnectionNotFound)
+                .filter(|fault| is_namespace_known || fault.code != Code::NamespaceNotAllowed)
+                .collect()
+        }
+    };
+    let (later, never): (Vec<Fault>, Vec<Fault>) =
+        faults.into_iter().partition(|fault| fault.code == Code::NotYetSupported);
+    warnings.extend(later.iter().map(ToString::to_string));
+    (warnings, never.iter().map(ToString::to_string).collect())
 }
 
 /// What the daemon would say of a pool that the API server takes.

@@ -86,6 +86,10 @@ pub enum Mode {
         "!has(self.idle) || !has(self.idle.replicas) || self.idle.replicas <= (has(self.replicas.min) ? self.replicas.min : 1)",
         rules::IDLE_ABOVE_MIN
     ),
+    rules::rule_at(".schedules", rules::SCHEDULED, rules::SCHEDULE_ABOVE_MAX),
+    rules::rule_at(".sources", rules::WAKES, rules::ASLEEP),
+    rules::rule_at(".capacity.scaleIn", rules::packs(), rules::PACK),
+    rules::rule_at(".capacity.drain", rules::HOLDS, rules::HOLD_LANES),
 ]))]
 pub struct Stage {
     /// Name of the stage, unique in the pipeline.

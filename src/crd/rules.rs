@@ -14,6 +14,17 @@ pub(super) const ONE_WORKLOAD: &str = "exactly one of target, lanes, jobs must b
 pub(super) const MIN_ABOVE_MAX: &str = "min must not be above max";
 /// Message of the rule on the idle count.
 pub(super) const IDLE_ABOVE_MIN: &str = "idle.replicas must not be above replicas.min";
+/// Message of the rule on the bounds of schedules.
+pub(super) const SCHEDULE_ABOVE_MAX: &str =
+    "min of a schedule must not be above replicas.max of the stage";
+/// Message of the rule on stages that sleep.
+pub(super) const ASLEEP: &str = "cpu and memory cannot wake a stage that sleeps at 0: set replicas.min to 1, or add a source that tells of work";
+/// Message of the rule on what packs.
+pub(super) const PACK: &str = "Pack is for a Deployment, ReplicaSet or ReplicationController: other kinds choose by themselves which pods go";
+/// Message of the rule on what holds drains.
+pub(super) const HOLD_LANES: &str = "Hold is for a stage with lanes, since replacements are started for lanes only: write lanes, one of them will do";
+/// Message of the rule on the sources of gates.
+pub(super) const GATE_SIZES: &str = "a gate sizes nothing: leave perReplica out";
 /// Message of the rule that a stage promises one thing.
 pub(super) const DELAY_OR_TIME: &str = "either maxDelay or doneBy, not both: a batch is done by a time, and no item of it has a delay to keep";
 /// Message of the rule on the order of stages.
@@ -128,6 +139,37 @@ pub(super) fn rule_at(field: &str, cel: impl Into<String>, message: &str) -> Val
 pub(super) fn exactly_one(fields: &[&str]) -> String {
     let set: Vec<String> = fields.iter().map(|field| format!("has(self.{field})")).collect();
     format!("[{}].exists_one(x, x)", set.join(", "))
+}
+
+/// CEL that is true of a stage unless it sleeps and all it reads is what its own pods use.
+pub(super) const WAKES: &str = "(!has(self.replicas.min) || self.replicas.min != 0) && (!has(self.idle) || has(self.idle.replicas) && self.idle.replicas != 0) || \
+     !has(self.sources) || size(self.sources) == 0 || self.sources.exists(s, !has(s.cpu) && !has(s.memory))";
+/// CEL that is true of a stage unless it holds drains and has no lanes.
+pub(super) const HOLDS: &str = "!has(self.capacity) || !has(self.capacity.drain) || self.capacity.drain != 'Hold' || has(self.lanes)";
+/// CEL that is true of a stage when it has room for the least of each schedule.
+pub(super) const SCHEDULED: &str = "!has(self.schedules) || self.schedules.all(s, !has(s.replicas.min) || s.replicas.min <= self.replicas.max)";
+
+/// CEL that is true of a stage unless it packs and some workload of it chooses by itself which pods go.
+pub(super) fn packs() -> String {
+    let chooses = |target: &str| {
+        format!(
+            "({target}.apiVersion == 'apps/v1' && {target}.kind in ['Deployment', 'ReplicaSet'] || \
+             {target}.apiVersion == 'v1' && {target}.kind == 'ReplicationController')"
+        )
+    };
+    format!(
+        "!has(self.capacity) || !has(self.capacity.scaleIn) || self.capacity.scaleIn != 'Pack' || !has(self.jobs) && \
+         (!has(self.target) || {}) && (!has(self.lanes) || self.lanes.all(l, {}))",
+        chooses("self.target"),
+        chooses("l.target")
+    )
+}
+
+/// CEL that is true of what a gate reads when it states no threshold. That gates on CPU or memory do not work yet, Ready says.
+pub(super) fn no_threshold(kinds: &[&str]) -> String {
+    let kinds = kinds.iter().filter(|kind| !matches!(**kind, "cpu" | "memory"));
+    let none = kinds.map(|kind| format!("(!has(self.{kind}) || !has(self.{kind}.perReplica))"));
+    none.collect::<Vec<_>>().join(" && ")
 }
 
 /// CEL that is true when a target names a part just where its kind has several.

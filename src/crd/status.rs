@@ -103,7 +103,7 @@ pub struct StageStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReasonStatus {
-    /// One word from the printed list.
+    /// One word from the list that docs/reasons.md prints.
     #[schemars(length(max = 63))]
     pub code: String,
     /// One sentence.
@@ -189,7 +189,7 @@ pub(super) fn conditions(_: &mut schemars::SchemaGenerator) -> schemars::Schema 
                 "reason": {
                     "type": "string", "minLength": 1, "maxLength": 1024,
                     "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-                    "description": "One word from the printed list.",
+                    "description": "One word from the list that docs/reasons.md prints.",
                 },
                 "message": {"type": "string", "maxLength": 32768, "description": "One sentence."},
                 "lastTransitionTime": {

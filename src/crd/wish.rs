@@ -12,7 +12,8 @@ use super::source::Kinds;
 #[serde(rename_all = "camelCase")]
 pub struct Objective {
     /// Age that the oldest datum may reach from the first source to the last commit, 1s to 7 days (168h). Split equally over
-    /// the longest path of stages that pin no share of their own. Default 60s where no source has a threshold.
+    /// the longest path of stages that pin no share of their own. Default 60s where no stage has an objective or a threshold. Where
+    /// some have, it is 60s for each of the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = within("1s", "168h")))]
     pub max_delay: Option<Duration>,
@@ -128,6 +129,7 @@ pub struct Gate {
     /// What is read: exactly one kind.
     #[schemars(extend("x-kubernetes-validations" = [
         rules::rule(rules::exactly_one(&super::source::KINDS), rules::ONE_SOURCE),
+        rules::rule(rules::no_threshold(&super::source::KINDS), rules::GATE_SIZES),
     ]))]
     pub source: Kinds,
     /// CEL over `value`, a double: true holds the stage.

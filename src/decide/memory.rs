@@ -232,8 +232,13 @@ impl Memory {
         stage: &str,
         instants: impl Iterator<Item = Timestamp>,
     ) -> Vec<Option<Band>> {
-        let known = self.pipelines.get(pipeline).and_then(|known| known.stages.get(stage));
+        let known = self.stage(pipeline, stage);
         instants.map(|at| known?.forecast.band(at)).collect()
+    }
+
+    /// What is remembered of one stage.
+    pub(super) fn stage(&self, pipeline: &PipelineId, stage: &str) -> Option<&StageMemory> {
+        self.pipelines.get(pipeline)?.stages.get(stage)
     }
 
     /// Forgets a deleted pipeline.

@@ -15,6 +15,7 @@ mod reason;
 mod words;
 mod figures;
 mod hints;
+mod holds;
 
 // A stage's turn, from start to end.
 mod stage;
@@ -48,6 +49,7 @@ mod enough;
 mod flow;
 mod sum;
 mod prospect;
+mod habits;
 
 // What its owner wishes.
 mod schedule;
@@ -97,6 +99,7 @@ pub use field::{Field, Form, Limit};
 pub use forecast::Band;
 pub use formula::{Formula, Gives, Wrong};
 pub use gate::Gate;
+pub use habits::Habits;
 pub use hours::{Hours, Unreadable};
 pub use memory::Memory;
 pub use pipeline::{

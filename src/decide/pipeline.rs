@@ -139,7 +139,7 @@ pub struct Stage {
     /// What to lean to when delay and cost pull apart.
     #[serde(default)]
     pub prefer: Prefer,
-    /// True when nobody wrote an objective or a threshold, so the default of 60 s is in force.
+    /// True when nobody wrote an objective or a threshold, so that the default is in force, or a share of it.
     pub is_default_objective: bool,
     /// Are arrivals forecast, where that has proved better than the present level?
     #[serde(default = "yes")]
@@ -192,6 +192,9 @@ pub struct DoneBy {
 }
 
 impl Stage {
+    /// The objective where nobody wrote one.
+    pub const DEFAULT_OBJECTIVE: Duration = Duration::from_mins(1);
+
     /// Everything that is read for it: its sources, then its gates.
     pub fn heard(&self) -> impl Iterator<Item = &Source> {
         self.sources.iter().chain(self.gates.iter().map(|gate| &gate.source))

@@ -122,7 +122,12 @@ impl Calm {
 
     /// The down window in force.
     pub(super) fn window(&self, moment: &Moment<'_>) -> Duration {
-        moment.behaviour.down.window.unwrap_or_else(|| self.window.length(moment.window))
+        moment.behaviour.down.window.unwrap_or_else(|| self.own_window(moment.window))
+    }
+
+    /// Penstock's own, from the first one.
+    pub(super) fn own_window(&self, first: Duration) -> Duration {
+        self.window.length(first)
     }
 
     /// Holds the bid as long as it has to be. Returns when to look again.

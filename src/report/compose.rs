@@ -31,13 +31,30 @@ pub(super) fn whole(status: &PipelineStatus) -> Result<Value, serde_json::Error>
     Ok(Value::Object(patch))
 }
 
-/// The status that a picture comes to. Transition times go on from what stands written.
+/// The status that a picture comes to. Transition times go on from what stands written, and so does all of a pipeline that cannot be read.
 pub(super) fn compose(
     picture: &Picture,
     claims: &[Claim],
     known: &PipelineStatus,
 ) -> PipelineStatus {
     let glance = &picture.glance;
+    let conditions: Vec<Condition> = claims
+        .iter()
+        .map(|claim| condition(claim, picture.at, glance.generation, &known.conditions))
+        .collect();
+    let observed_at = Some(whole_second(picture.at));
+    let observed_generation = Some(glance.generation);
+    if picture.situation.is_none() {
+        // Nothing was decided. What was learned of the stages, and what stands for their room, is read back from here.
+        return PipelineStatus {
+            observed_generation,
+            observed_at,
+            bottleneck: None,
+            delay: None,
+            conditions,
+            ..known.clone()
+        };
+    }
     let stages: Vec<StageStatus> =
         (0..picture.verdicts.len()).filter_map(|index| stage(picture, index, known)).collect();
     let worst = picture
@@ -53,16 +70,13 @@ pub(super) fn compose(
         ready: stages.iter().filter_map(|stage| stage.ready).sum(),
     });
     PipelineStatus {
-        observed_generation: Some(glance.generation),
-        observed_at: Some(whole_second(picture.at)),
+        observed_generation,
+        observed_at,
         stage_count: u32::try_from(stages.len()).ok(),
         bottleneck: worst.map(|(_, _, name)| name.to_string()),
         delay: worst.map(|(_, delay, _)| span(delay)),
         replicas,
-        conditions: claims
-            .iter()
-            .map(|claim| condition(claim, picture.at, glance.generation, &known.conditions))
-            .collect(),
+        conditions,
         stages,
     }
 }

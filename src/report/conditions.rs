@@ -27,7 +27,7 @@ const BEYOND_DOUBT: f64 = 2.0;
 const MESSAGE_LIMIT: usize = 1024;
 
 /// Ready, but by credentials that were replaced and whose successors the server refuses.
-pub(super) const CREDENTIALS_REFUSED: &str = "CredentialsRefused";
+pub const CREDENTIALS_REFUSED: &str = "CredentialsRefused";
 
 /// Every reason that a condition can carry besides the codes of `Reason`, the faults of meaning and the labels of sources.
 pub const REASONS: &[&str] = &[
@@ -48,7 +48,6 @@ pub const REASONS: &[&str] = &[
     "RoomForAll",
     "SoleWriter",
     "Settled",
-    "Starting",
 ];
 
 /// Does a condition hold?
@@ -189,11 +188,14 @@ fn active(picture: &Picture, calm: &mut Calm) -> Claim {
     }
 }
 
+/// What cannot be told of a pipeline on which nothing was decided.
+pub(super) fn unread(kind: &'static str) -> Claim {
+    claim(kind, Truth::Unknown, "NotKnown", "the pipeline cannot be read")
+}
+
 fn paused(picture: &Picture) -> Claim {
     const KIND: &str = "Paused";
-    let Some(situation) = &picture.situation else {
-        return claim(KIND, Truth::Unknown, "NotKnown", "the pipeline cannot be read");
-    };
+    let Some(situation) = &picture.situation else { return unread(KIND) };
     let (pause, stages) = (&situation.pipeline.pause, &situation.pipeline.stages);
     if pause.all {
         return claim(KIND, Truth::True, "Paused", "penstock.dev/paused: nothing is written");
@@ -223,6 +225,9 @@ fn paused(picture: &Picture) -> Claim {
 
 fn fallback(picture: &Picture) -> Claim {
     const KIND: &str = "Fallback";
+    if picture.situation.is_none() {
+        return unread(KIND);
+    }
     if let Some((verdict, reason)) =
         first(picture, |reason| matches!(reason, Reason::Fallback { .. }))
     {
@@ -246,6 +251,9 @@ fn fallback(picture: &Picture) -> Claim {
 
 fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
     const KIND: &str = "ObjectiveMet";
+    if picture.situation.is_none() {
+        return unread(KIND);
+    }
     let promised = || {
         picture.verdicts.iter().filter_map(|verdict| Some((verdict, verdict.signals.objective?)))
     };
@@ -254,11 +262,12 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
         let message = "no stage is sized by an objective";
         return claim(KIND, Truth::Unknown, "NoObjective", message);
     }
+    let default = by_default(picture);
     let say = |truth, reason: &'static str, message: String| Claim {
         kind: KIND,
         truth,
         reason: reason.into(),
-        message: cut(message).into(),
+        message: cut(message + &default).into(),
     };
     if let Some(verdict) = batches.find(|verdict| verdict.signals.is_overdue) {
         let by = verdict.signals.done_by.unwrap_or_default();
@@ -300,11 +309,26 @@ fn objective_met(picture: &Picture, calm: &mut Calm) -> Claim {
     let is_long =
         Duration::try_from(picture.at.duration_since(since)).is_ok_and(|d| d >= ALL_CLEAR);
     if calm.is_late && !is_long {
-        let message = "every stage keeps its objective again, but not yet for a minute";
-        return claim(KIND, Truth::False, "Late", message);
+        let message = "every stage keeps its objective again, but not yet for a minute".to_owned();
+        return say(Truth::False, "Late", message);
     }
     calm.is_late = false;
-    claim(KIND, Truth::True, "InTime", "every stage keeps its objective")
+    say(Truth::True, "InTime", "every stage keeps its objective".to_owned())
+}
+
+/// That an objective is a default, where it is: of the whole, or of these stages.
+fn by_default(picture: &Picture) -> String {
+    let stages = picture.situation.iter().flat_map(|situation| &situation.pipeline.stages);
+    let (default, own): (Vec<&Stage>, Vec<_>) =
+        stages.partition(|stage| stage.is_default_objective);
+    let names: Vec<&str> = default.iter().map(|stage| &*stage.name).collect();
+    let of = match (names.is_empty(), own.is_empty()) {
+        (true, _) => return String::new(),
+        (false, true) => "from end to end".to_owned(),
+        (false, false) => format!("for {}", names.join(", ")),
+    };
+    let seconds = Stage::DEFAULT_OBJECTIVE.as_secs();
+    format!("; the objective is {seconds} s {of}, since nobody wrote one")
 }
 
 /// Does a stage get less than it needs, for want of nodes, of money or of a quota? `None` where no stage has lanes and no budget and no quota

@@ -161,6 +161,11 @@ impl<'a> Gist<'a> {
         }
     }
 
+    /// As it is told of a pipeline that cannot be read: what stands written of its stages stays.
+    pub(super) fn keeping_stages(self, written: &Self) -> Self {
+        Self { stages: written.stages.clone(), band: written.band, ..self }
+    }
+
     /// Is it only that this process has not heard yet what an earlier one knew?
     pub(super) fn is_still_starting(&self, written: &Gist<'_>) -> bool {
         self.generation == written.generation && self.truth("Reconciling") == Some("True")

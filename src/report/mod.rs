@@ -40,7 +40,7 @@ mod timeline;
 
 pub use crate::crd::meaning::Fault;
 pub use budgets::{BudgetGlance, BudgetPicture};
-pub use conditions::{REASONS, is_hiccup, late_beyond};
+pub use conditions::{CREDENTIALS_REFUSED, REASONS, is_hiccup, late_beyond};
 pub use metrics::Metrics;
 pub use pools::{PoolGlance, PoolPicture};
 pub use record::{Destination, FORMAT, Record, Recording, Unreadable};

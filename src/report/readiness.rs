@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::conditions::{CREDENTIALS_REFUSED, Claim, Truth, claim, cut, first, told};
+use super::conditions::{CREDENTIALS_REFUSED, Claim, Truth, claim, cut, first, told, unread};
 use super::{Heard, Picture};
 use crate::decide::{Action, Ending, Missing, Nodes, Observation, Reason, Verdict};
 
@@ -177,6 +177,9 @@ fn progress(ready: &Claim) -> (Claim, Claim) {
 
 fn writer_conflict(picture: &Picture) -> Claim {
     const KIND: &str = "WriterConflict";
+    if picture.situation.is_none() {
+        return unread(KIND);
+    }
     let is_conflict = |reason: &Reason| {
         matches!(
             reason,

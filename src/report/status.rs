@@ -153,7 +153,10 @@ impl Desk {
         let claims = claims(picture, &mut file.calm);
         let standing = file.standing(glance);
         let written = Gist::of_status(&standing);
-        let gist = Gist::of(picture, &claims, &mut file.dwell);
+        let mut gist = Gist::of(picture, &claims, &mut file.dwell);
+        if picture.situation.is_none() {
+            gist = gist.keeping_stages(&written);
+        }
         let changes = file.changes(&claims, &written);
         let conditions = claims.iter().map(Claim::stand).collect();
         let taken = Taken { changes, conditions };

@@ -120,15 +120,22 @@ async fn a_pipeline_is_shown_whole() {
                  "hint": "change objective.maxDelay, or make each replica faster"},
                 {"code": "AtMax", "sentence": "kept at max 7: 9 are wished", "hint": "raise replicas.max to 9"},
             ],
+            "inForce": {
+                "priority": 0, "prefer": "Balanced", "onSilence": "Hold",
+                "fallback": {"policy": "Hold", "afterSeconds": 120.0},
+            },
             "sources": [null],
         })
     );
+    assert_eq!((&source["pollSeconds"], &source["activation"]), (&json!(2.0), &json!(0.0)));
     assert_eq!(source["state"], json!("Partial"));
     assert_eq!(source["message"], json!("1 of 12 partitions did not answer: NotLeader"));
     assert!((3.0..4.0).contains(&source["ageSeconds"].as_f64().unwrap()), "{source}");
     let (_, _, all) = ask(answer.page(), "/api/v1/pipelines").await;
     let all: Pipelines = serde_json::from_str(&all).unwrap();
-    assert_eq!(all.pipelines, [serde_json::from_str::<Pipeline>(&body).unwrap()]);
+    let mut one: Pipeline = serde_json::from_str(&body).unwrap();
+    one.stages.iter_mut().for_each(|stage| stage.in_force = None);
+    assert_eq!(all.pipelines, [one], "what is in force is told where one is asked for");
 }
 
 #[tokio::test(start_paused = true)]
@@ -388,5 +395,27 @@ async fn credentials_that_are_refused_are_shown_and_read_aloud_beside_a_fresh_re
         "    kafka:9093 refuses the login: no; hint: check the Secrets [AuthenticationFailed]",
     ] {
         assert!(out.lines().any(|has| has == line), "{line} is not in\n{out}");
+    }
+}
+
+#[tokio::test]
+async fn an_objective_that_nobody_wrote_is_read_aloud_as_a_default() {
+    let bench = Bench::new().await;
+    let (url, _guard) = served(&bench).await;
+    for (seconds, aloud) in [
+        (60.0, "\n  Its objective is a default: 60 s, since nobody wrote one.\n"),
+        (
+            20.0,
+            "\n  Its objective is its share of a default: 60 s from end to end, since nobody wrote one.\n",
+        ),
+    ] {
+        let turn = Turn::of(|told| {
+            told.stage.is_default_objective = true;
+            told.verdict.signals.objective = Some(seconds);
+        });
+        bench.tell(&turn).await;
+        let asked = ["orders", "--server", &url].map(ToOwned::to_owned).to_vec();
+        let (out, _) = said(&explain(asked).await);
+        assert!(out.contains(aloud), "{out}");
     }
 }

@@ -101,6 +101,18 @@ fn misuse_is_one_line_with_a_hint_and_exit_code_2() {
     }
 }
 
+#[test]
+fn no_command_at_all_is_misuse_that_names_the_commands() {
+    let (code, stdout, stderr) = told(&[], "");
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+    assert!(stderr.starts_with("error: 'penstock' requires a subcommand"), "{stderr}");
+    assert!(
+        stderr.contains("explain") && stderr.contains("usage is `penstock <COMMAND>`"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("how late your data"), "{stderr}");
+}
+
 /// The same without a cluster that is configured anywhere.
 fn told_nowhere(arguments: &[&str]) -> (Option<i32>, String) {
     let home = tempfile::tempdir().unwrap();
@@ -245,6 +257,52 @@ fn what_does_not_work_yet_is_a_warning_and_exit_code_0() {
     assert_eq!(code, Some(0), "{stdout}");
     assert!(
         stdout.contains("warned  spec.stages[0].actuate: does not work in this version"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn what_the_api_server_takes_and_can_never_work_is_exit_code_1() {
+    let shortest = std::fs::read_to_string("deploy/examples/shortest.yaml").unwrap();
+    let stage = "  - name: enrich\n";
+    let in_stage = |field: &str| (stage.to_owned(), format!("{stage}    {field}\n"));
+    let schedule = |zone: &str, replicas: &str| {
+        in_stage(&format!(
+            "schedules: [{{name: a, start: 0 8 * * *, end: 0 20 * * *, timeZone: {zone}, replicas: {replicas}}}]"
+        ))
+    };
+    for ((from, to), said) in [
+        (schedule("Europe/Atlantis", "{min: 1}"), "spec.stages[0].schedules[0].timeZone: "),
+        (in_stage("combine: {expression: orders +}"), "spec.stages[0].combine.expression: "),
+        (
+            ("kafka:9092".to_owned(), "kafka".to_owned()),
+            "spec.stages[0].sources[0].kafka.bootstrapServers: must be host:port",
+        ),
+        (
+            (
+                stage.to_owned(),
+                format!(
+                    "  - {{name: first, target: {{name: enrich}}, replicas: {{max: 1}}}}\n{stage}"
+                ),
+            ),
+            "spec.stages[1].target: stage first has this target already",
+        ),
+    ] {
+        let bad = shortest.replace(&from, &to);
+        assert_ne!(bad, shortest, "{from}");
+        let (code, stdout, _) = told(&["validate", "-", "-o", "json"], &bad);
+        assert_eq!(code, Some(1), "{stdout}");
+        let lines: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(lines[0]["result"], "unworkable", "{stdout}");
+        assert!(lines[0]["unworkable"][0].as_str().unwrap().starts_with(said), "{stdout}");
+        let (_, table, _) = told(&["validate", "-"], &bad);
+        assert!(table.contains("unworkable  "), "{table}");
+    }
+    let (from, to) = schedule("UTC", "{min: 49}");
+    let (code, stdout, _) = told(&["validate", "-"], &shortest.replace(&from, &to));
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(
+        stdout.contains("refused  spec.stages[0].schedules: Invalid value: min of"),
         "{stdout}"
     );
 }

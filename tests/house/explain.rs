@@ -160,6 +160,7 @@ async fn a_threshold_says_which_other_one_gives_which_count() {
 
         work should have 24 replicas.
           Because: 24 replicas: orders stands at 23500, and each replica may have 1000 [Threshold]
+          In force: prefer Balanced, priority 0, down window 60 s, onSilence Hold, fallback Hold after 2 min; orders is asked every 2.0 s.
           Source orders: fresh, read just now.
           To change this: set perReplica to 2000 for 12 replicas.
         ");
@@ -190,6 +191,7 @@ async fn where_partitions_bound_the_count_it_prints_what_gives_the_topic_more() 
         work should have 24 replicas.
           First: 31 replicas: orders stands at 30500, and each replica may have 1000 [Threshold]
           Because: 24 replicas, one for each partition: 31 were wished, and more than 24 would stand idle [PartitionBound]
+          In force: prefer Balanced, priority 0, down window 60 s, onSilence Hold, fallback Hold after 2 min; orders is asked every 2.0 s.
           Source orders: fresh, read just now.
           To change this: kafka-topics.sh --bootstrap-server kafka:9092 --alter --topic orders --partitions 31 gives room for 31 replicas (keys move to other partitions).
         "#);
@@ -276,6 +278,7 @@ async fn at_max_says_how_high_max_would_have_to_be() {
         work should have 20 replicas.
           First: 31 replicas: orders stands at 30500, and each replica may have 1000 [Threshold]
           Because: kept at max 20: 31 are wished [AtMax]
+          In force: prefer Balanced, priority 0, down window 60 s, onSilence Hold, fallback Hold after 2 min; orders is asked every 2.0 s.
           Source orders: fresh, read just now.
           To change this: raise replicas.max to 31.
         ");
@@ -303,6 +306,7 @@ async fn a_down_window_says_what_it_keeps_it_from_and_how_to_be_without() {
           First: 3 replicas: orders stands at 2500, and each replica may have 1000 [Threshold]
           Because: kept at 12: 3 would do now, but 12 were needed within the last 60 s [HeldByWindow]
           A down window has kept 12 replicas since 00:02:20 UTC.
+          In force: prefer Balanced, priority 0, down window 60 s, onSilence Hold, fallback Hold after 2 min; orders is asked every 2.0 s.
           Source orders: fresh, read just now.
           To change this: wait, or set behavior.scaleDown.stabilizationWindowSeconds to 0, and it goes to 3 at once.
         ");
@@ -335,6 +339,7 @@ async fn a_stage_kept_awake_says_which_objective_would_let_it_sleep() {
 
         work should have 1 replica.
           Because: 1 replica kept awake: waking from zero takes 47 s, and 30 s are promised [KeptAwake]
+          In force: prefer Balanced, priority 0, down window 90 s, asleep after 60 s of quiet, onSilence Hold, fallback Hold after 2 min; orders is asked every 2.0 s and wakes above 0.
           Source orders: fresh, read just now.
           Reckoned with: start-up 40 s.
           To change this: raise objective.maxDelay to 47s, or state idle: {replicas: 0, after: 5m} to sleep all the same.
@@ -372,6 +377,7 @@ async fn an_objective_shows_what_other_counts_would_bring() {
           First: 6 replicas: 4000 messages wait, the oldest for 8 s; at 20/s each, 6 work it off within 60 s [CatchUp]
           Because: kept at 24: 6 would do now, but 24 were needed within the last 60 s [HeldByWindow]
           A down window has kept 24 replicas since 00:02:02 UTC.
+          In force: prefer Balanced, priority 0, down window 60 s, onSilence Hold, fallback Hold after 2 min; orders is asked every 2.0 s.
           Source orders: fresh, read just now.
           Reckoned with: start-up 21 s, rebalance pause 5.0 s, 43 s of the 60 s (the rest is room for error).
           Check: 6 replicas carry 6 times 20/s; what waits asks for 5.66 = 4000 / (35.3 s x 20/s), what arrives for 0 = 0/s / 20/s, with 5 % to spare.
@@ -451,6 +457,7 @@ async fn where_no_objective_makes_fewer_it_says_how_fast_replicas_would_have_to_
 
         work should have 6 replicas.
           Because: the present count fits: nothing waits, and 60 s are allowed [Steady]
+          In force: prefer Balanced, priority 0, down window 70 s, onSilence Hold, fallback Hold after 2 min; orders is asked every 2.0 s.
           Source orders: fresh, read just now.
           Reckoned with: start-up 30 s, rebalance pause 5.0 s, 43 s of the 60 s (the rest is room for error).
           Check: 6 replicas carry 6 times 20/s; what waits asks for 0 = 0 / (43 s x 20/s), what arrives for 5.5 = 110/s / 20/s.

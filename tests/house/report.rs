@@ -39,6 +39,17 @@ fn blind() -> Reason {
     }
 }
 
+/// A turn of a pipeline that cannot be read.
+fn unreadable() -> Turn {
+    let fault = Fault {
+        path: "spec.stages[0].lanes".into(),
+        code: Code::NotYetSupported,
+        message: "is not supported by this version".into(),
+        hint: Some("state a target".into()),
+    };
+    Turn { faults: vec![fault], stages: Vec::new(), ..Turn::of(|_| {}) }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_pipeline_has_its_status_at_once() {
     let bench = Bench::new().await;
@@ -541,13 +552,7 @@ async fn what_is_no_longer_so_goes_and_what_a_hand_took_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn a_spec_that_cannot_work_is_not_ready_and_names_the_field() {
     let bench = Bench::new().await;
-    let fault = Fault {
-        path: "spec.stages[0].lanes".into(),
-        code: Code::NotYetSupported,
-        message: "is not supported by this version".into(),
-        hint: Some("state a target".into()),
-    };
-    bench.tell(&Turn { faults: vec![fault], stages: Vec::new(), ..Turn::of(|_| {}) }).await;
+    bench.tell(&unreadable()).await;
     let status = bench.status().await;
     assert_eq!(
         condition(&status, "Ready"),
@@ -558,7 +563,125 @@ async fn a_spec_that_cannot_work_is_not_ready_and_names_the_field() {
         )
     );
     assert_eq!(status.observed_generation, Some(1));
-    assert_eq!(status.stages, []);
+    assert_eq!((status.stages, status.stage_count), (Vec::new(), None), "nothing is known of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_objective_that_nobody_wrote_is_said_to_be_a_default() {
+    let met = async |stages: &[(&str, bool)], delay| {
+        let bench = Bench::new().await;
+        let told = stages.iter().map(|(name, is_default)| {
+            let mut told = stage(name);
+            told.stage.is_default_objective = *is_default;
+            late(&mut told, delay);
+            told
+        });
+        bench.tell(&turn(told.collect())).await;
+        condition(&bench.status().await, "ObjectiveMet").2.to_owned()
+    };
+    let keeps = "every stage keeps its objective";
+    assert_eq!(met(&[("enrich", false)], 5.0).await, keeps);
+    assert_eq!(
+        met(&[("parse", true), ("enrich", true)], 5.0).await,
+        format!("{keeps}; the objective is 60 s from end to end, since nobody wrote one")
+    );
+    assert_eq!(
+        met(&[("parse", true), ("enrich", false)], 70.0).await,
+        "stage parse: the oldest item has waited 70 s of 60 s; the objective is 60 s for parse, since nobody wrote one"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_hold_is_counted_when_it_begins() {
+    let bench = Bench::new().await;
+    let at = Timestamp::UNIX_EPOCH;
+    let holds = [
+        Reason::GateHolds {
+            gate: "g".into(),
+            value: 1.0,
+            hold_when: "value > 0.0".into(),
+            since: None,
+        },
+        Reason::GateUnread {
+            gate: "g".into(),
+            label: "Timeout".into(),
+            message: "no answer".into(),
+        },
+        Reason::CombineFailed { message: "it gives NaN".into() },
+        Reason::AwaitingRetry { wished: 4, jobs: 5, until: at },
+        Reason::AwaitingReading { wished: 7, running: 5, ended: 2 },
+        Reason::TooSoon { wished: 12, until: at },
+        blind(),
+    ];
+    for reason in &holds {
+        for _ in 0..2 {
+            bench.tell(&Turn::of(|told| told.verdict.why.push(reason.clone()))).await;
+        }
+    }
+    for reason in [Reason::WriteInFlight, Reason::AtMax { wished: 31, max: 20 }] {
+        bench.tell(&Turn::of(|told| told.verdict.why.push(reason))).await;
+    }
+    let text = bench.report.metrics().text().unwrap();
+    let mut counted: Vec<_> = series(&text, "penstock_holds_total{");
+    counted.sort_unstable();
+    let of = r#"namespace="default",pipeline="orders",stage="enrich""#;
+    let line =
+        |reason: &Reason| format!(r#"penstock_holds_total{{{of},reason="{}"}} 1"#, reason.code());
+    let mut expected: Vec<_> = holds.iter().map(line).collect();
+    expected.sort_unstable();
+    assert_eq!(counted, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_learned_stays_written_while_a_pipeline_cannot_be_read() {
+    let bench = Bench::new().await;
+    let well = Turn::of(|told| {
+        late(told, 100.0);
+        told.verdict.why.push(Reason::WriterConflict {
+            manager: "argocd-controller".into(),
+            until: Timestamp::UNIX_EPOCH,
+        });
+        told.verdict.held = Some((12, Timestamp::UNIX_EPOCH));
+        told.verdict.signals.rate_per_replica = Some(48.2);
+        told.verdict.signals.startup = Some(38.0);
+        told.verdict.signals.rebalance = Some(4.0);
+        told.stage.headroom = Some(Headroom::default());
+        told.verdict.rooms = vec![RoomVerdict {
+            pool: None,
+            replicas: 3,
+            placed: Some(3),
+            why: Cause::Lingers,
+            is_only_told: false,
+        }];
+    });
+    bench.tell(&well).await;
+    let before = bench.status().await;
+    let told = bench.writes().len();
+    for _ in 0..60 {
+        bench.wait(seconds(30)).await;
+        bench.tell(&unreadable()).await;
+    }
+    let after = bench.status().await;
+    assert_eq!(condition(&after, "Ready").1, "NotYetSupported");
+    for kind in ["ObjectiveMet", "Fallback", "WriterConflict"] {
+        let said = ("Unknown", "NotKnown", "the pipeline cannot be read");
+        assert_eq!(condition(&after, kind), said, "{kind}");
+    }
+    let ended = |(_, reason, _): &(String, String, String)| reason.ends_with("Ended");
+    assert!(!events(&bench).await.iter().any(ended), "nothing is over");
+    assert_eq!((after.bottleneck, after.delay), (None, None), "nobody knows them now");
+    assert_eq!((after.stage_count, after.replicas), (Some(1), before.replicas));
+    assert_eq!(after.stages, before.stages);
+    assert!(after.stages[0].headroom.is_some(), "what stands for it is looked for after a restart");
+    let recalled = after.stages[0].recalled();
+    assert_eq!(recalled.rate_per_replica, Some(48.2));
+    assert_eq!((recalled.startup, recalled.rebalance), (Some(seconds(38)), Some(seconds(4))));
+    assert_eq!(recalled.held, Some((12, Timestamp::UNIX_EPOCH)));
+    assert!(bench.writes().len() <= told + 2, "{} writes", bench.writes().len());
+    bench.tell(&well).await;
+    bench.wait(seconds(70)).await;
+    let again = bench.status().await;
+    assert_eq!((again.stages, again.delay), (before.stages, before.delay));
 }
 
 #[tokio::test(start_paused = true)]

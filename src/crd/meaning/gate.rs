@@ -55,10 +55,7 @@ impl Reader<'_> {
                 let draft = self.kind(&at, &stage.name, &kinds, &written.source);
                 draft.map(|mut draft| {
                     if let Some(kind) = kinds.first().filter(|_| has_threshold(&written.source)) {
-                        self.refuse(
-                            format!("{at}.{kind}.perReplica"),
-                            "a gate sizes nothing: leave it out",
-                        );
+                        self.refuse(format!("{at}.{kind}.perReplica"), rules::GATE_SIZES);
                     }
                     draft.ask = as_number(draft.ask);
                     self.put(&stage.name, &name, draft, poll)

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use super::Reader;
 use super::source::SLOW_POLL;
-use super::{Fault, Reader};
 use crate::crd::connection::{Operator, Selector};
 use crate::crd::pipeline::Stage as WrittenStage;
+use crate::crd::rules;
 use crate::crd::source::{Kinds, Utilization, Workload};
 use crate::decide::{QuestionId, Source, TargetId};
 use crate::observe::Unit;
@@ -156,7 +157,7 @@ impl Reader<'_> {
             }
         }
         if written.workload.as_ref().is_some_and(|workload| workload.per_replica.is_some()) {
-            self.refuse(format!("{at}.workload.perReplica"), "a gate sizes nothing: leave it out");
+            self.refuse(format!("{at}.workload.perReplica"), rules::GATE_SIZES);
         }
         let mut source = self.inside(at, target, written)?;
         if let Inside::Pods { unit, .. } = &mut source.ask {
@@ -239,12 +240,7 @@ impl Reader<'_> {
             && !stage.sources.is_empty()
             && stage.sources.iter().all(|source| of_pods(&source.kind))
         {
-            self.faults.push(Fault {
-                path: format!("{at}.sources"),
-                code: super::Code::InvalidSpec,
-                message: "cpu and memory cannot wake a stage that sleeps at 0".to_owned(),
-                hint: Some("set replicas.min to 1, or add a source that tells of work".to_owned()),
-            });
+            self.refuse(format!("{at}.sources"), rules::ASLEEP);
         }
     }
 }

@@ -5,23 +5,26 @@ use std::time::Duration;
 use super::Reader;
 use crate::decide::Stage;
 
-/// The objective of a stage for which nobody wrote one, nor a threshold.
-const DEFAULT: Duration = Duration::from_mins(1);
-
 /// What the paths into (or out of) a stage come to: for each number of unpinned stages on them, the most that is pinned.
 type Paths = Vec<Option<Duration>>;
 
 impl Reader<'_> {
     /// Gives every stage its delay. Pinned ones keep theirs; the others share what the tightest path through them leaves,
-    /// equally. Without an objective for the whole, a stage with a threshold has none and any other 60 s.
+    /// equally. Where nobody wrote an objective or a threshold the whole has 60 s. Where some stages have one of their own, there is no
+    /// whole to share: a stage with a threshold has no delay then, and one with nothing has 60 s for itself.
     pub(super) fn share_objective(&mut self, whole: Option<Duration>, stages: &mut [Stage]) {
-        let Some(whole) = whole else {
-            for stage in stages {
+        if whole.is_none() {
+            for stage in stages.iter_mut() {
                 let has_threshold = stage.sources.iter().any(|source| source.per_replica.is_some());
-                if stage.max_delay.is_none() && stage.done_by.is_none() && !has_threshold {
-                    stage.max_delay = Some(DEFAULT);
-                    stage.is_default_objective = true;
-                }
+                stage.is_default_objective =
+                    stage.max_delay.is_none() && stage.done_by.is_none() && !has_threshold;
+            }
+        }
+        let is_silent = stages.iter().all(|stage| stage.is_default_objective);
+        let default = is_silent.then_some(Stage::DEFAULT_OBJECTIVE);
+        let Some(whole) = whole.or(default) else {
+            for stage in stages.iter_mut().filter(|stage| stage.is_default_objective) {
+                stage.max_delay = Some(Stage::DEFAULT_OBJECTIVE);
             }
             return;
         };

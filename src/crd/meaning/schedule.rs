@@ -34,8 +34,11 @@ impl Reader<'_> {
                 (None, None) => {
                     self.refuse(format!("{at}.replicas"), "min or max must be set");
                 }
-                (Some(least), most) if most.unwrap_or(max).min(max) < least => {
+                (Some(least), Some(most)) if most < least => {
                     self.refuse(format!("{at}.replicas.min"), rules::MIN_ABOVE_MAX);
+                }
+                (Some(least), _) if max < least => {
+                    self.refuse(format!("{at}.replicas.min"), rules::SCHEDULE_ABOVE_MAX);
                 }
                 _ => {}
             }

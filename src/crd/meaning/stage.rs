@@ -137,10 +137,7 @@ impl Reader<'_> {
         }
         let path = format!("{at}.capacity.drain");
         if written.lanes.is_empty() {
-            self.refuse(
-                &path,
-                "Hold is for a stage with lanes, since replacements are started for lanes only: write lanes, one of them will do",
-            );
+            self.refuse(&path, rules::HOLD_LANES);
         }
         let mut targets = lanes.iter().map(|lane| &lane.target);
         if let Some(other) = targets.find(|target| !target.is_counted()) {

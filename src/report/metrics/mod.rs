@@ -249,8 +249,8 @@ impl StageCounts {
     }
 
     fn take_hold(&mut self, verdict: &Verdict, may_act: bool) {
-        let holding = verdict.reason().map(Reason::code);
-        let holding = holding.filter(|code| may_act && is_hold(code));
+        let holding = verdict.reason().filter(|reason| may_act && reason.is_hold());
+        let holding = holding.map(Reason::code);
         if let Some(code) = holding
             && self.holding != holding
         {
@@ -258,46 +258,6 @@ impl StageCounts {
         }
         self.holding = holding;
     }
-}
-
-/// Reasons that keep a stage from what it wishes.
-fn is_hold(code: &str) -> bool {
-    matches!(
-        code,
-        "HeldByWindow"
-            | "HeldSinceStart"
-            | "HeldByUpWindow"
-            | "LimitedByPolicy"
-            | "DirectionDisabled"
-            | "WithinTolerance"
-            | "HeldBySilence"
-            | "DownstreamFull"
-            | "OverBudget"
-            | "OverQuota"
-            | "Relearning"
-            | "AwaitingPods"
-            | "Stopped"
-            | "SpikeUnconfirmed"
-            | "NoEffect"
-            | "NoFreshData"
-            | "AwaitingData"
-            | "OffsetsReset"
-            | "NoSources"
-            | "Observed"
-            | "Paused"
-            | "PinnedByAnnotation"
-            | "WriterConflict"
-            | "HpaOnTarget"
-            | "TargetTaken"
-            | "TargetLimit"
-            | "TargetUnusable"
-            | "OutcomeUnknown"
-            | "FleetBudget"
-            | "SourceDoubted"
-            | "WriteRefused"
-            | "PromiseBroken"
-            | "InternalError"
-    )
 }
 
 impl Sheet {

@@ -1,5 +1,5 @@
 //! What one sees of Penstock elsewhere: the reference of its metrics, the Grafana boards and the alerts, all held against the one
-//! table of metrics. Pages and boards are generated here; `make boards` writes them.
+//! table of metrics. Pages (that of the reasons, too) and boards are generated here; `make boards` writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,6 +24,7 @@ mod pipeline;
 mod capacity;
 mod internals;
 mod reference;
+mod reasons;
 mod promql;
 mod lint;
 mod alerts;
@@ -59,6 +60,11 @@ fn boards() -> Vec<(&'static str, Value)> {
 #[test]
 fn the_reference_of_the_metrics_is_fresh() {
     is_fresh("docs/metrics.md", &reference::page());
+}
+
+#[test]
+fn the_list_of_the_reasons_is_fresh() {
+    is_fresh("docs/reasons.md", &reasons::page());
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn a_wrong_schedule_is_told_with_its_field_and_a_hint() {
             "spec.stages[0].schedules[1].name: another schedule has this name".to_owned(),
             "spec.stages[0].schedules[1].timeZone: nobody knows the time zone \"Europe/Atlantis\"; hint: write an IANA name, as Europe/Berlin or UTC".to_owned(),
             format!("spec.stages[0].schedules[2].start: \"0 8 31 2 *\" never comes; {CRON}"),
-            "spec.stages[0].schedules[3].replicas.min: min must not be above max".to_owned(),
+            "spec.stages[0].schedules[3].replicas.min: min of a schedule must not be above replicas.max of the stage".to_owned(),
             "spec.stages[0].schedules[4].end: is the same as start, so that it lasts for no time; hint: what always holds is written without hours: as replicas.min or max, or as the price itself".to_owned(),
         ]
     );

@@ -88,6 +88,47 @@ fn pins_that_leave_nothing_are_refused() {
     assert_eq!(faults[1].path, "spec.stages[1].objective.maxDelay");
 }
 
+/// Seconds of each stage of three in a row without an objective for the whole, and which of them are a default.
+fn by_default(changes: &[(&str, Value)]) -> Vec<(Option<u64>, bool)> {
+    let stage = |name: &str, after: Value| {
+        let kafka = json!({"bootstrapServers": "k:9092", "topics": [name], "group": name});
+        json!({
+            "name": name, "after": after, "target": {"name": name}, "replicas": {"max": 9},
+            "sources": [{"name": "todo", "kafka": kafka}],
+        })
+    };
+    let stages = json!([stage("a", json!([])), stage("b", json!(["a"])), stage("c", json!(["b"]))]);
+    let mut written = with(PIPELINE, &[("/spec/objective", Value::Null), ("/spec/stages", stages)]);
+    for (pointer, value) in changes {
+        put(&mut written, pointer, value);
+    }
+    let meaning = read(&written, &Around::default()).unwrap();
+    let told =
+        |stage: &Stage| (stage.max_delay.map(|delay| delay.as_secs()), stage.is_default_objective);
+    meaning.pipeline.stages.iter().map(told).collect()
+}
+
+#[test]
+fn without_a_word_a_pipeline_has_60_s_from_end_to_end() {
+    assert_eq!(by_default(&[]), [(Some(20), true); 3]);
+    assert_eq!(
+        by_default(&[("/spec/objective", json!({"prefer": "Cost"}))]),
+        [(Some(20), true); 3]
+    );
+    let whole = ("/spec/objective", json!({"maxDelay": "90s"}));
+    assert_eq!(by_default(&[whole]), [(Some(30), false); 3]);
+}
+
+#[test]
+fn where_a_stage_has_a_word_of_its_own_each_of_the_others_has_60_s() {
+    let threshold = ("/spec/stages/1/sources/0/kafka/perReplica", json!(1000));
+    assert_eq!(by_default(&[threshold]), [(Some(60), true), (None, false), (Some(60), true)]);
+    let pinned = ("/spec/stages/1/objective", json!({"maxDelay": "5m"}));
+    assert_eq!(by_default(&[pinned]), [(Some(60), true), (Some(300), false), (Some(60), true)]);
+    let batch = ("/spec/stages/2/objective", json!({"doneBy": {"time": "06:00"}}));
+    assert_eq!(by_default(&[batch]), [(Some(60), true), (Some(60), true), (None, false)]);
+}
+
 #[test]
 fn no_path_ever_promises_more_than_the_whole() {
     // Ten stages in three layers with pins here and there; every path is added up.

@@ -21,7 +21,7 @@ mod reset;
 mod steady;
 mod owner;
 mod writes;
-mod words;
+pub(crate) mod words;
 mod size;
 mod tale;
 mod fleet;

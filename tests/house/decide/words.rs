@@ -8,7 +8,7 @@ use penstock::decide::{Cause, Grip, Nodes, Reason, Room, RoomVerdict, Thing};
 
 use super::story::{pipeline_id, time};
 
-fn every_reason() -> Vec<Reason> {
+pub(crate) fn every_reason() -> Vec<Reason> {
     let until = time(3600);
     let text = |text: &str| text.to_owned();
     let minutes = Duration::from_mins;

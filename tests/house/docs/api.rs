@@ -18,6 +18,7 @@ Group `penstock.dev`, version `v1alpha1`. Every field of every kind, as the API 
 - A field without `required` may be left out; what then holds stands under *default*.
 - A field that does not work yet says so. It is refused by its path in condition Ready, never ignored.
 - Rules that concern several fields stand below their table, in the words of the API server's refusal.
+- The codes that status carries are listed in [reasons.md](reasons.md).
 ";
 
 /// What a page is made of while it is written.

@@ -37,7 +37,7 @@ fn the_reference_tells_every_field() {
     let told = text.lines().filter(|line| line.starts_with("| `")).count();
     assert!(250 < told, "only {told} fields are told");
     for row in [
-        "| `maxDelay` | duration | 60s where no source has a threshold | 1s to 168h |",
+        "| `maxDelay` | duration | 60s where no stage has an objective or a threshold | 1s to 168h |",
         "### ScaledPipeline spec.stages[].sources[].kafka",
     ] {
         assert!(text.contains(row), "there is no {row}");

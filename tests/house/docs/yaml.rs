@@ -62,7 +62,7 @@ fn judged(documents: &[Value]) -> Vec<String> {
     let checked = documents.iter().map(|document| CHECKER.check(document, &neighbours));
     let bad = checked.filter(|checked| !matches!(checked.result, Outcome::Good | Outcome::Skipped));
     bad.map(|checked| {
-        let why = [checked.faults, checked.warnings].concat().join("; ");
+        let why = [checked.faults, checked.unworkable, checked.warnings].concat().join("; ");
         format!("{} {}: {why}", checked.kind, checked.name)
     })
     .collect()

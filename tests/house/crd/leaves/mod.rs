@@ -88,15 +88,36 @@ fn around() -> Around {
     Around::with(&[yaml(CONNECTION), cluster_wide])
 }
 
-/// A manifest with changes, which the API server would take.
-fn changed(base: &str, changes: &[&Changes]) -> Value {
+/// A manifest with changes, and what the API server would say of it.
+fn judged(base: &str, changes: &[&Changes]) -> (Value, Vec<String>) {
     let mut manifest = yaml(base);
     for (pointer, value) in changes.iter().copied().flatten() {
         put(&mut manifest, pointer, value);
     }
-    let checked = CHECKER.check(&manifest, &Neighbours::default());
-    assert!(checked.faults.is_empty(), "{changes:?}: {:?}", checked.faults);
+    let faults = CHECKER.check(&manifest, &Neighbours::default()).faults;
+    (manifest, faults)
+}
+
+/// A manifest with changes, which the API server would take.
+fn changed(base: &str, changes: &[&Changes]) -> Value {
+    let (manifest, faults) = judged(base, changes);
+    assert!(faults.is_empty(), "{changes:?}: {faults:?}");
     manifest
+}
+
+/// A gate with a threshold is refused by the API server, and by the daemon at the field itself.
+fn assert_sizes_nothing(kind: &str, source: &Value, around: &Around) {
+    let gate = json!([{"name": "g", "holdWhen": "value > 0.0", "source": {kind: source}}]);
+    let (manifest, faults) = judged(PIPELINE, &[&vec![(stage!("/gates"), gate)]]);
+    assert_eq!(
+        faults,
+        [
+            "spec.stages[0].gates[0].source: Invalid value: a gate sizes nothing: leave perReplica out"
+        ]
+    );
+    let path = format!("spec.stages[0].gates[0].source.{kind}.perReplica");
+    let faults = read(&manifest, around).unwrap_err();
+    assert!(faults.iter().any(|fault| fault.path == path), "{kind}: {faults:?}");
 }
 
 #[test]
@@ -179,7 +200,7 @@ fn the_cluster_is_asked(open: &mut BTreeSet<String>) {
                 open.remove(&format!("spec.stages[].sources[].{kind}{leaf}"));
             }
             if kind == "workload" {
-                assert!(as_gate(&sample).is_err(), "a gate sizes nothing");
+                assert_sizes_nothing(kind, &sample, &around());
                 open.remove("spec.stages[].gates[].source.workload.perReplica");
                 put(&mut sample, "/perReplica", &Value::Null);
                 let known = as_gate(&sample).unwrap();
@@ -215,9 +236,7 @@ fn gates_matter(open: &mut BTreeSet<String>) {
         for mut sample in samples {
             let mut sized = sample.clone();
             put(&mut sized, "/perReplica", &json!(5));
-            let faults = read_gate("g", &sized).unwrap_err();
-            let path = format!("spec.stages[0].gates[0].source.{kind}.perReplica");
-            assert!(faults.iter().any(|fault| fault.path == path), "{kind}: {faults:?}");
+            assert_sizes_nothing(kind, &sized, &around);
             open.remove(&format!("spec.stages[].gates[].source.{kind}.perReplica"));
             put(&mut sample, "/perReplica", &Value::Null);
             let known = read_gate("g", &sample).unwrap();
