@@ -134,12 +134,11 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
         let (answers, after) = guarded(now, situation, &before, |memory| {
             turn(now, situation, (&pools, &mut purses), memory)
         });
-        for (answer, index) in answers.iter().zip(0..) {
-            fleet.settle(
-                &answer.verdict.stage,
-                situation.ended(index, Concern::Count),
-                &answer.moves,
-            );
+        for ((answer, stage), index) in answers.iter().zip(&pipeline.stages).zip(0..) {
+            // Who only observes sees the moves of others, each of which counts once.
+            let moves = if stage.mode == Mode::Enforce { &answer.moves[..] } else { &[] };
+            let ended = situation.ended(index, Concern::Count);
+            fleet.settle(&answer.verdict.stage, ended, moves);
         }
         fleet.hear(&pipeline.id, &before.voices, &after.voices, now.at);
         let is_over = |budget: &str, stage: &str| match Budget::pool(budget) {
