@@ -121,11 +121,12 @@ impl Top {
             pipelines.extend(found.pipelines);
             by.push(answered.by);
         }
-        // Of a release that is not heard nothing is shown.
-        let silent = silent.iter().map(|why| format!("; {why:#}")).collect::<String>();
         pipelines.retain(|pipeline| self.namespace().is_none_or(|ns| *ns == pipeline.namespace));
         worst_first(&mut pipelines);
-        Ok(Look { pipelines, by: format!("{}{silent}", by.join(" and ")) })
+        // Of a release that is not heard nothing is shown.
+        let silent = silent.iter().map(|why| format!("{why:#}"));
+        let by: Vec<_> = std::iter::once(by.join(" and ")).chain(silent).collect();
+        Ok(Look { pipelines, by: by.join("; ") })
     }
 
     async fn read_statuses(&self, client: &Client, why: &str) -> anyhow::Result<Look> {

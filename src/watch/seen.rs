@@ -132,9 +132,12 @@ impl Stores {
         let (per_replica, present) = stages()
             .zip(&costs)
             .take(counted)
-            .map(|(stage, costs)| match watches(stage) {
-                true => (PerReplica::NOTHING, 0),
-                false => self.per_replica(stage, costs, now),
+            .map(|(stage, costs)| {
+                if watches(stage) {
+                    (PerReplica::NOTHING, 0)
+                } else {
+                    self.per_replica(stage, costs, now)
+                }
             })
             .unzip();
         let packing = stages()

@@ -117,7 +117,9 @@ impl Check {
         let clients = Clients::of(config).context("cannot set up the client of the API server")?;
         let mut accounts = Account::find(&clients.reader, &namespace).await?;
         if self.all_namespaces {
-            accounts.iter_mut().for_each(|account| account.watches.clear());
+            for account in &mut accounts {
+                account.watches.clear();
+            }
         } else if !self.namespaces.is_empty() {
             let is_meant = |account: &Account| account.sees_any(&self.namespaces);
             if accounts.iter().any(is_meant) {
