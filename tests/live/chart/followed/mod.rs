@@ -125,6 +125,9 @@ impl Reader {
             std::fs::create_dir_all(folder.join(below))?;
         }
         symlink(cluster.kubeconfig(), folder.join(".kube/config"))?;
+        // The pages call an image by its commit; what is unpacked from an archive has none.
+        let commit = "git init -q && git -c user.name=reader -c user.email=reader@example.com commit -q --allow-empty -m first";
+        Program::new("bash").args(["-euc", commit]).in_folder(&folder).run().await?;
         let programs = [
             ("helm", tool("helm/helm")?),
             ("kubectl", tool("kubernetes-1.36/kubectl")?),
