@@ -55,11 +55,16 @@ impl Cluster {
     }
 }
 
+/// Does this run in a pod?
+pub(super) fn is_in_a_pod() -> bool {
+    std::env::var_os(IN_A_POD).is_some()
+}
+
 /// Neither a file nor a pod names a cluster.
 fn nowhere(error: &InferConfigError) -> anyhow::Error {
     let of_file = error.source().and_then(|cause| cause.downcast_ref::<KubeconfigError>());
     let of_file = of_file.map_or_else(|| causes(error), |cause| said("the kubeconfig", cause).0);
-    let of_pod = Config::incluster().err().filter(|_| std::env::var_os(IN_A_POD).is_some());
+    let of_pod = Config::incluster().err().filter(|_| is_in_a_pod());
     let of_pod =
         of_pod.map_or_else(String::new, |cause| format!("; in this pod: {}", causes(&cause)));
     anyhow!(

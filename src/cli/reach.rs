@@ -20,6 +20,8 @@ use super::cluster::{Cluster, causes};
 const PORT: u16 = 8082;
 /// What marks the daemon's pods.
 pub(super) const LABEL: &str = "app.kubernetes.io/name=penstock";
+/// And those of one release.
+const RELEASE: &str = "app.kubernetes.io/instance";
 /// An answer is never larger than this.
 const ANSWER_LIMIT: usize = 64 << 20;
 
@@ -103,15 +105,60 @@ pub(super) async fn ask_pods<T: DeserializeOwned>(
     path: &str,
     is_best: impl Fn(&T) -> bool,
 ) -> anyhow::Result<Answered<T>> {
-    let pods = pods(client).await?;
-    let mut best = None;
-    let mut trouble = anyhow!("no pod has the label {LABEL}; hint: is Penstock installed?");
+    ask_each(client, path, is_best, pods(client).await?).await
+}
+
+/// Asks the pods of each release in the same way: who answered, and why others did not.
+///
+/// # Errors
+/// There is no such pod, or none of any release answers.
+pub(super) async fn ask_releases<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    is_best: impl Fn(&T) -> bool,
+) -> anyhow::Result<(Vec<Answered<T>>, Vec<anyhow::Error>)> {
+    let (mut told, mut silent) = (Vec::new(), Vec::new());
+    for pods in by_release(pods(client).await?) {
+        match ask_each(client, path, &is_best, pods).await {
+            Ok(answered) => told.push(answered),
+            Err(why) => silent.push(why),
+        }
+    }
+    if told.is_empty() { Err(silent.pop().unwrap_or_else(nobody)) } else { Ok((told, silent)) }
+}
+
+/// The pods of each release by themselves: of one name in one namespace.
+pub(super) fn by_release(pods: Vec<Pod>) -> impl Iterator<Item = Vec<Pod>> {
+    let mut releases: BTreeMap<_, Vec<Pod>> = BTreeMap::new();
+    for pod in pods {
+        let release = (pod.namespace(), pod.labels().get(RELEASE).cloned());
+        releases.entry(release).or_default().push(pod);
+    }
+    releases.into_values()
+}
+
+fn nobody() -> anyhow::Error {
+    anyhow!("no pod has the label {LABEL}; hint: is Penstock installed?")
+}
+
+async fn ask_each<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    is_best: impl Fn(&T) -> bool,
+    pods: Vec<Pod>,
+) -> anyhow::Result<Answered<T>> {
+    let mut best: Option<Answered<T>> = None;
+    let mut trouble = nobody();
     for pod in pods {
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
         let by = format!("pod {namespace}/{name}");
         match ask_pod(client, &namespace, &name, path).await {
             Ok(Some(found)) if is_best(&found) => return Ok(Answered { by, found: Some(found) }),
-            Ok(found) => best = best.or(Some(Answered { by, found })),
+            // A pod of another release knows nothing of it.
+            Ok(found) if best.as_ref().is_none_or(|best| best.found.is_none()) => {
+                best = Some(Answered { by, found });
+            }
+            Ok(_) => {}
             Err(error) => trouble = error.context(format!("{by} does not answer")),
         }
     }
@@ -233,5 +280,30 @@ impl Plurals {
         let found = known.get(kind).cloned();
         self.0.insert(version.to_owned(), known);
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pods_of_one_name_in_one_namespace_are_one_release() {
+        let pod = |namespace: &str, release: &str, name: &str| -> Pod {
+            let labels = json!({RELEASE: release});
+            let metadata = json!({"namespace": namespace, "name": name, "labels": labels});
+            serde_json::from_value(json!({"metadata": metadata})).unwrap()
+        };
+        let all = [
+            ("a", "penstock", "1"),
+            ("b", "penstock", "2"),
+            ("a", "data", "3"),
+            ("a", "penstock", "4"),
+        ];
+        let pods = all.map(|(namespace, release, name)| pod(namespace, release, name)).into();
+        let names = |pods: Vec<Pod>| pods.iter().map(ResourceExt::name_any).collect::<String>();
+        assert_eq!(by_release(pods).map(names).collect::<Vec<_>>(), ["3", "14", "2"]);
     }
 }

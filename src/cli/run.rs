@@ -3,14 +3,18 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
 use super::cluster::Cluster;
 use super::telemetry::{LogFormat, Telemetry};
+use super::{Failure, reach};
 use crate::act::Placeholders;
 use crate::answer;
 use crate::answer::identity::{Files, Identity};
@@ -154,6 +158,10 @@ impl Run {
         let namespace =
             self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let clients = Clients::of(config).context("cannot set up the client of the API server")?;
+        let may_meet = self.namespaces.is_empty() && self.lease_namespace.is_none();
+        if may_meet && !self.observe && !super::cluster::is_in_a_pod() {
+            warn_of_another(&clients.reader, &namespace).await;
+        }
         let identity = match (self.grpc_tls_cert, self.grpc_tls_key) {
             (Some(certificate), Some(key)) => {
                 let files = Files { certificate, key, clients: self.grpc_client_ca };
@@ -213,6 +221,27 @@ impl Run {
         };
         Box::pin(daemon::run(clients, options, goodbye()?)).await?;
         Ok(())
+    }
+}
+
+/// Tells who runs it outside of the cluster that another runs inside, whose Lease is elsewhere: then both write.
+async fn warn_of_another(client: &Client, lease_namespace: &str) {
+    let all = Api::<Pod>::all(client.clone());
+    let pods = ListParams::default().labels(reach::LABEL);
+    // It is a courtesy, and keeps nobody waiting.
+    let Ok(Ok(pods)) = tokio::time::timeout(Duration::from_secs(3), all.list(&pods)).await else {
+        return;
+    };
+    let runs =
+        |pod: &Pod| pod.status.as_ref().is_some_and(|it| it.phase.as_deref() == Some("Running"));
+    let is_other =
+        |pod: &&Pod| runs(pod) && pod.namespace().is_some_and(|it| it != lease_namespace);
+    if let Some(pod) = pods.iter().find(is_other) {
+        let pod = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
+        tracing::warn!(
+            pod,
+            "Penstock runs in this cluster already, with a Lease elsewhere: both scale what both see; hint: end one of the two, or give this one --observe"
+        );
     }
 }
 

@@ -107,21 +107,28 @@ impl Top {
     async fn look(&self, client: Option<&Client>) -> anyhow::Result<Look> {
         const PATH: &str = "/api/v1/pipelines";
         let leads = |all: &Pipelines| all.pipelines.iter().any(|pipeline| pipeline.leads);
-        let answered = match (&self.reach.server, client) {
+        let (told, silent) = match (&self.reach.server, client) {
             (Some(server), _) => {
-                reach::ask_server::<Pipelines>(server, self.reach.token(), PATH).await
+                (vec![reach::ask_server(server, self.reach.token(), PATH).await?], Vec::new())
             }
-            (None, Some(client)) => match reach::ask_pods(client, PATH, leads).await {
-                Ok(answered) => Ok(answered),
+            (None, Some(client)) => match reach::ask_releases(client, PATH, leads).await {
+                Ok(answered) => answered,
                 Err(why) => return self.read_statuses(client, &format!("{why:#}")).await,
             },
             (None, None) => anyhow::bail!("there is nobody to ask"),
-        }?;
-        let found = answered.found.context("it is no daemon of Penstock that answers")?;
-        let mut pipelines = found.pipelines;
+        };
+        let (mut pipelines, mut by) = (Vec::new(), Vec::new());
+        for answered in told {
+            let found = answered.found.context("it is no daemon of Penstock that answers")?;
+            pipelines.extend(found.pipelines);
+            by.push(answered.by);
+        }
         pipelines.retain(|pipeline| self.namespace().is_none_or(|ns| *ns == pipeline.namespace));
         worst_first(&mut pipelines);
-        Ok(Look { pipelines, by: answered.by })
+        // Of a release that is not heard nothing is shown.
+        let silent = silent.iter().map(|why| format!("{why:#}"));
+        let by: Vec<_> = std::iter::once(by.join(" and ")).chain(silent).collect();
+        Ok(Look { pipelines, by: by.join("; ") })
     }
 
     async fn read_statuses(&self, client: &Client, why: &str) -> anyhow::Result<Look> {

@@ -170,7 +170,9 @@ impl Reason {
                 "stop the other writer: take spec.replicas out of what it applies, or remove this pipeline"
             }
             Self::HpaOnTarget { .. } => "delete the HorizontalPodAutoscaler, or remove this stage",
-            Self::TargetTaken { .. } => "let one pipeline name this target",
+            Self::TargetTaken { .. } => {
+                "let one pipeline name this target, or have this one watch it by mode: Observe"
+            }
             Self::TargetUnusable { code, message }
                 if code == "NotFound" && message.contains("CronJob") =>
             {

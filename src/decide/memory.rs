@@ -20,7 +20,7 @@ use super::fleet::{Fleet, Voice};
 use super::flow::Selectivity;
 use super::forecast::{Band, Forecast};
 use super::idle::Quiet;
-use super::pipeline::{PipelineId, Stage};
+use super::pipeline::{Mode, PipelineId, Stage};
 use super::plan::Action;
 use super::pods::Pods;
 use super::rate::Rate;
@@ -354,7 +354,11 @@ impl StageMemory {
         let (at, may_act, outcomes) = (turn.at, turn.may_act, &turn.outcomes);
         if turn.stage.lanes.is_empty() {
             self.lanes = None;
-            return self.writes.settle(workload, outcomes, at, may_act);
+            let moves = self.writes.settle(workload, outcomes, at, may_act);
+            if turn.stage.mode == Mode::Observe {
+                self.writes.forgive();
+            }
+            return moves;
         }
         let lanes = self.lanes.get_or_insert_default();
         lanes.expect(self.pods.overdue());

@@ -152,9 +152,11 @@ pub fn advance(now: &Snapshot, memory: &mut Memory) -> Step {
         let (answers, after) = guard::guarded(now, situation, &before, |memory| {
             turn(now, situation, (&pools, &mut purses), memory)
         });
-        for (index, answer) in answers.iter().enumerate() {
+        for ((index, answer), stage) in answers.iter().enumerate().zip(&situation.pipeline.stages) {
+            // Who only observes sees the moves of others, each of which counts once.
+            let moves = if stage.mode == Mode::Enforce { &answer.moves[..] } else { &[] };
             let ended = situation.ended(index, Concern::Count);
-            fleet.settle(&answer.verdict.stage, ended, &answer.moves);
+            fleet.settle(&answer.verdict.stage, ended, moves);
         }
         fleet.hear(id, &before.voices, &after.voices, now.at);
         purses.forget_but(id, |budget, stage| is_over(now, situation, &pools, (budget, stage)));

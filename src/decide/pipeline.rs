@@ -82,6 +82,17 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
 }
 
+impl Pipeline {
+    /// By which word of its owner nothing is written for a stage, as a code of reasons. A count that is pinned is written all the same.
+    pub fn withholds(&self, stage: &Stage) -> Option<&'static str> {
+        match stage.mode {
+            Mode::Observe => Some("Observed"),
+            Mode::Enforce if self.pause.all && stage.pinned.is_none() => Some("Paused"),
+            Mode::Enforce => None,
+        }
+    }
+}
+
 /// What the pause annotations ask for. Level-triggered: nothing of it is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "four annotations, each there or not")]

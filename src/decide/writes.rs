@@ -262,6 +262,16 @@ impl Writes {
         None
     }
 
+    /// Who writes nothing has nobody in his way: what others did meanwhile is not held against them.
+    pub(super) fn forgive(&mut self) {
+        self.hand = None;
+        self.reverts.clear();
+        let is_theirs = |blocked: &mut Box<(Timestamp, Reason)>| {
+            matches!(blocked.1, Reason::WriterConflict { .. })
+        };
+        drop(self.blocked.take_if(is_theirs));
+    }
+
     /// Is the reading of the target older than our last accepted write?
     fn is_behind(&self, workload: &Workload) -> bool {
         let Some(done) = &self.done else { return false };

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
-    Budget, Draining, LaneNeed, LaneSeen, Missing, Observation, PerReplica, Pipeline, PipelineId,
+    Budget, Draining, LaneNeed, LaneSeen, Missing, Mode, Observation, PerReplica, Pipeline, PipelineId,
     QuestionId, Recalled, Reserves, Stage, Standing, Target, TargetId, Unusable, Workload,
 };
 use crate::observe::{Credentials, Question};
@@ -117,7 +117,11 @@ impl Stores {
         let pipeline = meant.map(|meant| Arc::clone(&meant.pipeline));
         let stages = || pipeline.as_deref().map_or(&[][..], |pipeline| &pipeline.stages).iter();
         let targets = stages().map(|stage| self.target_of(id, stage, now)).collect();
-        let costs: Vec<_> = stages().map(|stage| self.costs_of(stage, now)).collect();
+        // What its pods cost and take is told by the pipeline that has them.
+        let watches = |stage: &Stage| stage.targets().any(|it| self.is_anothers(id, stage, it));
+        let costs: Vec<_> = stages()
+            .map(|stage| if watches(stage) { BTreeMap::new() } else { self.costs_of(stage, now) })
+            .collect();
         let budgets = self.budgets_over(id);
         // What shares something has to know what it takes of it.
         let mut lanes = stages().flat_map(|stage| &stage.lanes);
@@ -126,7 +130,13 @@ impl Stores {
         let (per_replica, present) = stages()
             .zip(&costs)
             .take(counted)
-            .map(|(stage, costs)| self.per_replica(stage, costs, now))
+            .map(|(stage, costs)| {
+                if watches(stage) {
+                    (PerReplica::NOTHING, 0)
+                } else {
+                    self.per_replica(stage, costs, now)
+                }
+            })
             .unzip();
         let packing = stages()
             .filter(|stage| stage.packs || stage.headroom.is_some())
@@ -193,11 +203,11 @@ impl Stores {
     /// What is known of the workload of a stage: of its lanes together, where it has lanes. One that cannot be scaled holds them all.
     fn target_of(&self, id: &PipelineId, stage: &Stage, now: Timestamp) -> Target {
         if stage.lanes.is_empty() {
-            return self.target_for(id, &stage.target);
+            return self.target_for(id, stage, &stage.target);
         }
         let mut lanes = Vec::with_capacity(stage.lanes.len());
         for lane in &stage.lanes {
-            match self.target_for(id, &lane.target) {
+            match self.target_for(id, stage, &lane.target) {
                 Target::Seen(workload) => {
                     lanes.push(LaneSeen { workload, places: self.places(&lane.target, now) });
                 }
@@ -245,15 +255,33 @@ impl Stores {
         costs
     }
 
-    /// What is known of a target, for one of the pipelines that name it: the oldest has it, the others hold.
-    fn target_for(&self, id: &PipelineId, target: &TargetId) -> Target {
-        let first = self.targets.owners(target).into_iter().flatten().min_by_key(|owner| {
-            (self.pipelines.get(*owner).map(|written| written.created), (*owner).clone())
-        });
-        match first {
-            Some(first) if first != id => Target::Unusable(Unusable::TakenBy(first.to_string())),
+    /// What is known of a target, for a stage of one of the pipelines that name it. Who only observes it is refused by nobody.
+    fn target_for(&self, id: &PipelineId, stage: &Stage, target: &TargetId) -> Target {
+        match self.holder(target) {
+            Some(holder) if holder != id && stage.mode == Mode::Enforce => {
+                Target::Unusable(Unusable::TakenBy(holder.to_string()))
+            }
             _ => self.target(target),
         }
+    }
+
+    /// Does the stage only observe a target that another pipeline has?
+    fn is_anothers(&self, id: &PipelineId, stage: &Stage, target: &TargetId) -> bool {
+        stage.mode == Mode::Observe && self.holder(target).is_some_and(|holder| holder != id)
+    }
+
+    /// Which pipeline has a target: of those that enforce a count there the oldest. One that is paused keeps what it has, since a pause
+    /// that lets another one write would stop nothing.
+    fn holder(&self, target: &TargetId) -> Option<&PipelineId> {
+        let enforces = |stage: &Stage| {
+            stage.mode == Mode::Enforce && stage.targets().any(|named| named == target)
+        };
+        let enforcing = self.targets.owners(target)?.iter().filter_map(|id| {
+            let written = self.pipelines.get(id)?;
+            let is_one = written.meant()?.pipeline.stages.iter().any(enforces);
+            is_one.then_some((written.created, id))
+        });
+        enforcing.min().map(|(_, id)| id)
     }
 
     /// Why a question cannot be asked for want of a Secret; `None` when it can, or when the Secret is still being read.
@@ -316,7 +344,10 @@ impl Stores {
         }
         self.in_use = in_use;
         (self.laned, self.keeps_room) = (laned, keeps_room);
+        // Whose a target is that several name may be another now: by a mode, or since one of them names it no more.
+        self.dirty.extend(self.targets.contested());
         let kinds = self.targets.want(owners);
+        self.dirty.extend(self.targets.contested());
         self.keep_drains(holding);
         let has_new_secrets = self.secrets.want(wanted);
         let has_new_clusters = self.strimzi.want(clusters);

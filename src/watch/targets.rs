@@ -70,6 +70,15 @@ impl Targets {
         self.owners.get(target).map(AsRef::as_ref)
     }
 
+    /// The pipelines that name a target which others name, too.
+    pub(super) fn contested(&self) -> impl Iterator<Item = PipelineId> {
+        self.owners
+            .values()
+            .filter(|owners| 1 < owners.len())
+            .flat_map(|owners| owners.iter())
+            .cloned()
+    }
+
     /// Sets which targets are named, and by whom. Returns the kinds that nobody has looked up yet.
     pub(super) fn want(&mut self, owners: BTreeMap<TargetId, Vec<PipelineId>>) -> Vec<KindId> {
         self.scales.retain(|target, _| owners.contains_key(target));

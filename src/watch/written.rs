@@ -18,7 +18,7 @@ pub(super) struct Written {
     pub(super) uid: Arc<str>,
     pub(super) resource_version: Arc<str>,
     pub(super) generation: i64,
-    /// Seconds since the epoch: of two pipelines with one target the older has it.
+    /// Seconds since the epoch: of two pipelines that enforce a count on one target the older has it.
     pub(super) created: i64,
     pub(super) status: Arc<PipelineStatus>,
     /// Its spec and our annotations as JSON: typed they fill ten times the room, and they are read only when something moved.

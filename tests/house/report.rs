@@ -9,8 +9,8 @@ use kube::api::{ListParams, Patch, PatchParams};
 use penstock::crd::PipelineStatus;
 use penstock::crd::meaning::Code;
 use penstock::decide::{
-    Cause, Ending, FallbackPolicy, Headroom, Memory, Method, Missing, Nodes, Observation, Plan,
-    Reason, ReserveSeen, Reserves, RoomVerdict, Snapshot, Target,
+    Cause, Ending, FallbackPolicy, Headroom, Memory, Method, Missing, Mode, Nodes, Observation, Pause,
+    Plan, Reason, ReserveSeen, Reserves, RoomVerdict, Snapshot, Target,
 };
 use penstock::demo::cluster::{Fault as Trouble, Match};
 use penstock::report::{Destination, Fault, Polls, REASONS, Record};
@@ -936,6 +936,26 @@ async fn what_is_odd_is_an_event_when_it_begins_and_one_when_it_is_over_and_a_se
     }
     let text = bench.report.metrics().text().unwrap();
     assert_eq!(series(&text, "penstock_stage_anomaly"), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_for_which_nothing_is_written_is_told_whether_or_not_it_would_move() {
+    let bench = Bench::new().await;
+    let told = async |turn: &Turn| {
+        bench.tell(turn).await;
+        let text = bench.report.metrics().text().unwrap();
+        let lines = series(&text, "penstock_stage_withheld").into_iter();
+        lines.map(|line| line.split("reason=").nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&Turn::of(|_| {})).await, [""; 0]);
+    let observed = Turn::of(|told| told.stage.mode = Mode::Observe);
+    assert_eq!(told(&observed).await, [r#""Observed"} 1.0"#]);
+    let pause = Pause { all: true, ..Pause::default() };
+    let paused = Turn { pause: pause.clone(), ..Turn::of(|_| {}) };
+    assert_eq!(told(&paused).await, [r#""Paused"} 1.0"#]);
+    // What is pinned is written all the same.
+    let pinned = Turn { pause, ..Turn::of(|told| told.stage.pinned = Some(3)) };
+    assert_eq!(told(&pinned).await, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -264,6 +264,50 @@ async fn of_two_pipelines_on_one_target_the_older_has_it() {
 }
 
 #[tokio::test]
+async fn a_pipeline_that_observes_takes_a_target_from_nobody_and_is_refused_by_nobody() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    let say = |name: &'static str, mode: &'static str| {
+        let spec = json!({"mode": mode, "stages": [{"name": "s", "target": {"name": "d"}, "replicas": {"max": 9}}]});
+        let (scene, version) = (&scene, "penstock.dev/v1alpha1");
+        async move {
+            scene.apply(version, "ScaledPipeline", "default", name, &json!({"spec": spec})).await;
+        }
+    };
+    say("a-older", "Observe").await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    say("b-younger", "Enforce").await;
+    let watch = scene.watch();
+    scene.see(&watch, "a-older", |s| workload(s).is_some()).await;
+    scene.see(&watch, "b-younger", |s| workload(s).is_some()).await;
+
+    // Both enforce: the older has it, and the younger is told at once.
+    watch.take_moved();
+    say("a-older", "Enforce").await;
+    let is_enforced =
+        |s: &Sight| s.pipeline.as_ref().is_some_and(|it| it.stages[0].mode == Mode::Enforce);
+    scene.see(&watch, "a-older", is_enforced).await;
+    assert!(watch.take_moved().contains(&id("b-younger")));
+    let taken = Unusable::TakenBy("default/a-older".to_owned());
+    scene.see(&watch, "b-younger", |s| unusable(s) == Some(&taken)).await;
+    scene.see(&watch, "a-older", |s| workload(s).is_some()).await;
+
+    // And the other way about; nobody enforces; a pause gives nothing away.
+    say("b-younger", "Observe").await;
+    scene.see(&watch, "b-younger", |s| workload(s).is_some()).await;
+    say("a-older", "Observe").await;
+    scene.see(&watch, "a-older", |s| workload(s).is_some() && !is_enforced(s)).await;
+    scene.see(&watch, "b-younger", |s| workload(s).is_some()).await;
+    say("a-older", "Enforce").await;
+    say("b-younger", "Enforce").await;
+    let paused = json!({"metadata": {"annotations": {"penstock.dev/paused": "true"}}});
+    let api = scene.api("penstock.dev/v1alpha1", "ScaledPipeline", "default");
+    api.patch("a-older", &PatchParams::default(), &Patch::Merge(&paused)).await.unwrap();
+    scene.see(&watch, "a-older", |s| s.pipeline.as_ref().is_some_and(|it| it.pause.all)).await;
+    scene.see(&watch, "b-younger", |s| unusable(s) == Some(&taken)).await;
+}
+
+#[tokio::test]
 async fn a_horizontal_pod_autoscaler_on_the_target_is_named() {
     let scene = Scene::new().await;
     scene.deployment("d", 1).await;

@@ -60,6 +60,13 @@ pub(crate) const PASSED: &[(&str, &str, &str)] = &[
         "ten minutes of release build; deploy/image/test tries the image",
     ),
     ("docs/getting-started.md", "skopeo ", "wants a registry; deploy/image/test tries the image"),
+    ("docs/operations.md", "git pull", "the tests run what is there"),
+    ("docs/operations.md", "cargo install", "the tests run the binary that cargo built"),
+    (
+        "docs/operations.md",
+        "docker ",
+        "wants a container engine; deploy/image/test tries the other recipe's image",
+    ),
     (
         "docs/concepts.md",
         "penstock explain",

@@ -65,6 +65,7 @@ fn unread(about: Finding) -> Finding {
 
 fn compare(ours: &CustomResourceDefinition, theirs: Option<&CustomResourceDefinition>) -> Finding {
     let apply = "apply those of this version: penstock crds | kubectl apply --server-side -f -";
+    let apply = theirs.and_then(release).unwrap_or_else(|| apply.to_owned());
     let found = Finding::new(Area::Cluster, &format!("definition {}", ours.name_any()));
     let Some(theirs) = theirs else {
         return found.bad("it is not there").hint(apply);
@@ -80,6 +81,15 @@ fn compare(ours: &CustomResourceDefinition, theirs: Option<&CustomResourceDefini
             .note("another version's: fields that one of the two does not know are dropped or refused")
             .hint(apply),
     }
+}
+
+/// How to bring a definition that is Helm's to this version: applied by hand it would be Helm's no more.
+fn release(theirs: &CustomResourceDefinition) -> Option<String> {
+    let said = |key: &str| theirs.annotations().get(&format!("meta.helm.sh/release-{key}"));
+    let (name, namespace) = (said("name")?, said("namespace")?);
+    Some(format!(
+        "it is Helm's: helm upgrade {name} charts/penstock -n {namespace} --reset-then-reuse-values, with the chart of this version"
+    ))
 }
 
 /// Who serves the APIs by which autoscalers read metrics. Penstock takes none of them unless asked to.
@@ -136,4 +146,25 @@ async fn service(client: &Client, name: &str) -> anyhow::Result<Served> {
         |it| format!("{}/{}", it.namespace.unwrap_or_default(), it.name.unwrap_or_default()),
     );
     Ok(Served::By(service, is_up))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_of_another_version_is_mended_by_whoever_brought_it() {
+        let ours = crd::all().swap_remove(0);
+        assert_eq!(compare(&ours, Some(&ours)).hint, None);
+        let mut theirs = ours.clone();
+        theirs.spec.versions[0].schema = None;
+        let hint = |theirs: &CustomResourceDefinition| compare(&ours, Some(theirs)).hint.unwrap();
+        assert!(hint(&theirs).contains("penstock crds | kubectl apply"));
+        let notes =
+            [("meta.helm.sh/release-name", "flow"), ("meta.helm.sh/release-namespace", "ops")];
+        let notes = notes.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        theirs.metadata.annotations = Some(notes.into());
+        let said = hint(&theirs);
+        assert!(said.contains("helm upgrade flow charts/penstock -n ops"), "{said}");
+    }
 }

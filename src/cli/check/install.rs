@@ -36,6 +36,8 @@ pub(super) struct Account {
     pub(super) service: Option<Service>,
     /// Namespaces it watches; empty means all.
     pub(super) watches: Vec<String>,
+    /// Labels of the pipelines that it works on, where it does not on all of these.
+    pub(super) selector: Option<String>,
     /// Where its Lease is.
     pub(super) lease_namespace: String,
     /// Its name.
@@ -49,15 +51,21 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The account of the daemon that runs in the cluster. Without one, the caller's own, with the Lease in `namespace`.
-    pub(super) async fn find(client: &Client, namespace: &str) -> anyhow::Result<Self> {
+    /// The account of each release of the daemon in the cluster, one at least. Without any, the caller's own, with the Lease in `namespace`.
+    pub(super) async fn find(client: &Client, namespace: &str) -> anyhow::Result<Vec<Self>> {
         let pods = reach::pods(client).await?;
+        let mut all: Vec<_> = reach::by_release(pods)
+            .filter_map(|pods| pods.into_iter().find_map(Self::of))
+            .collect();
         let nobody = Self {
             lease_namespace: namespace.to_owned(),
             lease_name: LEASE.to_owned(),
             ..Self::default()
         };
-        Ok(pods.into_iter().find_map(Self::of).unwrap_or(nobody))
+        if all.is_empty() {
+            all.push(nobody);
+        }
+        Ok(all)
     }
 
     fn of(pod: Pod) -> Option<Self> {
@@ -75,6 +83,7 @@ impl Account {
         };
         Some(Self {
             watches: values("--namespace"),
+            selector: values("--selector").pop(),
             lease_name: values("--lease-name").pop().unwrap_or_else(|| LEASE.to_owned()),
             lease_namespace: values("--lease-namespace").pop().unwrap_or_else(|| namespace.clone()),
             is_silent: values("--page-listen").pop().is_some_and(|place| place == "none"),
@@ -82,6 +91,11 @@ impl Account {
             pod: pod.metadata.name.map(|pod| format!("{namespace}/{pod}")),
             service: Some(Service { namespace, name }),
         })
+    }
+
+    /// Does it watch any of these namespaces?
+    pub(super) fn sees_any(&self, namespaces: &[String]) -> bool {
+        self.watches.is_empty() || self.watches.iter().any(|it| namespaces.contains(it))
     }
 
     /// For people.

@@ -97,40 +97,54 @@ impl Check {
 
     async fn policy(&self) -> anyhow::Result<Value> {
         let progress = Progress::waiting("asking the API server");
-        let (clients, account) = self.reach().await?;
+        let (clients, accounts) = self.reach().await?;
         let client = clients.reader.clone();
         progress.now(self.patience());
-        let Rehearsal { pictures, unread } = self.rehearse(clients, &account).await;
+        let Rehearsal { pictures, unread } = self.rehearse(clients, &accounts).await;
         if !unread.is_empty() {
             bail!("{} could not be listed; hint: penstock check says why", unread.join(" and "));
         }
         let situations = pictures.iter().filter_map(|picture| picture.situation.as_ref());
         let stages = situations.flat_map(|situation| &situation.pipeline.stages);
         let origins = stages.flat_map(Stage::heard).map(|source| source.origin.to_string());
-        policy::policy(&client, &account, &origins.collect()).await
+        policy::policies(&client, &accounts, &origins.collect()).await
     }
 
-    /// The cluster, and which daemon is meant.
-    async fn reach(&self) -> anyhow::Result<(Clients, Account)> {
+    /// The cluster, and which daemons are meant: one of each release, one at least.
+    async fn reach(&self) -> anyhow::Result<(Clients, Vec<Account>)> {
         let config = self.cluster.config().await?;
         let namespace = config.default_namespace.clone();
         let clients = Clients::of(config).context("cannot set up the client of the API server")?;
-        let mut account = Account::find(&clients.reader, &namespace).await?;
+        let mut accounts = Account::find(&clients.reader, &namespace).await?;
         if self.all_namespaces {
-            account.watches.clear();
+            for account in &mut accounts {
+                account.watches.clear();
+            }
         } else if !self.namespaces.is_empty() {
-            account.watches.clone_from(&self.namespaces);
+            let is_meant = |account: &Account| account.sees_any(&self.namespaces);
+            if accounts.iter().any(is_meant) {
+                accounts.retain(is_meant);
+            }
+            for account in &mut accounts {
+                account.watches.clone_from(&self.namespaces);
+            }
         }
-        Ok((clients, account))
+        Ok((clients, accounts))
     }
 
     fn patience(&self) -> String {
         format!("asking the sources, for {} s at most", self.timeout)
     }
 
-    async fn rehearse(&self, clients: Clients, account: &Account) -> Rehearsal {
+    async fn rehearse(&self, clients: Clients, accounts: &[Account]) -> Rehearsal {
+        let watched = accounts.iter().flat_map(|account| account.watches.clone());
+        let is_wide = accounts.iter().any(|account| account.watches.is_empty());
         let options = watch::Options {
-            namespaces: account.watches.clone(),
+            namespaces: if is_wide { Vec::new() } else { watched.collect() },
+            selector: match accounts {
+                [one] => one.selector.clone(),
+                _ => None,
+            },
             secret_namespaces: self.secret_namespaces.iter().cloned().collect(),
             ..watch::Options::default()
         };
@@ -139,30 +153,46 @@ impl Check {
 
     async fn look(&self) -> anyhow::Result<Report> {
         let progress = Progress::waiting("asking the API server");
-        let (clients, account) = self.reach().await?;
+        let (clients, accounts) = self.reach().await?;
         let client = clients.reader.clone();
         let mut report = Report::default();
         report.findings.push(cluster::version(&client).await?);
         let (definitions, are_enough) = cluster::definitions(&client).await?;
         report.findings.extend(definitions);
-        report.account = account.text();
+        let names: Vec<_> = accounts.iter().map(Account::text).collect();
+        report.account = names.join(" and ");
         if !are_enough {
             report.told_by.push_str("nobody: without the definitions there are no pipelines");
             return Ok(report);
         }
-        let written = Written::read(&client, &account.watches).await?;
-        report.findings.extend(cluster::metrics(&client, written.is_metered).await?);
+        let mut all = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            let written = Written::read(&client, &account).await?;
+            all.push((account, written));
+        }
+        let is_metered = all.iter().any(|(_, written)| written.is_metered);
+        report.findings.extend(cluster::metrics(&client, is_metered).await?);
         progress.now("asking for the daemon's rights");
-        report.look_at_rights(&client, &account, &written).await?;
+        for (account, written) in &all {
+            report.look_at_rights(&client, account, written).await?;
+        }
         progress.now(self.patience());
-        if account.is_silent && !self.here {
-            report.told_by.push_str("their conditions, for the daemon serves no page");
-            report.findings.extend(written.pipelines.iter().map(pipelines::by_condition));
-        } else {
-            let pipelines = self.pipelines(clients, &account, &mut report).await;
+        let is_empty = all.iter().all(|(_, written)| written.pipelines.is_empty());
+        let (silent, open): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(account, _)| account.is_silent && !self.here);
+        if !open.is_empty() {
+            let open: Vec<_> = open.into_iter().map(|(account, _)| account).collect();
+            let pipelines = self.pipelines(clients, &open, !silent.is_empty(), &mut report).await;
             report.findings.extend(pipelines::findings(&pipelines));
         }
-        if written.pipelines.is_empty() {
+        if !silent.is_empty() {
+            let more = if report.told_by.is_empty() { "" } else { ", and by " };
+            report.told_by.push_str(more);
+            report.told_by.push_str("their conditions, for the daemon serves no page");
+            let theirs = silent.iter().flat_map(|(_, written)| &written.pipelines);
+            report.findings.extend(theirs.map(pipelines::by_condition));
+        }
+        if is_empty {
             let about = Finding::new(Area::Pipeline, "ScaledPipelines");
             let hint = "the README's first example is short";
             report.findings.push(about.note("there are none yet").hint(hint));
@@ -171,11 +201,12 @@ impl Check {
         Ok(report)
     }
 
-    /// The pipelines as the daemon sees them, or as they look from here.
+    /// The pipelines as these daemons see them, or as they look from here. Where others serve no page, one that does not answer is no news.
     async fn pipelines(
         &self,
         clients: Clients,
-        account: &Account,
+        accounts: &[Account],
+        has_silent: bool,
         report: &mut Report,
     ) -> Vec<Pipeline> {
         let is_meant = |pipeline: &Pipeline| {
@@ -183,22 +214,34 @@ impl Check {
                 || self.namespaces.is_empty()
                 || self.namespaces.contains(&pipeline.namespace)
         };
-        if !self.here && account.service.is_some() {
+        let runs = accounts.iter().find(|account| account.service.is_some());
+        if let (false, Some(account)) = (self.here, runs) {
             let leads = |all: &Pipelines| all.pipelines.iter().any(|pipeline| pipeline.leads);
             let answered =
-                reach::ask_pods::<Pipelines>(&clients.reader, "/api/v1/pipelines", leads).await;
-            let why = match answered.map(|answered| (answered.by, answered.found)) {
-                Ok((by, Some(all))) => {
-                    report.told_by = by;
-                    return all.pipelines.into_iter().filter(is_meant).collect();
+                reach::ask_releases::<Pipelines>(&clients.reader, "/api/v1/pipelines", leads).await;
+            let (told, silent) = answered.unwrap_or_else(|error| (Vec::new(), vec![error]));
+            let mut whys: Vec<_> = silent.iter().map(|error| format!("{error:#}")).collect();
+            let mut heard = Vec::new();
+            for answered in told {
+                match answered.found {
+                    Some(all) => heard.push((answered.by, all.pipelines)),
+                    None => whys.push(format!("{} is too old to tell", answered.by)),
                 }
-                Ok((by, None)) => format!("{by} is too old to tell"),
-                Err(error) => format!("{error:#}"),
-            };
-            let about = Finding::new(Area::Cluster, account.pod.as_deref().unwrap_or("daemon"));
-            report.findings.push(about.bad(format!("the daemon does not answer: {why}")));
+            }
+            if heard.is_empty() || !has_silent {
+                let about = Finding::new(Area::Cluster, account.pod.as_deref().unwrap_or("daemon"));
+                let said = whys.iter().map(|why| format!("the daemon does not answer: {why}"));
+                report.findings.extend(said.map(|said| about.clone().bad(said)));
+            }
+            if !heard.is_empty() {
+                report.findings.extend(pipelines::shared(&heard));
+                let by: Vec<_> = heard.iter().map(|(by, _)| &**by).collect();
+                report.told_by = by.join(" and ");
+                let all = heard.into_iter().flat_map(|(_, all)| all);
+                return all.filter(is_meant).collect();
+            }
         }
-        let Rehearsal { pictures, unread } = self.rehearse(clients, account).await;
+        let Rehearsal { pictures, unread } = self.rehearse(clients, accounts).await;
         let clock = Clock::start();
         let here = "this machine, with your rights: what only the cluster can reach fails here";
         report.told_by.push_str(here);
@@ -236,7 +279,7 @@ impl Report {
             self.findings
                 .push(Finding::new(Area::Rights, &who).bad(format!("may not {}", right.text())));
         }
-        self.roles = rights::roles(account, &missing);
+        self.roles.extend(rights::roles(account, &missing));
         Ok(())
     }
 }

@@ -36,6 +36,37 @@ pub(super) fn by_condition(pipeline: &ScaledPipeline) -> Finding {
     }
 }
 
+/// Pipelines that the daemons of two releases look after, each of which is to leave out what the other has. `told` is who told of which.
+pub(super) fn shared(told: &[(String, Vec<Pipeline>)]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (index, (first, theirs)) in told.iter().enumerate() {
+        for (second, others) in &told[index + 1..] {
+            let pairs = theirs.iter().filter_map(|one| {
+                let is_it =
+                    |it: &&Pipeline| (&it.namespace, &it.name) == (&one.namespace, &one.name);
+                Some((one, others.iter().find(is_it)?))
+            });
+            let pairs: Vec<_> = pairs.collect();
+            let Some((one, _)) = pairs.first() else { continue };
+            let more = match pairs.len() - 1 {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let writes = |it: &Pipeline| it.stages.iter().any(|stage| stage.mode != "Observe");
+            let fight = pairs.iter().any(|(one, other)| writes(one) && writes(other));
+            let what = if fight { "counts and statuses" } else { "statuses" };
+            let (namespace, name) = (&one.namespace, &one.name);
+            let said = format!(
+                "{first} and {second} both look after {namespace}/{name}{more}, and both write their {what}"
+            );
+            let about = Finding::new(Area::Cluster, "releases");
+            let about = if fight { about.bad(said) } else { about.note(said) };
+            found.push(about.hint("have one leave out what the other has, by namespaces or selector: docs/operations.md, Several at once"));
+        }
+    }
+    found
+}
+
 fn of(pipeline: &Pipeline) -> Vec<Finding> {
     let name = format!("{}/{}", pipeline.namespace, pipeline.name);
     let about = Finding::new(Area::Pipeline, &name);
@@ -99,5 +130,34 @@ fn of_source(pipeline: &str, stage: &Stage, source: &Sighting) -> Option<Finding
         "Partial" => Some(about.note(format!("a part of it cannot be read: {message}"))),
         "Awaited" => Some(about.bad("it has not answered yet")),
         _ => Some(about.bad(message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Grade;
+    use super::*;
+
+    fn pipeline(name: &str, mode: &str) -> Pipeline {
+        let stage = Stage { mode: mode.to_owned(), ..Stage::default() };
+        let (namespace, name) = ("shop".to_owned(), name.to_owned());
+        Pipeline { namespace, name, stages: vec![stage], ..Pipeline::default() }
+    }
+
+    #[test]
+    fn two_releases_that_look_after_one_pipeline_are_named() {
+        let told = |by: &str, all: &[(&str, &str)]| {
+            let all = all.iter().map(|(name, mode)| pipeline(name, mode));
+            (format!("pod {by}"), all.collect::<Vec<_>>())
+        };
+        let first = told("a/a", &[("orders", "Enforce"), ("bills", "Enforce"), ("x", "Enforce")]);
+        let second = told("b/b", &[("bills", "Enforce"), ("orders", "Enforce")]);
+        let found = shared(&[first.clone(), second]);
+        let expected = "pod a/a and pod b/b both look after shop/orders and 1 more, and both write their counts and statuses";
+        assert_eq!((&*found[0].said, found[0].grade), (expected, Grade::Bad));
+        // One that only observes moves nothing; one that has others is nobody's concern.
+        let looks_on = shared(&[first.clone(), told("b/b", &[("x", "Observe")])]);
+        assert_eq!((looks_on.len(), looks_on[0].grade), (1, Grade::Note));
+        assert_eq!(shared(&[first, told("b/b", &[("y", "Enforce")])]).len(), 0);
     }
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ListParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -32,14 +33,61 @@ enum Port {
     Name(String),
 }
 
+/// The policy of each release: one by itself, several as a list.
+///
+/// # Errors
+/// Services may not be read.
+pub(super) async fn policies(
+    client: &Client,
+    accounts: &[Account],
+    origins: &BTreeSet<String>,
+) -> anyhow::Result<Value> {
+    let dns = dns(client).await;
+    let mut all = Vec::new();
+    for account in accounts {
+        all.push(policy(client, account, origins, &dns).await?);
+    }
+    Ok(match all.len() {
+        1 => all.swap_remove(0),
+        _ => json!({"apiVersion": "v1", "kind": "List", "items": all}),
+    })
+}
+
+/// Ports at which the cluster's DNS listens: a policy is held against its pods, which need not listen at 53 as its Service does.
+async fn dns(client: &Client) -> BTreeSet<Port> {
+    // What addons and OpenShift call it; where it is called otherwise, or may not be read, 53 is all that is known.
+    let places = [
+        ("kube-system", "k8s-app=kube-dns"),
+        ("openshift-dns", "dns.operator.openshift.io/owning-dns"),
+    ];
+    let mut ports = BTreeSet::from([Port::Number(53)]);
+    for (namespace, labels) in places {
+        let services = Api::<Service>::namespaced(client.clone(), namespace);
+        let found = services.list(&ListParams::default().labels(labels)).await;
+        let found = found.map(|list| list.items).unwrap_or_default();
+        let all = found.into_iter().filter_map(|it| it.spec?.ports).flatten();
+        ports.extend(all.filter(|it| it.port == 53).filter_map(|it| target(it.target_port)));
+    }
+    ports
+}
+
+/// A port of the pods behind a Service.
+fn target(port: Option<IntOrString>) -> Option<Port> {
+    Some(match port? {
+        IntOrString::Int(port) => Port::Number(port),
+        IntOrString::String(name) => Port::Name(name),
+    })
+}
+
 /// The policy for servers that are written like `kafka.data:9092,other.data:9092` or `https://prom.monitoring/api`.
 ///
 /// # Errors
 /// Services may not be read.
-pub(super) async fn policy(
+async fn policy(
     client: &Client,
     account: &Account,
     origins: &BTreeSet<String>,
+    dns: &BTreeSet<Port>,
 ) -> anyhow::Result<Value> {
     let home = account.service.as_ref().map_or("penstock", |service| &*service.namespace);
     let mut ways: BTreeMap<String, (Value, BTreeSet<Port>)> = BTreeMap::new();
@@ -49,7 +97,10 @@ pub(super) async fn policy(
         let (_, ports) = ways.entry(to.to_string()).or_insert_with(|| (to, BTreeSet::new()));
         ports.insert(port);
     }
-    let dns = json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]);
+    let dns: Vec<_> = dns
+        .iter()
+        .flat_map(|port| ["UDP", "TCP"].map(|it| json!({"port": port, "protocol": it})))
+        .collect();
     let api = API_SERVER.map(|port| json!({"port": port, "protocol": "TCP"}));
     let mut egress = vec![json!({"ports": dns}), json!({"ports": api})];
     for (to, ports) in ways.into_values() {
@@ -93,11 +144,7 @@ async fn way(client: &Client, home: &str, server: &Server) -> anyhow::Result<(Va
     }
     let ports = spec.ports.unwrap_or_default();
     let found = ports.into_iter().find(|it| it.port == i32::from(server.port));
-    Ok(match found.and_then(|found| found.target_port) {
-        Some(IntOrString::Int(port)) => (to, Port::Number(port)),
-        Some(IntOrString::String(name)) => (to, Port::Name(name)),
-        None => (to, port),
-    })
+    Ok((to, found.and_then(|found| target(found.target_port)).unwrap_or(port)))
 }
 
 /// Namespace and name of the Service that a host of the cluster's own DNS stands for, seen from `home`.

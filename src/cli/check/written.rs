@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::super::reach::{self, Plurals};
+use super::install::Account;
 use crate::crd::pipeline::Stage;
 use crate::crd::pool::Pricing;
 use crate::crd::workload::{Drain, HeadroomMode, ScaleIn};
@@ -63,13 +64,14 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Reads all pipelines of these namespaces (all, if none is named), and the connections they name.
-    pub(super) async fn read(client: &Client, namespaces: &[String]) -> anyhow::Result<Self> {
+    /// Reads all pipelines that this daemon looks after, and the connections they name.
+    pub(super) async fn read(client: &Client, account: &Account) -> anyhow::Result<Self> {
+        let (namespaces, labels) = (&account.watches, account.selector.as_deref());
         let mut written = Self::default();
         let mut plurals = Plurals::default();
         let (pipelines, connections) = (
-            list::<ScaledPipeline>(client, namespaces).await?,
-            list::<Connection>(client, namespaces).await?,
+            list::<ScaledPipeline>(client, namespaces, labels).await?,
+            list::<Connection>(client, namespaces, None).await?,
         );
         // Who may watch some namespaces only cannot read those of the cluster, and nothing leans on them there.
         let shared = Api::<ClusterConnection>::all(client.clone());
@@ -159,7 +161,11 @@ impl Written {
     }
 }
 
-async fn list<K>(client: &Client, namespaces: &[String]) -> anyhow::Result<Vec<K>>
+async fn list<K>(
+    client: &Client,
+    namespaces: &[String],
+    labels: Option<&str>,
+) -> anyhow::Result<Vec<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -170,7 +176,8 @@ where
     let some = namespaces.iter().map(|it| Api::namespaced(client.clone(), it)).collect();
     let mut all = Vec::new();
     for api in if namespaces.is_empty() { everywhere } else { some } {
-        let found = api.list(&ListParams::default()).await.map_err(|error| reach::plain(&error));
+        let wanted = ListParams { label_selector: labels.map(str::to_owned), ..Default::default() };
+        let found = api.list(&wanted).await.map_err(|error| reach::plain(&error));
         all.extend(found.with_context(|| format!("cannot list {}", K::plural(&())))?.items);
     }
     Ok(all)

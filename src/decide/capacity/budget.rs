@@ -92,6 +92,16 @@ pub struct BudgetVerdict {
 }
 
 impl PerReplica {
+    /// Known to take nothing: of pods that another pipeline answers for.
+    pub const NOTHING: Self = Self {
+        cores: Some(0.0),
+        cost_per_hour: Some(0.0),
+        bytes: Some(0.0),
+        cpu_limit: Some(0.0),
+        memory_limit: Some(0.0),
+        pods: Some(0.0),
+    };
+
     /// What a replica takes of a thing, where it takes any and that is known.
     pub(super) fn counted(&self, unit: Unit) -> Option<f64> {
         unit(self).filter(|unit| 0.0 < *unit)

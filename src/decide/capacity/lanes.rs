@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::super::demand::Bid;
 use super::super::memory::{ByName, StageMemory};
 use super::super::order::{Order, within};
-use super::super::pipeline::{Lane, Stage};
+use super::super::pipeline::{Lane, Mode, Stage};
 use super::super::plan::{Action, Outcome};
 use super::super::reason::Reason;
 use super::super::snapshot::{Workload, Writing};
@@ -123,6 +123,9 @@ impl Lanes {
             let of_lane = |outcome: &&&Outcome| outcome.action.scale().target == lane.target;
             let mine: Vec<_> = outcomes.iter().filter(of_lane).copied().collect();
             known.writes.settle(&seen.workload, &mine, at, may_act);
+            if stage.mode == Mode::Observe {
+                known.writes.forgive();
+            }
             let ever = seen.places.interrupted;
             let ended = ever.saturating_sub(known.interrupted.replace(ever).unwrap_or(ever));
             known.ended = u32::try_from(ended).unwrap_or(u32::MAX);

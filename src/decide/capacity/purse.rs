@@ -423,6 +423,23 @@ mod tests {
     }
 
     #[test]
+    fn who_watches_what_another_has_takes_nothing_of_it() {
+        let mut office = Office::over(vec![budget("team", Some(1.0), Some(10.0))]);
+        let per = PerReplica { cost_per_hour: Some(0.1), ..core() };
+        for at in [0, 15] {
+            office.at = at;
+            office.ask("copy", 9, 6, per);
+            office.ask("orders", 0, 9, per);
+        }
+        assert_eq!(office.ask("orders", 0, 9, per), 4, "the copy had six before");
+        office.ask("copy", 9, 6, PerReplica::NOTHING);
+        assert_eq!(office.ask("orders", 0, 9, per), 9);
+        let verdict = office.verdict();
+        assert_eq!(verdict.unpriced, []);
+        assert!((verdict.cost_per_hour.unwrap() - 0.4).abs() < 1e-9, "{verdict:?}");
+    }
+
+    #[test]
     fn a_claim_ends_with_its_pipeline_its_stage_or_its_namespace() {
         let mut office = Office::over(vec![budget("team", None, Some(10.0))]);
         let fill = |office: &mut Office| {

@@ -139,6 +139,9 @@ impl Turn<'_> {
 
     /// What a replica of a lane takes: as its own pods say while any is Ready, else as those of all lanes do.
     fn takes(&self, seen: &LaneSeen) -> PerReplica {
+        if self.per_replica == PerReplica::NOTHING {
+            return self.per_replica;
+        }
         let own = seen.workload.cpu.map(|cpu| f64::from(cpu.request) / 1000.0);
         PerReplica { cores: own.or(self.per_replica.cores), ..self.per_replica }
     }

@@ -41,6 +41,19 @@ fn begin<'a>(
     to.encode_descriptor(family.stem(), family.help, unit, kind)
 }
 
+impl Family {
+    /// The name without prefix, unit, and what OpenMetrics adds to counters and infos: the printer puts these back.
+    fn stem(&self) -> &'static str {
+        let name = self.name.trim_start_matches(table::PREFIX).trim_start_matches('_');
+        let name = match self.kind {
+            Kind::Counter => name.trim_end_matches("_total"),
+            Kind::Info => name.trim_end_matches("_info"),
+            Kind::Gauge | Kind::Histogram => name,
+        };
+        self.unit.map_or(name, |unit| name.trim_end_matches(unit.word()).trim_end_matches('_'))
+    }
+}
+
 /// A gauge of each stage, where its picture has one.
 type Gauge = (Family, fn(&Verdict) -> Option<f64>);
 
@@ -77,6 +90,7 @@ impl Collector for Sheet {
         encode_pools(&mut to, &pictures, &self.pools.pictures())?;
         let leads = *self.leads.borrow();
         encode_reasons(&mut to, &pictures, leads)?;
+        encode_withheld(&mut to, &pictures)?;
         encode_anomalies(&mut to, &pictures)?;
         encode_sources(&mut to, &pictures)?;
         let counts = self.counts();
@@ -135,6 +149,20 @@ fn encode_reasons(
         let mut labels = stage_labels(&verdict.stage.pipeline, &verdict.stage.name);
         labels.push(("reason", reason.code()));
         family.encode_family(&labels)?.encode_gauge(&1.0)?;
+    }
+    Ok(())
+}
+
+fn encode_withheld(to: &mut DescriptorEncoder<'_>, pictures: &[Arc<Picture>]) -> fmt::Result {
+    let mut family = begin(to, &table::STAGE_WITHHELD)?;
+    for picture in pictures {
+        let Some(situation) = &picture.situation else { continue };
+        for stage in &situation.pipeline.stages {
+            let Some(reason) = situation.pipeline.withholds(stage) else { continue };
+            let mut labels = stage_labels(&picture.glance.id, &stage.name);
+            labels.push(("reason", reason));
+            family.encode_family(&labels)?.encode_gauge(&1.0)?;
+        }
     }
     Ok(())
 }

@@ -276,6 +276,16 @@ pub const STAGE_REASON: Family = Family {
     )
 };
 
+/// Whose count is not written.
+pub const STAGE_WITHHELD: Family = Family {
+    labels: &[NAMESPACE, PIPELINE, STAGE, REASON],
+    ..stage_gauge(
+        "penstock_stage_withheld",
+        None,
+        "1 while nothing is written for a stage by its owner's word, by reason: `Observed` (`mode: Observe`) or `Paused`.",
+    )
+};
+
 /// What is odd.
 pub const STAGE_ANOMALY: Family = Family {
     labels: &[NAMESPACE, PIPELINE, STAGE, REASON],
@@ -462,6 +472,7 @@ pub const FAMILIES: &[Family] = &[
     POOL_COST,
     IDLE_COST,
     STAGE_REASON,
+    STAGE_WITHHELD,
     STAGE_ANOMALY,
     PIPELINE_CONDITION,
     SCALE_MOVES,
@@ -483,16 +494,3 @@ pub const FAMILIES: &[Family] = &[
 
 /// What every name begins with; the registry adds it.
 pub(super) const PREFIX: &str = "penstock";
-
-impl Family {
-    /// The name without prefix, unit, and what OpenMetrics adds to counters and infos: the printer puts these back.
-    pub(super) fn stem(&self) -> &'static str {
-        let name = self.name.trim_start_matches(PREFIX).trim_start_matches('_');
-        let name = match self.kind {
-            Kind::Counter => name.trim_end_matches("_total"),
-            Kind::Info => name.trim_end_matches("_info"),
-            Kind::Gauge | Kind::Histogram => name,
-        };
-        self.unit.map_or(name, |unit| name.trim_end_matches(unit.word()).trim_end_matches('_'))
-    }
-}

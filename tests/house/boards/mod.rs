@@ -277,6 +277,7 @@ async fn what_is_printed_is_what_the_table_says() {
     all.room_costs = vec![BTreeMap::from([(Arc::from("spot"), Some(0.1))])];
     all.stages[0].stage.lanes = lanes();
     all.pools = pools();
+    all.pause.all = true;
     all.outcomes = vec![moved(1, 24, Reason::Learning { replicas: 24 }, done())];
     all.polls = Polls { fresh: 7, partial: 1, failed: 2, took: Duration::from_millis(20) };
     bench.tell(&all).await;

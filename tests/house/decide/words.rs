@@ -489,7 +489,7 @@ fn the_sentences_are_worth_reading_aloud() {
             to change this: delete the HorizontalPodAutoscaler, or remove this stage
         TargetTaken
             no write: shop/orders scales the same target
-            to change this: let one pipeline name this target
+            to change this: let one pipeline name this target, or have this one watch it by mode: Observe
         TargetLimit
             kept at 6: 9 would do, but maxReplicas of this worker group is 6
             to change this: change that limit on the target, if it is one of yours

@@ -13,7 +13,7 @@ use super::{found, links, values};
 
 /// Programs that are not ours to check.
 const OTHERS: &[&str] =
-    &["docker", "kind", "skopeo", "curl", "ln", "chmod", "rabbitmqctl", "rabbitmq-plugins"];
+    &["docker", "git", "kind", "skopeo", "curl", "ln", "chmod", "rabbitmqctl", "rabbitmq-plugins"];
 const HELM: &[&str] = &["install", "upgrade", "uninstall", "rollback", "test", "template"];
 const HELM_FLAGS: &[&str] = &[
     "-n",
@@ -22,6 +22,7 @@ const HELM_FLAGS: &[&str] = &[
     "--install",
     "--reset-then-reuse-values",
     "--take-ownership",
+    "--force-conflicts",
 ];
 const KUBECTL: &[&str] = &[
     "annotate",
@@ -146,7 +147,7 @@ impl Command {
                 (!is_there).then(|| format!("the Makefile has no {target}"))
             }),
             "cargo" => cargo(rest),
-            program if OTHERS.contains(&program) => None,
+            program if OTHERS.contains(&program) || is_assignment(program) => None,
             program => Some(format!("what is {program}?")),
         }
     }
@@ -216,6 +217,11 @@ static MAKEFILE: LazyLock<String> =
     LazyLock::new(|| fs::read_to_string(root().join("Makefile")).unwrap());
 static MANIFEST: LazyLock<String> =
     LazyLock::new(|| fs::read_to_string(root().join("Cargo.toml")).unwrap());
+
+/// Does it give a variable of the shell its value?
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| name.bytes().all(|it| it.is_ascii_uppercase()))
+}
 
 /// One of our own; `is_part` when it may lack what it needs.
 fn ours(words: &[String], is_part: bool) -> Option<String> {

@@ -97,6 +97,8 @@ struct Reader {
     people: u16,
     /// What runs in the pods, by namespace.
     daemons: BTreeMap<String, Daemon>,
+    /// Variables that were given their values at the prompt, one a line.
+    variables: String,
     /// What was started at the prompt and goes on.
     begun: Vec<Process>,
 }
@@ -123,6 +125,9 @@ impl Reader {
             std::fs::create_dir_all(folder.join(below))?;
         }
         symlink(cluster.kubeconfig(), folder.join(".kube/config"))?;
+        // The pages call an image by its commit; what is unpacked from an archive has none.
+        let commit = "git init -q && git -c user.name=reader -c user.email=reader@example.com commit -q --allow-empty -m first";
+        Program::new("bash").args(["-euc", commit]).in_folder(&folder).run().await?;
         let programs = [
             ("helm", tool("helm/helm")?),
             ("kubectl", tool("kubernetes-1.36/kubectl")?),
@@ -145,7 +150,15 @@ impl Reader {
         let shortest = "deploy/examples/shortest.yaml";
         std::fs::remove_file(folder.join(shortest))?;
         let daemons = BTreeMap::new();
-        let reader = Self { cluster, folder, probes, people, daemons, begun: Vec::new() };
+        let reader = Self {
+            cluster,
+            folder,
+            probes,
+            people,
+            daemons,
+            variables: String::new(),
+            begun: Vec::new(),
+        };
         std::fs::write(reader.folder.join(shortest), reader.own(&file(shortest)?).await?)?;
         reader.before().await?;
         Ok(reader)
@@ -219,6 +232,12 @@ impl Reader {
             let port = after.split_whitespace().next().context("a port-forward to no port")?;
             return self.look(command, port.parse()?).await;
         }
+        if command.split(' ').next().is_some_and(|word| word.contains('=')) {
+            let said = self.shell(command).run().await?;
+            self.variables.push_str(command);
+            self.variables.push('\n');
+            return Ok(said);
+        }
         if command.starts_with("penstock run ") {
             // Where it would listen, something else may on this machine.
             let nowhere = "--listen=127.0.0.1:0 --page-listen=127.0.0.1:0 --grpc-listen=none";
@@ -239,7 +258,8 @@ impl Reader {
 
     fn shell(&self, command: &str) -> Program {
         let home = self.folder.display().to_string();
-        let command = format!("export PATH={home}/.cargo/bin:$PATH\n{command}");
+        let variables = &self.variables;
+        let command = format!("export PATH={home}/.cargo/bin:$PATH\n{variables}{command}");
         let program = Program::new("bash").args(["-euo", "pipefail", "-c", &command]);
         ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"]
             .into_iter()

@@ -9,7 +9,12 @@ use crate::scene::SOON;
 
 const GETTING_STARTED: &[Line] = &[
     ("penstock --version", &["penstock 0."]),
+    ("TAG=0.1.0-", &[]),
     ("helm install penstock", &["STATUS: deployed", "Is it up?"]),
+    (
+        "+ kubectl -n penstock get deployment penstock -o yaml",
+        &["image: registry.example.com/penstock:0.1.0-"],
+    ),
     ("kubectl -n penstock rollout status", &["successfully rolled out"]),
     ("penstock check", &["ok", "all is well"]),
     ("kubectl apply -f deploy/examples/first.yaml", &["scaledpipeline.penstock.dev/post created"]),
@@ -37,6 +42,7 @@ const GETTING_STARTED: &[Line] = &[
     ("penstock validate orders.yaml", &["good"]),
     ("kubectl apply -f orders.yaml", &["created"]),
     ("penstock explain -n shop orders", &["enrich"]),
+    ("penstock gitops -n shop orders", &["enrich"]),
     ("kubectl -n shop patch scaledpipeline orders", &["patched"]),
     ("kubectl -n shop annotate", &["annotated"]),
     ("+ kubectl -n shop wait --for=condition=Paused --timeout=60s spl/orders", &["condition met"]),
@@ -61,6 +67,7 @@ async fn getting_started_works_as_it_is_written() -> Result<()> {
 
 /// From the first command to the page.
 const INSTALL: &[Line] = &[
+    ("TAG=0.1.0-", &[]),
     ("helm install penstock", &["STATUS: deployed"]),
     ("kubectl -n penstock rollout status", &["successfully rolled out"]),
     ("kubectl apply -f deploy/examples/first.yaml", &["scaledpipeline.penstock.dev/post created"]),
@@ -127,6 +134,7 @@ async fn the_readme_of_the_chart_works_as_it_is_written() -> Result<()> {
 }
 
 const OPERATIONS: &[Line] = &[
+    ("TAG=0.1.0-", &[]),
     ("helm upgrade --install penstock charts/penstock", &["STATUS: deployed"]),
     ("+ kubectl -n shop get role penstock-secrets -o yaml", &["penstock-kafka"]),
     ("+ kubectl apply -f deploy/examples/shortest.yaml", &["created"]),
@@ -144,8 +152,12 @@ const OPERATIONS: &[Line] = &[
     ("+ kubectl __complete penstock top --n", &["--namespace"]),
     ("penstock man --dir .", &[]),
     ("+ head -5 penstock.1 penstock-top.1", &[".TH penstock 1", ".TH penstock-top 1"]),
+    ("TAG=0.1.0-", &[]),
+    ("helm upgrade penstock", &["STATUS: deployed"]),
+    ("+ kubectl -n penstock get deployment penstock -o yaml", &["--selector=team!=data"]),
     ("helm upgrade --install penstock-data", &["STATUS: deployed"]),
     ("+ kubectl -n penstock-data get deployment penstock-data -o yaml", &["--selector=team=data"]),
+    ("TAG=0.1.0-", &[]),
     ("helm upgrade penstock", &["STATUS: deployed"]),
     ("kubectl -n penstock rollout status", &["successfully rolled out"]),
     ("helm rollback penstock", &["Rollback was a success"]),
