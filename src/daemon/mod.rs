@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{info, warn};
 
 use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
@@ -39,6 +39,9 @@ use wake::{Agenda, RESYNC, SHORTEST_GAP, Wake};
 
 /// How long writes on their way are waited for when the process is asked to end.
 const LAST_WRITES: Duration = Duration::from_secs(3);
+
+/// First lists may take this long before it is said that they are waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The loop and all it holds.
 #[derive(Debug)]
@@ -121,6 +124,9 @@ impl Daemon {
 
     async fn turns(&mut self) {
         self.await_stores().await;
+        if self.goodbye.is_cancelled() {
+            return;
+        }
         info!("all stores are in; deciding begins");
         self.agenda.add(self.watch.pipelines());
         loop {
@@ -142,14 +148,19 @@ impl Daemon {
 
     /// No decision before every store has had its first list: an empty store is not an empty cluster.
     async fn await_stores(&self) {
+        let mut say = Instant::now() + PATIENCE;
         loop {
             let unsynced = self.watch.unsynced();
             if unsynced.is_empty() {
                 return;
             }
-            debug!(?unsynced, "waiting for first lists");
+            self.pulse.awaits(unsynced.clone());
             tokio::select! {
                 () = self.watch.changed() => {}
+                () = tokio::time::sleep_until(say) => {
+                    warn!(?unsynced, "nothing is decided before these are listed; hint: penstock check");
+                    say += RESYNC;
+                }
                 () = self.goodbye.cancelled() => return,
             }
         }
