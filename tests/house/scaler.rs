@@ -194,10 +194,11 @@ async fn a_stream_of_specs_says_what_is_asked_for_once_it_is_known_and_stays_ope
 async fn the_stream_of_a_pipeline_that_does_not_come_ends_after_a_minute() {
     let window = Window::open().await;
     let (pulse, mut tasks) = (window.pulse.clone(), JoinSet::new());
+    // In small steps: paused time waits for no socket.
     tasks.spawn(async move {
         loop {
             pulse.beat();
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
     let mut client = window.client().await;

@@ -105,7 +105,7 @@ impl Scene {
     /// With rights in these namespaces alone.
     fn watch_in(&self, namespaces: &[&str]) -> Watch {
         let options = watch::Options {
-            namespaces: namespaces.iter().map(ToString::to_string).collect(),
+            namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(),
             is_namespaced: !namespaces.is_empty(),
             ..watch::Options::default()
         };
@@ -416,6 +416,13 @@ async fn after_three_minutes_without_an_api_server_everything_is_watched_again_w
     let url = format!("http://{}", listener.local_addr().unwrap());
     scene.cluster.serve(listener);
     let clients = Clients::of(kube::Config::new(url.parse().unwrap())).unwrap();
+    // In small steps: paused time waits for no socket.
+    let mut steps = JoinSet::new();
+    steps.spawn(async {
+        loop {
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
     let options = watch::Options::default();
     let watch = Watch::start(clients.reader, scene.clock, options, scene.tasks.clone());
     scene.see(&watch, "p", |s| workload(s).is_some()).await;
