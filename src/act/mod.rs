@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::client::{Body, ClientBuilder, DynBody};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 use tower::BoxError;
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::decide::{Action, Concern, Ending, Outcome, TargetId};
 use crate::spans;
 
+mod brake;
 mod costs;
 mod drain;
 mod field;
@@ -31,6 +33,9 @@ mod wire;
 
 pub use headroom::Placeholders;
 pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
+
+/// Actions that are carried out at once; others wait their turn, for as long as a write may take.
+const AT_ONCE: usize = 32;
 
 /// The field manager of every replica count we write.
 pub const FIELD_MANAGER: &str = "penstock";
@@ -63,6 +68,7 @@ pub struct Act {
     clock: Clock,
     outcomes: UnboundedSender<Outcome>,
     flights: Arc<Mutex<BTreeSet<(TargetId, Concern)>>>,
+    turns: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -75,6 +81,7 @@ impl std::fmt::Debug for Act {
 impl Act {
     /// Hands that write through `client` (see [`writer`]) and put every outcome into `outcomes`.
     pub fn new(client: kube::Client, clock: Clock, outcomes: UnboundedSender<Outcome>) -> Self {
+        let client = brake::braked(client);
         Self {
             hand: scale::Hand::new(client.clone()),
             crier: costs::Crier::new(client.clone(), clock),
@@ -84,6 +91,7 @@ impl Act {
             clock,
             outcomes,
             flights: Arc::default(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
             tasks: TaskTracker::new(),
         }
     }
@@ -107,7 +115,7 @@ impl Act {
             let (act, licence, action) = (self.clone(), licence.clone(), action.clone());
             let span = spans::write(&action);
             let write = async move {
-                let ending = act.carry_out(&action, &licence).await;
+                let ending = act.in_turn(&action, &licence).await;
                 spans::ended(&ending);
                 flight.land(ending);
             };
@@ -127,6 +135,15 @@ impl Act {
         let landed = tokio::time::timeout(limit, self.tasks.wait()).await.is_ok();
         self.tasks.reopen();
         landed
+    }
+
+    /// What does not come to its turn was not sent, and the loop knows better by then what to write.
+    async fn in_turn(&self, action: &Action, licence: &Licence) -> Ending {
+        let Ok(Ok(_turn)) = tokio::time::timeout(WRITE_DEADLINE, self.turns.acquire()).await else {
+            let message = format!("{AT_ONCE} other writes are on their way");
+            return Ending::NotSent { message };
+        };
+        self.carry_out(action, licence).await
     }
 
     async fn carry_out(&self, action: &Action, licence: &Licence) -> Ending {

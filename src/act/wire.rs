@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Licence;
+use super::brake::Resting;
 use super::kinds::is_plain;
 use crate::decide::{Ending, ForeignWriter};
 
@@ -114,7 +115,13 @@ pub(super) async fn send<T: DeserializeOwned>(
         if let kube::Error::Api(status) = error {
             return Failed::Answered(status);
         }
-        Failed::Unanswered(Ending::Unknown { message: cut(&text(&error)) })
+        let message = cut(&text(&error));
+        let is_resting = matches!(error, kube::Error::Service(why) if why.is::<Resting>());
+        Failed::Unanswered(if is_resting {
+            Ending::NotSent { message }
+        } else {
+            Ending::Unknown { message }
+        })
     })
 }
 

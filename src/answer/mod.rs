@@ -21,6 +21,7 @@ use crate::decide::PipelineId;
 use crate::report::{Capacity, Metrics, Picture, Report, Standing, Timelines};
 
 pub mod view;
+mod bound;
 mod door;
 mod counts;
 mod inforce;
@@ -63,6 +64,7 @@ pub enum Error {
 #[derive(Debug, Clone, Default)]
 pub struct Pulse {
     beats: Arc<Mutex<Beats>>,
+    begun: CancellationToken,
     ended: CancellationToken,
 }
 
@@ -70,6 +72,8 @@ pub struct Pulse {
 struct Beats {
     last: Option<Instant>,
     is_ready: bool,
+    /// What is waited for before the first.
+    awaited: Vec<String>,
 }
 
 impl Pulse {
@@ -78,7 +82,18 @@ impl Pulse {
         let mut beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
         if beats.last.replace(Instant::now()).is_none() {
             beats.is_ready = true;
+            self.begun.cancel();
         }
+    }
+
+    /// Before the first beat: these stores have not had their first list.
+    pub fn awaits(&self, stores: Vec<String>) {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner).awaited = stores;
+    }
+
+    /// Cancelled by the first beat: from then on the cluster is seen whole.
+    pub fn begun(&self) -> CancellationToken {
+        self.begun.clone()
     }
 
     /// The process is about to end: no longer ready.
@@ -97,6 +112,18 @@ impl Pulse {
 
     fn is_ready(&self) -> bool {
         self.beats.lock().unwrap_or_else(PoisonError::into_inner).is_ready
+    }
+
+    /// Why it is not ready.
+    fn lacks(&self) -> String {
+        let beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
+        if beats.last.is_some() {
+            return "the process is ending\n".to_owned();
+        }
+        match &beats.awaited[..] {
+            [] => "the stores are not in yet\n".to_owned(),
+            stores => format!("no list yet of: {}; hint: penstock check\n", stores.join(", ")),
+        }
     }
 
     /// Before the first beat the stores are being filled, which may take as long as it takes.
@@ -236,11 +263,11 @@ async fn healthz(State(answer): State<Answer>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn readyz(State(answer): State<Answer>) -> (StatusCode, &'static str) {
+async fn readyz(State(answer): State<Answer>) -> (StatusCode, String) {
     if answer.pulse.is_ready() {
-        (StatusCode::OK, "ok\n")
+        (StatusCode::OK, "ok\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the stores are not in yet, or the process is ending\n")
+        (StatusCode::SERVICE_UNAVAILABLE, answer.pulse.lacks())
     }
 }
 

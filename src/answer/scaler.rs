@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::Answer;
+use super::bound::bounded;
 use super::identity::{Identity, LOOK};
 use crate::decide::PipelineId;
 use crate::proto::external_scaler::external_scaler_server::{ExternalScaler, ExternalScalerServer};
@@ -25,8 +29,18 @@ use crate::proto::external_scaler::{
 
 /// The one metric: replicas, of which one replica serves one.
 const METRIC: &str = "replicas";
-/// Streams of one connection: KEDA opens one for each `ScaledObject`.
-const STREAMS: u32 = 100_000;
+/// Requests of one connection at once.
+const REQUESTS: u32 = 100_000;
+/// Streams at once, of all connections: KEDA opens one for each `ScaledObject` of type `external-push`.
+const STREAMS: usize = 2_000;
+/// Connections at once; others wait in the kernel until one ends. KEDA makes one for each address that triggers name.
+const CONNECTIONS: usize = 512;
+/// Who is silent for so long is asked whether he is there still.
+const SILENCE: Duration = Duration::from_secs(30);
+/// And is cut off when he does not answer within this.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A `ScaledObject` may come before its pipeline, by this much: then its stream ends.
+const UNKNOWN: Duration = Duration::from_mins(1);
 /// How long agreeing on TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// So many may be about it at once.
@@ -50,9 +64,14 @@ impl From<TcpListener> for Door {
 /// Answers at the door until `stop`.
 pub async fn serve(door: impl Into<Door>, answer: Answer, stop: CancellationToken) {
     let Door { listener, identity } = door.into();
-    let scaler = ExternalScalerServer::new(Scaler { answer, stop: stop.clone() });
-    let router = Server::builder().max_concurrent_streams(STREAMS).add_service(scaler);
-    let incoming = TcpIncoming::from(listener);
+    let streams = Arc::new(Semaphore::new(STREAMS));
+    let scaler = ExternalScalerServer::new(Scaler { answer, streams, stop: stop.clone() });
+    let router = Server::builder()
+        .max_concurrent_streams(REQUESTS)
+        .http2_keepalive_interval(Some(SILENCE))
+        .http2_keepalive_timeout(Some(PATIENCE))
+        .add_service(scaler);
+    let incoming = bounded(TcpIncoming::from(listener), CONNECTIONS);
     let ended = stop.cancelled_owned();
     let end = match identity {
         None => router.serve_with_incoming_shutdown(incoming, ended).await,
@@ -70,10 +89,10 @@ pub async fn serve(door: impl Into<Door>, answer: Answer, stop: CancellationToke
 }
 
 /// The connections that TLS was agreed on with; one that hangs holds up no other, and what fails is its own affair.
-fn agreed(
-    incoming: TcpIncoming,
+fn agreed<T: AsyncRead + AsyncWrite + Unpin>(
+    incoming: impl Stream<Item = io::Result<T>>,
     identity: Arc<Identity>,
-) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+) -> impl Stream<Item = io::Result<TlsStream<T>>> {
     let agreed = incoming.map(move |tcp| {
         let acceptor = identity.acceptor();
         async move {
@@ -92,6 +111,8 @@ fn agreed(
 
 struct Scaler {
     answer: Answer,
+    /// One for each stream that there may be.
+    streams: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -99,7 +120,7 @@ type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Scaler {
     /// What is to be said of the replicas decided on, now and whenever that is another thing than before. While nothing is known nothing is
-    /// said.
+    /// said, and of what does not exist the stream ends.
     fn stream<T: PartialEq + Clone + Send + 'static>(
         &self,
         request: Request<ScaledObjectRef>,
@@ -107,17 +128,43 @@ impl Scaler {
     ) -> Result<Response<Streamed<T>>, Status> {
         let object = request.into_inner();
         name_of(&object)?;
+        let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            let most = format!("{STREAMS} streams are open; hint: use type external");
+            Status::resource_exhausted(most)
+        })?;
         let answer = self.answer.clone();
         let moved = answer.standing.moved();
-        let state = (answer, object, moved, None);
-        let words = stream::unfold(state, move |(answer, object, mut moved, told)| async move {
+        let state = Some((answer, object, moved, None::<T>, place));
+        let words = stream::unfold(state, move |state| async move {
+            let (answer, object, mut moved, told, place) = state?;
+            let mut unknown = None;
             loop {
                 moved.mark_unchanged();
-                let now = answer.decided(&object).ok().map(say);
-                if now.is_some() && told != now {
-                    return now.clone().map(|said| (Ok(said), (answer, object, moved, now)));
+                let now = match answer.decided(&object) {
+                    Ok(replicas) => {
+                        unknown = None;
+                        Some(say(replicas))
+                    }
+                    Err(status) if status.code() == Code::NotFound => {
+                        let since = *unknown.get_or_insert_with(Instant::now);
+                        if UNKNOWN <= since.elapsed() {
+                            return Some((Err(status), None));
+                        }
+                        None
+                    }
+                    Err(_) => {
+                        unknown = None;
+                        None
+                    }
+                };
+                if let Some(said) = now.clone().filter(|_| told != now) {
+                    return Some((Ok(said), Some((answer, object, moved, now, place))));
                 }
-                moved.changed().await.ok()?;
+                let again = unknown.unwrap_or_else(Instant::now) + UNKNOWN;
+                tokio::select! {
+                    moved = moved.changed() => moved.ok()?,
+                    () = tokio::time::sleep_until(again) => {}
+                }
             }
         });
         let stop = self.stop.clone();

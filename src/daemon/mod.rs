@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::act::{Act, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
@@ -41,6 +41,9 @@ use wake::{Agenda, RESYNC, SHORTEST_GAP, Wake};
 const LAST_WRITES: Duration = Duration::from_secs(3);
 /// How long nodes are waited for before the first decision.
 const NODES: Duration = Duration::from_secs(30);
+
+/// First lists may take this long before it is said that they are waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The loop and all it holds.
 #[derive(Debug)]
@@ -123,6 +126,9 @@ impl Daemon {
 
     async fn turns(&mut self) {
         self.await_stores().await;
+        if self.goodbye.is_cancelled() {
+            return;
+        }
         info!("all stores are in; deciding begins");
         self.agenda.add(self.watch.pipelines());
         loop {
@@ -157,14 +163,19 @@ impl Daemon {
     }
 
     async fn await_lists(&self) {
+        let mut say = Instant::now() + PATIENCE;
         loop {
             let unsynced = self.watch.unsynced();
             if unsynced.is_empty() {
                 return;
             }
-            debug!(?unsynced, "waiting for first lists");
+            self.pulse.awaits(unsynced.clone());
             tokio::select! {
                 () = self.watch.changed() => {}
+                () = tokio::time::sleep_until(say) => {
+                    warn!(?unsynced, "nothing is decided before these are listed; hint: penstock check");
+                    say += RESYNC;
+                }
                 () = self.goodbye.cancelled() => return,
             }
         }

@@ -48,10 +48,12 @@ pub struct Options {
 /// The ways to the API server; every request of theirs is counted.
 #[derive(Clone)]
 pub struct Clients {
-    /// For lists, watches and reads.
+    /// For lists, watches and reads: without retries, since who asks knows better when to ask again.
     pub reader: Client,
-    /// For writes, the lease, and questions of who may look at the page: without retries, with short time limits.
+    /// For writes, and questions of who may look at the page: without retries, with short time limits.
     pub writer: Client,
+    /// The same for the lease alone, on a connection of its own: no burst of writes may stand before it.
+    pub lease: Client,
     /// The count.
     pub requests: Requests,
 }
@@ -71,10 +73,14 @@ impl Clients {
         let requests = Requests::default();
         let agent = HeaderValue::from_static(concat!("penstock/", env!("CARGO_PKG_VERSION")));
         config.headers.push((USER_AGENT, agent));
-        let writer = act::writer(config.clone())?.with_layer(&requests).build();
+        let writer =
+            || Ok::<_, kube::Error>(act::writer(config.clone())?.with_layer(&requests).build());
+        let (writer, lease) = (writer()?, writer()?);
+        // kube would ask fifteen times with pauses that double, up to minutes: a watch would lie silent long after the server is back.
+        config.default_retry = false;
         config.read_timeout = Some(READ_SILENCE);
         let reader = ClientBuilder::try_from(config)?.with_layer(&requests).build();
-        Ok(Self { reader, writer, requests })
+        Ok(Self { reader, writer, lease, requests })
     }
 }
 
@@ -101,8 +107,9 @@ pub async fn run(
     let clock = Clock::start();
     let tasks = Tasks::default();
     let servers = Tasks::default();
+    tasks.spawn("look at the clock", clock.compare());
     let instance = options.seat.identity.clone();
-    let (lease, licence) = Lease::new(clients.writer.clone(), options.seat, clock);
+    let (lease, licence) = Lease::new(clients.lease.clone(), options.seat, clock);
     // Only the page shows the past.
     let past = options.page.is_some().then(|| report::Past {
         client: clients.reader.clone(),
@@ -113,6 +120,7 @@ pub async fn run(
     let writer = clients.writer.clone();
     let (report, teller) = Report::new(writer, licence.clone(), lease.leads(), clock, &told);
     let pulse = Pulse::default();
+    let begun = pulse.begun();
     let memory = Recollection::default();
     let answer = Answer::new(&report, pulse.clone(), clock).recalling(memory.clone());
     let stop = CancellationToken::new();
@@ -163,7 +171,14 @@ pub async fn run(
         hand_over.cancel();
         end
     };
-    let (end, ()) = tokio::join!(live, lease.run(given_away));
+    // Who has not seen the cluster leaves it to another to lead.
+    let campaign = async move {
+        tokio::select! {
+            () = begun.cancelled() => lease.run(given_away).await,
+            () = given_away.cancelled() => {}
+        }
+    };
+    let (end, ()) = tokio::join!(live, campaign);
     stop.cancel();
     tasks.stop(LAST_WORDS).await;
     servers.stop(LAST_WORDS).await;

@@ -386,8 +386,12 @@ impl StageMemory {
 
     /// Until when a stage keeps what Penstock found, since nothing is known of what was needed before.
     pub(super) fn newborn(&self, window: Duration, at: Timestamp) -> Option<Timestamp> {
-        let until = later(self.seen_since?, window);
-        (!self.is_warm && at < until).then_some(until)
+        let since = self.seen_since?;
+        let until = later(since, window);
+        // Word of a window that was over before anything was read tells nothing of what was needed since.
+        let is_told =
+            self.is_warm && self.warm_since.is_none_or(|then| since < later(then, window));
+        (!is_told && at < until).then_some(until)
     }
 
     /// When a topic of the stage was last seen recreated.

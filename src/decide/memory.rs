@@ -76,6 +76,9 @@ pub(super) struct StageMemory {
     pub(super) is_started: bool,
     /// Did an earlier life leave word of an open down window?
     pub(super) is_warm: bool,
+    /// Since when that word holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) warm_since: Option<Timestamp>,
     /// First complete reading of this life.
     pub(super) seen_since: Option<Timestamp>,
     /// How each queue moved, by the name of its source.
@@ -342,6 +345,7 @@ impl StageMemory {
                 if let Some(held) = recalled.held {
                     self.calm.recall(held);
                     self.is_warm = true;
+                    self.warm_since = Some(held.1);
                 }
             }
         }

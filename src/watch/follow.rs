@@ -18,11 +18,18 @@ use crate::decide::{TargetId, Unusable};
 
 use super::Scope;
 use super::levers::{Lever, OURS};
-use super::stores::{Shelf, chain, config};
-use super::targets::{Kind, KindId, Note};
+use super::pauses::Pauses;
+use super::stores::{Shelf, chain, config, is_refused};
+use super::targets::{Kind, KindId, Note, Unlisted, in_place};
 
 /// How long to wait before asking again for a kind that is not served.
 const ASK_AGAIN: Duration = Duration::from_secs(20);
+
+/// How long to rest when discovery failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// How long one look at discovery may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Finds a kind, then keeps its objects' notes for as long as the process lives. Asks again while it is not served.
 pub(super) async fn follow(
@@ -33,12 +40,14 @@ pub(super) async fn follow(
     stale: Arc<Notify>,
 ) {
     let resource = loop {
-        let failure = match look_up(&client, &kind).await {
+        let answer = tokio::time::timeout(PATIENCE, look_up(&client, &kind)).await;
+        let answer = answer.unwrap_or_else(|silence| Err(kube::Error::Service(silence.into())));
+        let failure = match answer {
             Ok(Ok(resource)) => break resource,
             Ok(Err(why)) => why,
             Err(error) => {
                 warn!(kind = %kind.1, error = %chain(&error), "discovery failed; it is tried again");
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                tokio::time::sleep(AFTER_FAILURE).await;
                 continue;
             }
         };
@@ -51,15 +60,12 @@ pub(super) async fn follow(
         tokio::time::sleep(ASK_AGAIN).await;
     };
     debug!(kind = %kind.1, resource = %resource.plural, "target kind found");
-    shelf
-        .open()
-        .targets
-        .kinds
-        .insert(kind.clone(), Kind::Served { resource: resource.clone(), is_synced: false });
-    let watches = watches(&client, &resource, &scope);
-    let mut open = watches.len();
-    let watches =
-        watches.into_iter().map(|(api, config)| Box::pin(watcher(api, config).default_backoff()));
+    let (places, watches) = (scope.extents(), watches(&client, &resource, &scope));
+    let mut unlisted: Unlisted = places.iter().map(|place| (place.clone(), None)).collect();
+    shelf.open().put_kind(&kind, &resource, unlisted.clone());
+    let watches = watches
+        .into_iter()
+        .map(|(api, config)| Box::pin(watcher(api, config).backoff(Pauses::new())));
     let mut events = stream::select_all(
         watches.enumerate().map(|(at, watch)| watch.map(move |event| (at, event))),
     );
@@ -82,16 +88,10 @@ pub(super) async fn follow(
                 for lost in before.iter().flatten().filter(|target| !now.contains(*target)) {
                     stores.drop_object(lost);
                 }
-                if before.is_none() {
-                    open -= 1;
+                if let Some(place) = places.get(at) {
+                    unlisted.remove(place);
                 }
-                if open == 0 {
-                    stores.targets.kinds.insert(
-                        kind.clone(),
-                        Kind::Served { resource: resource.clone(), is_synced: true },
-                    );
-                    stores.touch_all();
-                }
+                stores.put_kind(&kind, &resource, unlisted.clone());
             }
             Ok(Event::Apply(object)) => {
                 let target = target_id(&kind, &object);
@@ -105,10 +105,26 @@ pub(super) async fn follow(
             }
             Err(error) => {
                 warn!(kind = %kind.1, error = %chain(&error), "watch failed; it is tried again");
+                let place = places.get(at).filter(|_| is_refused(&error));
+                if let Some((place, why)) =
+                    place.and_then(|place| Some((place, unlisted.get_mut(place)?)))
+                {
+                    let what = format!("list {}", spelled(&resource));
+                    *why = Some(Unusable::Forbidden(in_place(&what, place)));
+                    shelf.open().put_kind(&kind, &resource, unlisted.clone());
+                }
             }
         }
         stale.notify_one();
         shelf.change(|_| {});
+    }
+}
+
+/// `deployments.apps`, as rights are spelled.
+fn spelled(resource: &ApiResource) -> String {
+    match &*resource.group {
+        "" => resource.plural.clone(),
+        group => format!("{}.{group}", resource.plural),
     }
 }
 

@@ -20,10 +20,10 @@ use crate::decide::{ReserveSeen, TargetId};
 
 use super::drains::WireBudget;
 use super::nodes::{SIGNS, WireNode};
-use super::pods::WirePod;
+use super::pods::{PODS, WirePod};
 use super::quotas::WireQuota;
 use super::reserves::{BUFFERS, PLACEHOLDERS, WireBuffer, WireDeployment};
-use super::stores::{Keeper, Name, Nothing, Stores, chain, config};
+use super::stores::{Keeper, Name, Nothing, Stores, Without, chain, config};
 use super::{Reach, Watch, drains, targets};
 
 /// Starts every store.
@@ -76,7 +76,7 @@ fn placeholders() -> Keeper<WireDeployment> {
     Keeper {
         store: PLACEHOLDERS.to_owned(),
         config: config().labels(ReserveSeen::LABEL),
-        is_optional: true,
+        without: Without::AtOnce,
         put: Stores::put_placeholders,
         gone: Stores::drop_placeholders,
     }
@@ -86,7 +86,7 @@ fn capacity_buffers() -> Keeper<WireBuffer> {
     Keeper {
         store: BUFFERS.to_owned(),
         config: config().labels(ReserveSeen::LABEL),
-        is_optional: true,
+        without: Without::AtOnce,
         put: Stores::put_buffer,
         gone: Stores::drop_buffer,
     }
@@ -96,7 +96,7 @@ fn signs(reason: &str) -> Keeper<DynamicObject> {
     Keeper {
         store: format!("events {reason}"),
         config: config().fields(&format!("reason={reason}")),
-        is_optional: true,
+        without: Without::AtOnce,
         put: Stores::put_sign,
         // What was said stays said.
         gone: |_, _| {},
@@ -107,7 +107,7 @@ fn pools() -> Keeper<DynamicObject> {
     Keeper {
         store: "capacity pools".to_owned(),
         config: config(),
-        is_optional: true,
+        without: Without::AtOnce,
         put: |stores, name, object| {
             if let Some(pool) = parsed(name, object) {
                 stores.put_pool(name, pool);
@@ -121,7 +121,7 @@ fn budgets() -> Keeper<DynamicObject> {
     Keeper {
         store: "capacity budgets".to_owned(),
         config: config(),
-        is_optional: true,
+        without: Without::AtOnce,
         put: |stores, name, object| {
             if let Some(budget) = parsed(name, object) {
                 stores.put_budget(name, budget);
@@ -135,7 +135,7 @@ fn nodes() -> Keeper<WireNode> {
     Keeper {
         store: "nodes".to_owned(),
         config: config(),
-        is_optional: true,
+        without: Without::AtOnce,
         put: |stores, name, node| stores.put_node(name, &node),
         gone: Stores::drop_node,
     }
@@ -146,7 +146,7 @@ pub(super) fn keep_budgets_of_pods(watch: &Watch) {
     let budgets = Keeper {
         store: drains::STORE.to_owned(),
         config: config(),
-        is_optional: true,
+        without: Without::AtOnce,
         put: |stores: &mut Stores, name: &Name, budget: WireBudget| {
             stores.put_budget_of_pods(name, &budget);
         },
@@ -163,7 +163,7 @@ fn pipelines(selector: Option<&str>) -> Keeper<DynamicObject> {
             Some(selector) => config.labels(selector),
             None => config,
         },
-        is_optional: false,
+        without: Without::Never,
         put: Stores::put_pipeline,
         gone: Stores::drop_pipeline,
     }
@@ -173,7 +173,7 @@ fn connections() -> Keeper<DynamicObject> {
     Keeper {
         store: "connections".to_owned(),
         config: config(),
-        is_optional: false,
+        without: Without::Never,
         put: |stores, name, object| {
             if let Some(connection) = parsed(name, object) {
                 stores.connections.insert(name.clone(), Arc::new(connection));
@@ -191,7 +191,7 @@ fn cluster_connections() -> Keeper<DynamicObject> {
     Keeper {
         store: "cluster connections".to_owned(),
         config: config(),
-        is_optional: true,
+        without: Without::AtOnce,
         put: |stores, name, object| {
             if let Some(connection) = parsed(name, object) {
                 stores.cluster_connections.insert(Arc::clone(&name.name), Arc::new(connection));
@@ -209,7 +209,7 @@ fn namespaces() -> Keeper<PartialObjectMeta<DynamicObject>> {
     Keeper {
         store: "namespaces".to_owned(),
         config: config(),
-        is_optional: true,
+        without: Without::AtOnce,
         put: |stores, name, object| {
             let labels = object.metadata.labels.unwrap_or_default();
             let before = stores.namespaces.insert(Arc::clone(&name.name), labels.clone());
@@ -226,9 +226,9 @@ fn namespaces() -> Keeper<PartialObjectMeta<DynamicObject>> {
 
 fn pods() -> Keeper<WirePod> {
     Keeper {
-        store: "pods".to_owned(),
+        store: PODS.to_owned(),
         config: config(),
-        is_optional: false,
+        without: Without::Never,
         put: |stores, name, pod| {
             stores.quotas.touch(&name.namespace);
             let awaits = |stores: &Stores| {
@@ -260,7 +260,7 @@ fn quotas() -> Keeper<WireQuota> {
     Keeper {
         store: "resource quotas".to_owned(),
         config: config(),
-        is_optional: true,
+        without: Without::AtOnce,
         put: Stores::put_quota,
         gone: Stores::drop_quota,
     }
@@ -288,13 +288,15 @@ fn hpas() -> Keeper<WireHpa> {
     Keeper {
         store: "horizontal pod autoscalers".to_owned(),
         config: config(),
-        is_optional: true,
+        without: Without::RefusedOrUnserved,
         put: |stores, name, hpa| {
             let named = hpa.spec.scale_target_ref;
             let target =
                 TargetId::object(&name.namespace, &named.api_version, &named.kind, &named.name);
-            stores.touch_target(&target);
-            stores.hpas.insert(name.clone(), target);
+            let before = stores.hpas.insert(name.clone(), target.clone());
+            for target in before.iter().chain([&target]) {
+                stores.touch_target(target);
+            }
         },
         gone: |stores, name| {
             if let Some(target) = stores.hpas.remove(name) {

@@ -15,6 +15,7 @@ use crate::decide::{Observation, PipelineId, TargetId};
 use crate::tasks::Tasks;
 
 mod stores;
+mod pauses;
 mod kinds;
 mod written;
 mod targets;
@@ -68,6 +69,14 @@ pub struct Options {
 struct Scope(Vec<String>);
 
 impl Scope {
+    /// In the order of [`Scope::apis`].
+    fn extents(&self) -> Vec<Extent> {
+        if self.0.is_empty() {
+            return vec![None];
+        }
+        self.0.iter().map(|namespace| Some(namespace.as_str().into())).collect()
+    }
+
     /// One handle for each namespace, or one for all.
     fn apis<K>(&self, client: &Client, resource: &ApiResource) -> Vec<Api<K>>
     where
@@ -82,6 +91,9 @@ impl Scope {
             .collect()
     }
 }
+
+/// Where objects of a kind are listed: a namespace, or all.
+type Extent = Option<Arc<str>>;
 
 /// How far a store reaches.
 #[derive(Debug, Clone, Copy)]
@@ -289,6 +301,9 @@ impl Watch {
                 Reach::Namespaces => self.scope.0.get(at).map(String::as_str),
             };
             keeper.store = stores::called(&keeper.store, namespace);
+            if namespace.is_some() {
+                keeper.without = keeper.without.in_a_namespace();
+            }
             self.shelf.await_store(&keeper.store);
             self.tasks.spawn("keep a store", keep(api, Arc::clone(&self.shelf), keeper));
         }

@@ -29,25 +29,41 @@ const READS_AT_ONCE: usize = 16;
 /// How long to wait before a read that failed is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long to wait before one asks again for what one may not read: a right that is granted moves no object.
+const DENIED: Duration = Duration::from_secs(20);
+
 /// How long one read may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads every stale `/scale`, some at a time, for as long as the process lives. A slow one holds up no other.
 pub(super) async fn read_all(client: Client, clock: Clock, shelf: Arc<Shelf>, stale: Arc<Notify>) {
     let mut reads = FuturesUnordered::new();
+    let mut rests = FuturesUnordered::new();
+    // What is read or rests.
     let mut busy = BTreeSet::new();
     loop {
-        while busy.len() < READS_AT_ONCE {
+        while reads.len() < READS_AT_ONCE {
             let Some(target) = take_one(&shelf, &busy) else { break };
             busy.insert(target.clone());
-            reads.push(read_scale(&client, clock, &shelf, target));
+            let (client, shelf) = (&client, &*shelf);
+            reads.push(async move {
+                let attempt = attempt(client, clock, shelf, &target).await;
+                (target, attempt)
+            });
         }
         tokio::select! {
             () = stale.notified() => {}
-            Some((target, again)) = reads.next() => {
+            Some((target, attempt)) = reads.next() => match attempt {
+                Attempt::Settled => drop(busy.remove(&target)),
+                Attempt::Again(pause) => rests.push(async move {
+                    tokio::time::sleep(pause).await;
+                    target
+                }),
+            },
+            Some(target) = rests.next() => {
                 busy.remove(&target);
                 let mut stores = shelf.open();
-                if again && stores.targets.owners(&target).is_some() {
+                if stores.targets.owners(&target).is_some() {
                     stores.targets.stale.insert(target);
                 }
             }
@@ -63,33 +79,17 @@ fn take_one(shelf: &Shelf, busy: &BTreeSet<TargetId>) -> Option<TargetId> {
     Some(target)
 }
 
-/// Reads one `/scale`; the flag says that it must be tried again, and a pause has gone by.
-async fn read_scale(
-    client: &Client,
-    clock: Clock,
-    shelf: &Shelf,
-    target: TargetId,
-) -> (TargetId, bool) {
-    let again = match attempt(client, clock, shelf, &target).await {
-        Attempt::Settled => false,
-        Attempt::Failed => {
-            tokio::time::sleep(PAUSE).await;
-            true
-        }
-    };
-    (target, again)
-}
-
 /// How a read went.
 enum Attempt {
     Settled,
-    Failed,
+    /// It is to be tried again after this.
+    Again(Duration),
 }
 
 async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId) -> Attempt {
     if target.is_jobs() {
         let is_read = jobs::read(client, clock, shelf, target).await;
-        return if is_read { Attempt::Settled } else { Attempt::Failed };
+        return if is_read { Attempt::Settled } else { Attempt::Again(PAUSE) };
     }
     let resource = match shelf.open().targets.kinds.get(&kind_of(target)) {
         Some(Kind::Served { resource, .. }) => resource.clone(),
@@ -108,7 +108,7 @@ async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId
         }
     };
     let Ok(answer) = tokio::time::timeout(PATIENCE, request).await else {
-        return Attempt::Failed;
+        return Attempt::Again(PAUSE);
     };
     let note = match answer {
         Ok(object) => match lever {
@@ -123,15 +123,16 @@ async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId
         }
         Err(error) => {
             warn!(workload = %target, error = %chain(&error), "reading the scale failed; it is tried again");
-            return Attempt::Failed;
+            return Attempt::Again(PAUSE);
         }
     };
+    let is_refused = matches!(note, ScaleNote::Unreadable(Unusable::Forbidden(_)));
     let mut stores = shelf.open();
     stores.targets.scales.insert(target.clone(), note);
     stores.touch_target(target);
     drop(stores);
     shelf.ring();
-    Attempt::Settled
+    if is_refused { Attempt::Again(DENIED) } else { Attempt::Settled }
 }
 
 /// What `/scale` says.

@@ -26,6 +26,7 @@ use super::inside::Counted;
 use super::jobs::Jobs;
 use super::meter::Meter;
 use super::nodes::Nodes;
+use super::pauses::Pauses;
 use super::pods::Pods;
 use super::quotas::Quotas;
 use super::reserves::Stock;
@@ -134,16 +135,17 @@ impl Stores {
         names_in(store, namespace).iter().any(|name| self.unsynced.contains(name))
     }
 
-    /// Notes whether a store may be read: pipelines that hold drains do so by what one of them shows.
-    fn note_without(&mut self, store: &str, is_without: bool) {
+    /// Notes whether a store may be read: what is seen of any pipeline may hang on it. True: that is news.
+    fn note_without(&mut self, store: &str, is_without: bool) -> bool {
         let has_changed = if is_without {
             self.without.insert(store.to_owned())
         } else {
             self.without.remove(store)
         };
         if has_changed {
-            self.dirty.extend(self.drains.holding.iter().cloned());
+            self.touch_all();
         }
+        has_changed
     }
 
     /// Marks the pipelines that name a target.
@@ -259,6 +261,36 @@ impl<T> Kept for T where
 {
 }
 
+/// Whether decisions go on without a store, when it may not be read or its kind is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Without {
+    /// Never: nothing is decided before its first list.
+    Never,
+    /// Once it was refused for a while: an API server that just came up refuses what it will grant in a moment.
+    Refused,
+    /// The same, and at once when its kind is not served.
+    RefusedOrUnserved,
+    /// At once.
+    AtOnce,
+}
+
+impl Without {
+    /// In one namespace of several: that it was deleted, with its Role, must not keep the others waiting.
+    pub(super) fn in_a_namespace(self) -> Self {
+        if self == Self::Never { Self::Refused } else { self }
+    }
+
+    /// How many such answers in a row are to be believed; `None`: it is waited for.
+    fn believes(self, error: &watcher::Error) -> Option<usize> {
+        let code = code_of(error)?;
+        match (self, code) {
+            (Self::AtOnce, 401 | 403 | 404) | (Self::RefusedOrUnserved, 404) => Some(1),
+            (Self::Refused | Self::RefusedOrUnserved, 401 | 403) => Some(REFUSALS),
+            _ => None,
+        }
+    }
+}
+
 /// What to do with the objects of one kind.
 #[derive(Clone)]
 pub(super) struct Keeper<T> {
@@ -266,8 +298,8 @@ pub(super) struct Keeper<T> {
     pub(super) store: String,
     /// What to ask for.
     pub(super) config: watcher::Config,
-    /// May decisions go on without it when we are not allowed to read it?
-    pub(super) is_optional: bool,
+    /// May decisions go on without it?
+    pub(super) without: Without,
     /// An object came or changed.
     pub(super) put: fn(&mut Stores, &Name, T),
     /// An object went.
@@ -283,6 +315,9 @@ const PAGE: u32 = 100;
 /// What one may not read, or what is not served, is asked for again after this: it lasts until someone changes the cluster, and the watch
 /// by itself would ask each second.
 const DENIED: Duration = Duration::from_secs(30);
+/// A refusal is believed the third time in a row, with these pauses between.
+const REFUSALS: usize = 3;
+const DOUBT: Duration = Duration::from_secs(10);
 
 /// The watch settings of every store.
 pub(super) fn config() -> watcher::Config {
@@ -294,9 +329,9 @@ pub(super) fn config() -> watcher::Config {
 pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper<T>) {
     let mut known = BTreeSet::new();
     let mut listed = BTreeSet::new();
-    let mut is_without = false;
-    let stream = watcher(api, keeper.config.clone()).default_backoff();
-    let mut stream = std::pin::pin!(stream);
+    let mut refusals = 0;
+    let watch = || watcher(api.clone(), keeper.config.clone()).backoff(Pauses::new()).boxed();
+    let mut stream = watch();
     while let Some(event) = stream.next().await {
         match event {
             Ok(watcher::Event::Init) => listed.clear(),
@@ -317,9 +352,8 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                     (keeper.gone)(&mut shelf.open(), &name);
                 }
                 known = std::mem::take(&mut listed);
-                if std::mem::take(&mut is_without) {
-                    shelf.open().note_without(&keeper.store, false);
-                }
+                refusals = 0;
+                shelf.open().note_without(&keeper.store, false);
                 shelf.synced(&keeper.store);
                 shelf.ring();
             }
@@ -335,17 +369,25 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
             }
             Err(error) => {
                 let (store, why) = (&keeper.store, chain(&error));
-                if keeper.is_optional && is_denied(&error) {
-                    if !std::mem::replace(&mut is_without, true) {
+                let Some(enough) = keeper.without.believes(&error) else {
+                    warn!(store, error = %why, "watch failed; it is tried again");
+                    refusals = 0;
+                    continue;
+                };
+                refusals += 1;
+                if refusals < enough {
+                    warn!(store, error = %why, "it may not be read; it is asked for again before that is believed");
+                    tokio::time::sleep(DOUBT).await;
+                } else {
+                    if shelf.open().note_without(store, true) {
                         warn!(store, error = %why, "done without until it can be read; hint: penstock check");
-                        shelf.open().note_without(store, true);
                     }
                     shelf.synced(store);
                     shelf.ring();
                     tokio::time::sleep(DENIED).await;
-                } else {
-                    warn!(store, error = %why, "watch failed; it is tried again");
                 }
+                // Begun anew with a list: by that alone it shows when it is granted.
+                stream = watch();
             }
         }
     }
@@ -358,19 +400,22 @@ fn name_of<T: Resource>(object: &T) -> Name {
     }
 }
 
-/// Not allowed, or the kind is not served: both last until someone changes the cluster.
-pub(super) fn is_denied(error: &watcher::Error) -> bool {
+/// Not allowed: it lasts until someone changes the cluster.
+pub(super) fn is_refused(error: &watcher::Error) -> bool {
+    matches!(code_of(error), Some(401 | 403))
+}
+
+/// What the API server answered.
+fn code_of(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => {
-            matches!(status.code, 401 | 403 | 404)
-        }
-        watcher::Error::WatchError(status) => matches!(status.code, 401 | 403 | 404),
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        watcher::Error::WatchError(status) => Some(status.code),
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)
-        | watcher::Error::NoResourceVersion => false,
+        | watcher::Error::NoResourceVersion => None,
     }
 }
 

@@ -11,8 +11,9 @@ use crate::decide::{
     CRON_JOB, PipelineId, Places, Standing, Target, TargetId, Unusable, Workload, Writing,
 };
 
+use super::Extent;
 use super::levers::OURS;
-use super::pods::Readiness;
+use super::pods::{PODS, Readiness};
 use super::selector::Selector;
 use super::stores::{Name, Stores};
 
@@ -37,8 +38,11 @@ pub(super) struct Targets {
 pub(super) enum Kind {
     Looking,
     Unusable(Unusable),
-    Served { resource: ApiResource, is_synced: bool },
+    Served { resource: ApiResource, unlisted: Unlisted },
 }
+
+/// Where a kind has not been listed yet, and why if it may not be.
+pub(super) type Unlisted = BTreeMap<Extent, Option<Unusable>>;
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Note {
@@ -149,19 +153,40 @@ impl Targets {
 }
 
 impl Stores {
+    /// What stands before all that could be known of the objects of a target's kind, where it lies.
+    pub(super) fn veiled(&self, target: &TargetId) -> Option<Target> {
+        let unlisted = match self.targets.kinds.get(&kind_of(target)) {
+            None | Some(Kind::Looking) => return Some(Target::Unseen),
+            Some(Kind::Unusable(why)) => return Some(Target::Unusable(why.clone())),
+            Some(Kind::Served { unlisted, .. }) => unlisted,
+        };
+        let here = || unlisted.get(&Some(Arc::clone(&target.namespace)));
+        if let Some(why) = unlisted.get(&None).or_else(here) {
+            return Some(why.clone().map_or(Target::Unseen, Target::Unusable));
+        }
+        self.is_without_in(PODS, &target.namespace).then(|| {
+            let what = format!("list pods in {}", target.namespace);
+            Target::Unusable(Unusable::Forbidden(what))
+        })
+    }
+
+    /// Notes where a kind has been listed, and where it may not be.
+    pub(super) fn put_kind(&mut self, kind: &KindId, resource: &ApiResource, unlisted: Unlisted) {
+        let known = self.targets.kinds.get(kind);
+        if !matches!(known, Some(Kind::Served { unlisted: old, .. }) if *old == unlisted) {
+            let served = Kind::Served { resource: resource.clone(), unlisted };
+            self.targets.kinds.insert(kind.clone(), served);
+            self.touch_all();
+        }
+    }
+
     /// What is known of a target now.
     pub(super) fn target(&self, target: &TargetId) -> Target {
         if target.is_jobs() {
             return self.jobs_of(target);
         }
-        match self.targets.kinds.get(&kind_of(target)) {
-            None | Some(Kind::Looking) => return Target::Unseen,
-            Some(Kind::Unusable(why)) => return Target::Unusable(why.clone()),
-            Some(Kind::Served { is_synced, .. }) => {
-                if !is_synced {
-                    return Target::Unseen;
-                }
-            }
+        if let Some(veiled) = self.veiled(target) {
+            return veiled;
         }
         let Some(note) = self.targets.note(target) else {
             return Target::Unusable(Unusable::NotFound);
@@ -299,5 +324,13 @@ pub(super) fn pod_moved(stores: &mut Stores, name: &Name, labels: &[&str]) {
     stores.touch_counters(&name.namespace, labels);
     for target in stores.targets.touched_by(&name.namespace, labels) {
         stores.touch_target(&target);
+    }
+}
+
+/// What is asked for, and where.
+pub(super) fn in_place(what: &str, place: &Extent) -> String {
+    match place {
+        Some(namespace) => format!("{what} in {namespace}"),
+        None => what.to_owned(),
     }
 }

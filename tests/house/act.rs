@@ -1,5 +1,7 @@
 //! Writes to `/scale`: what is sent, and what each answer comes to. The texts of failures are those of a real kube-apiserver.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use penstock::act::{Act, Grant, Licence};
@@ -65,6 +67,10 @@ impl Hands {
         R: Future<Output = Result<Answer, BoxError>> + Send + 'static,
     {
         let (client, record) = client(answer);
+        Self::of(client, record)
+    }
+
+    fn of(client: kube::Client, record: Record) -> Self {
         let (sender, outcomes) = unbounded_channel();
         let (grant, licence) = Licence::new();
         grant.renew(Instant::now());
@@ -517,4 +523,101 @@ async fn a_write_whose_task_dies_ends_as_unknown() {
         outcome.result
     };
     assert!(matches!(ending, Ending::Unknown { .. }), "{ending:?}");
+}
+
+/// A server that has no time for the first `busy` requests, and says `retry_after`, if anything. How often it was asked.
+fn busy_server(busy: usize, retry_after: Option<&'static str>) -> (kube::Client, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        let is_busy = count.fetch_add(1, Ordering::SeqCst) < busy;
+        async move {
+            let (code, body) = scaled();
+            let mut answer = http::Response::builder().status(if is_busy { 429 } else { code });
+            if let Some(seconds) = retry_after.filter(|_| is_busy) {
+                answer = answer.header("retry-after", seconds);
+            }
+            // The words of priority and fairness, which are no JSON.
+            let body = if is_busy {
+                "Too many requests, please try again later.".into()
+            } else {
+                body.to_string()
+            };
+            Ok::<_, BoxError>(answer.body(http_body_util::Full::new(bytes::Bytes::from(body)))?)
+        }
+    });
+    (kube::Client::new(service, "default"), asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_time_is_left_alone_for_longer_each_time() {
+    let (client, asked) = busy_server(3, None);
+    let mut hands = Hands::of(client, Record::default());
+    let mut tried = Vec::new();
+    let began = Instant::now();
+    // Once each 100 ms, as the loop might.
+    while began.elapsed() < Duration::from_secs(15) {
+        let before = asked.load(Ordering::SeqCst);
+        hands.grant.renew(Instant::now());
+        let ending = hands.ending(Action::Scale(scale("Deployment", "enrich"))).await;
+        if before < asked.load(Ordering::SeqCst) {
+            tried.push(began.elapsed().as_secs_f64());
+        } else {
+            let Ending::NotSent { message } = ending else { panic!("{ending:?}") };
+            assert!(message.contains("429"), "{message}");
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    let gaps: Vec<_> = tried.windows(2).take(3).map(|pair| pair[1] - pair[0]).collect();
+    for (gap, least) in gaps.iter().zip([1.0, 2.0, 4.0]) {
+        assert!((least..=1.5 * least + 0.2).contains(gap), "{gaps:?}");
+    }
+    assert!(30 < tried.len(), "it has time again: {tried:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_how_long_is_left_alone_for_that_long() {
+    let (client, asked) = busy_server(1, Some("7"));
+    let mut hands = Hands::of(client, Record::default());
+    hands.ending(Action::Scale(scale("Deployment", "enrich"))).await;
+    sleep(Duration::from_millis(6_900)).await;
+    hands.grant.renew(Instant::now());
+    let other = hands.ending(Action::Scale(scale("StatefulSet", "sink"))).await;
+    assert!(matches!(other, Ending::NotSent { .. }), "all writes wait: {other:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    sleep(Duration::from_secs(4)).await;
+    hands.grant.renew(Instant::now());
+    let ending = hands.ending(Action::Scale(scale("Deployment", "enrich"))).await;
+    assert!(matches!(ending, Ending::Done { .. }), "{ending:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_burst_so_many_writes_are_on_their_way_at_once() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (there, peak) = (Arc::clone(&now), Arc::clone(&most));
+    let mut hands = Hands::new(move |_| {
+        let (there, peak) = (Arc::clone(&there), Arc::clone(&peak));
+        async move {
+            peak.fetch_max(there.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            sleep(Duration::from_secs(1)).await;
+            there.fetch_sub(1, Ordering::SeqCst);
+            Ok(scaled())
+        }
+    });
+    let names = (0..200).map(|n| format!("stage-{n}"));
+    let writes: Vec<_> = names.map(|name| Action::Scale(scale("Deployment", &name))).collect();
+    hands.act.start(&writes, &hands.licence);
+    let (mut done, mut unsent) = (0, 0);
+    for _ in &writes {
+        let ending = hands.outcomes.recv().await.unwrap().result;
+        if matches!(ending, Ending::Done { .. }) {
+            done += 1;
+        } else {
+            assert!(matches!(ending, Ending::NotSent { .. }), "{ending:?}");
+            unsent += 1;
+        }
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 32);
+    // Three rounds begin within 3 s; what then still waits is for the next turn, which knows better.
+    assert!((96..=128).contains(&done) && done + unsent == 200, "{done} and {unsent}");
 }

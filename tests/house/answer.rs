@@ -46,7 +46,12 @@ async fn it_is_ready_after_the_first_turn_and_no_more_at_the_end() {
     let (answer, pulse) = window(&bench);
     let ready = || async { ask(answer.probes(), "/readyz").await.0 };
     assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
+    pulse.awaits(vec!["pods of shop".to_owned()]);
+    let (_, _, lacks) = ask(answer.probes(), "/readyz").await;
+    assert_eq!(lacks, "no list yet of: pods of shop; hint: penstock check\n");
+    assert!(!pulse.begun().is_cancelled());
     pulse.beat();
+    assert!(pulse.begun().is_cancelled());
     assert_eq!(ready().await, StatusCode::OK);
     pulse.end();
     assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);

@@ -8,7 +8,7 @@ use penstock::watch;
 
 /// Reads by the one and writes by the other.
 pub(crate) fn clients(reader: Client, writer: Client) -> Clients {
-    Clients { reader, writer, requests: Requests::default() }
+    Clients { reader, lease: writer.clone(), writer, requests: Requests::default() }
 }
 
 /// A daemon of this identity in the namespace `default`, without page, probes, scaler and records.

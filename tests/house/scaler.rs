@@ -11,9 +11,11 @@ use penstock::observe::{Address, Ask, Credentials, Observe, Question, external};
 use penstock::proto::external_scaler::external_scaler_client::ExternalScalerClient;
 use penstock::proto::external_scaler::{GetMetricsRequest, ScaledObjectRef};
 use penstock::report::Fault;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -186,6 +188,68 @@ async fn a_stream_of_specs_says_what_is_asked_for_once_it_is_known_and_stays_ope
     assert_eq!(stream.message().await.unwrap(), None);
     drop((stream, client));
     assert!(window.tasks.join_next().await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_of_a_pipeline_that_does_not_come_ends_after_a_minute() {
+    let window = Window::open().await;
+    let (pulse, mut tasks) = (window.pulse.clone(), JoinSet::new());
+    // In small steps: paused time waits for no socket.
+    tasks.spawn(async move {
+        loop {
+            pulse.beat();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let mut client = window.client().await;
+    let mut stream = client.stream_is_active(orders()).await.unwrap().into_inner();
+    // One that comes in time is told of, whatever went before.
+    assert!(tokio::time::timeout(Duration::from_secs(50), stream.message()).await.is_err());
+    window.tell(Some(5)).await;
+    assert!(stream.message().await.unwrap().unwrap().result);
+    assert!(tokio::time::timeout(Duration::from_mins(10), stream.message()).await.is_err());
+    let nobody = object(&[("pipeline", "nobody")]);
+    let mut stream = client.stream_is_active(nobody).await.unwrap().into_inner();
+    let began = Instant::now();
+    let end = stream.message().await.unwrap_err();
+    assert_eq!(end.code(), Code::NotFound, "{end:?}");
+    assert!((60..70).contains(&began.elapsed().as_secs()));
+}
+
+#[tokio::test]
+async fn beyond_so_many_streams_the_next_is_refused_until_one_ends() {
+    let window = Window::open().await;
+    window.pulse.beat();
+    window.tell(Some(1)).await;
+    let mut client = window.client().await;
+    let mut open = Vec::new();
+    for _ in 0..2_000 {
+        open.push(client.stream_is_active(orders()).await.unwrap());
+    }
+    let full = client.stream_is_active(orders()).await.unwrap_err();
+    assert_eq!(full.code(), Code::ResourceExhausted, "{full:?}");
+    assert!(client.is_active(orders()).await.is_ok(), "questions are answered still");
+    open.pop();
+    let mut other = window.client().await;
+    let again = async {
+        while other.stream_is_active(orders()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_went_without_a_word_is_cut_off() {
+    let window = Window::open().await;
+    window.pulse.beat();
+    let mut stream = TcpStream::connect(&window.host).await.unwrap();
+    // The preface of HTTP/2 and empty settings; then nothing more, and no answer to a ping.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut said = Vec::new();
+    let end = tokio::time::timeout(Duration::from_mins(2), stream.read_to_end(&mut said)).await;
+    assert!(end.is_ok(), "its connection is held open for ever");
 }
 
 #[tokio::test]

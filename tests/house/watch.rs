@@ -8,6 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use penstock::clock::Clock;
+use penstock::daemon::{self, Clients};
 use penstock::decide::{
     Missing, Mode, Observation, PipelineId, QuestionId, Reading, Target, Unusable, Value as Said,
     Workload, Writing,
@@ -17,6 +18,11 @@ use penstock::observe::{Address, Question};
 use penstock::tasks::Tasks;
 use penstock::watch::{self, PoolSight, Seen, Sight, Watch};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::daemons;
 
 /// A cluster with the CRDs, and a watch on it.
 struct Scene {
@@ -93,7 +99,28 @@ impl Scene {
     }
 
     fn watch(&self) -> Watch {
-        Watch::start(self.client.clone(), self.clock, watch::Options::default(), self.tasks.clone())
+        self.watch_in(&[])
+    }
+
+    /// With rights in these namespaces alone.
+    fn watch_in(&self, namespaces: &[&str]) -> Watch {
+        let options = watch::Options {
+            namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(),
+            is_namespaced: !namespaces.is_empty(),
+            ..watch::Options::default()
+        };
+        Watch::start(self.client.clone(), self.clock, options, self.tasks.clone())
+    }
+
+    /// From now on these requests are refused.
+    fn refuse(&self, verb: &str, resource: &str, subresource: &str) {
+        let requests = Match::of(verb, resource, subresource);
+        self.cluster.faults().plan(requests, Fault::Refuse(403), usize::MAX);
+    }
+
+    /// What is seen of a pipeline at this moment.
+    fn look(&self, watch: &Watch, name: &str) -> Sight {
+        watch.seen(&BTreeSet::from([id(name)]), self.clock.now()).sights.pop().unwrap()
     }
 
     /// What is seen of a pipeline once `is_it` holds.
@@ -242,6 +269,181 @@ async fn a_target_that_cannot_be_scaled_says_why_and_heals() {
     scene.see(&watch, "unknown", |s| unusable(s) == Some(&Unusable::UnknownKind)).await;
     scene.deployment("d", 1).await;
     scene.see(&watch, "lost", |s| workload(s).is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_not_be_listed_says_so_and_heals() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    scene.refuse("list", "deployments", "");
+    let watch = scene.watch();
+    let may_not = Unusable::Forbidden("list deployments.apps".to_owned());
+    scene.see(&watch, "p", |s| unusable(s) == Some(&may_not)).await;
+    scene.cluster.faults().clear();
+    let granted = Instant::now();
+    while workload(&scene.look(&watch, "p")).is_none() {
+        assert!(granted.elapsed() < Duration::from_secs(35));
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_kind_may_not_be_listed_no_other_namespace_is_held_up() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let refused = Match { namespace: "kube-public".into(), ..Match::of("list", "deployments", "") };
+    scene.cluster.faults().plan(refused, Fault::Refuse(403), usize::MAX);
+    let watch = scene.watch_in(&["default", "kube-public"]);
+    scene.see(&watch, "p", |s| workload(s).is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scale_that_may_not_be_read_is_asked_for_again_though_nothing_moved() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    scene.refuse("get", "deployments", "scale");
+    let watch = scene.watch();
+    let may_not = Unusable::Forbidden("get deployments/scale in default".to_owned());
+    scene.see(&watch, "p", |s| unusable(s) == Some(&may_not)).await;
+    let reads = || scene.requests("get", "scale");
+    sleep(Duration::from_secs(5)).await;
+    let before = reads();
+    sleep(Duration::from_mins(5)).await;
+    let asked = reads() - before;
+    assert!((14..=15).contains(&asked), "asked {asked} times");
+    scene.cluster.faults().clear();
+    sleep(Duration::from_secs(21)).await;
+    assert!(workload(&scene.look(&watch, "p")).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_shut_keeps_no_other_waiting_and_is_taken_up_when_it_opens() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let in_shut = |verb| Match { namespace: "kube-public".into(), ..Match::of(verb, "", "") };
+    scene.cluster.faults().plan(in_shut("list"), Fault::Refuse(403), usize::MAX);
+    let spec = json!({"stages": [{"name": "s", "target": {"name": "x"}, "replicas": {"max": 9},
+        "sources": [{"name": "q", "kafka": {"bootstrapServers": "127.0.0.1:1", "topics": ["t"], "group": "g"}}]}]});
+    let late = json!({"spec": spec});
+    scene.apply("penstock.dev/v1alpha1", "ScaledPipeline", "kube-public", "late", &late).await;
+    let watch = scene.watch_in(&["default", "kube-public"]);
+    sleep(Duration::from_secs(15)).await;
+    assert!(
+        watch.unsynced().iter().all(|store| store.ends_with(" of kube-public")),
+        "one refusal is not believed: an API server that comes up refuses what it grants in a moment"
+    );
+    assert!(watch.unsynced().contains(&"pipelines of kube-public".to_owned()));
+    sleep(Duration::from_secs(25)).await;
+    assert_eq!(watch.unsynced(), [""; 0]);
+    scene.see(&watch, "p", |s| workload(s).is_some()).await;
+    assert_eq!(watch.pipelines(), [id("p")]);
+    scene.cluster.faults().clear();
+    sleep(Duration::from_secs(35)).await;
+    assert_eq!(watch.pipelines().len(), 2, "it is taken up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_pods_may_not_be_read_no_target_is_usable() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    scene.refuse("list", "pods", "");
+    let watch = scene.watch_in(&["default"]);
+    sleep(Duration::from_secs(40)).await;
+    let may_not = Unusable::Forbidden("list pods in default".to_owned());
+    scene.see(&watch, "p", |s| unusable(s) == Some(&may_not)).await;
+    scene.cluster.faults().clear();
+    sleep(Duration::from_secs(35)).await;
+    let sight = scene.look(&watch, "p");
+    assert_eq!(workload(&sight).map(|workload| workload.ready), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_autoscalers_may_not_be_read_is_not_believed_at_once() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let spec = json!({"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}});
+    let hpa = json!({"spec": spec});
+    scene.apply("autoscaling/v2", "HorizontalPodAutoscaler", "default", "h", &hpa).await;
+    let lists = Match::of("list", "horizontalpodautoscalers", "");
+    scene.cluster.faults().plan(lists.clone(), Fault::Refuse(403), 2);
+    let watch = scene.watch();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(watch.unsynced(), ["horizontal pod autoscalers 0"]);
+    // The first time that pipelines can be thought of, the autoscaler is known.
+    while !watch.unsynced().is_empty() {
+        watch.changed().await;
+    }
+    let by = |w: &Workload| w.hpa.as_deref() == Some("h");
+    let seen = scene.see(&watch, "p", |s| workload(s).is_some()).await;
+    assert!(workload(&seen).is_some_and(by));
+    // Whoever may never read them goes on without, after half a minute.
+    let other = Scene::new().await;
+    other.cluster.faults().plan(lists, Fault::Refuse(403), usize::MAX);
+    let watch = other.watch();
+    sleep(Duration::from_secs(35)).await;
+    assert_eq!(watch.unsynced(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_that_is_pointed_elsewhere_lets_its_former_target_go() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let hpa = |name: &str| json!({"spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}}});
+    let (version, kind) = ("autoscaling/v2", "HorizontalPodAutoscaler");
+    scene.apply(version, kind, "default", "h", &hpa("d")).await;
+    let watch = scene.watch();
+    scene.see(&watch, "p", |s| workload(s).is_some_and(|w| w.hpa.is_some() && w.ready == 1)).await;
+    sleep(Duration::from_secs(5)).await;
+    watch.take_moved();
+    scene.apply(version, kind, "default", "h", &hpa("other")).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(watch.take_moved(), BTreeSet::from([id("p")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_three_minutes_without_an_api_server_everything_is_watched_again_within_one() {
+    let scene = Scene::new().await;
+    scene.deployment("d", 1).await;
+    scene.pipeline("p", &json!({"kind": "Deployment", "name": "d"})).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    scene.cluster.serve(listener);
+    let clients = Clients::of(kube::Config::new(url.parse().unwrap())).unwrap();
+    // In small steps: paused time waits for no socket.
+    let mut steps = JoinSet::new();
+    steps.spawn(async {
+        loop {
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let options = watch::Options::default();
+    let watch = Watch::start(clients.reader, scene.clock, options, scene.tasks.clone());
+    scene.see(&watch, "p", |s| workload(s).is_some()).await;
+    let watched = || -> BTreeSet<String> {
+        let log = scene.cluster.faults().log();
+        let begun =
+            log.into_iter().filter(|request| request.verb == "watch" && request.code == 200);
+        begun.map(|request| request.resource).collect()
+    };
+    sleep(Duration::from_secs(2)).await;
+    let before = watched();
+    assert!(8 < before.len(), "{before:?}");
+    scene.cluster.faults().plan(Match::default(), Fault::Refuse(503), usize::MAX);
+    scene.cluster.drop_watches();
+    sleep(Duration::from_mins(3)).await;
+    scene.cluster.faults().clear();
+    scene.cluster.faults().clear_log();
+    scene.deployment("d", 7).await;
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(watched(), before);
+    assert_eq!(workload(&scene.look(&watch, "p")).map(|workload| workload.desired), Some(7));
 }
 
 #[tokio::test]
@@ -651,4 +853,27 @@ async fn a_quota_leaves_to_pipelines_what_pods_of_others_do_not_take() {
         drop(tokio::time::timeout(Duration::from_millis(20), watch.changed()).await);
     }
     panic!("what it leaves is {last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_not_seen_the_cluster_does_not_lead_it() {
+    let scene = Scene::new().await;
+    scene.cluster.faults().plan(Match::of("list", "pods", ""), Fault::Hang, usize::MAX);
+    let (end, mut running) = (CancellationToken::new(), JoinSet::new());
+    let clients = daemons::clients(scene.client.clone(), scene.client.clone());
+    let (options, stop) = (daemons::options("a"), end.clone());
+    running.spawn(async move { Box::pin(daemon::run(clients, options, stop)).await });
+    sleep(Duration::from_mins(5)).await;
+    let leases = scene.api("coordination.k8s.io/v1", "Lease", "default");
+    assert!(leases.get_opt("penstock").await.unwrap().is_none(), "it took the lease");
+    end.cancel();
+    running.join_next().await.unwrap().unwrap().unwrap();
+    // And who has does.
+    scene.cluster.faults().clear();
+    let clients = daemons::clients(scene.client.clone(), scene.client.clone());
+    let stop = CancellationToken::new();
+    running.spawn(async move { Box::pin(daemon::run(clients, daemons::options("b"), stop)).await });
+    sleep(Duration::from_secs(20)).await;
+    let lease = leases.get("penstock").await.unwrap();
+    assert!(lease.data["spec"]["holderIdentity"].as_str().is_some_and(|held| held == "b"));
 }

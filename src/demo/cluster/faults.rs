@@ -32,6 +32,8 @@ pub struct Match {
     pub subresource: String,
     /// The object's name.
     pub name: String,
+    /// Its namespace.
+    pub namespace: String,
 }
 
 impl Match {
@@ -42,6 +44,7 @@ impl Match {
             resource: resource.to_owned(),
             subresource: subresource.to_owned(),
             name: String::new(),
+            namespace: String::new(),
         }
     }
 
@@ -50,6 +53,7 @@ impl Match {
         any(&self.verb, &request.verb)
             && any(&self.resource, &request.resource)
             && any(&self.name, &request.name)
+            && any(&self.namespace, &request.namespace)
             && (any(&self.subresource, &request.subresource)
                 || (self.subresource == "-" && request.subresource.is_empty()))
     }

@@ -20,9 +20,10 @@ use super::wire::{WireCronJob, WireJob};
 use super::{LABEL, group_of, name_of, target_id};
 use crate::clock::Clock;
 use crate::decide::{TargetId, Unusable};
-use crate::watch::Scope;
-use crate::watch::stores::{Name, Shelf, chain, config, is_denied};
-use crate::watch::targets::{Kind, KindId};
+use crate::watch::pauses::Pauses;
+use crate::watch::stores::{Name, Shelf, chain, config, is_refused};
+use crate::watch::targets::{KindId, Unlisted, in_place};
+use crate::watch::{Extent, Scope};
 
 /// How long one list may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,13 +47,16 @@ pub(in crate::watch) async fn follow(
     let (cron_jobs, jobs) = resources();
     let mut streams = Vec::new();
     for api in scope.apis::<WireCronJob>(&client, &cron_jobs) {
-        streams.push(watcher(api, config()).default_backoff().map(News::CronJob).boxed());
+        streams.push(watcher(api, config()).backoff(Pauses::new()).map(News::CronJob).boxed());
     }
     for api in scope.apis::<WireJob>(&client, &jobs) {
-        streams.push(watcher(api, config().labels(LABEL)).default_backoff().map(News::Job).boxed());
+        streams.push(
+            watcher(api, config().labels(LABEL)).backoff(Pauses::new()).map(News::Job).boxed(),
+        );
     }
     let mut follower = Follower {
-        unlisted: (0..streams.len()).collect(),
+        places: scope.extents(),
+        unlisted: (0..streams.len()).map(|at| (at, None)).collect(),
         clock,
         kind,
         resource: cron_jobs,
@@ -89,8 +93,10 @@ struct Follower {
     resource: ApiResource,
     shelf: Arc<Shelf>,
     stale: Arc<Notify>,
-    /// Watches that have not had their first list.
-    unlisted: BTreeSet<usize>,
+    /// Where CronJobs are watched, and in the same order Jobs.
+    places: Vec<Extent>,
+    /// Watches that have not had their first list, and why if they may not.
+    unlisted: BTreeMap<usize, Option<Unusable>>,
     listed: BTreeMap<usize, BTreeSet<Known>>,
     known: BTreeMap<usize, BTreeSet<Known>>,
 }
@@ -120,7 +126,7 @@ impl Follower {
                 }
                 self.is_listed(at);
             }
-            Err(error) => self.failed("list cronjobs.batch", &error),
+            Err(error) => self.failed(at, "list cronjobs.batch", &error),
         }
     }
 
@@ -130,7 +136,7 @@ impl Follower {
             Ok(Event::Init) => drop(self.listed.remove(&at)),
             Ok(Event::InitApply(object)) => {
                 let Some(known) = known_as(&object) else { return };
-                let is_first = self.unlisted.contains(&at);
+                let is_first = self.unlisted.contains_key(&at);
                 self.shelf.open().put_job(&known.0, &object, now, is_first);
                 self.listed.entry(at).or_default().insert(known);
             }
@@ -148,12 +154,12 @@ impl Follower {
                 for lost in self.lost(at) {
                     self.gone(&lost, 0, now);
                 }
-                if !self.unlisted.contains(&at) {
+                if !self.unlisted.contains_key(&at) {
                     self.read_again();
                 }
                 self.is_listed(at);
             }
-            Err(error) => self.failed("list jobs.batch", &error),
+            Err(error) => self.failed(at, "list jobs.batch", &error),
         }
     }
 
@@ -184,30 +190,32 @@ impl Follower {
     }
 
     fn is_listed(&mut self, at: usize) {
-        self.unlisted.remove(&at);
-        let mut stores = self.shelf.open();
-        let known = stores.targets.kinds.get(&self.kind);
-        if self.unlisted.is_empty() && !matches!(known, Some(Kind::Served { .. })) {
-            let resource = self.resource.clone();
-            stores
-                .targets
-                .kinds
-                .insert(self.kind.clone(), Kind::Served { resource, is_synced: true });
-            stores.touch_all();
+        if self.unlisted.remove(&at).is_some() {
+            self.note();
         }
     }
 
-    fn failed(&self, what: &str, error: &watcher::Error) {
+    fn failed(&mut self, at: usize, what: &str, error: &watcher::Error) {
         warn!(what, error = %chain(error), "watch failed; it is tried again");
-        if !is_denied(error) || self.unlisted.is_empty() {
-            return;
+        let place = self.place(at);
+        if let Some(why) = self.unlisted.get_mut(&at).filter(|_| is_refused(error)) {
+            *why = Some(Unusable::Forbidden(in_place(what, &place)));
+            self.note();
         }
-        let why = Kind::Unusable(Unusable::Forbidden(what.to_owned()));
-        let mut stores = self.shelf.open();
-        if !matches!(stores.targets.kinds.get(&self.kind), Some(Kind::Unusable(_))) {
-            stores.targets.kinds.insert(self.kind.clone(), why);
-            stores.touch_all();
+    }
+
+    fn place(&self, at: usize) -> Extent {
+        self.places.get(at % self.places.len()).cloned().flatten()
+    }
+
+    /// Where both are listed, and where one may not be.
+    fn note(&self) {
+        let mut unlisted = Unlisted::new();
+        for (at, why) in &self.unlisted {
+            let noted = unlisted.entry(self.place(*at)).or_default();
+            *noted = noted.take().or_else(|| why.clone());
         }
+        self.shelf.open().put_kind(&self.kind, &self.resource, unlisted);
     }
 }
 

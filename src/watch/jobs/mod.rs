@@ -10,7 +10,6 @@ use kube::ResourceExt;
 use crate::decide::{FinishedJob, JobsSeen, Target, TargetId, Unusable, Workload, Writing};
 
 use super::stores::{Name, Stores};
-use super::targets::{Kind, kind_of};
 
 mod follow;
 mod made;
@@ -65,10 +64,8 @@ impl CronJob {
 impl Stores {
     /// What is known of a stage's Jobs now.
     pub(super) fn jobs_of(&self, target: &TargetId) -> Target {
-        match self.targets.kinds.get(&kind_of(target)) {
-            Some(Kind::Served { is_synced: true, .. }) => {}
-            Some(Kind::Unusable(why)) => return Target::Unusable(why.clone()),
-            None | Some(Kind::Looking | Kind::Served { .. }) => return Target::Unseen,
+        if let Some(veiled) = self.veiled(target) {
+            return veiled;
         }
         let name = name_of(target);
         let Some(cron_job) = self.jobs.templates.get(&name) else {

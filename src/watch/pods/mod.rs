@@ -29,6 +29,9 @@ mod standing;
 
 pub(super) use demand::Demand;
 
+/// How the store of pods is called.
+pub(super) const PODS: &str = "pods";
+
 /// A pod as it is asked of the API server: everything that is not named here is dropped while it is parsed.
 pub(super) type WirePod = Object<WireSpec, WireStatus>;
 

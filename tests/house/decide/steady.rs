@@ -67,6 +67,22 @@ until: 120
 }
 
 #[test]
+fn a_window_that_was_over_before_the_restart_is_no_word_of_what_was_needed() {
+    let story = "
+stage: {perReplica: 1000, startup: 40, desired: 8, recalled: [null, null, [8, 3600]]}
+then:
+- {at: 0, lag: 3000}
+until: 120
+";
+    assert_snapshot!(told(story), @r"
+         0 s  8 HeldSinceStart
+              kept at 8: 3 would do now, but what was needed before is not known; until 00:01:30 UTC
+        90 s  3 Threshold | writes 3 for 8
+              3 replicas: orders stands at 3000, and each replica may have 1000
+        ");
+}
+
+#[test]
 fn without_word_from_an_earlier_life_what_runs_is_kept_for_one_window() {
     let story = "
 stage: {perReplica: 1000, startup: 40, desired: 8}

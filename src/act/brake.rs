@@ -1,0 +1,95 @@
+//! What keeps a burst of writes from an API server that has no time for it: after a 429 nothing is sent for as long as it asks, or for longer
+//! each time that it says so again. One for all that a process writes; the lease goes another way.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Request, Response, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use tokio::time::Instant;
+use tower::BoxError;
+
+const FIRST: Duration = Duration::from_secs(1);
+/// Before chance, which makes it up to half as long again.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server had no time (429); nothing is written for {} ms", .0.as_millis())]
+pub(super) struct Resting(Duration);
+
+/// When something may be sent again. Clones are the same brake.
+#[derive(Debug, Clone, Default)]
+struct Brake(Arc<Mutex<Rest>>);
+
+#[derive(Debug, Default)]
+struct Rest {
+    until: Option<Instant>,
+    /// The last pause, without chance; none since an answer that was no 429.
+    pause: Duration,
+}
+
+impl Brake {
+    fn open(&self) -> MutexGuard<'_, Rest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long nothing may be sent.
+    fn left(&self) -> Option<Duration> {
+        let left = self.open().until?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// It has no time. What was on its way together counts once.
+    fn press(&self, asked: Option<Duration>) {
+        let mut rest = self.open();
+        let now = Instant::now();
+        if rest.until.is_none_or(|until| until <= now) {
+            rest.pause = FIRST.max(2 * rest.pause).min(LONGEST);
+        }
+        let pause = rest.pause.max(asked.unwrap_or_default().min(LONGEST));
+        let until = now + pause.mul_f64(1.0 + fastrand::f64() / 2.0);
+        rest.until = rest.until.max(Some(until));
+    }
+
+    /// It has time again, if it was asked after the rest.
+    fn release(&self) {
+        let mut rest = self.open();
+        if rest.until.is_some_and(|until| until <= Instant::now()) {
+            *rest = Rest::default();
+        }
+    }
+}
+
+/// A client with a brake; its error for what was not sent is [`Resting`].
+pub(super) fn braked(client: Client) -> Client {
+    let brake = Brake::default();
+    let namespace = client.default_namespace().to_owned();
+    let pass = move |request| pass(client.clone(), brake.clone(), request);
+    Client::new(tower::service_fn(pass), namespace)
+}
+
+async fn pass(
+    client: Client,
+    brake: Brake,
+    request: Request<Body>,
+) -> Result<Response<Body>, BoxError> {
+    if let Some(left) = brake.left() {
+        return Err(Resting(left).into());
+    }
+    let answer = client.send(request).await?;
+    if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+        brake.press(asked(answer.headers()));
+    } else {
+        brake.release();
+    }
+    Ok(answer)
+}
+
+/// How long the API server asks to be left alone. It says seconds, never a date.
+fn asked(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds))
+}
