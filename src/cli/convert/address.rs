@@ -64,7 +64,7 @@ pub(super) struct Database {
     pub(super) port: Option<String>,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
-    pub(super) database: String,
+    pub(super) name: String,
     /// How TLS is spelled, if it is.
     pub(super) tls: Option<String>,
 }
@@ -83,7 +83,7 @@ impl Database {
             port: pairs.remove("port"),
             user: pairs.remove("user"),
             password: pairs.remove("password"),
-            database: pairs.remove("dbname")?,
+            name: pairs.remove("dbname")?,
             tls: pairs.remove("sslmode"),
         })
     }
@@ -106,27 +106,25 @@ impl Database {
         let query = url.query.as_deref().unwrap_or_default();
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let tls = pairs.find(|(key, _)| *key == tls).map(|(_, value)| value.to_owned());
-        let database = decoded(url.path.trim_start_matches('/'));
+        let name = decoded(url.path.trim_start_matches('/'));
         let (user, password) = (url.user.clone(), url.password.clone());
-        Self { host, port, user, password, database, tls }
+        Self { host, port, user, password, name, tls }
     }
 }
 
 /// A location of KEDA's (GJSON) as a JSON path; `None` where it does more than lead somewhere.
 pub(super) fn json_path(location: &str) -> Option<String> {
-    let mut path = "$".to_owned();
-    for part in parts(location)? {
+    let step = |part: &String| {
+        let is_word = part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if part.bytes().all(|b| b.is_ascii_digit()) {
-            path.push_str(&format!("[{part}]"));
-        } else if part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && !part.starts_with(|c: char| c.is_ascii_digit())
-        {
-            path.push_str(&format!(".{part}"));
+            format!("[{part}]")
+        } else if is_word && !part.starts_with(|c: char| c.is_ascii_digit()) {
+            format!(".{part}")
         } else {
-            path.push_str(&format!("['{}']", part.replace('\\', "\\\\").replace('\'', "\\'")));
+            format!("['{}']", part.replace('\\', "\\\\").replace('\'', "\\'"))
         }
-    }
-    (path != "$").then_some(path)
+    };
+    Some(format!("${}", parts(location)?.iter().map(step).collect::<String>()))
 }
 
 /// The parts between dots; a backslash takes the next letter as it is.
@@ -165,7 +163,7 @@ mod tests {
             port: Some(port.to_owned()),
             user: Some("keda".to_owned()),
             password: Some("pass".to_owned()),
-            database: "shop".to_owned(),
+            name: "shop".to_owned(),
             tls: tls.map(str::to_owned),
         };
         assert_eq!(

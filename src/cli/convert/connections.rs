@@ -118,8 +118,16 @@ fn name_login(at: &mut Value, name: &str) {
         return;
     }
     match at {
-        Value::Object(map) => map.values_mut().for_each(|value| name_login(value, name)),
-        Value::Array(all) => all.iter_mut().for_each(|value| name_login(value, name)),
+        Value::Object(map) => {
+            for value in map.values_mut() {
+                name_login(value, name);
+            }
+        }
+        Value::Array(all) => {
+            for value in all {
+                name_login(value, name);
+            }
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -69,7 +69,7 @@ fn words(formula: &str) -> Result<Vec<Word>, String> {
                 _ => {
                     return Err(format!(
                         "nothing says {} here",
-                        other.map_or(first.to_string(), |it| (*it).to_owned())
+                        other.map_or_else(|| first.to_string(), |it| (*it).to_owned())
                     ));
                 }
             }
@@ -90,6 +90,11 @@ fn is_sign(word: Option<&Word>, sign: &str) -> bool {
     matches!(word, Some(Word::Sign(written)) if written == sign)
 }
 
+/// A name before a bracket, unless it is a sign in letters.
+fn is_call(name: &str, next: Option<&Word>) -> bool {
+    is_sign(next, "(") && !["and", "or", "not"].contains(&name)
+}
+
 /// Words of expr as CEL spells them.
 fn written(words: &[Word], sources: &BTreeMap<String, String>) -> Result<String, String> {
     let mut text = String::new();
@@ -98,7 +103,7 @@ fn written(words: &[Word], sources: &BTreeMap<String, String>) -> Result<String,
         let next = match word {
             Word::Number(number) => number.clone(),
             Word::Sign(sign) => sign.clone(),
-            Word::Name(name) if is_sign(words.get(at + 1), "(") => {
+            Word::Name(name) if is_call(name, words.get(at + 1)) => {
                 let end = closing(words, at + 1)?;
                 let inner = words.get(at + 2..end).unwrap_or_default();
                 at = end;

@@ -74,10 +74,7 @@ pub(super) fn convert(
         is_kept
     });
     if wishes.sources.is_empty() && wishes.schedules.is_empty() {
-        notes.not_supported(
-            "spec.triggers",
-            "nothing is left to size it by: no ScaledPipeline is written",
-        );
+        notes.not_supported("spec", "nothing is left to size it by: no ScaledPipeline is written");
         return None;
     }
     if wishes.sources.is_empty() {
@@ -115,7 +112,7 @@ pub(super) fn convert(
 fn cron_job(notes: &mut Notes<'_>, document: &Value, read: &ScaledJob) -> Option<Value> {
     let mut job = read.job_target_ref.clone();
     let Some(pod) = job.pointer_mut("/template/spec").and_then(Value::as_object_mut) else {
-        notes.not_supported("spec.jobTargetRef", "has no template.spec");
+        notes.not_supported("spec", "jobTargetRef has no template.spec");
         return None;
     };
     if !pod.contains_key("restartPolicy") {

@@ -77,11 +77,12 @@ impl Convert {
         let all = converted(&documents, &world, &mut report);
         let all = used(accepted(&checker, all, &mut report));
         out::documents(self.output, &all)?;
-        match self.report {
-            Told::Json => out::aside(&serde_json::to_string_pretty(&report).unwrap_or_default()),
-            told => {
-                out::aside(report.table(told == Told::All).trim_end());
-                hints(&all, &report).iter().for_each(|hint| out::aside(hint));
+        if self.report == Told::Json {
+            out::aside(&serde_json::to_string_pretty(&report).unwrap_or_default());
+        } else {
+            let table = report.table(self.report == Told::All);
+            for line in table.lines().map(str::to_owned).chain(hints(&all, &report)) {
+                out::aside(&line);
             }
         }
         if report.is_lacking() { Err(Failure::Told) } else { Ok(()) }

@@ -52,10 +52,7 @@ pub(super) fn convert(ground: &mut Ground<'_>, title: String, document: &Value) 
         keep_named(notes, combine, &mut wishes)?;
     }
     if wishes.sources.is_empty() && wishes.schedules.is_empty() {
-        notes.not_supported(
-            "spec.triggers",
-            "nothing is left to size it by: no ScaledPipeline is written",
-        );
+        notes.not_supported("spec", "nothing is left to size it by: no ScaledPipeline is written");
         return None;
     }
     let mut stage = Stage {
@@ -92,7 +89,7 @@ pub(super) fn convert(ground: &mut Ground<'_>, title: String, document: &Value) 
 fn target(notes: &mut Notes<'_>, written: &ScaleTarget) -> Option<Target> {
     stage::unknown(notes, "spec.scaleTargetRef", &written.rest);
     if written.name.is_empty() {
-        notes.not_supported("spec.scaleTargetRef.name", "is not set");
+        notes.not_supported("spec", "scaleTargetRef.name is not set");
         return None;
     }
     if written.env_source_container_name.is_some() {
@@ -218,7 +215,6 @@ fn combined(
         }
         Ok(expression) => {
             notes.same(path, format!("is combine: {expression}"));
-            modifiers(notes, said, "is in combine");
             let activation = said.activation_target.as_ref().map(plain);
             if activation.is_some_and(|it| it != "0") {
                 notes.changes(
@@ -226,8 +222,9 @@ fn combined(
                     "is left out: a stage wakes when one of its sources is above its own activation",
                 );
             }
-            let named = sources.values().cloned().collect();
-            Some(Combined { expression, triggers: sources.into_keys().collect(), named })
+            modifiers(notes, said, "is in combine");
+            let kept = sources.values().cloned().collect();
+            Some(Combined { expression, triggers: sources.into_keys().collect(), named: kept })
         }
     }
 }
@@ -236,10 +233,13 @@ fn modifiers(notes: &mut Notes<'_>, said: &ScalingModifiers, what: &str) {
     let fields = [
         ("target", said.target.is_some()),
         ("metricType", said.metric_type.is_some()),
-        ("activationTarget", said.activation_target.as_ref().is_some_and(|it| plain(it) == "0")),
+        ("activationTarget", said.activation_target.is_some()),
     ];
     for (field, _) in fields.into_iter().filter(|(_, is_set)| *is_set) {
-        notes.same(format!("{MODIFIERS}.{field}"), what);
+        let path = format!("{MODIFIERS}.{field}");
+        if !notes.has(&path) {
+            notes.same(path, what);
+        }
     }
 }
 
@@ -248,8 +248,8 @@ fn keep_named(notes: &mut Notes<'_>, combine: &Combined, wishes: &mut Wishes) ->
     let has = |name: &String| wishes.sources.iter().any(|source| source.name == *name);
     if let Some(missing) = combine.named.iter().find(|name| !has(name)) {
         notes.not_supported(
-            format!("{MODIFIERS}.formula"),
-            format!("wants {missing}, which has become no source: no ScaledPipeline is written"),
+            "spec",
+            format!("the formula wants {missing}, which has become no source: no ScaledPipeline is written"),
         );
         return None;
     }

@@ -83,7 +83,7 @@ fn annotations(notes: &mut Notes<'_>, document: &Value) -> BTreeMap<String, Stri
                 }
             }
             None if USELESS.contains(&key.as_str()) => {
-                notes.same(path, "has no use: KEDA's HPA and Jobs are no more")
+                notes.same(path, "has no use: KEDA's HPA and Jobs are no more");
             }
             None => notes.changes(path, "is not carried over"),
         }

@@ -146,18 +146,17 @@ impl Desk<'_> {
                 None
             }
             Given::Secret(namespace, secret) if namespace == self.secret_namespace => Some(secret),
-            Given::Secret(namespace, secret) => match self.world.read(&namespace, &secret).cloned()
-            {
-                Some(text) => Some(self.in_clear(key, text)),
-                None => {
-                    let why = format!(
-                        "stands in Secret {namespace}/{}, and a ClusterConnection reads those of one namespace ({}) only: copy it there",
-                        secret.name, self.secret_namespace
-                    );
-                    self.lack(key, why);
-                    None
+            Given::Secret(namespace, secret) => {
+                if let Some(text) = self.world.read(&namespace, &secret).cloned() {
+                    return Some(self.in_clear(key, text));
                 }
-            },
+                let why = format!(
+                    "stands in Secret {namespace}/{}, and a ClusterConnection reads those of one namespace ({}) only: copy it there",
+                    secret.name, self.secret_namespace
+                );
+                self.lack(key, why);
+                None
+            }
         }
     }
 
@@ -208,13 +207,11 @@ impl Desk<'_> {
             self.notes.not_supported(path, "is not set, and there is no threshold without it");
             return None;
         };
-        match quantity(&word).filter(|read| read.read().is_some_and(|it| 0.0 < it)) {
-            Some(read) => Some(Some(read)),
-            None => {
-                self.notes.not_supported(path, format!("is {word}: a threshold is above 0"));
-                None
-            }
+        let read = quantity(&word).filter(|read| read.read().is_some_and(|it| 0.0 < it));
+        if read.is_none() {
+            self.notes.not_supported(path, format!("is {word}: a threshold is above 0"));
         }
+        read.map(Some)
     }
 
     fn is_value(&self) -> bool {
@@ -304,6 +301,10 @@ impl Desk<'_> {
     pub(in super::super) fn finish(&mut self, name: &str, left: &[Left]) {
         for (path, why) in std::mem::take(&mut self.lacks) {
             self.notes.not_supported(path, why);
+        }
+        let metric = format!("{}.metricType", self.at);
+        if self.metric_type.is_some() && !self.notes.has(&metric) {
+            self.notes.same(metric, "is what perReplica, utilization and combine go by");
         }
         let params: Vec<(String, Param)> =
             self.params.iter().map(|(key, param)| (key.clone(), param.clone())).collect();

@@ -178,9 +178,6 @@ fn common(notes: &mut Notes<'_>, at: &str, trigger: &Trigger) {
             "has no use: every reading is used by all that need it",
         );
     }
-    if trigger.metric_type.as_deref().is_some_and(|it| it != "Value") {
-        notes.same(format!("{at}.metricType"), "is what perReplica and utilization mean");
-    }
     for field in trigger.rest.keys() {
         notes.not_supported(format!("{at}.{field}"), "is left out: nobody here knows this field");
     }
@@ -196,15 +193,11 @@ fn lay_out<'a>(
     let mut params = BTreeMap::new();
     for (key, value) in &trigger.metadata {
         let path = format!("{at}.metadata.{key}");
-        match key.strip_suffix("FromEnv") {
-            Some(bare) => {
-                let given = place.world.variable(place.around, &plain(value));
-                params.insert(bare.to_owned(), Param { path, given });
-            }
-            None => {
-                params.insert(key.clone(), Param { path, given: Given::Text(plain(value)) });
-            }
-        }
+        let (key, given) = match key.strip_suffix("FromEnv") {
+            Some(bare) => (bare, place.world.variable(place.around, &plain(value))),
+            None => (key.as_str(), Given::Text(plain(value))),
+        };
+        params.insert(key.to_owned(), Param { path, given });
     }
     let mut scope = Scope::Namespace(place.namespace.clone());
     let mut secret_namespace = place.around.namespace.to_owned();

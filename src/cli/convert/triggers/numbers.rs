@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::address::{Database, Url, json_path};
-use super::super::given::Given;
+use super::super::given::{Given, Param};
 use super::super::report::Grade;
 use super::desk::{Desk, Left};
 use super::kafka::words;
@@ -238,7 +238,7 @@ fn sql(desk: &mut Desk<'_>, words: &Words) -> Option<(Sql, Server)> {
     let mut login = Server {
         host: database.host,
         port: port.filter(|port| *port != words.port),
-        database: database.database,
+        database: database.name,
         tls: tls(desk, words, database.tls.as_deref()),
         ..Server::default()
     };
@@ -269,7 +269,7 @@ fn database(desk: &mut Desk<'_>, words: &Words) -> Database {
     Database {
         host: desk.part_needed("host"),
         port: desk.part("port"),
-        database: desk.part_needed("dbName"),
+        name: desk.part_needed("dbName"),
         tls: desk.part(words.tls),
         ..Database::default()
     }
@@ -313,8 +313,13 @@ pub(super) fn external(desk: &mut Desk<'_>) -> Option<Kinds> {
             continue;
         }
         let from_env = desk.path(&key).ends_with("FromEnv");
-        let is_text = matches!(desk.params.get(&key).map(|it| &it.given), Some(Given::Text(_)));
-        if let Some(text) = desk.word(&key).filter(|_| is_text) {
+        if matches!(desk.params.get(&key), Some(Param { given: Given::Secret(..), .. })) {
+            let path = desk.path(&key);
+            desk.used.insert(key);
+            desk.notes.not_supported(path, "comes from a Secret, and metadata is no place for one");
+            continue;
+        }
+        if let Some(text) = desk.word(&key) {
             metadata.insert(if from_env { format!("{key}FromEnv") } else { key }, text);
         }
     }
