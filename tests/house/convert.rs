@@ -176,42 +176,46 @@ fn no_field_is_lost_unsaid() {
     }
 }
 
+/// Where a `ScaledObject` or `ScaledJob` may have a field that nobody knows.
+fn places(object: &Value) -> Vec<String> {
+    let mut places: Vec<String> = [
+        "/spec",
+        "/spec/scaleTargetRef",
+        "/spec/fallback",
+        "/spec/advanced",
+        "/spec/advanced/scalingModifiers",
+        "/spec/advanced/horizontalPodAutoscalerConfig",
+        "/spec/advanced/horizontalPodAutoscalerConfig/behavior/scaleDown",
+        "/spec/rollout",
+        "/spec/scalingStrategy",
+    ]
+    .map(str::to_owned)
+    .into();
+    for trigger in 0..object["spec"]["triggers"].as_array().unwrap().len() {
+        for part in ["", "/metadata", "/authenticationRef"] {
+            places.push(format!("/spec/triggers/{trigger}{part}"));
+        }
+    }
+    places
+}
+
 #[test]
 fn a_field_that_nobody_knows_is_told_wherever_it_stands() {
     let mut count = 0;
     for (name, text) in fixtures() {
-        let all = documents(&text);
-        for (index, object) in all.iter().enumerate() {
+        let mut all = documents(&text);
+        for object in &mut all {
             if !["ScaledObject", "ScaledJob"].contains(&object["kind"].as_str().unwrap()) {
                 continue;
             }
-            let mut places = vec!["/spec".to_owned(), "/spec/scaleTargetRef".to_owned()];
-            places.extend(
-                [
-                    "/spec/fallback",
-                    "/spec/advanced",
-                    "/spec/advanced/scalingModifiers",
-                    "/spec/advanced/horizontalPodAutoscalerConfig",
-                    "/spec/advanced/horizontalPodAutoscalerConfig/behavior/scaleDown",
-                    "/spec/rollout",
-                    "/spec/scalingStrategy",
-                ]
-                .map(str::to_owned),
-            );
-            for trigger in 0..object["spec"]["triggers"].as_array().unwrap().len() {
-                places.push(format!("/spec/triggers/{trigger}"));
-                places.push(format!("/spec/triggers/{trigger}/metadata"));
-                places.push(format!("/spec/triggers/{trigger}/authenticationRef"));
-            }
-            for place in places {
-                let mut changed = all.clone();
-                let Some(Value::Object(map)) = changed[index].pointer_mut(&place) else { continue };
+            for place in places(object) {
+                let Some(Value::Object(map)) = object.pointer_mut(&place) else { continue };
                 map.insert("frobnicate".to_owned(), json!("1"));
-                let list = json!({"kind": "List", "apiVersion": "v1", "items": changed});
-                assert_eq!(lost(&list.to_string()), Vec::<String>::new(), "{name} {place}");
                 count += 1;
             }
         }
+        let list = json!({"kind": "List", "apiVersion": "v1", "items": all});
+        assert_eq!(lost(&list.to_string()), Vec::<String>::new(), "{name}");
     }
     assert!(80 < count, "only {count} places");
 }

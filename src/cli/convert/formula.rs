@@ -102,6 +102,15 @@ fn written(words: &[Word], sources: &BTreeMap<String, String>) -> Result<String,
     while let Some(word) = words.get(at) {
         let next = match word {
             Word::Number(number) => number.clone(),
+            Word::Sign(sign) if sign == "?" => {
+                let end = colon(words, at)?;
+                let inner = words.get(at + 1..end).unwrap_or_default();
+                at = end;
+                // CEL wants brackets around a choice within a choice.
+                let is_nested = inner.iter().any(|word| is_sign(Some(word), "?"));
+                let inner = written(inner, sources)?;
+                if is_nested { format!("? ({inner}) :") } else { format!("? {inner} :") }
+            }
             Word::Sign(sign) => sign.clone(),
             Word::Name(name) if is_call(name, words.get(at + 1)) => {
                 let end = closing(words, at + 1)?;
@@ -140,6 +149,22 @@ fn call(name: &str, inner: &[Word], sources: &BTreeMap<String, String>) -> Resul
     Ok(if is_list { format!("{inner}.{name}()") } else { format!("[{inner}].{name}()") })
 }
 
+/// Where the first half of the choice that begins here ends.
+fn colon(words: &[Word], begin: usize) -> Result<usize, String> {
+    let mut open = 0_usize;
+    for (at, word) in words.iter().enumerate().skip(begin + 1) {
+        if is_sign(Some(word), "?") {
+            open += 1;
+        } else if is_sign(Some(word), ":") {
+            if open == 0 {
+                return Ok(at);
+            }
+            open -= 1;
+        }
+    }
+    Err("a choice has no other half".to_owned())
+}
+
 /// Where the bracket that opens here is closed.
 fn closing(words: &[Word], open: usize) -> Result<usize, String> {
     let mut depth = 0_usize;
@@ -176,7 +201,7 @@ mod tests {
             (
                 "trig_one < 2 ? trig_one+trig_two >= 2 ? 5 : 10 : 0",
                 1.0,
-                "trig_one < 2.0 ? trig_one + trig_two >= 2.0 ? 5.0 : 10.0 : 0.0",
+                "trig_one < 2.0 ? (trig_one + trig_two >= 2.0 ? 5.0 : 10.0) : 0.0",
             ),
             ("max([trig_one, trigThree*2])", 5.0, "([trig_one, trigthree * 2.0].max()) / 5.0"),
             ("max(trig_one, trig_two, 3)", 1.0, "[trig_one, trig_two, 3.0].max()"),
