@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use super::{Failure, out};
+use super::Failure;
+use super::out::{self, Documents};
 use crate::crd;
 
 /// The arguments of `penstock crds`.
@@ -13,19 +14,10 @@ use crate::crd;
 pub(super) struct Crds {
     /// How to print
     #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "yaml")]
-    format: Format,
+    format: Documents,
     /// Write a file for each kind into this folder instead of printing
     #[arg(long, value_name = "FOLDER", conflicts_with = "format")]
     dir: Option<PathBuf>,
-}
-
-/// What kubectl reads.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Format {
-    /// One document for each kind
-    Yaml,
-    /// One list of all kinds
-    Json,
 }
 
 impl Crds {
@@ -38,19 +30,7 @@ impl Crds {
             }
             return Ok(());
         }
-        match self.format {
-            Format::Yaml => {
-                for crd in crd::all() {
-                    let yaml = crd::yaml(&crd).context("cannot print a definition")?;
-                    out::text(&format!("---\n{yaml}"))?;
-                }
-            }
-            Format::Json => {
-                out::json(
-                    &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": crd::all()}),
-                )?;
-            }
-        }
+        out::documents(self.format, &crd::all())?;
         Ok(())
     }
 }

@@ -22,6 +22,8 @@ mod progress;
 mod cluster;
 mod reach;
 mod recount;
+mod manifests;
+mod convert;
 mod validate;
 mod crds;
 mod completions;
@@ -56,6 +58,8 @@ enum Command {
     Check(check::Check),
     /// Show the pools of nodes and how they fare; propose CapacityPools for those that have none
     Pools(pools::Pools),
+    /// Turn KEDA's ScaledObjects, ScaledJobs and TriggerAuthentications into Penstock's manifests, and report what changes
+    Convert(convert::Convert),
     /// Check manifests offline: the schema and the CEL rules, in the API server's words
     Validate(validate::Validate),
     /// Print the custom resource definitions
@@ -127,6 +131,7 @@ impl Command {
             Self::Gitops(command) => command.run(),
             Self::Check(command) => command.run(),
             Self::Pools(command) => command.run(),
+            Self::Convert(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Crds(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -24,6 +24,32 @@ pub(super) struct Output {
     pub(super) format: Format,
 }
 
+/// How manifests are printed, for kubectl to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Documents {
+    /// One document for each
+    Yaml,
+    /// One list of all
+    Json,
+}
+
+/// Prints manifests.
+pub(super) fn documents(format: Documents, all: &[impl serde::Serialize]) -> anyhow::Result<()> {
+    match format {
+        Documents::Yaml => {
+            let mut printed = String::new();
+            for one in all {
+                printed.push_str("---\n");
+                printed.push_str(&serde_saphyr::to_string(one).context("cannot print YAML")?);
+            }
+            text(&printed)
+        }
+        Documents::Json => {
+            json(&serde_json::json!({"apiVersion": "v1", "kind": "List", "items": all}))
+        }
+    }
+}
+
 /// Prints text as it is.
 pub(super) fn text(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();

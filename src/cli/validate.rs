@@ -1,16 +1,14 @@
 //! `penstock validate`: manifests checked offline, in the API server's words, and read as the daemon would read them.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
-use serde_json::Value;
 
-use super::Failure;
 use super::out::{self, Format, Output};
+use super::{Failure, manifests};
 use crate::crd::manifest::{Checked, Checker, Neighbours, Outcome};
 
 /// The arguments of `penstock validate`.
@@ -39,11 +37,11 @@ impl Validate {
         let mut lines = Vec::new();
         for file in &self.files {
             let name = file.display().to_string();
-            match split(&text(file)?) {
+            match manifests::documents(&manifests::text(file)?) {
                 Ok(found) => {
                     documents.extend(found.into_iter().map(|document| (name.clone(), document)));
                 }
-                Err(error) => lines.push(Line { file: name, checked: unreadable(&error) }),
+                Err(error) => lines.push(Line { file: name, checked: unreadable(error) }),
             }
         }
         let neighbours = Neighbours::of(documents.iter().map(|(_, document)| document));
@@ -71,48 +69,14 @@ impl Validate {
     }
 }
 
-/// The text of a file. One that is not there is wrong usage.
-fn text(file: &Path) -> Result<String, Failure> {
-    if file.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(file).map_err(|error| {
-        Failure::Misuse(format!(
-            "cannot read {}: {error}; hint: name a file of YAML or JSON, or - for standard input",
-            file.display()
-        ))
-    })
-}
-
-/// The documents of a text; the items of a List stand for themselves.
-fn split(text: &str) -> Result<Vec<Value>, String> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
-    let mut all = Vec::new();
-    for mut document in documents {
-        if document.is_null() {
-            continue;
-        }
-        let is_list = document.get("kind").and_then(Value::as_str) == Some("List");
-        match document.get_mut("items") {
-            Some(Value::Array(items)) if is_list => all.append(items),
-            _ => all.push(document),
-        }
-    }
-    Ok(all)
-}
-
 /// What became of a file that is no YAML.
-fn unreadable(error: &str) -> Checked {
-    let first: Vec<&str> = error.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+fn unreadable(error: String) -> Checked {
     Checked {
         kind: String::new(),
         namespace: None,
         name: String::new(),
         result: Outcome::Refused,
-        faults: vec![format!("is no YAML: {}", first.join(" "))],
+        faults: vec![error],
         unworkable: Vec::new(),
         warnings: Vec::new(),
     }

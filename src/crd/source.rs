@@ -54,6 +54,13 @@ pub struct Source {
     pub kind: Kinds,
 }
 
+impl Source {
+    /// May a source be called so?
+    pub fn may_be_called(name: &str) -> bool {
+        rules::is_source_name(name)
+    }
+}
+
 /// What is read: exactly one of these.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -47,6 +47,7 @@ mod simulate_peers;
 mod demo;
 mod cluster;
 mod cli;
+mod convert;
 mod gitops;
 mod pools;
 mod telemetry;

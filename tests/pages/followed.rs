@@ -77,6 +77,26 @@ pub(crate) const PASSED: &[(&str, &str, &str)] = &[
         "kubectl ",
         "looks at what tests/live/headroom.rs makes, and takes it away",
     ),
+    (
+        "docs/keda.md",
+        "penstock convert",
+        "wants KEDA in the cluster; tests/house/docs runs it on the page's own file",
+    ),
+    (
+        "docs/keda.md",
+        "penstock validate",
+        "wants KEDA in the cluster; tests/house/docs runs it on the page's own file",
+    ),
+    (
+        "docs/keda.md",
+        "penstock explain",
+        "wants KEDA in the cluster; docs/getting-started.md has it followed",
+    ),
+    (
+        "docs/keda.md",
+        "kubectl ",
+        "wants KEDA in the cluster; tests/house/convert.rs reads what would be applied",
+    ),
     ("docs/lanes.md", "make bench-capacity", "a benchmark of many minutes"),
     ("docs/lanes.md", "cargo bench", "a benchmark of many minutes"),
     ("docs/quality.md", "make quality", "a benchmark of hours"),

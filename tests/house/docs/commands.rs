@@ -154,8 +154,9 @@ impl Command {
 
     /// A file that one of our own commands is given and that is nowhere.
     fn missing_file(&self, words: &[String]) -> Option<String> {
-        let takes_files =
-            words.first().is_some_and(|word| ["validate", "simulate"].contains(&word.as_str()));
+        let takes_files = words
+            .first()
+            .is_some_and(|word| ["validate", "simulate", "convert"].contains(&word.as_str()));
         let mut files = words.iter().skip(1).filter(|word| is_yaml(word));
         files
             .find(|path| takes_files && self.lacks(path))
@@ -180,7 +181,8 @@ impl Command {
     pub(super) fn runs(&self) -> bool {
         let Some([program, verb, rest @ ..]) = self.words.as_deref() else { return false };
         if program != "penstock"
-            || !["validate", "crds", "completions", "man", "--version"].contains(&verb.as_str())
+            || !["validate", "convert", "crds", "completions", "man", "--version"]
+                .contains(&verb.as_str())
         {
             return false;
         }
