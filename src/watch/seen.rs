@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use crate::crd::PipelineStatus;
 use crate::crd::meaning::{Fault, QuestionDraft, SecretWanted};
 use crate::decide::{
-    Budget, Draining, LaneNeed, LaneSeen, Missing, Mode, Observation, PerReplica, Pipeline, PipelineId,
-    QuestionId, Recalled, Reserves, Stage, Standing, Target, TargetId, Unusable, Workload,
+    Budget, Draining, LaneNeed, LaneSeen, Missing, Mode, Observation, PerReplica, Pipeline,
+    PipelineId, QuestionId, Recalled, Reserves, Stage, Standing, Target, TargetId, Unusable,
+    Workload,
 };
 use crate::observe::{Credentials, Question};
 

@@ -9,8 +9,8 @@ use kube::api::{ListParams, Patch, PatchParams};
 use penstock::crd::PipelineStatus;
 use penstock::crd::meaning::Code;
 use penstock::decide::{
-    Cause, Ending, FallbackPolicy, Headroom, Memory, Method, Missing, Mode, Nodes, Observation, Pause,
-    Plan, Reason, ReserveSeen, Reserves, RoomVerdict, Snapshot, Target,
+    Cause, Ending, FallbackPolicy, Headroom, Memory, Method, Missing, Mode, Nodes, Observation,
+    Pause, Plan, Reason, ReserveSeen, Reserves, RoomVerdict, Snapshot, Target,
 };
 use penstock::demo::cluster::{Fault as Trouble, Match};
 use penstock::report::{Destination, Fault, Polls, REASONS, Record};
