@@ -80,7 +80,7 @@ impl Known {
         let lanes: Vec<_> = seen.lanes.iter().filter(|lane| !is_alone(lane)).cloned().collect();
         let is_said_of_others = seen.lanes.iter().any(waits) && !lanes.iter().any(waits);
         let signs = if is_said_of_others { Vec::new() } else { seen.signs.clone() };
-        Cow::Owned(PoolSeen { lanes, signs, ..seen.clone() })
+        Cow::Owned(PoolSeen { signs, lanes, ..seen.clone() })
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
         life.with(seen(&[]), [lane("a", None, None), lane("b", None, Some(-900))], 1680);
         assert_eq!(life.room_of("a"), Room::BeyondPlaced(1));
         // Both try, one of them in vain.
-        let (mut tried, mut at) = (1681, 1741);
+        let (mut born, mut at) = (1681, 1741);
         for room in [Room::BeyondPlaced(2), Room::BeyondPlaced(4), Room::Free] {
             life.with(seen(&[]), [lane("a", Some(1681), None), lane("b", None, Some(at - 5))], at);
             assert_eq!((life.room_of("a"), life.room_of("b")), (Room::BeyondPlaced(1), room));
@@ -120,9 +120,9 @@ mod tests {
         while at < 12_000 {
             let tries = life.room_of("a") != Room::BeyondPlaced(0);
             if !tries {
-                tried = at;
+                born = at;
             }
-            let waits = tries.then_some(tried);
+            let waits = tries.then_some(born);
             let state =
                 life.with(seen(&[]), [lane("a", waits, None), lane("b", None, Some(1860))], at);
             assert_eq!((state, life.room_of("b")), (PoolState::Available, Room::Free), "at {at}");
