@@ -15,7 +15,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -188,32 +187,6 @@ async fn a_stream_of_specs_says_what_is_asked_for_once_it_is_known_and_stays_ope
     assert_eq!(stream.message().await.unwrap(), None);
     drop((stream, client));
     assert!(window.tasks.join_next().await.unwrap().is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_stream_of_a_pipeline_that_does_not_come_ends_after_a_minute() {
-    let window = Window::open().await;
-    let (pulse, mut tasks) = (window.pulse.clone(), JoinSet::new());
-    // In small steps: paused time waits for no socket.
-    tasks.spawn(async move {
-        loop {
-            pulse.beat();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    let mut client = window.client().await;
-    let mut stream = client.stream_is_active(orders()).await.unwrap().into_inner();
-    // One that comes in time is told of, whatever went before.
-    assert!(tokio::time::timeout(Duration::from_secs(50), stream.message()).await.is_err());
-    window.tell(Some(5)).await;
-    assert!(stream.message().await.unwrap().unwrap().result);
-    assert!(tokio::time::timeout(Duration::from_mins(10), stream.message()).await.is_err());
-    let nobody = object(&[("pipeline", "nobody")]);
-    let mut stream = client.stream_is_active(nobody).await.unwrap().into_inner();
-    let began = Instant::now();
-    let end = stream.message().await.unwrap_err();
-    assert_eq!(end.code(), Code::NotFound, "{end:?}");
-    assert!((60..70).contains(&began.elapsed().as_secs()));
 }
 
 #[tokio::test]

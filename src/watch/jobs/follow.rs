@@ -93,7 +93,7 @@ struct Follower {
     resource: ApiResource,
     shelf: Arc<Shelf>,
     stale: Arc<Notify>,
-    /// Where CronJobs are watched, and in the same order Jobs.
+    /// Where templates are watched, and in the same order Jobs.
     places: Vec<Extent>,
     /// Watches that have not had their first list, and why if they may not.
     unlisted: BTreeMap<usize, Option<Unusable>>,
