@@ -216,11 +216,12 @@ fn connections_named(pipeline: &Value) -> Vec<String> {
 fn refused(checker: &Checker, all: &[Value]) -> Option<(usize, String)> {
     let neighbours = Neighbours::of(all);
     for (index, document) in all.iter().enumerate() {
-        let Checked { result, faults, warnings, .. } = checker.check(document, &neighbours);
+        let Checked { result, faults, unworkable, warnings, .. } =
+            checker.check(document, &neighbours);
         if matches!(result, Outcome::Good | Outcome::Skipped) {
             continue;
         }
-        let why = [faults, warnings].concat().join("; ");
+        let why = [faults, unworkable, warnings].concat().join("; ");
         // A pipeline may be blamed for the connection that it names.
         let blamed = all.iter().position(|other| {
             text(other, "/kind").ends_with("Connection")
