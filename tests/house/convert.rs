@@ -124,7 +124,7 @@ fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            found.push(at.to_owned())
+            found.push(at.to_owned());
         }
     }
 }
