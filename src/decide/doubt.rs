@@ -209,9 +209,6 @@ impl Doubts {
                 bid.why.insert(0, still.reason.clone());
             }
         }
-        if let Some((_, reason)) = &self.hot {
-            bid.why.insert(0, reason.clone());
-        }
         let most = current.max(1).saturating_mul(2);
         if let Some(Spike { source, value, usual }) = self.spike.clone()
             && most < bid.replicas

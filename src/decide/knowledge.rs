@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use super::age::{Age, Trace};
 use super::arrivals::{Arrivals, is_above, is_below};
 use super::batch::Due;
-use super::demand::{self, Load, Means};
+use super::demand::{Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
 use super::flow::Passed;
 use super::idle::{self, Work};
 use super::jobs;
 use super::memory::{ByName, StageMemory};
+use super::need::GOAL;
 use super::pipeline::{OnSilence, Stage};
 use super::plan::Signals;
 use super::rate::{self, COMMITS};
@@ -442,7 +443,7 @@ impl StageMemory {
     /// Items a second that the stages above are about to send.
     fn expected(&self, turn: &Turn<'_>) -> Option<f64> {
         let objective = turn.stage.max_delay?.as_secs_f64();
-        self.selectivity.expected(&turn.above, demand::GOAL * objective)
+        self.selectivity.expected(&turn.above, GOAL * objective)
     }
 
     /// Share of what arrives that the busiest consumer gets. Of one queue only: the same pod has another number in each group.

@@ -365,7 +365,7 @@ impl StageMemory {
             return moves;
         }
         let lanes = self.lanes.get_or_insert_default();
-        lanes.expect(self.pods.overdue());
+        lanes.give_up_after(self.pods.overdue());
         lanes.settle(turn.stage, workload, outcomes, at, may_act)
     }
 

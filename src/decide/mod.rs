@@ -40,6 +40,7 @@ mod minutes;
 
 // What it wishes.
 mod demand;
+mod need;
 mod partitions;
 mod slack;
 mod lesson;

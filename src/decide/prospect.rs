@@ -10,12 +10,13 @@ use std::fmt;
 use std::time::Duration;
 
 use super::capacity::{Pools, Purses};
-use super::demand::{self, Lack, Load, Means};
+use super::demand::{self, Load, Means};
 use super::figures::{number, replicas, seconds};
 use super::flow::Above;
 use super::jobs;
 use super::knowledge::Known;
 use super::memory::{Memory, StageMemory};
+use super::need::{EXCESS, Lack};
 use super::partitions::{breakpoints, capacity};
 use super::pipeline::Stage;
 use super::plan::Verdict;
@@ -379,7 +380,7 @@ impl Ahead<'_> {
     fn serves(&self, count: u32) -> f64 {
         let partitions = self.load.partitions.filter(|&partitions| 0 < partitions);
         let uneven = if partitions.is_some() { self.load.skew.of(count) } else { 1.0 };
-        self.rate * capacity(count, partitions) / (1.0 + demand::EXCESS * (uneven - 1.0))
+        self.rate * capacity(count, partitions) / (1.0 + EXCESS * (uneven - 1.0))
     }
 
     /// How long the pods there are go on alone, and how long nobody works then.

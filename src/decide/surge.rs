@@ -16,9 +16,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::arrivals::Arrivals;
-use super::demand::GOAL;
 use super::evidence::float;
 use super::memory::StageMemory;
+use super::need::GOAL;
 use super::pipeline::{Prefer, Stage};
 use super::stage::Turn;
 use super::writes::span;

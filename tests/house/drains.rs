@@ -66,17 +66,16 @@ impl Yard {
         self.cluster.put(group, version, plural, namespace, object).unwrap();
     }
 
-    /// One stage that holds drains, of these lanes; of a target, with which it cannot be read, where there are none.
+    /// One stage that holds drains, of these lanes; where there are none, of one, and without the port of its brokers it cannot be read.
     fn pipeline(&self, namespace: &str, lanes: Option<&Value>) {
-        let (word, of) = match lanes {
-            Some(lanes) => ("lanes", lanes.clone()),
-            None => ("target", json!({"name": "sink"})),
-        };
+        let one = json!([{"pool": "spot", "target": {"name": "sink"}}]);
+        let servers = if lanes.is_some() { "127.0.0.1:1" } else { "127.0.0.1" };
+        let lanes = lanes.unwrap_or(&one);
         let object = json!({
             "apiVersion": "penstock.dev/v1alpha1", "kind": "ScaledPipeline", "metadata": {"name": "orders"},
             "spec": {"stages": [{
-                "name": "sink", "replicas": {"min": 2, "max": 9}, "capacity": {"drain": "Hold"}, word: of,
-                "sources": [{"name": "q", "kafka": {"bootstrapServers": "127.0.0.1:1", "topics": ["t"], "group": "g"}}],
+                "name": "sink", "replicas": {"min": 2, "max": 9}, "capacity": {"drain": "Hold"}, "lanes": lanes,
+                "sources": [{"name": "q", "kafka": {"bootstrapServers": servers, "topics": ["t"], "group": "g"}}],
             }]},
         });
         self.put("penstock.dev", "v1alpha1", "scaledpipelines", namespace, object);
@@ -286,7 +285,7 @@ async fn what_an_earlier_life_left_tight_is_taken_away_though_the_pipeline_canno
     assert!(promised <= gone_at, "what is promised is kept: {promised}, {gone_at}");
     let pipeline = yard.api("penstock.dev/v1alpha1", "ScaledPipeline").get("orders").await.unwrap();
     let said = pipeline.data["status"]["conditions"].to_string();
-    assert!(said.contains("Hold is for a stage with lanes"), "{said}");
+    assert!(said.contains("must be host:port"), "{said}");
     assert!(budgets.get_opt("theirs").await.unwrap().is_some());
     let log = yard.cluster.faults().log();
     let is_delete = |it: &&Logged| it.verb == "delete" && it.resource == "poddisruptionbudgets";

@@ -149,7 +149,7 @@ impl Lanes {
     }
 
     /// Takes in after how long on a node a pod is hardly going to get Ready any more.
-    pub(in crate::decide) fn expect(&mut self, overdue: Duration) {
+    pub(in crate::decide) fn give_up_after(&mut self, overdue: Duration) {
         self.overdue = overdue;
     }
 

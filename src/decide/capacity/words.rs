@@ -109,7 +109,7 @@ impl Nodes {
                 Some("state fallbackTo on the lane, to have another take over")
             }
             Self::Unready { .. } => {
-                Some("see why they do not: kubectl describe tells of the pod and of its node")
+                Some("see why they do not, by the events and the log of one, and by its node")
             }
             Self::Undescribed { .. } => Some(
                 "write the CapacityPool; penstock pools --propose prints what fits this cluster",

@@ -413,7 +413,7 @@ fn the_sentences_are_worth_reading_aloud() {
             3 replicas of pool spot stand on nodes that are about to go, by 01:00:00 UTC; replacements are started first
         PodsNotReady
             3 pods of pool spot have a node and do not get ready; on-demand carries what is lacking
-            to change this: see why they do not: kubectl describe tells of the pod and of its node
+            to change this: see why they do not, by the events and the log of one, and by its node
         LaneShare
             5 replicas of the stage fall to pool on-demand, and it carries 3 that others lack
         PoolUndescribed
