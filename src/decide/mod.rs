@@ -39,6 +39,7 @@ mod pods;
 mod minutes;
 
 // What it wishes.
+mod wish;
 mod demand;
 mod need;
 mod partitions;
