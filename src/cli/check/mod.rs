@@ -114,7 +114,10 @@ impl Check {
     async fn reach(&self) -> anyhow::Result<(Clients, Vec<Account>)> {
         let config = self.cluster.config().await?;
         let namespace = config.default_namespace.clone();
-        let clients = Clients::of(config).context("cannot set up the client of the API server")?;
+        // A command asks once: where a server is busy, such as with definitions that are new to it, kube asks again for it.
+        let reader = Client::try_from(config.clone());
+        let clients = reader.and_then(|reader| Ok(Clients { reader, ..Clients::of(config)? }));
+        let clients = clients.context("cannot set up the client of the API server")?;
         let mut accounts = Account::find(&clients.reader, &namespace).await?;
         if self.all_namespaces {
             for account in &mut accounts {
