@@ -22,7 +22,7 @@ fn penstock(arguments: &[&str], input: &str) -> Output {
 }
 
 /// Exit code, standard output, standard error.
-fn told(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+pub(crate) fn told(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     let output = penstock(arguments, input);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
