@@ -23,7 +23,7 @@ pub(super) fn clear_rooms(
     if let Some(answer) = answers.first_mut() {
         answer.besides.extend(cleared.actions);
         answer.verdict.anomalies.extend(cleared.told);
-        answer.verdict.next = answer.verdict.next.into_iter().chain(cleared.next).min();
+        answer.wake(cleared.next);
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) fn hand_over(drained: Drained, answers: &mut [Answer]) {
     }
     if let Some(answer) = answers.first_mut() {
         answer.besides.extend(drained.actions);
-        answer.verdict.next = answer.verdict.next.into_iter().chain(drained.next).min();
+        answer.wake(drained.next);
     }
 }
 

@@ -138,7 +138,9 @@ impl StageMemory {
             self.anomalies.crew.observe(|| hands(trace, at), (usual, commits), at);
             self.anomalies.heat.observe(trace, arrivals, usual, at);
         }
-        found.extend(self.hot(evidence, at).map(|(_, reason)| reason));
+        if let (Some(hot), [seen]) = (self.hot(evidence, at), &evidence.sources[..]) {
+            found.push(hot.reason(seen));
+        }
         found.extend(self.anomalies.uncommitted(evidence, at));
         if let (Some(sick), [seen]) = (self.anomalies.crew.sick, &evidence.sources[..]) {
             let Sick { partition, partitions, rate, usual } = sick;
@@ -169,17 +171,9 @@ impl StageMemory {
         found
     }
 
-    /// The partition to which more comes than one consumer gets through, and how that is said.
-    pub(super) fn hot(&self, evidence: &Evidence<'_>, at: Timestamp) -> Option<(Hot, Reason)> {
-        let (hot, [seen]) = (self.anomalies.heat.told(at)?, &evidence.sources[..]) else {
-            return None;
-        };
-        let Hot { topic, partition, arrives, rate, .. } = hot;
-        let source = seen.source.name.to_string();
-        let topics = Some(&seen.source.topics).filter(|topics| 1 < topics.len());
-        let topic = topics.and_then(|topics| topics.get(usize::from(topic)));
-        let topic = topic.map(ToString::to_string);
-        Some((hot, Reason::HotPartition { source, topic, partition, arrives, rate }))
+    /// The partition to which more comes than one consumer gets through. None is called so in a stage of several sources.
+    pub(super) fn hot(&self, evidence: &Evidence<'_>, at: Timestamp) -> Option<Hot> {
+        self.anomalies.heat.told(at).filter(|_| evidence.sources.len() == 1)
     }
 }
 
@@ -187,6 +181,15 @@ impl Hot {
     /// Topic and number.
     pub(super) fn key(&self) -> (u16, i32) {
         (self.topic, self.partition)
+    }
+
+    /// As people are told of it. A topic is named where the source has several.
+    fn reason(&self, seen: &Seen<'_>) -> Reason {
+        let Self { topic, partition, arrives, rate, .. } = *self;
+        let topics = Some(&seen.source.topics).filter(|topics| 1 < topics.len());
+        let topic = topics.and_then(|topics| topics.get(usize::from(topic)));
+        let (source, topic) = (seen.source.name.to_string(), topic.map(ToString::to_string));
+        Reason::HotPartition { source, topic, partition, arrives, rate }
     }
 }
 

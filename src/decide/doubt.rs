@@ -29,7 +29,7 @@ pub(super) struct Doubts {
     /// Does all work there is stand still? Then no count is better than the present one.
     is_halted: bool,
     /// A partition to which more comes than one consumer gets through.
-    hot: Option<(Hot, Reason)>,
+    hot: Option<Hot>,
     /// What waits where no count helps.
     aside: Option<Aside>,
     spike: Option<Spike>,
@@ -79,12 +79,7 @@ impl StageMemory {
         let anomalies = self.anomalies(&turn.evidence, arrivals, at);
         let hot = self.hot(&turn.evidence, at).filter(|_| !turn.is_jobs());
         turn.doubts = Doubts {
-            aside: self.aside(
-                &turn.evidence,
-                if is_halted { &[] } else { &stills },
-                hot.as_ref(),
-                at,
-            ),
+            aside: self.aside(&turn.evidence, if is_halted { &[] } else { &stills }, hot, at),
             stills,
             is_halted,
             hot,
@@ -121,7 +116,7 @@ impl StageMemory {
         &self,
         evidence: &Evidence<'_>,
         stills: &[Still],
-        hot: Option<&(Hot, Reason)>,
+        hot: Option<Hot>,
         at: Timestamp,
     ) -> Option<Aside> {
         if stills.is_empty() && hot.is_none() {
@@ -133,7 +128,7 @@ impl StageMemory {
             let parts: BTreeSet<_> = parts
                 .flat_map(|still| still.parts.iter().copied())
                 // A partition is called hot in stages of one source only.
-                .chain(hot.map(|(hot, _)| hot.key()))
+                .chain(hot.as_ref().map(Hot::key))
                 .collect();
             let parted = self.trace(&seen.source.name).into_iter().flat_map(|trace| trace.aged(at));
             for (part, age) in parted {
@@ -183,7 +178,7 @@ impl Doubts {
             backlog: (load.backlog - float(lag)).max(0.0) + self.lacking,
             delay: delay.min(load.delay),
             tail: delay.min(load.tail),
-            hot: self.hot.as_ref().map(|(hot, _)| hot.arrives),
+            hot: self.hot.map(|hot| hot.arrives),
             ..load
         }
     }

@@ -119,7 +119,12 @@ impl Answer {
         self.verdict.replicas = Some(kept);
         self.verdict.why.push(reason);
         self.is_withheld = true;
-        self.verdict.next = self.verdict.next.into_iter().chain([until]).min();
+        self.wake(Some(until));
+    }
+
+    /// Has the stage decided on again then at the latest.
+    pub(super) fn wake(&mut self, at: Option<Timestamp>) {
+        self.verdict.next = self.verdict.next.into_iter().chain(at).min();
     }
 }
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use penstock::decide::{
-    Action, Budget, Cause, Headroom, Method, Mode, NodeStanding, PerReplica, PodStanding, Reason,
-    Reserve, ReserveSeen, Room, RoomVerdict, Standing, Step, Thing, Unusable, reserve_of,
+    Action, Cause, Headroom, Method, Mode, NodeStanding, PerReplica, PodStanding, Reason, Reserve,
+    ReserveSeen, RoomVerdict, Standing, Step, Unusable, reserve_of,
 };
 
 use super::lanes;
@@ -364,19 +364,12 @@ fn placeholders_of_another_image_are_made_anew_once() {
 
 /// A turn under a quota of so many pods, none of which others have.
 fn under_quota(world: &mut World, pods: f64) -> Step {
-    let name: Arc<str> = "shop/pods".into();
-    let quota = Budget {
-        name: Arc::clone(&name),
-        cost_per_hour: None,
-        cores: None,
-        is_enforced: true,
-        rooms: vec![Room { of: Thing::Pods, hard: pods, left: pods }],
-    };
+    let (name, quota) = plain::quota_of_pods(pods);
     let mut snapshot = world.snapshot();
     snapshot.due[0].budgets = vec![Arc::clone(&name)];
     snapshot.due[0].per_replica = vec![PerReplica { pods: Some(1.0), ..PerReplica::default() }];
     snapshot.due[0].present = vec![world.workload.desired];
-    snapshot.budgets.insert(name, Arc::new(quota));
+    snapshot.budgets.insert(name, quota);
     let step = world.decide(&snapshot);
     world.workload.ready = world.workload.desired;
     world.workload.current = world.workload.desired;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock::decide::{
-    Behaviour, Class, Fallback, FallbackPolicy, Lane, LaneNeed, Mode, OnSilence, Pause, Pipeline,
-    PipelineId, Pool, PoolSeen, Prefer, QuestionId, Rules, Source, Stage, TargetId, Tariff,
-    Workload, Writing,
+    Behaviour, Budget, Class, Fallback, FallbackPolicy, Lane, LaneNeed, Mode, OnSilence, Pause,
+    Pipeline, PipelineId, Pool, PoolSeen, Prefer, QuestionId, Room, Rules, Source, Stage, TargetId,
+    Tariff, Thing, Workload, Writing,
 };
 
 /// A pipeline of the namespace `shop`.
@@ -143,4 +143,17 @@ pub(crate) fn pool(name: &str, class: Class) -> PoolSeen {
 pub(crate) fn need(lane: &Lane, waiting: Option<Timestamp>, ready: Option<Timestamp>) -> LaneNeed {
     let target = lane.target.clone();
     LaneNeed { target, waiting, served: ready, placed: ready, signs: Vec::new() }
+}
+
+/// A quota of so many pods, none of which others have, and its name.
+pub(crate) fn quota_of_pods(pods: f64) -> (Arc<str>, Arc<Budget>) {
+    let name: Arc<str> = "shop/pods".into();
+    let quota = Budget {
+        name: Arc::clone(&name),
+        cost_per_hour: None,
+        cores: None,
+        is_enforced: true,
+        rooms: vec![Room { of: Thing::Pods, hard: pods, left: pods }],
+    };
+    (name, Arc::new(quota))
 }

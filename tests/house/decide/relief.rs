@@ -2,12 +2,12 @@
 //! that wait, and while data is late.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use penstock::decide::{Budget, Room, Thing, Verdict};
+use penstock::decide::Verdict;
 
 use super::lanes::{KEPT, SPOT, World, codes, time};
+use super::plain::quota_of_pods;
 
 /// Twelve replicas as they are shared out, all Ready.
 fn at_work() -> World {
@@ -99,15 +99,7 @@ fn a_crash_a_rollout_and_a_step_up_ask_nothing_of_who_takes_over() {
 fn what_waits_for_a_node_gives_its_place_in_a_quota_to_who_takes_over() {
     let asked = |pods: f64| {
         let mut world = World::new();
-        let name: Arc<str> = "shop/pods".into();
-        let quota = Budget {
-            name: Arc::clone(&name),
-            cost_per_hour: None,
-            cores: None,
-            is_enforced: true,
-            rooms: vec![Room { of: Thing::Pods, hard: pods, left: pods }],
-        };
-        world.budgets = BTreeMap::from([(name, Arc::new(quota))]);
+        world.budgets = BTreeMap::from([quota_of_pods(pods)]);
         world.settle([true, true]);
         world.backlog = 120;
         world.turn();

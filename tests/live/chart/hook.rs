@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::granted::until_granted;
 use super::helm_on;
+use super::rendered::roles;
 use super::rights::{Triples, kubeconfig, triple};
 use crate::check::check;
 use crate::rig::{Cluster, Request, until};
@@ -24,10 +26,10 @@ pub(super) struct Tested {
     pub(super) left: String,
 }
 
-/// One `helm test` of the release `penstock`.
-pub(super) async fn helm_test(cluster: &Cluster) -> Result<Tested> {
+/// One `helm test` of the release `penstock`, which is rendered as given.
+pub(super) async fn helm_test(cluster: &Cluster, rendered: &[Value]) -> Result<Tested> {
     let test = ["test", "penstock", "-n", "penstock", "--timeout=2m"];
-    let (judged, said) = tokio::join!(helm_on(cluster, &test), play(cluster));
+    let (judged, said) = tokio::join!(helm_on(cluster, &test), play(cluster, rendered));
     let said = said.with_context(|| format!("Helm says {judged:?}"))?;
     let kinds = "pod,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding";
     let left = cluster.kubectl(&["get", kinds, "-A", "-l", LABEL, "-o", "name"]).await?;
@@ -35,7 +37,7 @@ pub(super) async fn helm_test(cluster: &Cluster) -> Result<Tested> {
 }
 
 /// Runs what the pod of the hook would, once KWOK says that it runs.
-async fn play(cluster: &Cluster) -> Result<String> {
+async fn play(cluster: &Cluster, rendered: &[Value]) -> Result<String> {
     let get = ["-n", "penstock", "get", "pod", "penstock-test", "-o", "json"];
     let pod = until("the pod of the hook to run", SOON, async || {
         let pod: Value = serde_json::from_str(&cluster.kubectl(&get).await?)?;
@@ -48,6 +50,7 @@ async fn play(cluster: &Cluster) -> Result<String> {
     let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
     let (command, rest) = words.split_first().context("no arguments")?;
     ensure!(*command == "check", "{words:?}");
+    until_granted(cluster, ACCOUNT, roles(rendered, true)).await?;
     let said = check(&kubeconfig(cluster, "penstock", account).await?, rest).await?;
     let phase = if said.code == Some(0) { "Succeeded" } else { "Failed" };
     let end = format!(r#"{{"status":{{"phase":"{phase}"}}}}"#);

@@ -3,6 +3,7 @@
 
 mod deploy;
 mod followed;
+mod granted;
 mod hook;
 mod kept;
 mod lifecycle;

@@ -84,12 +84,16 @@ pub(super) fn hook_rules(rendered: &[Value]) -> Vec<Value> {
 }
 
 fn rules_of(rendered: &[Value], of_hook: bool) -> Vec<Value> {
-    let is_role = |object: &&Value| {
+    let rules = |role: &Value| role["rules"].as_array().cloned().unwrap_or_default();
+    roles(rendered, of_hook).flat_map(rules).collect()
+}
+
+/// The roles of the daemon in a rendering, or those of the hook.
+pub(super) fn roles(rendered: &[Value], of_hook: bool) -> impl Iterator<Item = &Value> {
+    rendered.iter().filter(move |object| {
         let is_hook = object["metadata"]["annotations"]["helm.sh/hook"] == "test";
         is_hook == of_hook && object["kind"].as_str().is_some_and(|kind| kind.ends_with("Role"))
-    };
-    let roles = rendered.iter().filter(is_role);
-    roles.flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default()).collect()
+    })
 }
 
 fn writes(triples: &[(String, String, String)]) -> usize {

@@ -10,8 +10,9 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
+use super::granted::until_granted;
 use super::hook::{self, helm_test};
-use super::rendered::{hook_rules, rules, triples};
+use super::rendered::{hook_rules, roles, rules, triples};
 use super::{documents, helm_on, path, restricted, template};
 use crate::headroom::ahead_of_a_schedule;
 use crate::rig::{
@@ -78,6 +79,7 @@ async fn run(
         ["upgrade", "--install", "penstock", &chart, "-n", "penstock", "--wait", "--timeout=3m"];
     helm_on(cluster, &[&install[..], sets].concat()).await?;
     let rendered = documents(&template(sets).await?)?;
+    until_granted(cluster, ACCOUNT, roles(&rendered, false)).await?;
     let mut log = cluster.requests()?;
     let (mut arguments, open) = (arguments(&rendered)?, free_port()?);
     arguments.push(format!("--page-open=127.0.0.1:{open}"));
@@ -165,10 +167,12 @@ async fn run(
     let token = cluster.kubectl(&["-n", namespace, "create", "token", "default"]).await?;
     let (code, seen) = http_get_as(open, "/api/v1/overview", token.trim()).await?;
     ensure!(code == 200 && !seen.contains("worker"), "who may list nothing sees {code} {seen}");
-    test(cluster, &scene).await?;
+    test(cluster, &scene, &rendered).await?;
     let said = scene.daemon.process().log()?;
     // As the API server words a refusal; its number may stand in any time of day.
-    ensure!(!said.to_lowercase().contains("forbidden"), "{said}");
+    let refused: Vec<_> =
+        said.lines().filter(|line| line.to_lowercase().contains("forbidden")).collect();
+    ensure!(refused.is_empty(), "refused: {}", refused.join("\n"));
     let end = scene.daemon.stop().await?;
     ensure!(end.success(), "{end}");
     // The next one has to make its own.
@@ -340,8 +344,8 @@ async fn keeps_room(scene: &Scene) -> Result<()> {
 }
 
 /// `helm test` while a source does not answer, and without it: the one fails and leaves its pod to be read, the other leaves nothing.
-async fn test(cluster: &Cluster, scene: &Scene) -> Result<()> {
-    let tested = helm_test(cluster).await?;
+async fn test(cluster: &Cluster, scene: &Scene, rendered: &[Value]) -> Result<()> {
+    let tested = helm_test(cluster, rendered).await?;
     let (lost, said) = (format!("{}/lost work q", scene.namespace), &tested.said);
     ensure!(!tested.is_well && said.contains(&lost) && said.contains("1 of "), "{said}");
     ensure!(said.contains("told by pod penstock/penstock-"), "it did not ask the daemon: {said}");
@@ -354,7 +358,7 @@ async fn test(cluster: &Cluster, scene: &Scene) -> Result<()> {
             Ok((!all.contains("\"lost\"")).then_some(()))
         })
         .await?;
-    let tested = helm_test(cluster).await?;
+    let tested = helm_test(cluster, rendered).await?;
     ensure!(tested.is_well && tested.said.contains("all is well"), "{}", tested.said);
     ensure!(tested.left.trim().is_empty(), "a test left {}", tested.left);
     Ok(())

@@ -13,6 +13,14 @@ use crate::crd::source::ConnectionRef;
 /// A parameter that KEDA has and that is not carried over: its name, the value that changes nothing, and what is said of others.
 pub(super) type Left = (&'static str, &'static str, Grade, &'static str);
 
+/// What many scalers have, and no source here.
+pub(super) const UNCHECKED: Left = (
+    "unsafeSsl",
+    "false",
+    Grade::NotSupported,
+    "is left out: certificates are always checked; name the CA",
+);
+
 /// What a stage must promise where a trigger's threshold has no counterpart.
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) struct Promise {
@@ -116,6 +124,11 @@ impl Desk<'_> {
                 None
             }
         }
+    }
+
+    /// Is TLS asked for by the word that Kafka, RabbitMQ and Redis have for it?
+    pub(super) fn has_tls_on(&mut self) -> bool {
+        self.part("tls").is_some_and(|word| word == "enable")
     }
 
     /// A text without which there is no connection.

@@ -1,7 +1,7 @@
 //! Triggers `kafka` and `apache-kafka`.
 
 use super::super::report::Grade;
-use super::desk::{Desk, Left};
+use super::desk::{Desk, Left, UNCHECKED};
 use crate::crd::connection;
 use crate::crd::login::{Kafka as Login, Mechanism, OAuth2, Sasl};
 use crate::crd::source::{Kafka, Kinds, OffsetReset};
@@ -45,12 +45,7 @@ pub(super) const LEFT: &[Left] = &[
     ),
     ("version", "1.0.0", Grade::Same, "is agreed upon with each broker"),
     ("fullMetadata", "true", Grade::Same, "only the source's own topics are asked for"),
-    (
-        "unsafeSsl",
-        "false",
-        Grade::NotSupported,
-        "is left out: certificates are always checked; name the CA",
-    ),
+    UNCHECKED,
 ];
 
 pub(super) fn convert(desk: &mut Desk<'_>) -> Option<Kinds> {
@@ -70,7 +65,7 @@ pub(super) fn convert(desk: &mut Desk<'_>) -> Option<Kinds> {
         ..Kafka::default()
     };
     let servers = desk.part_needed("bootstrapServers");
-    let is_tls = desk.part("tls").is_some_and(|word| word == "enable");
+    let is_tls = desk.has_tls_on();
     let tls = if is_tls { desk.tls(["ca", "cert", "key"], true) } else { None };
     if is_tls && desk.has("keyPassword") {
         desk.lack("keyPassword", "a key with a password is not read: store it without");

@@ -5,18 +5,12 @@ use std::collections::BTreeMap;
 use super::super::address::{Database, Url, json_path};
 use super::super::given::{Given, Param};
 use super::super::report::Grade;
-use super::desk::{Desk, Left};
+use super::desk::{Desk, Left, UNCHECKED};
 use super::kafka::words;
 use crate::crd::connection;
 use crate::crd::login::{Endpoint, HttpLogin, OAuth2, Server, Tls};
 use crate::crd::source::{External, Http, Kinds, OnEmpty, Prometheus, Sql};
 
-const UNCHECKED: Left = (
-    "unsafeSsl",
-    "false",
-    Grade::NotSupported,
-    "is left out: certificates are always checked; name the CA",
-);
 const PATIENCE: Left = ("timeout", "", Grade::Changes, "is left out: an answer may take 2 s");
 
 pub(super) const PROMETHEUS: &[Left] = &[

@@ -2,7 +2,7 @@
 
 use super::super::address::{Url, decoded};
 use super::super::report::Grade;
-use super::desk::{Desk, Left, Sizing};
+use super::desk::{Desk, Left, Sizing, UNCHECKED};
 use super::kafka::words;
 use crate::crd::connection;
 use crate::crd::login::{
@@ -12,12 +12,6 @@ use crate::crd::source::{Kinds, Nats, Rabbitmq, Redis, Sqs};
 
 /// Certificates under the names that most scalers have.
 const PEMS: [&str; 3] = ["ca", "cert", "key"];
-const UNCHECKED: Left = (
-    "unsafeSsl",
-    "false",
-    Grade::NotSupported,
-    "is left out: certificates are always checked; name the CA",
-);
 
 pub(super) const RABBITMQ: &[Left] = &[
     UNCHECKED,
@@ -58,7 +52,7 @@ pub(super) fn rabbitmq(desk: &mut Desk<'_>) -> Option<Kinds> {
         let password = url.password.clone().unwrap_or_default();
         endpoint.password_secret_ref = Some(desk.in_clear("password", password));
     }
-    let is_tls = desk.part("tls").is_some_and(|word| word == "enable");
+    let is_tls = desk.has_tls_on();
     endpoint.tls = desk.tls(PEMS, is_tls);
     let excludes = desk.flag("excludeUnacknowledged") && is_http;
     let vhost = desk.word("vhostName").filter(|vhost| vhost != "/").or(own);
@@ -135,8 +129,8 @@ pub(super) fn redis(desk: &mut Desk<'_>) -> Option<Kinds> {
     }
     let database = desk.part("databaseIndex");
     login.database = database.and_then(|index| index.parse().ok()).filter(|index| *index != 0);
-    let enabled = desk.part("tls").is_some_and(|word| word == "enable");
-    let is_tls = desk.flag("enableTLS") || enabled;
+    let is_enabled = desk.has_tls_on();
+    let is_tls = desk.flag("enableTLS") || is_enabled;
     login.tls = desk.tls(PEMS, is_tls);
     let host = login.addresses.first().cloned().unwrap_or_default();
     let kind = connection::Kinds { redis: Some(login), ..Default::default() };
