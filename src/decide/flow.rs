@@ -94,6 +94,11 @@ impl Selectivity {
             self.since = Some((at, taken, arrived));
             return;
         };
+        if taken == sent {
+            // A sample begins with the work: commits tell of it seconds after what it brought has come here, which after a pause would be all of it.
+            self.since = Some((at, taken, arrived));
+            return;
+        }
         let seconds = span(since, at).as_secs_f64();
         if seconds < SPAN || taken - sent < ITEMS {
             return;
@@ -142,6 +147,22 @@ mod tests {
         }
         let expected = edge.expected(&passing(60_000, 100.0, 400.0, f64::INFINITY), 50.0).unwrap();
         assert!((expected - 1200.0).abs() < 1e-6, "{expected}");
+    }
+
+    #[test]
+    fn what_came_before_the_first_commit_after_a_pause_is_no_sample() {
+        let mut edge = Selectivity::default();
+        let mut observe = |at: i64, taken: u64, arrived: u64| {
+            edge.observe(&passing(taken, 0.0, 0.0, 0.0), Some(arrived), second(at));
+            edge.ratio
+        };
+        // After an hour of nothing 100 items a second are taken, told every five seconds, and each brings one.
+        assert_eq!([observe(0, 0, 0), observe(3600, 0, 0)], [None; 2]);
+        let learned = (1..=100_u64).find_map(|second| {
+            let at = 3600 + i64::try_from(second).unwrap();
+            observe(at, 100 * (second - second % 5), 100 * second)
+        });
+        assert!((1.0..1.1).contains(&learned.unwrap()), "{learned:?}");
     }
 
     #[test]

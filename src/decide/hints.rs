@@ -69,7 +69,9 @@ impl Reason {
                 return said(format!("raise {} of ResourceQuota {quota}{or}", room.of.name()));
             }
             Self::Learning { .. } => "state ratePerReplica on the stage to skip learning",
-            Self::Woken { .. } => "raise the source's activation to sleep through small amounts",
+            Self::Woken { .. } | Self::WokenAhead { .. } => {
+                "raise the source's activation to sleep through small amounts"
+            }
             Self::Probing { .. } => "state ratePerReplica on the stage to skip trying",
             Self::Relearning { .. } => {
                 "nothing: busy pods show what they get through within a minute, and fewer are tried once it is quiet"

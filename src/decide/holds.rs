@@ -61,6 +61,7 @@ impl Reason {
             | Self::OnSlack { .. }
             | Self::Learning { .. }
             | Self::Woken { .. }
+            | Self::WokenAhead { .. }
             | Self::Probing { .. }
             | Self::KeptAwake { .. }
             | Self::Idle { .. }

@@ -1,10 +1,14 @@
 //! Sleep and waking: zero (or the idle count) is earned by complete readings of nothing for long enough, and left at the first sign
 //! of work. Called between `demand` and `steady`.
 //!
+//! That the stages before it are about to send something is such a sign, so that a chain wakes in one turn and pays for one start-up. Its
+//! own queue has the last word: where nothing has come in the time that takes, it sleeps on until they have stopped and begun anew.
+//!
 //! How long is enough, where the owner does not say, is ski rental: staying awake is rent, waking is the price of the skis. Nothing known,
 //! one rents until the rent has come to the price, and never pays twice what was needed (Karlin, Manasse, Rudolph and Sleator 1988).
 //! Once enough gaps have been seen, one stays as long as would have been cheapest over those.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::age::Trace;
 use super::evidence::{Evidence, Seen, Trust, float, whole};
+use super::frame::Frame;
+use super::knowledge::Known;
+use super::memory::StageMemory;
+use super::reason::Reason;
+use super::stage::Turn;
 use super::writes::{later, span};
 
 /// Complete readings of nothing, in a row, before a stage may sleep.
@@ -38,6 +47,9 @@ pub(super) struct Quiet {
     /// How long it was quiet before.
     #[serde(default)]
     gaps: Gaps,
+    /// Since when the stages before it are about to send something: the second of the epoch, and one, in four bytes.
+    #[serde(default)]
+    announced: Option<NonZeroU32>,
 }
 
 /// How many gaps between work there were of each length.
@@ -87,21 +99,41 @@ impl Gaps {
 
 /// The first sign of work, if there is one.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Work {
-    pub(super) source: String,
-    pub(super) items: u64,
+pub(super) enum Work {
+    /// So much waits in a source, or has come there.
+    Here { source: String, items: u64 },
+    /// So many items a second are about to come from the stages before it.
+    Ahead { arrivals: f64 },
+}
+
+impl Work {
+    /// As people are told of it where it wakes a stage.
+    pub(super) fn woken(&self) -> Reason {
+        match self {
+            Self::Here { source, items } => Reason::Woken { source: source.clone(), items: *items },
+            Self::Ahead { arrivals } => Reason::WokenAhead { arrivals: *arrivals },
+        }
+    }
 }
 
 impl Quiet {
+    /// Is what the stages before it send still on its way? For so long, from when they began.
+    pub(super) fn is_announced(&mut self, sends: bool, within: Duration, at: Timestamp) -> bool {
+        let now = u32::try_from(at.as_second() + 1).ok().and_then(NonZeroU32::new);
+        self.announced = self.announced.or(now).filter(|_| sends);
+        let since = self.announced.zip(now).map(|(since, now)| now.get().abs_diff(since.get()));
+        since.is_some_and(|since| u64::from(since) < within.as_secs())
+    }
+
     /// Looks at the sources: is there work?
     pub(super) fn observe(&mut self, evidence: &Evidence<'_>, work: Option<&Work>, at: Timestamp) {
         if work.is_some() {
-            let mut gaps = self.gaps;
+            let Self { mut gaps, announced, .. } = *self;
             // One reading of nothing between two of something is how items fall, and no gap.
             if let Some(since) = self.since.filter(|_| 1 < self.readings) {
                 gaps.note(span(since, at).as_secs_f64());
             }
-            *self = Self { gaps, ..Self::default() };
+            *self = Self { gaps, announced, ..Self::default() };
             return;
         }
         if evidence.sources.is_empty() || !evidence.is_fresh() {
@@ -144,21 +176,54 @@ impl Quiet {
     }
 }
 
+impl StageMemory {
+    /// Is there work? While awake, what came has been answered for.
+    pub(super) fn look(
+        &mut self,
+        turn: &Turn<'_>,
+        known: &Known,
+        frame: Frame,
+        after: Duration,
+    ) -> Option<Work> {
+        let asleep = frame.is_asleep;
+        let here = turn.evidence.sources.iter().find_map(|seen| {
+            // What is only reckoned to arrive keeps nobody awake.
+            let trace = self.traces.get(&seen.source.name).filter(|it| !it.is_reckoned);
+            work(seen, trace, asleep, after)
+        });
+        if !asleep {
+            self.traces.values_mut().for_each(Trace::claim);
+        }
+        let ahead = self.work_ahead(turn, known, frame);
+        let work = here.or(ahead);
+        self.quiet.observe(&turn.evidence, work.as_ref(), turn.at);
+        work
+    }
+
+    /// What the stages before it are about to send, if that is enough to be awake for. A Job is made for what waits, and for nothing else.
+    fn work_ahead(&mut self, turn: &Turn<'_>, known: &Known, frame: Frame) -> Option<Work> {
+        let may_sleep = frame.idle.is_some_and(|idle| idle < frame.floor) && !turn.is_jobs();
+        let least = turn.stage.sources.iter().map(|source| source.activation);
+        let least = least.fold(f64::INFINITY, f64::min).max(1.0);
+        let waking = known.waking();
+        let arrivals = known.expected.filter(|sent| may_sleep && least < sent * waking);
+        // Those before it start first, and it reads what they commit.
+        let within = Duration::try_from_secs_f64(2.0 * waking).unwrap_or(Duration::MAX);
+        let is_ahead = self.quiet.is_announced(arrivals.is_some(), within, turn.at);
+        arrivals.filter(|_| is_ahead).map(|arrivals| Work::Ahead { arrivals })
+    }
+}
+
 /// Is there work in this source? More waits than its activation, or enough arrives to exceed it before the stage would sleep. While
 /// the stage is `asleep`, also what came into partitions of which a group without commits would know nothing.
-pub(super) fn work(
-    seen: &Seen<'_>,
-    trace: Option<&Trace>,
-    asleep: bool,
-    after: Duration,
-) -> Option<Work> {
+fn work(seen: &Seen<'_>, trace: Option<&Trace>, asleep: bool, after: Duration) -> Option<Work> {
     if matches!(seen.trust, Trust::Nothing | Trust::Old) {
         return None;
     }
     let activation = seen.source.activation.max(0.0);
     let amount = seen.whole()?;
     let work = |items: f64| {
-        Some(Work { source: seen.source.name.to_string(), items: whole(items.ceil()) })
+        Some(Work::Here { source: seen.source.name.to_string(), items: whole(items.ceil()) })
     };
     if activation < amount {
         return work(amount);

@@ -12,7 +12,6 @@ use super::batch::Due;
 use super::demand::{Load, Means};
 use super::evidence::{Evidence, Trust, float, lag};
 use super::flow::Passed;
-use super::idle::{self, Work};
 use super::jobs;
 use super::memory::{ByName, StageMemory};
 use super::need::GOAL;
@@ -56,7 +55,7 @@ pub(super) struct Known {
     /// What is asked of a batch.
     pub(super) due: Option<Due>,
     /// Items a second that the stages above are about to send, where that is known.
-    expected: Option<f64>,
+    pub(super) expected: Option<f64>,
     /// Items taken since the record began.
     taken: Option<u64>,
     commits: Option<Duration>,
@@ -146,10 +145,15 @@ impl Known {
         Window::first(self.means.startup, self.means.rebalance)
     }
 
-    /// How long a sleeping stage needs until it works, in seconds; `None` while nobody has seen it.
-    pub(super) fn wake(&self) -> Option<f64> {
+    /// How long a sleeping stage needs until it works, in seconds.
+    pub(super) fn waking(&self) -> f64 {
         let commits = self.commits.unwrap_or_default();
-        Some(self.startup? + self.means.rebalance + (self.poll + commits).as_secs_f64())
+        self.means.startup + self.means.rebalance + (self.poll + commits).as_secs_f64()
+    }
+
+    /// The same, once somebody has seen it.
+    pub(super) fn wake(&self) -> Option<f64> {
+        self.startup.map(|_| self.waking())
     }
 
     /// What there is to do; `None` when no queue says.
@@ -369,20 +373,6 @@ impl StageMemory {
             consumers,
             cpu: workload.cpu,
         }
-    }
-
-    /// Is there work? While awake, what came has been answered for.
-    pub(super) fn look(&mut self, turn: &Turn<'_>, asleep: bool, after: Duration) -> Option<Work> {
-        let work = turn.evidence.sources.iter().find_map(|seen| {
-            // What is only reckoned to arrive keeps nobody awake.
-            let trace = self.traces.get(&seen.source.name).filter(|it| !it.is_reckoned);
-            idle::work(seen, trace, asleep, after)
-        });
-        if !asleep {
-            self.traces.values_mut().for_each(Trace::claim);
-        }
-        self.quiet.observe(&turn.evidence, work.as_ref(), turn.at);
-        work
     }
 
     /// Until when a stage keeps what Penstock found, since nothing is known of what was needed before.

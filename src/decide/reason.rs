@@ -49,6 +49,8 @@ pub enum Reason {
     Learning { replicas: u32 },
     /// Something waits (or a first item came) and there are no replicas.
     Woken { source: String, items: u64 },
+    /// There are no replicas, and the stages before it are about to send so many items a second.
+    WokenAhead { arrivals: f64 },
     /// No load was ever heavy enough to show what a replica can do: try the next lower count and watch.
     Probing { replicas: u32, at_least: f64 },
     /// Kept: pods have other CPU than those that showed this rate, and take nothing away until they have shown their own.
@@ -222,6 +224,7 @@ impl Reason {
         "OnSlack",
         "Learning",
         "Woken",
+        "WokenAhead",
         "Probing",
         "Relearning",
         "KeptAwake",
@@ -348,6 +351,7 @@ impl Reason {
             Self::OnSlack { .. } => "OnSlack",
             Self::Learning { .. } => "Learning",
             Self::Woken { .. } => "Woken",
+            Self::WokenAhead { .. } => "WokenAhead",
             Self::Probing { .. } => "Probing",
             Self::Relearning { .. } => "Relearning",
             Self::KeptAwake { .. } => "KeptAwake",

@@ -207,7 +207,7 @@ impl Turn<'_> {
         // What is wished.
         let frame = Frame::new(self.stage, workload.desired, self.pipeline.pause.force_activation);
         let patience = self.patience(&known, memory);
-        let work = memory.look(self, frame.is_asleep, patience);
+        let work = memory.look(self, &known, frame, patience);
         let mut draft = self.wish(&known, memory, frame, work.as_ref());
 
         // What holds it back, the owner's word last.
@@ -280,7 +280,7 @@ impl Turn<'_> {
     /// What the stages after it get from so many replicas. A count that is not written brings them nothing, and pods that nobody waits for any
     /// more send nothing.
     fn passes(&self, known: &Known, memory: &StageMemory, replicas: u32) -> Option<Passed> {
-        let is_given_up = memory.pods.given_up().is_some_and(|until| self.at < until);
+        let is_given_up = memory.pods.given_up().is_some_and(|until| until <= self.at);
         known.passes(if is_given_up { replicas.min(known.means.ready) } else { replicas })
     }
 

@@ -67,12 +67,10 @@ impl Turn<'_> {
             let complaint = self.evidence.complaint().cloned();
             Bid::new(frame.current, complaint.unwrap_or(Reason::NoSources))
         });
-        if frame.is_asleep
-            && let Some(Work { source, items }) = work.cloned()
-        {
+        if let Some(work) = work.filter(|_| frame.is_asleep) {
             // Where no more is asked for than being awake takes, that there is work is all the reason there is.
             let at = if bid.replicas <= frame.floor { bid.why.len() } else { 0 };
-            bid.why.insert(at, Reason::Woken { source, items });
+            bid.why.insert(at, work.woken());
         }
         if bid.replicas < frame.floor {
             let wished = bid.replicas;

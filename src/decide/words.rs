@@ -154,6 +154,11 @@ impl fmt::Display for Reason {
             Self::Woken { source, items } => {
                 write!(f, "woken from zero: {} in {source}", count(*items, "message"))
             }
+            Self::WokenAhead { arrivals } => write!(
+                f,
+                "woken from zero: the stages before it are about to send {}/s",
+                number(*arrivals)
+            ),
             Self::Probing { replicas: n, at_least } => write!(
                 f,
                 "{} for a try: nothing waits, and one replica was never busy enough to show more than {}/s",

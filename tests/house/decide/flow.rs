@@ -103,3 +103,56 @@ fn where_two_stages_feed_one_it_carries_what_both_pass_on() {
     assert!((work(sink) / fed - 1.0).abs() < 0.05, "{} of {fed} h", work(sink));
     assert!(run.score.late_share.unwrap() < 0.001, "{:?}", run.score);
 }
+
+/// Three stages that sleep, and bursts every two hours.
+const ASLEEP: &str = "
+pipeline:
+  apiVersion: penstock.dev/v1alpha1
+  kind: ScaledPipeline
+  metadata: {name: asleep, namespace: shop}
+  spec:
+    objective: {maxDelay: 6m}
+    stages:
+    - name: parse
+      target: {kind: Deployment, name: parse}
+      replicas: {min: 0, max: 48}
+      idle: {replicas: 0, after: 2m}
+      ratePerReplica: 100
+      sources: [{name: raw, kafka: {bootstrapServers: 'kafka:9092', topics: [raw], group: parse}}]
+    - name: join
+      after: [parse]
+      target: {kind: Deployment, name: join}
+      replicas: {min: 0, max: 48}
+      idle: {replicas: 0, after: 2m}
+      ratePerReplica: 100
+      sources: [{name: parsed, kafka: {bootstrapServers: 'kafka:9092', topics: [parsed], group: join}}]
+    - name: sink
+      after: [join]
+      target: {kind: Deployment, name: sink}
+      replicas: {min: 0, max: 48}
+      idle: {replicas: 0, after: 2m}
+      ratePerReplica: 100
+      sources: [{name: joined, kafka: {bootstrapServers: 'kafka:9092', topics: [joined], group: sink}}]
+workload: {rare: {every: 2h, shortest: 2m, longest: 5m}, peakReplicas: 12}
+world: {rate: 100}
+duration: 1d
+warmup: 6h
+";
+
+/// When a stage woke.
+fn wakes(stage: &StageRun) -> Vec<u32> {
+    stage.moves.iter().filter(|moved| moved.from == 0).map(|moved| moved.at).collect()
+}
+
+#[test]
+fn a_chain_that_sleeps_wakes_as_one() {
+    let scenario = Scenario::read(ASLEEP, Path::new(".")).unwrap();
+    let run = run_whole(&scenario, &mut Penstock::new(&scenario), 1);
+    let [parse, join, sink] = [0, 1, 2].map(|at| wakes(&run.stages[at]));
+    // What one brings the next is learned from the first burst.
+    assert!(3 < parse.len(), "{parse:?}");
+    assert_eq!(parse[1..], join[1..]);
+    assert_eq!(parse[1..], sink[1..]);
+    // A start-up of 45 s is waited for once, and not by each in turn.
+    assert!(run.score.delay_p99 < 75.0, "{:?}", run.score);
+}

@@ -49,6 +49,7 @@ pub(crate) fn every_reason() -> Vec<Reason> {
         },
         Reason::Learning { replicas: 3 },
         Reason::Woken { source: text("orders"), items: 1 },
+        Reason::WokenAhead { arrivals: 320.0 },
         Reason::Probing { replicas: 6, at_least: 2.5 },
         Reason::Relearning { wished: 4, rate: 48.234 },
         Reason::KeptAwake { objective: 30.0, wake: 47.0, replicas: 1 },
@@ -293,6 +294,9 @@ fn the_sentences_are_worth_reading_aloud() {
             to change this: state ratePerReplica on the stage to skip learning
         Woken
             woken from zero: 1 message in orders
+            to change this: raise the source's activation to sleep through small amounts
+        WokenAhead
+            woken from zero: the stages before it are about to send 320/s
             to change this: raise the source's activation to sleep through small amounts
         Probing
             6 replicas for a try: nothing waits, and one replica was never busy enough to show more than 2.5/s
