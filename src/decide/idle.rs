@@ -285,4 +285,16 @@ mod tests {
         let stays = patience(&learned((0..1000).map(|at| if at < 500 { 20.0 } else { 5000.0 })));
         assert!(stays <= SHORTEST, "{stays}");
     }
+
+    #[test]
+    fn what_does_not_come_is_no_sign_of_work_for_long_until_it_is_announced_anew() {
+        let mut quiet = Quiet::default();
+        let mut is_awake = |at: i64, sends: bool| {
+            let at = Timestamp::from_second(at).unwrap();
+            quiet.is_announced(sends, Duration::from_secs(120), at)
+        };
+        assert_eq!([0, 119, 120, 9000].map(|at| is_awake(at, true)), [true, true, false, false]);
+        assert!(!is_awake(9001, false));
+        assert!(is_awake(9002, true));
+    }
 }
