@@ -1,13 +1,13 @@
 //! The board of all pipelines: are promises kept, and where is someone needed.
 
 use penstock::report::metrics::table::{
-    HOLDS, INVARIANT_VIOLATIONS, LEADER, PIPELINE_CONDITION, SCALE_MOVES,
-    SOURCE_CREDENTIALS_REFUSED, SOURCE_UP, STAGE_ANOMALY, STAGE_ARRIVAL_RATE, STAGE_DELAY,
-    STAGE_LAG, STAGE_OBJECTIVE, STAGE_REASON, STAGE_REPLICAS, STAGE_SERVICE_RATE,
+    HOLDS, INVARIANT_VIOLATIONS, PIPELINE_CONDITION, SCALE_MOVES, SOURCE_CREDENTIALS_REFUSED,
+    SOURCE_UP, STAGE_ANOMALY, STAGE_ARRIVAL_RATE, STAGE_DELAY, STAGE_LAG, STAGE_OBJECTIVE,
+    STAGE_REASON, STAGE_REPLICAS, STAGE_SERVICE_RATE,
 };
 
 use super::panel::{Board, Look, Panel, Row, Variable};
-use super::query::{FLEET, LATELY, SHOWN, or_none, own};
+use super::query::{FLEET, LATELY, SHOWN, leaders, or_none, own};
 
 /// How much of its objective each stage's delay is.
 fn share() -> String {
@@ -65,9 +65,9 @@ fn promises() -> Row {
                 .query(or_none(&format!("count({up} == 0)")), "down"),
             none_is_good("Broken promises of its own", "Decisions that broke an invariant of Penstock and were not carried out. Always 0; else please report it.")
                 .query(format!("sum(increase({}[{SHOWN}]))", own(&INVARIANT_VIOLATIONS)), "broken"),
-            stat("Leaders", "Replicas of Penstock that lead. One writes; the others stand by, warm.")
+            stat("Leaders", "Replicas of Penstock that lead, of the release that is furthest from one. One writes; the others stand by, warm.")
                 .colours("red", &[(1.0, "green"), (2.0, "red")])
-                .query(format!("sum({})", own(&LEADER)), "leaders"),
+                .query(leaders(), "leaders"),
             stat("Pipelines", "Pipelines that Penstock looks after.")
                 .query(format!("count({})", conditions(r#"type="Ready""#, OF)), "pipelines"),
         ],

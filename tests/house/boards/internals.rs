@@ -6,7 +6,7 @@ use penstock::report::metrics::table::{
 };
 
 use super::panel::{Board, Look, Panel, Row};
-use super::query::{LATELY, SHOWN, buckets, own, own_rate, own_where, quantile};
+use super::query::{LATELY, SHOWN, buckets, leaders, own, own_rate, own_where, quantile};
 
 pub(super) fn board() -> Board {
     Board {
@@ -25,9 +25,9 @@ fn replicas() -> Row {
             Panel::new(Look::Stat, "Running", "Replicas of Penstock that are scraped.")
                 .colours("red", &[(1.0, "orange"), (2.0, "green")])
                 .query(format!("count({})", own(&BUILD)), "running"),
-            Panel::new(Look::Stat, "Leaders", "Replicas of Penstock that lead. One writes; the others stand by, warm.")
+            Panel::new(Look::Stat, "Leaders", "Replicas of Penstock that lead, of the release that is furthest from one. One writes; the others stand by, warm.")
                 .colours("red", &[(1.0, "green"), (2.0, "red")])
-                .query(format!("sum({})", own(&LEADER)), "leaders"),
+                .query(leaders(), "leaders"),
             Panel::new(Look::Stat, "Broken promises of its own", "Decisions that broke an invariant of Penstock and were not carried out. Always 0; else please report it.")
                 .colours("green", &[(1.0, "red")])
                 .query(format!("sum(increase({}[{SHOWN}]))", own(&INVARIANT_VIOLATIONS)), "broken"),

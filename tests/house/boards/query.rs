@@ -4,7 +4,7 @@
 //! `exported_namespace`, and puts Penstock's own in its place; each query reads both. And every replica of Penstock is scraped,
 //! so that series are put together as the table says who tells them.
 
-use penstock::report::metrics::table::{Family, ToldBy};
+use penstock::report::metrics::table::{Family, LEADER, ToldBy};
 
 /// Where Penstock runs, as a board's variables say.
 const WHERE: &str = r#"cluster=~"$cluster", job=~"$job", instance=~"$instance""#;
@@ -89,6 +89,12 @@ pub(super) fn own(family: &Family) -> String {
 pub(super) fn own_where(family: &Family, more: &str) -> String {
     let more = if more.is_empty() { String::new() } else { format!(", {more}") };
     format!("{}{{{WHERE}{more}}}", family.name)
+}
+
+/// How many lead of a release: more than one of any, else of the one that has fewest.
+pub(super) fn leaders() -> String {
+    let each = format!("sum by (namespace, job) ({})", own(&LEADER));
+    format!("max({each}) > 1 or min({each})")
 }
 
 /// How much a counter of Penstock itself grows a second, by these labels.
