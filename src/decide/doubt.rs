@@ -19,7 +19,7 @@ use super::rate::COMMITS;
 use super::reason::Reason;
 use super::spike::Spike;
 use super::stage::Turn;
-use super::stuck::Still;
+use super::stuck::{self, Still};
 use super::writes::{Move, span};
 
 /// What is doubted in this turn.
@@ -60,17 +60,15 @@ impl StageMemory {
             self.stuck.observe(&turn.evidence, &self.traces, ready, at)
         };
         let is_still = |place| stills.iter().any(|still| still.is_all && still.place == place);
+        let is_moving = |seen: &Seen<'_>| {
+            let moved = self.trace(&seen.source.name).and_then(|trace| trace.commits().1);
+            moved.is_some_and(|moved| span(moved, at) < stuck::window(seen))
+        };
         let mut queues = turn.evidence.sources.iter().enumerate();
         let is_halted = !stills.is_empty()
-            && queues.all(|(place, seen)| is_still(place) || seen.queue().map_or(0, lag) == 0);
-        for still in stills.iter().filter(|_| !is_halted) {
-            if let Some(seen) = turn.evidence.sources.get_mut(still.place) {
-                seen.stuck = still.lag;
-            }
-        }
-        for seen in &mut turn.evidence.sources {
-            seen.lacking = self.lacking(seen, at);
-        }
+            && queues.all(|(place, seen)| {
+                is_still(place) || (seen.queue().map_or(0, lag) == 0 && !is_moving(seen))
+            });
         if self.recreated().is_some() && self.recreated() == turn.newest_reading() {
             // What was known of partitions was of others.
             self.skew = super::skew::Skew::default();
@@ -78,8 +76,26 @@ impl StageMemory {
         let arrivals = known.load().map_or(0.0, |load| load.arrivals);
         let anomalies = self.anomalies(&turn.evidence, arrivals, at);
         let hot = self.hot(&turn.evidence, at).filter(|_| !turn.is_jobs());
+        // What helps nobody by more replicas: of each source the partitions.
+        let apart: Vec<BTreeSet<_>> = (0..turn.evidence.sources.len())
+            .map(|place| {
+                let stills = stills.iter().filter(|still| still.place == place && !is_halted);
+                let stills = stills.flat_map(|still| still.parts.iter().copied());
+                // A partition is called hot in stages of one source only.
+                stills.chain(hot.as_ref().map(Hot::key)).collect()
+            })
+            .collect();
+        let is_promised = turn.stage.max_delay.is_some();
+        for (seen, apart) in turn.evidence.sources.iter_mut().zip(&apart) {
+            seen.lacking = self.lacking(seen, apart, at);
+            // A threshold without a promise counts what is hot, as its owner wrote.
+            let is_hot = |key: (u16, i32)| hot.as_ref().map(Hot::key) == Some(key);
+            let waits =
+                self.waits(seen, |key| apart.contains(&key) && (is_promised || !is_hot(key)));
+            seen.stuck = waits;
+        }
         turn.doubts = Doubts {
-            aside: self.aside(&turn.evidence, if is_halted { &[] } else { &stills }, hot, at),
+            aside: self.aside(&turn.evidence, &apart, at),
             stills,
             is_halted,
             hot,
@@ -115,31 +131,30 @@ impl StageMemory {
     fn aside(
         &self,
         evidence: &Evidence<'_>,
-        stills: &[Still],
-        hot: Option<Hot>,
+        apart: &[BTreeSet<(u16, i32)>],
         at: Timestamp,
     ) -> Option<Aside> {
-        if stills.is_empty() && hot.is_none() {
+        if apart.iter().all(BTreeSet::is_empty) {
             return None;
         }
         let (mut lag, mut delay) = (0_u64, 0.0_f64);
-        for (place, seen) in evidence.sources.iter().enumerate() {
-            let parts = stills.iter().filter(|still| still.place == place);
-            let parts: BTreeSet<_> = parts
-                .flat_map(|still| still.parts.iter().copied())
-                // A partition is called hot in stages of one source only.
-                .chain(hot.as_ref().map(Hot::key))
-                .collect();
-            let parted = self.trace(&seen.source.name).into_iter().flat_map(|trace| trace.aged(at));
-            for (part, age) in parted {
-                if parts.contains(&part.key()) {
-                    lag = lag.saturating_add(part.lag());
-                } else {
-                    delay = delay.max(age);
-                }
-            }
+        for (seen, apart) in evidence.sources.iter().zip(apart) {
+            lag = lag.saturating_add(self.waits(seen, |key| apart.contains(&key)));
+            let aged = self.trace(&seen.source.name).into_iter().flat_map(|trace| trace.aged(at));
+            let others = aged.filter(|(part, _)| !apart.contains(&part.key()));
+            delay = others.map(|(_, age)| age).fold(delay, f64::max);
         }
         Some(Aside { lag, delay })
+    }
+
+    /// What waits in some partitions of a source, of those that its reading shows.
+    fn waits(&self, seen: &Seen<'_>, is_meant: impl Fn((u16, i32)) -> bool) -> u64 {
+        let here = shown(seen);
+        let parts = self.trace(&seen.source.name).into_iter().flat_map(Trace::parts);
+        let parts = parts.filter(|part| is_meant(part.key()));
+        let parts =
+            parts.filter(|part| here.as_ref().is_none_or(|here| here.contains(&part.key())));
+        parts.map(Part::lag).fold(0, u64::saturating_add)
     }
 
     /// Does half of what waits lie in one partition of several?
@@ -150,13 +165,14 @@ impl StageMemory {
         1 < parts().count() && sum / 2 < most
     }
 
-    /// Items that should wait in the partitions which a partial reading lacks: those that did when they were last seen, and as many as came
-    /// to each of the others since.
-    fn lacking(&self, seen: &Seen<'_>, at: Timestamp) -> f64 {
-        let trace = self.trace(&seen.source.name).filter(|_| seen.trust == Trust::AtLeast);
-        let (Some(trace), Some(queue)) = (trace, seen.queue()) else { return 0.0 };
-        let here: BTreeSet<_> = queue.partitions.iter().map(|p| (p.topic, p.id)).collect();
-        let away = || trace.parts().iter().filter(|part| !here.contains(&part.key()));
+    /// Items that should wait in the partitions which a partial reading lacks, but for those where no count helps: those that did when they were last
+    /// seen, and as many as came to each of the others since.
+    fn lacking(&self, seen: &Seen<'_>, apart: &BTreeSet<(u16, i32)>, at: Timestamp) -> f64 {
+        let Some((trace, here)) = self.trace(&seen.source.name).zip(shown(seen)) else {
+            return 0.0;
+        };
+        let is_away = |part: &&Part| !here.contains(&part.key()) && !apart.contains(&part.key());
+        let away = || trace.parts().iter().filter(is_away);
         let lag = away().map(Part::lag).fold(0, u64::saturating_add);
         let (lacking, others) = (float(away().count() as u64), float(here.len().max(1) as u64));
         let arrivals = trace.arrivals(seen.source.poll_interval).map_or(0.0, |it| it.minute);
@@ -167,6 +183,12 @@ impl StageMemory {
         let seen_too = lacking * (1.0 - since / 60.0).max(0.0);
         float(lag) + since * lacking * arrivals / (others + seen_too)
     }
+}
+
+/// The partitions that a partial reading shows; `None` where it shows all.
+fn shown(seen: &Seen<'_>) -> Option<BTreeSet<(u16, i32)>> {
+    let queue = seen.queue().filter(|_| seen.trust == Trust::AtLeast)?;
+    Some(queue.partitions.iter().map(|part| (part.topic, part.id)).collect())
 }
 
 impl Doubts {

@@ -94,8 +94,8 @@ impl Selectivity {
             self.since = Some((at, taken, arrived));
             return;
         };
-        if taken == sent {
-            // A sample begins with the work: commits tell of it seconds after what it brought has come here, which after a pause would be all of it.
+        if (taken, arrived) == (sent, come) {
+            // A sample begins with the work. Commits tell of it after what it brought has come here: in the first seconds after a pause that is nearly all.
             self.since = Some((at, taken, arrived));
             return;
         }
@@ -149,20 +149,29 @@ mod tests {
         assert!((expected - 1200.0).abs() < 1e-6, "{expected}");
     }
 
-    #[test]
-    fn what_came_before_the_first_commit_after_a_pause_is_no_sample() {
+    /// The ratio that is learned first after an hour of nothing, where 100 items a second are taken, each brings one, and commits tell of so many by a
+    /// second of the work.
+    fn first_learned(told: impl Fn(u64) -> u64) -> f64 {
         let mut edge = Selectivity::default();
         let mut observe = |at: i64, taken: u64, arrived: u64| {
             edge.observe(&passing(taken, 0.0, 0.0, 0.0), Some(arrived), second(at));
             edge.ratio
         };
-        // After an hour of nothing 100 items a second are taken, told every five seconds, and each brings one.
         assert_eq!([observe(0, 0, 0), observe(3600, 0, 0)], [None; 2]);
-        let learned = (1..=100_u64).find_map(|second| {
-            let at = 3600 + i64::try_from(second).unwrap();
-            observe(at, 100 * (second - second % 5), 100 * second)
+        let learned = (1..=1000_u64).find_map(|second| {
+            observe(3600 + i64::try_from(second).unwrap(), told(second), 100 * second)
         });
-        assert!((1.0..1.1).contains(&learned.unwrap()), "{learned:?}");
+        learned.unwrap()
+    }
+
+    #[test]
+    fn after_a_pause_a_sample_begins_with_the_work_however_rare_commits_are() {
+        let late = first_learned(|second| 100 * second.saturating_sub(3));
+        assert!((1.0..1.1).contains(&late), "{late}");
+        for every in [5, 30, 60, 300] {
+            let learned = first_learned(|second| 100 * (second - second % every));
+            assert!((0.99..1.1).contains(&learned), "commits every {every} s: {learned}");
+        }
     }
 
     #[test]

@@ -127,6 +127,11 @@ impl Quiet {
 
     /// Looks at the sources: is there work?
     pub(super) fn observe(&mut self, evidence: &Evidence<'_>, work: Option<&Work>, at: Timestamp) {
+        if let Some(Work::Ahead { .. }) = work {
+            // Nothing has come yet: it is no end of a gap, and none begins.
+            self.readings = 0;
+            return;
+        }
         if work.is_some() {
             let Self { mut gaps, announced, .. } = *self;
             // One reading of nothing between two of something is how items fall, and no gap.

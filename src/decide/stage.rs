@@ -12,7 +12,7 @@ use super::capacity::{
     self, Asked, Budget, LanePlan, PerReplica, PoolClaim, PoolSeen, Pools, Purses, Reserves,
     StagePools, Standing,
 };
-use super::demand::Bid;
+use super::demand::{Bid, Means};
 use super::doubt::Doubts;
 use super::evidence::{self, Evidence};
 use super::flow::{Above, Passed};
@@ -197,7 +197,7 @@ impl Turn<'_> {
         memory.doubt(self, &known, &moves);
         if let Some(bid) = memory.stands(self.stage, workload) {
             // What is on its way counts, as in the turn that sent it: else those after it would be moved twice.
-            let passed = known.passes(bid.replicas);
+            let passed = self.passes(&known, memory, bid.replicas);
             return Answer { moves, passed, ..self.answer(bid, &known, workload, memory) };
         }
         if let Some(jobs) = &workload.jobs {
@@ -278,10 +278,13 @@ impl Turn<'_> {
     }
 
     /// What the stages after it get from so many replicas. A count that is not written brings them nothing, and pods that nobody waits for any
-    /// more send nothing.
+    /// more send nothing; those that are asked for now are waited for.
     fn passes(&self, known: &Known, memory: &StageMemory, replicas: u32) -> Option<Passed> {
-        let is_given_up = memory.pods.given_up().is_some_and(|until| until <= self.at);
-        known.passes(if is_given_up { replicas.min(known.means.ready) } else { replicas })
+        let Means { desired, ready, .. } = known.means;
+        let is_awaited = memory.pods.given_up().is_some_and(|until| self.at < until);
+        let here = if is_awaited { desired } else { ready.min(desired) };
+        let new = replicas.saturating_sub(desired);
+        known.passes(replicas.min(here.saturating_add(new)))
     }
 
     /// Holds what has not earned its move.

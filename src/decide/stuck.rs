@@ -82,11 +82,14 @@ impl Stuck {
             // Where the work done is only reckoned, nobody sees it stand still.
             let trace = traces.get(&seen.source.name);
             let trace = trace.filter(|trace| trace.counts() && !trace.is_reckoned);
-            // What cannot be read now is as it was.
-            if let (Some(trace), Trust::Fresh, Ok(number)) =
-                (trace, seen.trust, u8::try_from(place))
-            {
-                self.watch(number, trace, at);
+            if let (Some(trace), Ok(number)) = (trace, u8::try_from(place)) {
+                // What cannot be read now is as it was when it could.
+                let at = if seen.trust == Trust::Fresh {
+                    self.watch(number, trace, at);
+                    at
+                } else {
+                    trace.commits().0.unwrap_or(at)
+                };
                 let window = window(seen);
                 found.extend(
                     stopped(place, seen, trace, (window, working), at)
@@ -184,7 +187,7 @@ fn same(old: &Watched, part: &Part) -> bool {
 }
 
 /// How long nothing must move until that means something.
-fn window(seen: &Seen<'_>) -> Duration {
+pub(super) fn window(seen: &Seen<'_>) -> Duration {
     let commits = seen.queue().and_then(|queue| queue.commit_interval);
     let commits = commits.map_or(UNMEASURED, |interval| interval.saturating_mul(COMMITS));
     commits.max(seen.source.poll_interval.saturating_mul(COMMITS)).max(SHORTEST)

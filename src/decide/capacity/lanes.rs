@@ -156,7 +156,12 @@ impl Lanes {
     /// Is nothing to be given back yet, where something would be?
     fn keeps(&mut self, would_give: bool, at: Timestamp) -> bool {
         self.keeps_since = would_give.then(|| self.keeps_since.unwrap_or(at));
-        self.keeps_since.is_some_and(|since| at < later(since, KEEPING))
+        self.keeps_until().is_some_and(|until| at < until)
+    }
+
+    /// Until when nothing is given back.
+    fn keeps_until(&self) -> Option<Timestamp> {
+        self.keeps_since.map(|since| later(since, KEEPING))
     }
 
     /// When each pod that has a node and is not Ready is given up on.
@@ -387,7 +392,8 @@ impl Turn<'_> {
         let lanes = memory.lanes.iter();
         let given_up =
             lanes.flat_map(|lanes| workload.lanes.iter().flat_map(|seen| lanes.given_up(seen)));
-        pools.chain(given_up.filter(|at| self.at < *at)).min()
+        let kept = memory.lanes.iter().filter_map(|lanes| lanes.keeps_until());
+        pools.chain(given_up.chain(kept).filter(|at| self.at < *at)).min()
     }
 
     /// What is to be written to each lane, unless something forbids it; and what all of it comes to.
@@ -420,7 +426,8 @@ impl Turn<'_> {
         let is_behind = is_late || workload.ready < bid.replicas;
         let each = || self.stage.lanes.iter().zip(&workload.lanes).zip(&parts).enumerate();
         let mut carrying = each().map(|(at, ((_, seen), part))| self.carries(at, seen, part));
-        let would_give = is_even && is_behind && carrying.any(|it| it.is_some());
+        let is_no_less = workload.desired <= bid.replicas;
+        let would_give = is_no_less && is_behind && carrying.any(|it| it.is_some());
         let keeps_all = lanes.keeps(would_give, self.at);
         let mut plan = LanePlan { need: bid.replicas, lanes: Vec::new() };
         let mut actions = Vec::new();

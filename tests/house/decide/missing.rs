@@ -574,6 +574,37 @@ until: 130
         ");
 }
 
+#[test]
+fn what_stands_still_is_left_out_while_nothing_can_be_read_too() {
+    let story = "
+stage: {rate: 50, objective: 60, partitions: 12, commits: 5, desired: 6, max: 12}
+then:
+- {at: 0, arrive: 240, take: 240, stuck: 7}
+- {at: 3000, sight: Stale}
+- {at: 3002, sight: Fresh}
+- {at: 3100, sight: Partial, missing: 6}
+- {at: 3102, sight: Fresh}
+until: 3200
+";
+    let (most, before) = most_from(story, 3000);
+    assert!(most <= before && before < 12, "{most} after {before}");
+}
+
+#[test]
+fn a_source_that_is_served_at_once_sizes_a_stage_whose_other_source_stands_still() {
+    let story = "
+stage: {perReplica: 1000, sources: 2, partitions: 24, down: {window: 0}, commits: 5}
+then:
+- {at: 0, arrive: 24, take: 24}
+- {at: 60, stuck: 0, hot: 0, arrive: 1, take: 1}
+- {at: 398, hot: 30}
+- {at: 400, burst: 9000, take: 2000}
+- {at: 420, arrive: 20, take: 20}
+until: 700
+";
+    assert_eq!(most_from(story, 698), (1, 1));
+}
+
 // What is odd, though it binds nothing.
 
 #[test]
@@ -629,6 +660,37 @@ until: 2400
         Some(12) Steady: the present count fits: nothing waits, and 60 s are allowed
         ["HotPartition"]: ["partition 3 of orders is hot: 207/s arrive in it alone, one replica gets through 50/s, and only one can read it"]
         "#);
+}
+
+/// The most replicas that are wished from then on, and those of the turn before.
+fn most_from(story: &str, at: i64) -> (u32, u32) {
+    let turns = turns(story);
+    let before = turns.iter().rfind(|turn| turn.at < at).unwrap().replicas.unwrap();
+    let most = turns.iter().filter(|turn| at <= turn.at).filter_map(|turn| turn.replicas).max();
+    (most.unwrap(), before)
+}
+
+#[test]
+fn where_a_hot_partition_is_missing_it_is_no_more_to_do_than_before() {
+    let story = "
+stage: {rate: 50, objective: 60, partitions: 48, commits: 5, desired: 20, max: 48}
+then:
+- {at: 0, arrive: 500, take: 350, hot: 3, share: 40}
+- {at: 2400, sight: Partial, missing: 46}
+until: 2420
+";
+    assert_eq!(most_from(story, 2400), (12, 12));
+}
+
+#[test]
+fn a_hot_partition_does_not_count_for_a_threshold_beside_an_objective() {
+    let story = "
+stage: {rate: 50, objective: 60, perReplica: 1000, partitions: 48, commits: 5, desired: 20, max: 48}
+then:
+- {at: 0, arrive: 500, take: 350, hot: 3, share: 40}
+until: 2400
+";
+    assert_eq!(most_from(story, 2398), (12, 12));
 }
 
 #[test]

@@ -167,6 +167,37 @@ fn nothing_is_given_back_while_data_is_late_but_not_for_ever() {
 }
 
 #[test]
+fn nothing_is_given_back_either_where_a_stage_that_is_late_steps_up() {
+    let mut world = World::new();
+    (world.partitions, world.backlog) = (24, 120);
+    let stage = &mut world.pipeline.stages[0];
+    (stage.max, stage.max_delay) = (12, Some(Duration::from_secs(1)));
+    world.settle([true, true]);
+    for _ in 0..3 {
+        world.say("spot");
+        world.at += 10;
+    }
+    world.lanes[SPOT].workload.ready = 0;
+    world.settle([true, false]);
+    let turn = |world: &mut World| {
+        world.pods([true, true]);
+        world.at += 2;
+        world.turn();
+        world.desired()
+    };
+    while turn(&mut world) != [12, 7] {
+        assert!(world.at < 10_000, "{:?}", world.desired());
+    }
+    world.pipeline.stages[0].max = 16;
+    world.backlog = 160;
+    for _ in 0..20 {
+        let [kept, spot] = turn(&mut world);
+        assert!(12 <= kept, "{kept} and {spot} while it is late");
+    }
+    assert_eq!(world.desired(), [12, 9]);
+}
+
+#[test]
 fn who_leads_or_holds_state_is_told_of_on_spot_and_served() {
     let mut world = World::new();
     world.pipeline.stages[0].is_dear = true;
