@@ -269,6 +269,43 @@ fn what_is_not_written_brings_nothing_to_the_stages_after_it() {
 }
 
 #[test]
+fn what_pods_that_are_still_starting_will_send_is_reckoned_with() {
+    let stages = vec![stage("parse", &[], 48), stage("sink", &[0], 48)];
+    let mut row = Row::new(stages, vec![Place::new(48, 2), Place::new(48, 2)]);
+    flow(&mut row, 150);
+    row.places[0].bring(90_000);
+    row.at += 2;
+    row.turn();
+    let risen = row.counts();
+    assert!(2 < risen[1], "{risen:?}");
+    for _ in 0..8 {
+        row.places[0].workload.ready = 2;
+        row.at += 2;
+        row.places[0].bring(300);
+        row.serve(0, 400);
+        row.serve(1, 400);
+        let step = row.turn();
+        assert!(!codes(&step).contains(&"HeldByWindow"), "{:?} {:?}", codes(&step), row.counts());
+    }
+}
+
+#[test]
+fn pods_that_were_ready_and_are_no_more_send_nothing() {
+    let stages = vec![stage("parse", &[], 48), stage("sink", &[0], 48)];
+    let mut row = Row::new(stages, vec![Place::new(48, 8), Place::new(48, 8)]);
+    flow(&mut row, 700);
+    assert!(6 < row.counts()[1], "{:?}", row.counts());
+    for _ in 0..300 {
+        row.places[0].workload.ready = 0;
+        row.at += 2;
+        row.places[0].bring(1400);
+        row.serve(1, 2000);
+        row.turn();
+    }
+    assert_eq!(row.counts()[1], 1, "all pods of the first stage crash");
+}
+
+#[test]
 fn a_stage_before_one_that_has_room_is_not_kept() {
     let stages = vec![stage("parse", &[], 48), stage("sink", &[0], 3)];
     let mut row = Row::new(stages, vec![Place::new(24, 2), Place::new(24, 2)]);
