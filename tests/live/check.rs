@@ -139,10 +139,14 @@ spec:
         let place = role["metadata"]["namespace"].as_str().unwrap_or("default");
         cluster.apply(place, &role.to_string()).await?;
     }
-    let said = check(cluster.kubeconfig(), &arguments).await?;
     let account = "system:serviceaccount:penstock:worker";
-    let (grade, words) = said.of(account)?;
-    ensure!(grade == "Good" && words.starts_with("may do all of the"), "{}", said.text);
+    let said = until("the roles to count", SOON, async || {
+        let said = check(cluster.kubeconfig(), &arguments).await?;
+        let (grade, words) = said.of(account)?;
+        ensure!(grade == "Good" && words.starts_with("may do all of the"), "{}", said.text);
+        Ok(Some(said))
+    })
+    .await?;
     let report: Value = serde_json::from_str(&said.text)?;
     ensure!(report["roles"].is_null(), "{report}");
     a_daemon_without_a_page_is_believed_by_its_statuses(&cluster, pod).await

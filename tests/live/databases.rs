@@ -419,7 +419,7 @@ async fn a_hundred_questions_to_one_database_take_one_poll_and_four_connections(
     for name in &names {
         ensure!(watched.observe.latest(&id(name)).is_some_and(|seen| seen.is_fresh()), "{name}");
     }
-    ensure!(took < Duration::from_secs(3), "{took:?}");
+    ensure!(took < Duration::from_secs(10), "{took:?}");
     watched.lies("others", 0.0, 3.0).await?;
     watched.observe.shutdown().await;
     Ok(())

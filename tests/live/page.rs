@@ -24,11 +24,11 @@ impl Demo {
     async fn start() -> Result<Self> {
         let folder = fresh_folder("demo")?;
         let program = Program::new(env!("CARGO_BIN_EXE_penstock"));
-        let program = program.args(["demo", "--plain", "--duration", "3m"]);
+        let program = program.args(["demo", "--plain", "--duration", "15m"]);
         let process = Process::start("demo", program, &folder)?;
         let mut told = None;
         process
-            .ready(Duration::from_secs(30), async || {
+            .ready(Duration::from_secs(90), async || {
                 let log = process.log()?;
                 let after = |mark: &str| {
                     let rest = log.split_once(mark)?.1;
@@ -147,7 +147,7 @@ async fn the_page_shows_what_is_follows_it_takes_keys_and_asks_nobody_else() -> 
     browser.until("!document.querySelector('#drawer').hidden").await?;
 
     // The sentence is the daemon's own, at some moment both say the same.
-    until("the page to say what the daemon says", Duration::from_secs(30), async || {
+    until("the page to say what the daemon says", Duration::from_secs(90), async || {
         let said = demo.says("/api/v1/pipelines/shop/orders").await?;
         let reasons = said["stages"][0]["reasons"].as_array().context("reasons")?;
         let sentence = reasons.last().context("a reason")?["sentence"].clone();
@@ -179,7 +179,7 @@ async fn the_page_shows_what_is_follows_it_takes_keys_and_asks_nobody_else() -> 
 
     // Nodes and budgets have a view of their own once there are some.
     demo.capacity().await?;
-    until("the daemon to know both", Duration::from_secs(30), async || {
+    until("the daemon to know both", Duration::from_secs(90), async || {
         let said = demo.says("/api/v1/capacity").await?;
         let count = |what: &str| said[what].as_array().map_or(0, Vec::len);
         ensure!(count("pools") == 1 && count("budgets") == 1, "{said}");

@@ -21,7 +21,7 @@ use crate::rig::{Authority, Pair, Penstock, free_port, fresh_folder, shared, unt
 use crate::scene::{SOON, Scene, kafka};
 
 /// The files are looked at every 10 s.
-const FOLLOWED: Duration = Duration::from_secs(10 + 5);
+const FOLLOWED: Duration = Duration::from_secs(10 + 50);
 
 /// Mounts a Secret as the kubelet does: a folder of its own for each version, and links that lead to the newest.
 fn mount(folder: &Path, version: &str, server: &Pair, clients: &str) -> Result<()> {

@@ -139,6 +139,7 @@ async fn work(scene: &Scene, hands: &Hands) -> Result<()> {
             "sources": [kafka(broker, &[&topic], &topic, json!({"perReplica": 10, "offsetReset": "Earliest"}))],
         });
         scene.pipeline(name, stage).await?;
+        scene.after_a_poll(name).await?;
         let producer = crew.producer(&topic)?;
         producer.add(20);
         crews.push((name, crew, producer));

@@ -10,9 +10,6 @@ use serde_json::json;
 use crate::rig::{Broker, BrokerOptions, Kafka, shared, until};
 use crate::scene::{SOON, Scene, kafka};
 
-/// Two polls of the default interval, and the time for one visit.
-const TWO_POLLS: Duration = Duration::from_secs(4 + 1);
-
 #[tokio::test]
 async fn two_topics_of_one_group_are_added_up() -> Result<()> {
     let broker = shared::broker().await?;
@@ -200,7 +197,7 @@ async fn a_broker_that_stops_holds_the_stage_until_it_is_back() -> Result<()> {
     broker.process().start_again()?;
     broker.ready().await?;
     scene
-        .until("a reading", TWO_POLLS, async || {
+        .until("a reading", SOON, async || {
             let stage = scene.stage("orders").await?;
             Ok((stage.sources[0].state == "Fresh").then_some(()))
         })

@@ -16,8 +16,8 @@ use crate::scene::{SOON, Scene};
 
 /// The Kafka object and the Secrets are read again every 30 s; then a poll and a visit.
 const FOLLOWED: Duration = Duration::from_secs(30 + 2 + 3);
-/// A reading every 2 s; one that comes later than this after the last was lost.
-const LOST: Duration = Duration::from_secs(5);
+/// A reading comes every 2 s; where none has for so long it counts as old.
+const LOST: Duration = Duration::from_secs(10);
 
 pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

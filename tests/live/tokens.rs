@@ -148,7 +148,7 @@ async fn a_token_is_bought_renewed_before_it_ends_and_what_goes_wrong_is_named()
     let sold = |shop: &Shared| shop.lock().unwrap_or_else(PoisonError::into_inner).sold.len();
     let before = sold(&shop);
     scene
-        .until("three more tokens", Duration::from_secs(LIFE * 4), async || {
+        .until("three more tokens", Duration::from_secs(LIFE * 8), async || {
             let source = scene.stage("orders").await?.sources.remove(0);
             anyhow::ensure!(source.state == "Fresh", "{source:?}");
             Ok((before + 3 <= sold(&shop)).then_some(()))

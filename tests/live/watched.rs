@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::rig::until;
 
 /// How long what ought to happen soon may take.
-const SOON: Duration = Duration::from_secs(40);
+const SOON: Duration = Duration::from_secs(90);
 
 /// Questions in force.
 pub(crate) struct Watched {

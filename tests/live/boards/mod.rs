@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
@@ -259,7 +258,7 @@ impl Stage {
                     );
                 }
                 // A number that moves is read again: what is true moves while one reads.
-                until("boards that show what is true", Duration::from_secs(20), async || {
+                until("boards that show what is true", SOON * 2, async || {
                     let now = moment(&self.server).await?;
                     let shown = board.show_at(&self.server, &chosen, now).await?;
                     let facts = Facts::of(self, Told::at(&self.server, job, now).await?).await?;

@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::granted::until_granted;
 use super::helm_on;
 use super::rendered::roles;
 use super::rights::{Triples, kubeconfig, triple};
 use crate::check::check;
-use crate::rig::{Cluster, Request, until};
+use crate::rig::{Cluster, Request, until, until_granted};
 use crate::scene::SOON;
 
 /// As RBAC knows the account of the hook.
@@ -50,7 +49,7 @@ async fn play(cluster: &Cluster, rendered: &[Value]) -> Result<String> {
     let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
     let (command, rest) = words.split_first().context("no arguments")?;
     ensure!(*command == "check", "{words:?}");
-    until_granted(cluster, ACCOUNT, roles(rendered, true)).await?;
+    until_granted(cluster.client().await?, ACCOUNT, roles(rendered, true)).await?;
     let said = check(&kubeconfig(cluster, "penstock", account).await?, rest).await?;
     let phase = if said.code == Some(0) { "Succeeded" } else { "Failed" };
     let end = format!(r#"{{"status":{{"phase":"{phase}"}}}}"#);

@@ -3,7 +3,6 @@
 
 mod deploy;
 mod followed;
-mod granted;
 mod hook;
 mod kept;
 mod lifecycle;

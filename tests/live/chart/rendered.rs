@@ -1,10 +1,10 @@
 //! The chart as text: each values file renders what is kept in a snapshot, the suites beside the chart pass, and the rights by default are few.
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{documents, file, helm, path, template, values_files};
-use crate::rig::{Program, tool};
+use crate::rig::{Program, rights, tool};
 
 #[tokio::test]
 async fn the_suites_of_the_chart_pass_and_lint_finds_nothing() -> Result<()> {
@@ -56,21 +56,8 @@ async fn nothing_the_schema_does_not_know_is_taken() -> Result<()> {
 
 /// What rules allow: (group, resource, verb).
 pub(super) fn triples(rules: &[Value]) -> Vec<(String, String, String)> {
-    let words = |rule: &Value, field: &str| -> Vec<String> {
-        let list = rule[field].as_array().cloned().unwrap_or_default();
-        list.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect()
-    };
-    let mut found = Vec::new();
-    for rule in rules {
-        for group in words(rule, "apiGroups") {
-            for resource in words(rule, "resources") {
-                for verb in words(rule, "verbs") {
-                    found.push((group.clone(), resource.clone(), verb));
-                }
-            }
-        }
-    }
-    found
+    let all = rights(&json!({"rules": rules}));
+    all.into_iter().map(|right| (right.group, right.resource, right.verb)).collect()
 }
 
 /// All rules of the daemon's roles in a rendering.

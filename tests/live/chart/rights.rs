@@ -10,14 +10,13 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::granted::until_granted;
 use super::hook::{self, helm_test};
 use super::rendered::{hook_rules, roles, rules, triples};
 use super::{documents, helm_on, path, restricted, template};
 use crate::headroom::ahead_of_a_schedule;
 use crate::rig::{
     Cluster, ClusterOptions, Kubernetes, Penstock, Program, Request, free_port, fresh_folder,
-    http_get_as, shared,
+    http_get_as, shared, until, until_granted,
 };
 use crate::scaling::there_and_back;
 use crate::scene::{SOON, Scene, kafka};
@@ -79,7 +78,7 @@ async fn run(
         ["upgrade", "--install", "penstock", &chart, "-n", "penstock", "--wait", "--timeout=3m"];
     helm_on(cluster, &[&install[..], sets].concat()).await?;
     let rendered = documents(&template(sets).await?)?;
-    until_granted(cluster, ACCOUNT, roles(&rendered, false)).await?;
+    until_granted(cluster.client().await?, ACCOUNT, roles(&rendered, false)).await?;
     let mut log = cluster.requests()?;
     let (mut arguments, open) = (arguments(&rendered)?, free_port()?);
     arguments.push(format!("--page-open=127.0.0.1:{open}"));
@@ -132,14 +131,15 @@ async fn run(
     if sets.iter().any(|set| set.contains("draining.enabled")) {
         holds_a_drain(cluster, &scene).await?;
     }
-    let events =
-        cluster.kubectl(&["-n", namespace, "get", "events.events.k8s.io", "-o", "json"]).await?;
-    let events: Value = serde_json::from_str(&events)?;
-    let told = events["items"].as_array().context("no list of events")?;
-    ensure!(
-        told.iter().any(|event| event["regarding"]["kind"] == "ScaledPipeline"),
-        "no event on a pipeline"
-    );
+    let events = ["-n", namespace, "get", "events.events.k8s.io", "-o", "json"];
+    scene
+        .until("an event on a pipeline", SOON, async || {
+            let events: Value = serde_json::from_str(&cluster.kubectl(&events).await?)?;
+            let told = events["items"].as_array().context("no list of events")?;
+            let is_ours = |event: &Value| event["regarding"]["kind"] == "ScaledPipeline";
+            Ok(told.iter().any(is_ours).then_some(()))
+        })
+        .await?;
     let lease = cluster
         .kubectl(&[
             "-n",
@@ -165,8 +165,14 @@ async fn run(
         .await?;
 
     let token = cluster.kubectl(&["-n", namespace, "create", "token", "default"]).await?;
-    let (code, seen) = http_get_as(open, "/api/v1/overview", token.trim()).await?;
-    ensure!(code == 200 && !seen.contains("worker"), "who may list nothing sees {code} {seen}");
+    let seen = scene
+        .until("the page to let somebody in", SOON, async || {
+            let (code, seen) = http_get_as(open, "/api/v1/overview", token.trim()).await?;
+            ensure!(code == 200, "{code} {seen}");
+            Ok(Some(seen))
+        })
+        .await?;
+    ensure!(!seen.contains("worker"), "who may list nothing sees {seen}");
     test(cluster, &scene, &rendered).await?;
     let said = scene.daemon.process().log()?;
     // As the API server words a refusal; its number may stand in any time of day.
@@ -195,7 +201,7 @@ async fn run(
     Ok((used, triples(&rules(&rendered)).into_iter().collect()))
 }
 
-/// A Deployment goes down by half, by its owner's word: of two nodes one becomes empty.
+/// A Deployment on two nodes goes down by half, by its owner's word: pods are told which of them go.
 async fn empties_a_node(scene: &Scene) -> Result<()> {
     let mut packed = workload("Deployment", "packed");
     packed["spec"]["replicas"] = json!(4);
@@ -219,16 +225,12 @@ async fn empties_a_node(scene: &Scene) -> Result<()> {
         }
         Ok(nodes)
     };
-    let until_on = async |count: usize| {
-        scene
-            .until(&format!("pods on {count} nodes"), SOON * 2, async || {
-                let nodes = nodes().await?;
-                let are_even = nodes.len() == count && nodes.values().all(|pods| *pods == 2);
-                Ok(are_even.then_some(()))
-            })
-            .await
-    };
-    until_on(2).await?;
+    scene
+        .until("pods on two nodes", SOON * 2, async || {
+            let nodes = nodes().await?;
+            Ok((nodes.len() == 2 && nodes.values().all(|pods| *pods == 2)).then_some(()))
+        })
+        .await?;
     let pinned = json!({"penstock.dev/paused-replicas": "2"});
     scene
         .change(json!({
@@ -236,7 +238,12 @@ async fn empties_a_node(scene: &Scene) -> Result<()> {
             "metadata": {"name": "packed", "annotations": pinned},
         }))
         .await?;
-    until_on(1).await?;
+    // Where they stand is the matter of `packing`; that they are told shows in the rights that are used.
+    scene
+        .until("two pods", SOON * 2, async || {
+            Ok((nodes().await?.values().sum::<u32>() == 2).then_some(()))
+        })
+        .await?;
     scene.delete("penstock.dev/v1alpha1", "ScaledPipeline", "packed").await?;
     scene.delete("apps/v1", "Deployment", "packed").await
 }
@@ -245,7 +252,7 @@ async fn empties_a_node(scene: &Scene) -> Result<()> {
 async fn holds_a_drain(cluster: &Cluster, scene: &Scene) -> Result<()> {
     let pool = json!({
         "apiVersion": "penstock.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "all"},
-        "spec": {"class": "Spot", "nodeSelector": {"kubernetes.io/os": "linux"}, "notice": "12s"},
+        "spec": {"class": "Spot", "nodeSelector": {"kubernetes.io/os": "linux"}, "notice": "30s"},
     });
     cluster.apply(&scene.namespace, &pool.to_string()).await?;
     let mut held = workload("Deployment", "held");
@@ -345,6 +352,12 @@ async fn keeps_room(scene: &Scene) -> Result<()> {
 
 /// `helm test` while a source does not answer, and without it: the one fails and leaves its pod to be read, the other leaves nothing.
 async fn test(cluster: &Cluster, scene: &Scene, rendered: &[Value]) -> Result<()> {
+    scene
+        .until("worker to be read", SOON, async || {
+            let stage = scene.stage("worker").await?;
+            Ok(stage.sources.iter().all(|source| source.state == "Fresh").then_some(()))
+        })
+        .await?;
     let tested = helm_test(cluster, rendered).await?;
     let (lost, said) = (format!("{}/lost work q", scene.namespace), &tested.said);
     ensure!(!tested.is_well && said.contains(&lost) && said.contains("1 of "), "{said}");
@@ -358,8 +371,13 @@ async fn test(cluster: &Cluster, scene: &Scene, rendered: &[Value]) -> Result<()
             Ok((!all.contains("\"lost\"")).then_some(()))
         })
         .await?;
-    let tested = helm_test(cluster, rendered).await?;
-    ensure!(tested.is_well && tested.said.contains("all is well"), "{}", tested.said);
+    // A test is one look, and a poll may fail at that moment.
+    let tested = until("a test that is well", SOON * 4, async || {
+        let tested = helm_test(cluster, rendered).await?;
+        ensure!(tested.is_well && tested.said.contains("all is well"), "{}", tested.said);
+        Ok(Some(tested))
+    })
+    .await?;
     ensure!(tested.left.trim().is_empty(), "a test left {}", tested.left);
     Ok(())
 }

@@ -15,9 +15,9 @@ use tokio_tungstenite::tungstenite::Message;
 use super::process::{Process, Program};
 use super::{folder, until};
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(90);
 /// How long a command may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A browser with one page.
 pub(crate) struct Browser {

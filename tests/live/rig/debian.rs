@@ -10,7 +10,7 @@ use super::certs::write;
 use super::process::{Process, Program};
 use super::{folder, http, ports, tool};
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(90);
 
 /// Where the libraries of the unpacked packages lie.
 pub(super) fn libraries() -> Result<String> {

@@ -22,6 +22,7 @@ mod http;
 mod certs;
 mod cluster;
 mod requests;
+mod rights;
 mod recorder;
 mod kafka;
 mod daemon;
@@ -62,6 +63,7 @@ pub(crate) use self::{
     process::{Process, Program, Usage, connections_to},
     recorder::{Proxy, Recorder, Shape},
     requests::{Request, RequestLog},
+    rights::{rights, until_granted},
     scaler::Scaler,
     served::{serve, serve_on},
     vpa::Recommender,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::process::{Process, Program};
 use super::{folder, ports, tool};
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(90);
 /// Who may do all, and how he logs in.
 pub(crate) const ADMIN: (&str, &str) = ("admin", "adm1n");
 

@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::rig::certs::{Authority, write};
 use crate::rig::process::{Process, Program};
 use crate::rig::requests::RequestLog;
+use crate::rig::rights::until_granted;
 use crate::rig::{folder, http, ports, tool, until};
 
 /// The releases that are tested: the newest and the oldest of those we promise.
@@ -185,7 +186,8 @@ impl Cluster {
         }))?;
         create(&client, &allowed).await?;
         create(&client, &binding).await?;
-        Ok(())
+        let allowed = serde_json::to_value(&allowed)?;
+        until_granted(client, user, std::iter::once(&allowed)).await
     }
 
     /// Runs kubectl as the administrator; its output, or an error with what it said. Always the newest kubectl.
@@ -218,8 +220,17 @@ impl Cluster {
         let ask = [&["wait", "--for=condition=Established", "--timeout=60s"], which].concat();
         // It fails at once for a definition that nobody has looked at yet.
         until("definitions to be served", START, async || self.kubectl(&ask).await.map(Some))
-            .await
-            .map(drop)
+            .await?;
+        // That they are established is said before everybody who answers knows of them.
+        let ask = [&["get", "-o", "name"][..], which].concat();
+        let names = self.kubectl(&ask).await?;
+        for name in names.lines().filter_map(|line| line.split_once('/')).map(|(_, name)| name) {
+            until(&format!("{name} to be listed"), START, async || {
+                self.kubectl(&["get", name, "-A", "-o", "name"]).await.map(Some)
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// The requests from now on. Empty unless the cluster was started with `audit`.
