@@ -11,7 +11,7 @@ use super::age::Trace;
 use super::anomaly::Hot;
 use super::demand::{Bid, Load};
 use super::effect::Shown;
-use super::evidence::{Evidence, Seen, Trust, float, lag, whole};
+use super::evidence::{Evidence, Seen, Trust, float, whole};
 use super::knowledge::{COAST, Known};
 use super::memory::StageMemory;
 use super::part::Part;
@@ -67,7 +67,7 @@ impl StageMemory {
         let mut queues = turn.evidence.sources.iter().enumerate();
         let is_halted = !stills.is_empty()
             && queues.all(|(place, seen)| {
-                is_still(place) || (seen.queue().map_or(0, lag) == 0 && !is_moving(seen))
+                is_still(place) || (seen.whole().is_none_or(|it| it <= 0.0) && !is_moving(seen))
             });
         if self.recreated().is_some() && self.recreated() == turn.newest_reading() {
             // What was known of partitions was of others.

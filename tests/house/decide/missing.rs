@@ -605,6 +605,19 @@ until: 700
     assert_eq!(most_from(story, 698), (1, 1));
 }
 
+#[test]
+fn a_number_sizes_a_stage_whose_queue_stands_still() {
+    let story = "
+stage: {perReplica: 1000, gauge: 10, partitions: 24, commits: 5}
+then:
+- {at: 0, arrive: 24, take: 24, gauge: 10}
+- {at: 60, take: 0}
+- {at: 500, gauge: 80}
+until: 510
+";
+    assert_eq!(most_from(story, 506).0, 8);
+}
+
 // What is odd, though it binds nothing.
 
 #[test]
