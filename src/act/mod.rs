@@ -31,11 +31,15 @@ mod round;
 mod scale;
 mod wire;
 
+pub use brake::{Brake, rest};
 pub use headroom::Placeholders;
 pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
 
 /// Actions that are carried out at once; others wait their turn, for as long as a write may take.
 const AT_ONCE: usize = 32;
+
+/// How long an action may take in all: it waits for its turn as long as it may take then.
+pub const LONGEST: Duration = WRITE_DEADLINE.saturating_mul(2);
 
 /// The field manager of every replica count we write.
 pub const FIELD_MANAGER: &str = "penstock";
@@ -81,7 +85,17 @@ impl std::fmt::Debug for Act {
 impl Act {
     /// Hands that write through `client` (see [`writer`]) and put every outcome into `outcomes`.
     pub fn new(client: kube::Client, clock: Clock, outcomes: UnboundedSender<Outcome>) -> Self {
-        let client = brake::braked(client);
+        Self::braked(client, clock, outcomes, &Brake::default())
+    }
+
+    /// The same, with a brake that others heed, too.
+    pub fn braked(
+        client: kube::Client,
+        clock: Clock,
+        outcomes: UnboundedSender<Outcome>,
+        brake: &Brake,
+    ) -> Self {
+        let client = brake.on(client);
         Self {
             hand: scale::Hand::new(client.clone()),
             crier: costs::Crier::new(client.clone(), clock),

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::act::{Act, Licence};
+use crate::act::{self, Act, Brake, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
 use crate::clock::{Clock, sleep_until};
 use crate::decide::{
-    Action, Adrift, Budget, Concern, Ending, Missing, Outcome, PipelineId, Plan, QuestionId,
-    Situation, Snapshot, Stage, Verdict, advance,
+    Action, Adrift, Budget, Concern, Ending, Missing, Outcome, Plan, QuestionId, Situation,
+    Snapshot, Stage, Verdict, advance,
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
@@ -37,8 +37,8 @@ pub use rehearse::{Rehearsal, rehearse};
 
 use wake::{Agenda, RESYNC, SHORTEST_GAP, Wake};
 
-/// How long writes on their way are waited for when the process is asked to end.
-const LAST_WRITES: Duration = Duration::from_secs(3);
+/// How long writes on their way are waited for when the process is asked to end: none may land after the lease was given away.
+const LAST_WRITES: Duration = act::LONGEST;
 /// How long nodes are waited for before the first decision.
 const NODES: Duration = Duration::from_secs(30);
 
@@ -72,6 +72,8 @@ struct Powers {
     pulse: Pulse,
     memory: Recollection,
     inbox: Inbox,
+    /// Shared by all that writes.
+    brake: Brake,
     goodbye: CancellationToken,
 }
 
@@ -84,7 +86,7 @@ impl Daemon {
         tasks: Tasks,
         powers: Powers,
     ) -> Self {
-        let Powers { licence, leads, report, pulse, memory, inbox, goodbye } = powers;
+        let Powers { licence, leads, report, pulse, memory, inbox, brake, goodbye } = powers;
         let (wake, readings) = mpsc::unbounded_channel();
         let (landed, outcomes) = mpsc::unbounded_channel();
         Self {
@@ -92,7 +94,7 @@ impl Daemon {
             watch: Watch::start(clients.reader, clock, watch, tasks.clone()),
             observe: Observe::start(clock, wake).hearing(inbox),
             readings,
-            act: Act::new(clients.writer, clock, landed),
+            act: Act::braked(clients.writer, clock, landed, &brake),
             outcomes,
             licence,
             leads,
@@ -282,7 +284,7 @@ impl Daemon {
         if snapshot.may_act {
             spans::act().in_scope(|| self.act.start(&step.plan.actions, &self.licence));
         }
-        self.set_timers(&snapshot, &step.plan);
+        self.set_timers(&glances, now, &step.plan);
         self.press(&snapshot, &step.plan.verdicts);
         let took = started.elapsed();
         let pools = pools.into_iter().map(|(name, sight)| (name, glance_of(sight))).collect();
@@ -377,17 +379,11 @@ impl Daemon {
     }
 
     /// When each pipeline is to be thought of again though nothing moves.
-    fn set_timers(&mut self, snapshot: &Snapshot, plan: &Plan) {
-        let mut next: BTreeMap<&PipelineId, Timestamp> = BTreeMap::new();
-        let resync = snapshot.at.checked_add(RESYNC).unwrap_or(snapshot.at);
+    fn set_timers(&mut self, glances: &[Glance], now: Timestamp, plan: &Plan) {
+        let seen = glances.iter().map(|glance| &glance.id);
         let verdicts = plan.verdicts.iter().map(|it| (&it.stage.pipeline, it.next));
         let adrift = plan.again.iter().map(|(pipeline, at)| (pipeline, Some(*at)));
-        for (pipeline, at) in verdicts.chain(adrift) {
-            let at = at.filter(|at| *at > snapshot.at).unwrap_or(resync).min(resync);
-            let entry = next.entry(pipeline).or_insert(at);
-            *entry = at.min(*entry);
-        }
-        for (pipeline, at) in next {
+        for (pipeline, at) in wake::timers(seen, verdicts.chain(adrift), now) {
             self.agenda.set_timer(pipeline, at);
         }
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
+use crate::clock::Clock;
 use crate::crd::{ClusterConnection, Connection};
 use crate::decide::{PipelineId, TargetId};
 use crate::observe::{Address, Credentials};
@@ -55,6 +56,8 @@ pub(super) struct House {
     pub(super) observe_only: bool,
     /// What placeholders are made of now, where anybody makes any.
     pub(super) placeholders: Option<String>,
+    /// By which it is told how old is what was said.
+    pub(super) clock: Option<Clock>,
 }
 
 /// Everything that is held.
@@ -268,7 +271,7 @@ pub(super) enum Without {
     Never,
     /// Once it was refused for a while: an API server that just came up refuses what it will grant in a moment.
     Refused,
-    /// The same, and at once when its kind is not served.
+    /// The same, and at once when its kind is not served and never was.
     RefusedOrUnserved,
     /// At once.
     AtOnce,
@@ -280,10 +283,12 @@ impl Without {
         if self == Self::Never { Self::Refused } else { self }
     }
 
-    /// How many such answers in a row are to be believed; `None`: it is waited for.
-    fn believes(self, error: &watcher::Error) -> Option<usize> {
+    /// How many such answers in a row are to be believed; `None`: it is waited for. What was listed before is not so soon unserved: an API
+    /// server that just came up does not know yet what it will serve.
+    fn believes(self, error: &watcher::Error, was_listed: bool) -> Option<usize> {
         let code = code_of(error)?;
         match (self, code) {
+            (Self::AtOnce | Self::RefusedOrUnserved, 404) if was_listed => Some(REFUSALS),
             (Self::AtOnce, 401 | 403 | 404) | (Self::RefusedOrUnserved, 404) => Some(1),
             (Self::Refused | Self::RefusedOrUnserved, 401 | 403) => Some(REFUSALS),
             _ => None,
@@ -330,11 +335,13 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
     let mut known = BTreeSet::new();
     let mut listed = BTreeSet::new();
     let mut refusals = 0;
+    let mut was_listed = false;
     let watch = || watcher(api.clone(), keeper.config.clone()).backoff(Pauses::new()).boxed();
     let mut stream = watch();
     while let Some(event) = stream.next().await {
         match event {
-            Ok(watcher::Event::Init) => listed.clear(),
+            // What a list that broke off has brought is there as well, and may be gone by the next.
+            Ok(watcher::Event::Init) => known.append(&mut listed),
             Ok(watcher::Event::InitApply(object)) => {
                 let mut name = name_of(&object);
                 // Lists go namespace by namespace, so those of one can share its name.
@@ -353,6 +360,7 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                 }
                 known = std::mem::take(&mut listed);
                 refusals = 0;
+                was_listed = true;
                 shelf.open().note_without(&keeper.store, false);
                 shelf.synced(&keeper.store);
                 shelf.ring();
@@ -369,7 +377,7 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
             }
             Err(error) => {
                 let (store, why) = (&keeper.store, chain(&error));
-                let Some(enough) = keeper.without.believes(&error) else {
+                let Some(enough) = keeper.without.believes(&error, was_listed) else {
                     warn!(store, error = %why, "watch failed; it is tried again");
                     refusals = 0;
                     continue;

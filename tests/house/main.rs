@@ -22,6 +22,7 @@ mod served;
 
 mod crd;
 mod watch;
+mod lists;
 mod drains;
 mod signs;
 mod meter;
@@ -29,6 +30,7 @@ mod levers;
 mod observe;
 mod decide;
 mod act;
+mod brake;
 mod rooms;
 mod report;
 mod boards;
