@@ -296,7 +296,7 @@ mod tests {
         let mut quiet = Quiet::default();
         let mut is_awake = |at: i64, sends: bool| {
             let at = Timestamp::from_second(at).unwrap();
-            quiet.is_announced(sends, Duration::from_secs(120), at)
+            quiet.is_announced(sends, Duration::from_mins(2), at)
         };
         assert_eq!([0, 119, 120, 9000].map(|at| is_awake(at, true)), [true, true, false, false]);
         assert!(!is_awake(9001, false));
