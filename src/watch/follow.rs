@@ -74,7 +74,10 @@ pub(super) async fn follow(
     while let Some((at, event)) = events.next().await {
         match event {
             Ok(Event::Init) => {
-                listed.remove(&at);
+                // What a list that broke off has brought is there as well, and may be gone by the next.
+                if let Some(half) = listed.remove(&at) {
+                    known.entry(at).or_default().extend(half);
+                }
             }
             Ok(Event::InitApply(object)) => {
                 let target = target_id(&kind, &object);

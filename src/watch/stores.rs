@@ -334,7 +334,8 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
     let mut stream = watch();
     while let Some(event) = stream.next().await {
         match event {
-            Ok(watcher::Event::Init) => listed.clear(),
+            // What a list that broke off has brought is there as well, and may be gone by the next.
+            Ok(watcher::Event::Init) => known.append(&mut listed),
             Ok(watcher::Event::InitApply(object)) => {
                 let mut name = name_of(&object);
                 // Lists go namespace by namespace, so those of one can share its name.

@@ -22,6 +22,7 @@ mod served;
 
 mod crd;
 mod watch;
+mod lists;
 mod drains;
 mod signs;
 mod meter;

@@ -104,7 +104,7 @@ struct Follower {
 impl Follower {
     fn cron_job(&mut self, at: usize, event: Result<Event<WireCronJob>, watcher::Error>) {
         match event {
-            Ok(Event::Init) => drop(self.listed.remove(&at)),
+            Ok(Event::Init) => self.begins(at),
             Ok(Event::InitApply(object)) => {
                 let name = name_in(&object);
                 self.shelf.open().put_cron_job(&name, &object);
@@ -133,7 +133,7 @@ impl Follower {
     fn job(&mut self, at: usize, event: Result<Event<WireJob>, watcher::Error>) {
         let now = self.clock.now();
         match event {
-            Ok(Event::Init) => drop(self.listed.remove(&at)),
+            Ok(Event::Init) => self.begins(at),
             Ok(Event::InitApply(object)) => {
                 let Some(known) = known_as(&object) else { return };
                 let is_first = self.unlisted.contains_key(&at);
@@ -166,6 +166,13 @@ impl Follower {
     fn gone(&self, (name, group): &Known, version: u64, now: Timestamp) {
         if let Some(group) = group {
             self.shelf.open().drop_job(group, &name.name, version, now);
+        }
+    }
+
+    /// A list begins. What one that broke off has brought is there as well, and may be gone by this one.
+    fn begins(&mut self, at: usize) {
+        if let Some(half) = self.listed.remove(&at) {
+            self.known.entry(at).or_default().extend(half);
         }
     }
 
