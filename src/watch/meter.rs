@@ -150,7 +150,8 @@ pub(super) async fn read_all(client: Client, clock: Clock, shelf: Arc<Shelf>, be
             }
         }
         let free = due.iter().filter(|(namespace, _)| !busy.contains(*namespace));
-        let next = free.map(|(_, at)| *at).min();
+        // While all places are taken, what is due waits for one of them and for no time.
+        let next = free.map(|(_, at)| *at).min().filter(|_| busy.len() < AT_ONCE);
         tokio::select! {
             () = sleep_until(next) => {}
             () = bell.notified() => {}
@@ -273,4 +274,37 @@ fn measured(item: Item) -> Option<Measured> {
         window: Duration::try_from(window).ok()?,
         containers: containers.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use futures::future::{pending, poll_fn};
+    use http::{Request, Response};
+    use http_body_util::Empty;
+    use kube::client::Body;
+    use tower::BoxError;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn while_all_places_are_taken_what_is_due_waits_without_a_stir() {
+        let silent = tower::service_fn(|_: Request<Body>| {
+            pending::<Result<Response<Empty<bytes::Bytes>>, BoxError>>()
+        });
+        let client = Client::new(silent, "default");
+        let shelf = Arc::<Shelf>::default();
+        let want = || Want { every: Duration::from_secs(15), only: None };
+        let names = (0..=AT_ONCE).map(|n| (format!("n{n}").into(), want()));
+        shelf.open().meter.want(names.collect());
+        let mut reading = pin!(read_all(client, Clock::start(), shelf, Arc::default()));
+        let mut polls = 0;
+        let counted = poll_fn(|context| {
+            polls += 1;
+            if 100 < polls { Poll::Ready(()) } else { reading.as_mut().poll(context) }
+        });
+        assert!(tokio::time::timeout(PATIENCE / 2, counted).await.is_err(), "it spins");
+    }
 }
