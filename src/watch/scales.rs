@@ -2,6 +2,7 @@
 //! counted instead. The metadata watch tells when to read; nothing else does.
 
 use std::collections::BTreeSet;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,13 +42,19 @@ pub(super) async fn read_all(client: Client, clock: Clock, shelf: Arc<Shelf>, st
     let mut rests = FuturesUnordered::new();
     // What is read or rests.
     let mut busy = BTreeSet::new();
+    let mut last = None;
     loop {
         while reads.len() < READS_AT_ONCE {
-            let Some(target) = take_one(&shelf, &busy) else { break };
+            let Some(target) = take_one(&shelf, &busy, last.as_ref()) else { break };
             busy.insert(target.clone());
+            last = Some(target.clone());
             let (client, shelf) = (&client, &*shelf);
             reads.push(async move {
                 let attempt = attempt(client, clock, shelf, &target).await;
+                if matches!(attempt, Attempt::Failed) {
+                    // In its place: thousands that fail are no reason to ask an API server in trouble thousands of times a second.
+                    tokio::time::sleep(PAUSE).await;
+                }
                 (target, attempt)
             });
         }
@@ -55,26 +62,33 @@ pub(super) async fn read_all(client: Client, clock: Clock, shelf: Arc<Shelf>, st
             () = stale.notified() => {}
             Some((target, attempt)) = reads.next() => match attempt {
                 Attempt::Settled => drop(busy.remove(&target)),
-                Attempt::Again(pause) => rests.push(async move {
-                    tokio::time::sleep(pause).await;
+                Attempt::Failed => again(&shelf, &mut busy, target),
+                Attempt::Denied => rests.push(async move {
+                    tokio::time::sleep(DENIED).await;
                     target
                 }),
             },
-            Some(target) = rests.next() => {
-                busy.remove(&target);
-                let mut stores = shelf.open();
-                if stores.targets.owners(&target).is_some() {
-                    stores.targets.stale.insert(target);
-                }
-            }
+            Some(target) = rests.next() => again(&shelf, &mut busy, target),
         }
     }
 }
 
-/// Takes a stale target that is not being read already: one that moved meanwhile is read once more afterwards.
-fn take_one(shelf: &Shelf, busy: &BTreeSet<TargetId>) -> Option<TargetId> {
+/// It is to be read again, if anybody wants it still.
+fn again(shelf: &Shelf, busy: &mut BTreeSet<TargetId>, target: TargetId) {
+    busy.remove(&target);
     let mut stores = shelf.open();
-    let target = stores.targets.stale.iter().find(|target| !busy.contains(*target)).cloned()?;
+    if stores.targets.owners(&target).is_some() {
+        stores.targets.stale.insert(target);
+    }
+}
+
+/// Takes a stale target that is not being read already: one that moved meanwhile is read once more afterwards. It is the next after the `last`,
+/// so that those that fail again and again keep no other from its turn.
+fn take_one(shelf: &Shelf, busy: &BTreeSet<TargetId>, last: Option<&TargetId>) -> Option<TargetId> {
+    let mut stores = shelf.open();
+    let stale = &stores.targets.stale;
+    let after = last.into_iter().flat_map(|last| stale.range((Excluded(last), Unbounded)));
+    let target = after.chain(stale).find(|target| !busy.contains(*target)).cloned()?;
     stores.targets.stale.remove(&target);
     Some(target)
 }
@@ -82,14 +96,16 @@ fn take_one(shelf: &Shelf, busy: &BTreeSet<TargetId>) -> Option<TargetId> {
 /// How a read went.
 enum Attempt {
     Settled,
-    /// It is to be tried again after this.
-    Again(Duration),
+    /// It is to be tried again after a pause.
+    Failed,
+    /// One may not: that lasts until somebody grants it, and needs no place meanwhile.
+    Denied,
 }
 
 async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId) -> Attempt {
     if target.is_jobs() {
         let is_read = jobs::read(client, clock, shelf, target).await;
-        return if is_read { Attempt::Settled } else { Attempt::Again(PAUSE) };
+        return if is_read { Attempt::Settled } else { Attempt::Failed };
     }
     let resource = match shelf.open().targets.kinds.get(&kind_of(target)) {
         Some(Kind::Served { resource, .. }) => resource.clone(),
@@ -108,7 +124,7 @@ async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId
         }
     };
     let Ok(answer) = tokio::time::timeout(PATIENCE, request).await else {
-        return Attempt::Again(PAUSE);
+        return Attempt::Failed;
     };
     let note = match answer {
         Ok(object) => match lever {
@@ -123,7 +139,7 @@ async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId
         }
         Err(error) => {
             warn!(workload = %target, error = %chain(&error), "reading the scale failed; it is tried again");
-            return Attempt::Again(PAUSE);
+            return Attempt::Failed;
         }
     };
     let is_refused = matches!(note, ScaleNote::Unreadable(Unusable::Forbidden(_)));
@@ -132,7 +148,7 @@ async fn attempt(client: &Client, clock: Clock, shelf: &Shelf, target: &TargetId
     stores.touch_target(target);
     drop(stores);
     shelf.ring();
-    if is_refused { Attempt::Again(DENIED) } else { Attempt::Settled }
+    if is_refused { Attempt::Denied } else { Attempt::Settled }
 }
 
 /// What `/scale` says.
@@ -179,5 +195,52 @@ fn read_field(lever: Lever, target: &TargetId, object: &DynamicObject, at: Times
             at,
         },
         Err(what) => ScaleNote::Unreadable(Unusable::NoLever(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use k8s_openapi::api::apps::v1::Deployment;
+    use kube::api::ApiResource;
+    use kube::client::Body;
+    use tower::BoxError;
+
+    use super::*;
+    use crate::decide::PipelineId;
+
+    fn deployment(name: &str) -> TargetId {
+        TargetId::object(&"shop".into(), "apps/v1", "Deployment", name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_reads_that_fail_so_many_begin_a_second_and_no_other_waits_for_ever() {
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let log = Arc::clone(&asked);
+        let failing = tower::service_fn(move |request: Request<Body>| {
+            log.lock().unwrap().push(request.uri().path().to_owned());
+            async {
+                Ok::<_, BoxError>(Response::builder().status(500).body(Full::<Bytes>::default())?)
+            }
+        });
+        let client = Client::new(failing, "default");
+        let shelf = Arc::<Shelf>::default();
+        let all: Vec<_> = (0..100).map(|n| deployment(&format!("d{n:02}"))).collect();
+        let owner = PipelineId { namespace: "shop".into(), name: "p".into() };
+        let owners = all.iter().map(|target| (target.clone(), vec![owner.clone()]));
+        shelf.open().targets.want(owners.collect::<BTreeMap<_, _>>());
+        let resource = ApiResource::erase::<Deployment>(&());
+        shelf.open().put_kind(&kind_of(&deployment("d")), &resource, BTreeMap::new());
+        shelf.open().targets.stale.extend(all);
+        let reading = read_all(client, Clock::start(), shelf, Arc::default());
+        assert!(tokio::time::timeout(Duration::from_millis(9_500), reading).await.is_err());
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked.len(), 10 * READS_AT_ONCE);
+        assert_eq!(asked.iter().collect::<BTreeSet<_>>().len(), 100, "each had its turn");
     }
 }
