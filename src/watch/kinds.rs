@@ -86,7 +86,8 @@ fn capacity_buffers() -> Keeper<WireBuffer> {
     Keeper {
         store: BUFFERS.to_owned(),
         config: config().labels(ReserveSeen::LABEL),
-        without: Without::AtOnce,
+        // Where none are served placeholders stand for them, and stay: one answer of an API server that just came up is not enough for that.
+        without: Without::RefusedOrUnserved,
         put: Stores::put_buffer,
         gone: Stores::drop_buffer,
     }
@@ -317,5 +318,59 @@ fn parsed<K: Resource + serde::de::DeserializeOwned>(
             warn!(name = %name.name, namespace = %name.namespace, error = %chain(&error), "an object cannot be read");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use kube::client::Body;
+    use kube::{Api, Client};
+    use serde_json::json;
+    use tower::BoxError;
+
+    use super::super::stores::{Shelf, keep};
+    use super::*;
+
+    /// What each list of buffers is answered in turn, and the last one for ever; a watch ends after a second, with what makes a list follow.
+    const SAID: [u16; 7] = [403, 403, 200, 404, 404, 200, 404];
+
+    #[tokio::test(start_paused = true)]
+    async fn that_buffers_are_refused_or_served_no_more_is_believed_the_third_time() {
+        let shelf = Arc::<Shelf>::default();
+        let without = Arc::<Mutex<Vec<bool>>>::default();
+        let (held, seen) = (Arc::clone(&shelf), Arc::clone(&without));
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let (held, seen) = (Arc::clone(&held), Arc::clone(&seen));
+            async move {
+                let status = |code: u16| json!({"kind": "Status", "status": "Failure", "code": code, "reason": "", "message": ""});
+                let (code, body) = if request.uri().query().is_some_and(|it| it.contains("watch="))
+                {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    (200, json!({"type": "ERROR", "object": status(410)}))
+                } else {
+                    let mut seen = seen.lock().unwrap();
+                    seen.push(held.open().is_without(BUFFERS));
+                    match SAID.get(seen.len() - 1).copied().unwrap_or(404) {
+                        200 => (200, json!({"metadata": {"resourceVersion": "1"}, "items": []})),
+                        code => (code, status(code)),
+                    }
+                };
+                let body = Full::new(Bytes::from(format!("{body}\n")));
+                Ok::<_, BoxError>(Response::builder().status(code).body(body)?)
+            }
+        });
+        let resource = ApiResource::erase::<Deployment>(&());
+        let api = Api::all_with(Client::new(server, "default"), &resource);
+        let keeping = keep(api, shelf, capacity_buffers());
+        assert!(tokio::time::timeout(Duration::from_mins(5), keeping).await.is_err());
+        let without = without.lock().unwrap();
+        let (before, after) = without.split_at(9);
+        assert!(!before.contains(&true) && after.first() == Some(&true), "{without:?}");
     }
 }

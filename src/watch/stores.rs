@@ -268,7 +268,7 @@ pub(super) enum Without {
     Never,
     /// Once it was refused for a while: an API server that just came up refuses what it will grant in a moment.
     Refused,
-    /// The same, and at once when its kind is not served.
+    /// The same, and at once when its kind is not served and never was.
     RefusedOrUnserved,
     /// At once.
     AtOnce,
@@ -280,10 +280,12 @@ impl Without {
         if self == Self::Never { Self::Refused } else { self }
     }
 
-    /// How many such answers in a row are to be believed; `None`: it is waited for.
-    fn believes(self, error: &watcher::Error) -> Option<usize> {
+    /// How many such answers in a row are to be believed; `None`: it is waited for. What was listed before is not so soon unserved: an API
+    /// server that just came up does not know yet what it will serve.
+    fn believes(self, error: &watcher::Error, was_listed: bool) -> Option<usize> {
         let code = code_of(error)?;
         match (self, code) {
+            (Self::AtOnce | Self::RefusedOrUnserved, 404) if was_listed => Some(REFUSALS),
             (Self::AtOnce, 401 | 403 | 404) | (Self::RefusedOrUnserved, 404) => Some(1),
             (Self::Refused | Self::RefusedOrUnserved, 401 | 403) => Some(REFUSALS),
             _ => None,
@@ -330,6 +332,7 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
     let mut known = BTreeSet::new();
     let mut listed = BTreeSet::new();
     let mut refusals = 0;
+    let mut was_listed = false;
     let watch = || watcher(api.clone(), keeper.config.clone()).backoff(Pauses::new()).boxed();
     let mut stream = watch();
     while let Some(event) = stream.next().await {
@@ -354,6 +357,7 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
                 }
                 known = std::mem::take(&mut listed);
                 refusals = 0;
+                was_listed = true;
                 shelf.open().note_without(&keeper.store, false);
                 shelf.synced(&keeper.store);
                 shelf.ring();
@@ -370,7 +374,7 @@ pub(super) async fn keep<T: Kept>(api: Api<T>, shelf: Arc<Shelf>, keeper: Keeper
             }
             Err(error) => {
                 let (store, why) = (&keeper.store, chain(&error));
-                let Some(enough) = keeper.without.believes(&error) else {
+                let Some(enough) = keeper.without.believes(&error, was_listed) else {
                     warn!(store, error = %why, "watch failed; it is tried again");
                     refusals = 0;
                     continue;
