@@ -9,8 +9,9 @@ use tokio::time::Instant;
 const FIRST: Duration = Duration::from_millis(800);
 /// Before chance, which at most doubles it.
 const LONGEST: Duration = Duration::from_secs(15);
-/// After so long without a failure the next is the first again. A list begun is no success yet: kube tells of it before it is answered.
-const CALM: Duration = Duration::from_mins(2);
+/// After so long without a failure the next is the first again. A list begun is no success yet: kube tells of it before it is answered. Less than
+/// a watch lasts by itself: a load balancer that cuts each after a minute would leave us blind for half of the next.
+const CALM: Duration = Duration::from_secs(45);
 
 /// The pauses of one watch.
 #[derive(Debug)]
@@ -66,5 +67,16 @@ mod tests {
         assert!(LONGEST <= pause().await);
         tokio::time::sleep(CALM).await;
         assert!(pause().await < Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_cut_each_minute_is_begun_anew_at_once() {
+        let mut pauses = Pauses::new();
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            let pause = pauses.next().unwrap();
+            assert!(pause < Duration::from_secs(2), "{pause:?}");
+            tokio::time::sleep(pause).await;
+        }
     }
 }
