@@ -147,6 +147,7 @@ impl Watch {
             lendable: watch.options.secret_namespaces.clone(),
             observe_only: watch.options.observe_only,
             placeholders: watch.options.placeholders.clone(),
+            clock: Some(clock),
         };
         kinds::keep_all(&watch);
         let (client, shelf) = (watch.client.clone(), Arc::clone(&watch.shelf));

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
+use crate::clock::Clock;
 use crate::crd::{ClusterConnection, Connection};
 use crate::decide::{PipelineId, TargetId};
 use crate::observe::{Address, Credentials};
@@ -55,6 +56,8 @@ pub(super) struct House {
     pub(super) observe_only: bool,
     /// What placeholders are made of now, where anybody makes any.
     pub(super) placeholders: Option<String>,
+    /// By which it is told how old is what was said.
+    pub(super) clock: Option<Clock>,
 }
 
 /// Everything that is held.

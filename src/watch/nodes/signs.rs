@@ -40,19 +40,26 @@ const KEPT: usize = 10;
 pub(super) struct Signs(BTreeMap<Option<TargetId>, Vec<Sign>>);
 
 impl Signs {
-    /// Notes one; true when it is new.
-    fn put(&mut self, lane: Option<&TargetId>, sign: &Sign) -> bool {
-        let is_near = |last: &Sign| last.at.duration_since(sign.at).unsigned_abs() < FRESH;
-        self.0.retain(|_, all| all.last().is_some_and(is_near));
+    /// Notes one; true when it is new. Lists of Events come by name, so an old one may come after a new one: it is not taken, and takes the
+    /// place of none.
+    fn put(&mut self, lane: Option<&TargetId>, sign: &Sign, now: Timestamp) -> bool {
+        // Clocks of others may be ahead.
+        let is_near = |sign: &Sign| now.duration_since(sign.at).unsigned_abs() < FRESH;
+        self.0.retain(|_, all| all.iter().any(is_near));
+        if !is_near(sign) {
+            return false;
+        }
         let all = self.0.entry(lane.cloned()).or_default();
         if all.contains(sign) {
             return false;
         }
-        if KEPT <= all.len() {
-            all.remove(0);
+        let place = all.partition_point(|other| other.at <= sign.at);
+        all.insert(place, sign.clone());
+        if all.len() <= KEPT {
+            return true;
         }
-        all.push(sign.clone());
-        true
+        all.remove(0);
+        0 < place
     }
 
     /// Those that may be of use yet.
@@ -71,8 +78,8 @@ impl Nodes {
     }
 
     /// Notes a sign of a pool, or of the pods of one lane on it; true when it is new.
-    fn sign(&mut self, pool: &str, lane: Option<&TargetId>, sign: &Sign) -> bool {
-        let is_new = self.pools.get_mut(pool).is_some_and(|note| note.signs.put(lane, sign));
+    fn sign(&mut self, pool: &str, lane: Option<&TargetId>, sign: &Sign, now: Timestamp) -> bool {
+        let is_new = self.pools.get_mut(pool).is_some_and(|note| note.signs.put(lane, sign, now));
         self.has_moved |= is_new;
         is_new
     }
@@ -136,14 +143,15 @@ impl Stores {
         }
         let what = format!("{}: {}", told.reason, told.note).into();
         let sign = Sign { at, is_hard: true, what };
+        let now = self.house.clock.map_or(at, |clock| clock.now());
         let has_moved = match told.regarding.kind.as_str() {
             "NodeClaim" => self
                 .pool_of_claim(&told, at)
-                .is_some_and(|pool| self.nodes.sign(&pool, None, &sign)),
+                .is_some_and(|pool| self.nodes.sign(&pool, None, &sign, now)),
             "Pod" if told.is_of_want() => {
                 let lanes = self.lanes_of_pod(&told.regarding);
                 let put = |(pool, target): &(Arc<str>, TargetId)| {
-                    self.nodes.sign(pool, Some(target), &sign)
+                    self.nodes.sign(pool, Some(target), &sign, now)
                 };
                 lanes.iter().map(put).fold(false, |any, one| any | one)
             }
@@ -190,5 +198,38 @@ impl Stores {
     pub(in crate::watch) fn lanes(&self) -> impl Iterator<Item = &Lane> {
         let meant = self.laned.iter().filter_map(|id| self.pipelines.get(id)?.meant());
         meant.flat_map(|meant| &meant.pipeline.stages).flat_map(|stage| &stage.lanes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_sign_that_comes_after_new_ones_takes_the_place_of_none() {
+        let now = Timestamp::UNIX_EPOCH;
+        let minutes_ago = |minutes: u64| Sign {
+            at: now.checked_sub(Duration::from_mins(minutes)).unwrap(),
+            is_hard: true,
+            what: "InsufficientCapacityError".into(),
+        };
+        let mut signs = Signs::default();
+        assert!(signs.put(None, &minutes_ago(5), now));
+        assert!(!signs.put(None, &minutes_ago(120), now));
+        assert_eq!(signs.fresh(None, now), [minutes_ago(5)]);
+        // Of many the newest are kept, in whatever order they come.
+        for minutes in (6..40).rev() {
+            signs.put(None, &minutes_ago(minutes), now);
+        }
+        assert!(!signs.put(None, &minutes_ago(50), now));
+        let ages = (5..15).rev().map(minutes_ago);
+        assert_eq!(signs.fresh(None, now), ages.collect::<Vec<_>>());
+        // What is old by now goes with the next that comes.
+        assert!(signs.put(
+            None,
+            &minutes_ago(0),
+            now.checked_add(Duration::from_mins(58)).unwrap()
+        ));
+        assert_eq!(signs.0.values().map(Vec::len).sum::<usize>(), 1);
     }
 }
