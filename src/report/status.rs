@@ -292,7 +292,12 @@ impl File {
         let status = &picture.glance.status;
         let truth = |kind: &str| {
             let condition = status.conditions.iter().find(|condition| condition.type_ == kind)?;
-            Some(condition.status == "True")
+            match &*condition.status {
+                "True" => Some(true),
+                "False" => Some(false),
+                // Not known then is neither now.
+                _ => None,
+            }
         };
         Self {
             uid: Arc::clone(&picture.glance.uid),

@@ -1080,6 +1080,24 @@ async fn trouble_that_its_status_knows_is_no_news_after_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_not_known_before_a_restart_is_not_taken_for_late_after_it() {
+    let bench = Bench::new().await;
+    // Nobody could tell.
+    let blind = Turn::of(|told| {
+        told.verdict.signals.delay = Some(4.0);
+        told.verdict.signals.objective = Some(5.0);
+        told.verdict.signals.resolution = Some(12.0);
+    });
+    bench.tell(&blind).await;
+    assert_eq!(condition(&bench.status().await, "ObjectiveMet").0, "Unknown");
+    let bench = Bench::over(bench.end().await, None);
+    bench.tell(&Turn::of(|_| {})).await;
+    bench.wait(seconds(30)).await;
+    assert_eq!(condition(&bench.status().await, "ObjectiveMet").0, "True");
+    assert!(events(&bench).await.iter().all(|(_, reason, _)| reason != "Late"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_standby_tells_no_events() {
     let bench = Bench::new().await;
     let mut standby = Turn::of(|told| told.verdict.why.push(Reason::NoSources));
