@@ -37,6 +37,9 @@ pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
 /// Actions that are carried out at once; others wait their turn, for as long as a write may take.
 const AT_ONCE: usize = 32;
 
+/// How long an action may take in all: it waits for its turn as long as it may take then.
+pub const LONGEST: Duration = WRITE_DEADLINE.saturating_mul(2);
+
 /// The field manager of every replica count we write.
 pub const FIELD_MANAGER: &str = "penstock";
 

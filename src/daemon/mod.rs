@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::act::{Act, Licence};
+use crate::act::{self, Act, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
 use crate::clock::{Clock, sleep_until};
 use crate::decide::{
@@ -37,8 +37,8 @@ pub use rehearse::{Rehearsal, rehearse};
 
 use wake::{Agenda, RESYNC, SHORTEST_GAP, Wake};
 
-/// How long writes on their way are waited for when the process is asked to end.
-const LAST_WRITES: Duration = Duration::from_secs(3);
+/// How long writes on their way are waited for when the process is asked to end: none may land after the lease was given away.
+const LAST_WRITES: Duration = act::LONGEST;
 /// How long nodes are waited for before the first decision.
 const NODES: Duration = Duration::from_secs(30);
 

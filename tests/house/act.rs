@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use penstock::act::{Act, Grant, Licence};
+use penstock::act::{Act, Grant, LONGEST, Licence};
 use penstock::clock::Clock;
 use penstock::decide::{
     Action, Compare, Ending, ForeignWriter, GiveUpFirst, Grip, HoldDrain, LetGo, Outcome,
@@ -620,4 +620,23 @@ async fn of_a_burst_so_many_writes_are_on_their_way_at_once() {
     assert_eq!(most.load(Ordering::SeqCst), 32);
     // Three rounds begin within 3 s; what then still waits is for the next turn, which knows better.
     assert!((96..=128).contains(&done) && done + unsent == 200, "{done} and {unsent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_waited_for_its_turn_has_landed_by_the_time_that_is_left_for_the_last_ones() {
+    // All but the first 32 never have an answer, and those just in time for the next to begin.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let hands = Hands::new(move |_| {
+        let at = asked.fetch_add(1, Ordering::SeqCst);
+        async move {
+            sleep(if at < 32 { Duration::from_millis(2_900) } else { Duration::from_mins(1) })
+                .await;
+            Ok(scaled())
+        }
+    });
+    let names = (0..33).map(|n| format!("stage-{n}"));
+    let writes: Vec<_> = names.map(|name| Action::Scale(scale("Deployment", &name))).collect();
+    hands.act.start(&writes, &hands.licence);
+    assert!(hands.act.drain(LONGEST).await, "one is on its way still");
+    assert_eq!(hands.record.lock().unwrap().len(), 33);
 }
