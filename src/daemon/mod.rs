@@ -282,7 +282,7 @@ impl Daemon {
         if snapshot.may_act {
             spans::act().in_scope(|| self.act.start(&step.plan.actions, &self.licence));
         }
-        self.set_timers(&snapshot, &step.plan);
+        self.set_timers(&glances, now, &step.plan);
         self.press(&snapshot, &step.plan.verdicts);
         let took = started.elapsed();
         let pools = pools.into_iter().map(|(name, sight)| (name, glance_of(sight))).collect();
@@ -377,17 +377,11 @@ impl Daemon {
     }
 
     /// When each pipeline is to be thought of again though nothing moves.
-    fn set_timers(&mut self, snapshot: &Snapshot, plan: &Plan) {
-        let mut next: BTreeMap<&PipelineId, Timestamp> = BTreeMap::new();
-        let resync = snapshot.at.checked_add(RESYNC).unwrap_or(snapshot.at);
+    fn set_timers(&mut self, glances: &[Glance], now: Timestamp, plan: &Plan) {
+        let seen = glances.iter().map(|glance| &glance.id);
         let verdicts = plan.verdicts.iter().map(|it| (&it.stage.pipeline, it.next));
         let adrift = plan.again.iter().map(|(pipeline, at)| (pipeline, Some(*at)));
-        for (pipeline, at) in verdicts.chain(adrift) {
-            let at = at.filter(|at| *at > snapshot.at).unwrap_or(resync).min(resync);
-            let entry = next.entry(pipeline).or_insert(at);
-            *entry = at.min(*entry);
-        }
-        for (pipeline, at) in next {
+        for (pipeline, at) in wake::timers(seen, verdicts.chain(adrift), now) {
             self.agenda.set_timer(pipeline, at);
         }
     }

@@ -98,3 +98,41 @@ impl Agenda {
         self.timers.remove(pipeline);
     }
 }
+
+/// When each pipeline that was looked at is to be thought of again: when that was `asked` for, and after [`RESYNC`] at the latest. That holds for
+/// those, too, of which nothing was decided: what is told of them may have been told over an object that has moved.
+pub(super) fn timers<'a>(
+    seen: impl Iterator<Item = &'a PipelineId>,
+    asked: impl Iterator<Item = (&'a PipelineId, Option<Timestamp>)>,
+    now: Timestamp,
+) -> BTreeMap<&'a PipelineId, Timestamp> {
+    let resync = now.checked_add(RESYNC).unwrap_or(now);
+    let mut next: BTreeMap<_, _> = seen.map(|pipeline| (pipeline, resync)).collect();
+    for (pipeline, at) in asked {
+        let at = at.filter(|at| *at > now).unwrap_or(resync).min(resync);
+        let entry = next.entry(pipeline).or_insert(at);
+        *entry = at.min(*entry);
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_of_which_nothing_is_decided_is_looked_at_again_all_the_same() {
+        let id = |name: &str| PipelineId { namespace: "default".into(), name: name.into() };
+        let (faulty, quiet, soon) = (id("faulty"), id("quiet"), id("soon"));
+        let now = Timestamp::UNIX_EPOCH;
+        let after = |pause: Duration| now.checked_add(pause).unwrap();
+        let second = after(Duration::from_secs(1));
+        let asked = [(&quiet, None), (&soon, None), (&soon, Some(second))];
+        let next = timers([&faulty, &quiet, &soon].into_iter(), asked.into_iter(), now);
+        let resync = after(RESYNC);
+        assert_eq!(
+            next.into_iter().collect::<Vec<_>>(),
+            [(&faulty, resync), (&quiet, resync), (&soon, second)]
+        );
+    }
+}
