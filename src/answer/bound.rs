@@ -1,5 +1,5 @@
-//! So many connections and no more: whoever comes beyond waits in the kernel until one ends. For a server that takes connections from a stream;
-//! `door` counts its own.
+//! So many connections and no more: whoever comes beyond waits in the kernel until one ends, and who says nothing at all is cut off. For a
+//! server that takes connections from a stream; `door` counts its own.
 
 use std::io;
 use std::pin::Pin;
@@ -9,12 +9,18 @@ use std::task::{Context, Poll};
 use futures::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Duration, Sleep, sleep};
 use tonic::transport::server::Connected;
+
+/// The first byte must have come within this.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
 
 /// A connection, and its place among those that there may be.
 #[derive(Debug)]
 pub(super) struct Placed<T> {
     connection: T,
+    /// Until the first byte: by when it must have come. Whoever says nothing would keep his place for ever.
+    silence: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -29,7 +35,10 @@ where
     let state = (Box::pin(incoming), Arc::new(Semaphore::new(most)));
     Box::pin(stream::unfold(state, |(mut incoming, places)| async move {
         let place = Arc::clone(&places).acquire_owned().await.ok()?;
-        let placed = incoming.next().await?.map(|connection| Placed { connection, _place: place });
+        let placed = incoming.next().await?.map(|connection| {
+            let silence = Some(Box::pin(sleep(FIRST_BYTE)));
+            Placed { connection, silence, _place: place }
+        });
         Some((placed, (incoming, places)))
     }))
 }
@@ -48,7 +57,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Placed<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_read(context, buffer)
+        let read = Pin::new(&mut self.connection).poll_read(context, buffer);
+        if read.is_ready() {
+            self.silence = None;
+        } else if let Some(silence) = &mut self.silence
+            && silence.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
@@ -84,7 +101,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Placed<T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Duration, timeout};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -98,5 +116,20 @@ mod tests {
         assert!(next().await.is_err(), "a third was taken");
         drop(first);
         assert!(next().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_loses_his_place_and_who_said_something_keeps_it() {
+        let (mut speaker, near) = duplex(64);
+        let (_silent, far) = duplex(64);
+        let mut bounded = bounded(stream::iter([near, far].map(io::Result::Ok)), 2);
+        let mut spoken = bounded.next().await.unwrap().unwrap();
+        let mut unspoken = bounded.next().await.unwrap().unwrap();
+        speaker.write_all(b"P").await.unwrap();
+        spoken.read_u8().await.unwrap();
+        let minute = Duration::from_mins(1);
+        let read = timeout(FIRST_BYTE + Duration::from_secs(1), unspoken.read_u8()).await;
+        assert_eq!(read.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(timeout(minute, spoken.read_u8()).await.is_err(), "he may be silent now");
     }
 }

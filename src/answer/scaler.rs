@@ -71,7 +71,12 @@ pub async fn serve(door: impl Into<Door>, answer: Answer, stop: CancellationToke
         .http2_keepalive_interval(Some(SILENCE))
         .http2_keepalive_timeout(Some(PATIENCE))
         .add_service(scaler);
-    let incoming = bounded(TcpIncoming::from(listener), CONNECTIONS);
+    // Before it speaks HTTP/2 only the kernel asks whether the other end is there.
+    let incoming = TcpIncoming::from(listener)
+        .with_keepalive(Some(SILENCE))
+        .with_keepalive_interval(Some(PATIENCE))
+        .with_keepalive_retries(Some(3));
+    let incoming = bounded(incoming, CONNECTIONS);
     let ended = stop.cancelled_owned();
     let end = match identity {
         None => router.serve_with_incoming_shutdown(incoming, ended).await,
