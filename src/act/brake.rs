@@ -1,5 +1,5 @@
 //! What keeps a burst of writes from an API server that has no time for it: after a 429 nothing is sent for as long as it asks, or for longer
-//! each time that it says so again. One for all that a process writes; the lease goes another way.
+//! each time that it says so again. One for all counts that a process writes; what is merely told gives way to them; the lease goes another way.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,17 +12,23 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 const FIRST: Duration = Duration::from_secs(1);
-/// Before chance, which makes it up to half as long again.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Before chance, which makes it up to half as long again. A count must not wait for longer.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 #[error("the API server had no time (429); nothing is written for {} ms", .0.as_millis())]
 pub(super) struct Resting(Duration);
 
+/// For how long nothing is sent yet, if that is why this failed.
+pub fn rest(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Service(why) = error else { return None };
+    why.downcast_ref::<Resting>().map(|resting| resting.0)
+}
+
 /// When something may be sent again. Clones are the same brake.
 #[derive(Debug, Clone, Default)]
-struct Brake(Arc<Mutex<Rest>>);
+pub struct Brake(Arc<Mutex<Rest>>);
 
 #[derive(Debug, Default)]
 struct Rest {
@@ -63,20 +69,35 @@ impl Brake {
     }
 }
 
-/// A client with a brake; its error for what was not sent is [`Resting`].
-pub(super) fn braked(client: Client) -> Client {
-    let brake = Brake::default();
+impl Brake {
+    /// A client with this brake; its error for what was not sent is [`Resting`].
+    pub(super) fn on(&self, client: Client) -> Client {
+        held(client, self.clone(), Vec::new())
+    }
+
+    /// A client that gives way: it rests with this brake and with one of its own, and its own alone is pressed by its answers. So counts go
+    /// first, and what is merely told does not hold them up.
+    #[must_use]
+    pub fn behind(&self, client: Client) -> Client {
+        held(client, Self::default(), vec![self.clone()])
+    }
+}
+
+/// A client that presses a brake, and rests with others as well.
+fn held(client: Client, brake: Brake, others: Vec<Brake>) -> Client {
     let namespace = client.default_namespace().to_owned();
-    let pass = move |request| pass(client.clone(), brake.clone(), request);
+    let pass = move |request| pass(client.clone(), brake.clone(), others.clone(), request);
     Client::new(tower::service_fn(pass), namespace)
 }
 
 async fn pass(
     client: Client,
     brake: Brake,
+    others: Vec<Brake>,
     request: Request<Body>,
 ) -> Result<Response<Body>, BoxError> {
-    if let Some(left) = brake.left() {
+    let left = others.iter().chain([&brake]).filter_map(Brake::left).max();
+    if let Some(left) = left {
         return Err(Resting(left).into());
     }
     let answer = client.send(request).await?;

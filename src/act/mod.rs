@@ -31,6 +31,7 @@ mod round;
 mod scale;
 mod wire;
 
+pub use brake::{Brake, rest};
 pub use headroom::Placeholders;
 pub use licence::{Grant, Licence, NoLicence, WRITE_DEADLINE, WRITE_WINDOW};
 
@@ -84,7 +85,17 @@ impl std::fmt::Debug for Act {
 impl Act {
     /// Hands that write through `client` (see [`writer`]) and put every outcome into `outcomes`.
     pub fn new(client: kube::Client, clock: Clock, outcomes: UnboundedSender<Outcome>) -> Self {
-        let client = brake::braked(client);
+        Self::braked(client, clock, outcomes, &Brake::default())
+    }
+
+    /// The same, with a brake that others heed, too.
+    pub fn braked(
+        client: kube::Client,
+        clock: Clock,
+        outcomes: UnboundedSender<Outcome>,
+        brake: &Brake,
+    ) -> Self {
+        let client = brake.on(client);
         Self {
             hand: scale::Hand::new(client.clone()),
             crier: costs::Crier::new(client.clone(), clock),

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Licence;
-use super::brake::Resting;
+use super::brake;
 use super::kinds::is_plain;
 use crate::decide::{Ending, ForeignWriter};
 
@@ -116,8 +116,7 @@ pub(super) async fn send<T: DeserializeOwned>(
             return Failed::Answered(status);
         }
         let message = cut(&text(&error));
-        let is_resting = matches!(error, kube::Error::Service(why) if why.is::<Resting>());
-        Failed::Unanswered(if is_resting {
+        Failed::Unanswered(if brake::rest(&error).is_some() {
             Ending::NotSent { message }
         } else {
             Ending::Unknown { message }

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::act::{self, Act, Licence};
+use crate::act::{self, Act, Brake, Licence};
 use crate::answer::{BEAT, Pulse, Recollection};
 use crate::clock::{Clock, sleep_until};
 use crate::decide::{
-    Action, Adrift, Budget, Concern, Ending, Missing, Outcome, PipelineId, Plan, QuestionId,
-    Situation, Snapshot, Stage, Verdict, advance,
+    Action, Adrift, Budget, Concern, Ending, Missing, Outcome, Plan, QuestionId, Situation,
+    Snapshot, Stage, Verdict, advance,
 };
 use crate::observe::lineage::Inbox;
 use crate::observe::{self, Observe};
@@ -72,6 +72,8 @@ struct Powers {
     pulse: Pulse,
     memory: Recollection,
     inbox: Inbox,
+    /// Shared by all that writes.
+    brake: Brake,
     goodbye: CancellationToken,
 }
 
@@ -84,7 +86,7 @@ impl Daemon {
         tasks: Tasks,
         powers: Powers,
     ) -> Self {
-        let Powers { licence, leads, report, pulse, memory, inbox, goodbye } = powers;
+        let Powers { licence, leads, report, pulse, memory, inbox, brake, goodbye } = powers;
         let (wake, readings) = mpsc::unbounded_channel();
         let (landed, outcomes) = mpsc::unbounded_channel();
         Self {
@@ -92,7 +94,7 @@ impl Daemon {
             watch: Watch::start(clients.reader, clock, watch, tasks.clone()),
             observe: Observe::start(clock, wake).hearing(inbox),
             readings,
-            act: Act::new(clients.writer, clock, landed),
+            act: Act::braked(clients.writer, clock, landed, &brake),
             outcomes,
             licence,
             leads,

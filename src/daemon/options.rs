@@ -117,7 +117,8 @@ pub async fn run(
     });
     let requests = clients.requests.clone();
     let told = report::Options { instance, record: options.record, requests, past };
-    let writer = clients.writer.clone();
+    let brake = act::Brake::default();
+    let writer = brake.behind(clients.writer.clone());
     let (report, teller) = Report::new(writer, licence.clone(), lease.leads(), clock, &told);
     let pulse = Pulse::default();
     let begun = pulse.begun();
@@ -152,7 +153,8 @@ pub async fn run(
         servers.spawn("take lineage", answer::serve(listener, router, stop.clone()));
     }
     let placeholders = options.placeholders;
-    let powers = Powers { licence, leads: lease.leads(), report, pulse, memory, inbox, goodbye };
+    let leads = lease.leads();
+    let powers = Powers { licence, leads, report, pulse, memory, inbox, brake, goodbye };
     let watch = watch::Options { placeholders: Some(placeholders.made_of()), ..options.watch };
     let daemon =
         Daemon::new(clients, watch, clock, tasks.clone(), powers).keeping_room_by(placeholders);

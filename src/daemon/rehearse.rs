@@ -7,7 +7,7 @@ use tokio::sync::watch as channel;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::Licence;
+use crate::act::{Brake, Licence};
 use crate::answer::{Pulse, Recollection};
 use crate::clock::Clock;
 use crate::decide::Target;
@@ -48,6 +48,7 @@ pub async fn rehearse(clients: Clients, watch: watch::Options, patience: Duratio
         pulse: Pulse::default(),
         memory: Recollection::default(),
         inbox: Inbox::default(),
+        brake: Brake::default(),
         goodbye: CancellationToken::new(),
     };
     let mut daemon = Daemon::new(clients, watch, clock, tasks.clone(), powers);

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use super::patch;
-use crate::act::Licence;
+use crate::act::{self, Licence};
 use crate::clock::Clock;
 
 /// Figures alone are written no more often than this.
@@ -194,11 +194,13 @@ impl<S: Subject> Desk<S> {
                 // The cache is behind, or the object went: the next turn says.
                 let is_usual =
                     matches!(&error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
-                if !is_usual {
+                // Nothing was sent, and counts go first.
+                let rest = act::rest(&error);
+                if !is_usual && rest.is_none() {
                     tracing::warn!(object = %place, %error, "a status could not be written");
                 }
                 file.wish = Some((now, status));
-                file.not_before = now.checked_add(AGAIN).ok();
+                file.not_before = now.checked_add(rest.unwrap_or(AGAIN)).ok();
             }
         }
     }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::Picture;
 use super::tale::{Subject, Tale};
-use crate::act::{Licence, WRITE_DEADLINE};
+use crate::act::{self, Licence, WRITE_DEADLINE};
 use crate::clock::Clock;
 use crate::crd::ScaledPipeline;
 
@@ -165,11 +165,18 @@ impl Desk {
         let patch = Patch::Merge(json!({"series": series}));
         let parameters = PatchParams::default();
         let patched = api.patch(&name, &parameters, &patch);
-        let is_done = matches!(tokio::time::timeout(WRITE_DEADLINE, patched).await, Ok(Ok(_)));
+        let patched = tokio::time::timeout(WRITE_DEADLINE, patched).await;
         let mut queue = self.queue();
-        if !is_done {
+        match patched {
+            Ok(Ok(_)) => {}
+            // Nothing was sent, or the API server has no time: counted up in a minute.
+            Ok(Err(error)) if has_no_time(&error) => {
+                if let Some(told) = queue.told.get_mut(&tale) {
+                    told.is_behind = true;
+                }
+            }
             // Events expire after an hour; the next time it is a new one.
-            queue.told.remove(&tale);
+            Ok(Err(_)) | Err(_) => drop(queue.told.remove(&tale)),
         }
     }
 
@@ -247,6 +254,10 @@ impl Queue {
         told.sent = now;
         Some(Errand::Again(tale.clone()))
     }
+}
+
+fn has_no_time(error: &kube::Error) -> bool {
+    act::rest(error).is_some() || matches!(error, kube::Error::Api(status) if status.code == 429)
 }
 
 fn is_within(earlier: Timestamp, now: Timestamp, limit: Duration) -> bool {

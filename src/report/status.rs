@@ -15,7 +15,7 @@ use super::compose::{compose, whole};
 use super::conditions::{Calm, Claim, Truth, claims};
 use super::gist::{Dwell, Gist, Urgency};
 use super::{Glance, Picture, patch};
-use crate::act::Licence;
+use crate::act::{self, Licence};
 use crate::clock::Clock;
 use crate::crd::PipelineStatus;
 use crate::decide::PipelineId;
@@ -342,6 +342,11 @@ impl File {
     }
 
     fn put_off(&mut self, id: &PipelineId, error: &kube::Error, now: Timestamp) {
+        if let Some(rest) = act::rest(error) {
+            // Nothing was sent, and counts go first.
+            self.not_before = now.checked_add(rest).ok();
+            return;
+        }
         let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
         let (wait, is_news) = match code {
             // The cache is behind: the next turn brings the newer object.

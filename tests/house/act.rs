@@ -17,7 +17,7 @@ use tower::BoxError;
 
 use crate::script::{Answer, Asked, Record, client, failure};
 
-fn scale(kind: &str, name: &str) -> Scale {
+pub(crate) fn scale(kind: &str, name: &str) -> Scale {
     let (api_version, writing) = match kind {
         "Deployment" | "StatefulSet" | "ReplicaSet" => ("apps/v1", Writing::Apply),
         _ => ("example.com/v1", Writing::Merge),
@@ -526,7 +526,10 @@ async fn a_write_whose_task_dies_ends_as_unknown() {
 }
 
 /// A server that has no time for the first `busy` requests, and says `retry_after`, if anything. How often it was asked.
-fn busy_server(busy: usize, retry_after: Option<&'static str>) -> (kube::Client, Arc<AtomicUsize>) {
+pub(crate) fn busy_server(
+    busy: usize,
+    retry_after: Option<&'static str>,
+) -> (kube::Client, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {

@@ -30,6 +30,7 @@ mod levers;
 mod observe;
 mod decide;
 mod act;
+mod brake;
 mod rooms;
 mod report;
 mod boards;

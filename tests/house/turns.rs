@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
-use penstock::act::{Grant, Licence};
+use penstock::act::{Brake, Grant, Licence};
 use penstock::clock::Clock;
 use penstock::crd::{self, PipelineStatus, ScaledPipeline};
 use penstock::decide::{
@@ -121,7 +121,9 @@ pub(crate) struct Bench {
     pub(crate) leads: watch::Sender<bool>,
     pub(crate) requests: Requests,
     pub(crate) report: Report,
-    licence: Licence,
+    /// What is told gives way to it.
+    pub(crate) brake: Brake,
+    pub(crate) licence: Licence,
     tasks: JoinSet<()>,
 }
 
@@ -265,12 +267,13 @@ impl Bench {
             requests: requests.clone(),
             past: None,
         };
-        let (report, teller) =
-            Report::new(cluster.client(), licence.clone(), is_leading, clock, &options);
+        let brake = Brake::default();
+        let writer = brake.behind(cluster.client());
+        let (report, teller) = Report::new(writer, licence.clone(), is_leading, clock, &options);
         let mut tasks = JoinSet::new();
         tasks.spawn(teller.run());
         grant.renew(Instant::now());
-        Self { cluster, clock, grant, leads, requests, report, licence, tasks }
+        Self { cluster, clock, grant, leads, requests, report, brake, licence, tasks }
     }
 
     pub(crate) async fn create(&self, name: &str) {
