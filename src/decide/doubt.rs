@@ -61,8 +61,8 @@ impl StageMemory {
         };
         let is_still = |place| stills.iter().any(|still| still.is_all && still.place == place);
         let is_moving = |seen: &Seen<'_>| {
-            let moved = self.trace(&seen.source.name).and_then(|trace| trace.commits().1);
-            moved.is_some_and(|moved| span(moved, at) < stuck::window(seen))
+            let last = self.trace(&seen.source.name).and_then(|trace| trace.commits().1);
+            last.is_some_and(|last| span(last, at) < stuck::window(seen))
         };
         let mut queues = turn.evidence.sources.iter().enumerate();
         let is_halted = !stills.is_empty()

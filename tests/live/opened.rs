@@ -148,11 +148,11 @@ async fn each_signs_in_by_a_token_of_the_cluster_and_sees_the_namespaces_in_whic
 
     // Who is nobody any more is sent away within a minute, and what the API server keeps in mind itself.
     cluster.kubectl(&["-n", &shop, "delete", "serviceaccount", "chief", "clerk"]).await?;
-    until("the page to ask who it is", Duration::from_secs(180), async || {
+    until("the page to ask who it is", Duration::from_mins(3), async || {
         Ok((browser.value(is_asked).await? == Value::Bool(true)).then_some(()))
     })
     .await?;
-    until("the clerk to be nobody", Duration::from_secs(180), async || {
+    until("the clerk to be nobody", Duration::from_mins(3), async || {
         Ok((http_get_as(port, OVERVIEW, &clerk).await?.0 == 401).then_some(()))
     })
     .await?;

@@ -201,11 +201,7 @@ async fn killed(yard: &mut Yard) -> Result<()> {
     until("pods to be told", SOON * 2, async || Ok((yard.costs().await?.len() == 3).then_some(())))
         .await?;
     next.process().kill9();
-    if yard.replicas().await? != 9 {
-        // There is a second between the telling and the step, and a busy machine may miss it: then there is nothing left to see.
-        println!("the second one was killed too late to show anything");
-        return Ok(());
-    }
+    // There is a second between the telling and the step, and on a busy machine the step may be made before the kill: what must come of it is the same.
     let last = Penstock::run(yard.cluster.kubeconfig(), &here).await?;
     until("the step to be made", SOON * 2, async || {
         Ok((yard.spread().await? == [3, 3]).then_some(()))
