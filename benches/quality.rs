@@ -3,7 +3,7 @@
 //! how much.
 //!
 //! `-- --seeds N` (10), `--only NAME` (loads whose name contains it), `--policy NAME` (only this policy; `penstock` alone is the quick
-//! look while working on `decide`).
+//! look while working on `decide`), `--matrix` (only the table of other objectives and start-up times).
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -51,11 +51,12 @@ struct Options {
     seeds: u64,
     only: Option<String>,
     policy: Option<String>,
+    is_matrix: bool,
 }
 
 impl Options {
     fn read() -> Result<Self> {
-        let mut options = Self { seeds: 10, only: None, policy: None };
+        let mut options = Self { seeds: 10, only: None, policy: None, is_matrix: false };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut value =
@@ -64,9 +65,12 @@ impl Options {
                 "--seeds" => options.seeds = value()?.parse().context("--seeds takes a number")?,
                 "--only" => options.only = Some(value()?),
                 "--policy" => options.policy = Some(value()?),
+                "--matrix" => options.is_matrix = true,
                 // What cargo adds.
                 "--bench" => {}
-                other => bail!("{other} is unknown; hint: --seeds N, --only NAME, --policy NAME"),
+                other => bail!(
+                    "{other} is unknown; hint: --seeds N, --only NAME, --policy NAME, --matrix"
+                ),
             }
         }
         let known = |name: &String| name == "penstock" || peers::NAMES.contains(&name.as_str());
@@ -97,6 +101,10 @@ fn bench(options: &Options) -> Result<Vec<String>> {
         bail!("no load is called so; hint: {}", LOADS.map(|load| load.name).join(", "));
     }
     let mut book = Book::default();
+    if options.is_matrix {
+        matrix::print(options.seeds, &loads, &mut book)?;
+        return Ok(judged(&mut book, start));
+    }
     println!("{}", table::PREAMBLE);
     let rounds = arena::rounds(&loads, Terms::USUAL, options.seeds)?;
     println!("bounds of {} worlds in {:.1?}\n", rounds.len(), start.elapsed());
@@ -154,10 +162,15 @@ fn bench(options: &Options) -> Result<Vec<String>> {
         odd::print()?;
     }
     if options.policy.is_none() && options.only.is_none() {
-        matrix::print(options.seeds, &mut book)?;
+        matrix::print(options.seeds, &loads, &mut book)?;
         println!("after {:.0?}\n", start.elapsed());
     }
+    Ok(judged(&mut book, start))
+}
+
+/// The musts that what was played can be held against: those missed.
+fn judged(book: &mut Book, start: Instant) -> Vec<String> {
     let missed = book.missed();
     println!("{}\nthe whole run took {:.0?}", book.verdict(missed.len()), start.elapsed());
-    Ok(missed)
+    missed
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use penstock::simulate::Interval;
 
 use crate::arena::{Contender, Figures, repeat, rounds};
-use crate::loads::{LOADS, Load, Terms};
+use crate::loads::{Load, Terms};
 use crate::musts::{Book, Cell};
 use crate::tuned::tune;
 
@@ -17,13 +17,13 @@ const WIDE: usize = 58;
 /// As many as the table has: a cell of two is chance.
 const SEEDS: u64 = 10;
 
-/// Plays and prints it. Cost over the bound, and per cent late, each with half the 95 % interval; KEDA's in brackets.
-pub(crate) fn print(seeds: u64, book: &mut Book) -> Result<()> {
+/// Plays and prints it for those of its loads that are among these. Cost over the bound, and per cent late, each with half the 95 % interval; KEDA's in brackets.
+pub(crate) fn print(seeds: u64, loads: &[&'static Load], book: &mut Book) -> Result<()> {
     println!(
         "Delay asked for (L) against start-up (S): cost/bound at late %, each +- half the 95 % interval, and [tuned KEDA's]; seeds: {}",
         seeds.min(SEEDS)
     );
-    for load in LOADS.iter().filter(|load| SHOWN.contains(&load.name)) {
+    for load in loads.iter().filter(|load| SHOWN.contains(&load.name)) {
         println!(
             "\n  {:<14}{}",
             load.name,
