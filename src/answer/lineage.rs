@@ -79,11 +79,6 @@ pub fn router(inbox: Inbox, clock: Clock) -> Router {
 
 /// Nobody gets further without the token, nor faster than is bearable.
 async fn guard(State(door): State<Door>, request: Request, next: Next) -> Response {
-    if !door.may_enter() {
-        let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests");
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        return response;
-    }
     let Some(token) = door.inbox.token().await else {
         return refuse(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -92,6 +87,12 @@ async fn guard(State(door): State<Door>, request: Request, next: Next) -> Respon
     };
     if !shows(request.headers(), &token) {
         return refuse(StatusCode::UNAUTHORIZED, "the token is missing or another one");
+    }
+    // Only now: who has no token takes nothing from those who have.
+    if !door.may_enter() {
+        let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests");
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
     }
     next.run(request).await
 }

@@ -105,7 +105,9 @@ impl Topic<'_> {
         // As `crd::strimzi::Wanted` calls such a cluster; no address has a blank.
         let strimzi = origin.strip_prefix("Kafka ").and_then(|cluster| cluster.split_once('/'));
         let Some((namespace, _)) = strimzi else {
-            let servers = if origin.is_empty() { "BROKERS" } else { origin };
+            let is_host = |it: char| it.is_ascii_alphanumeric() || "._-:,[]".contains(it);
+            let is_known = !origin.is_empty() && origin.chars().all(is_host);
+            let servers = if is_known { origin } else { "BROKERS" };
             return format!(
                 "kafka-topics.sh --bootstrap-server {servers} --alter --topic {name} --partitions {partitions}"
             );

@@ -29,8 +29,12 @@ use crate::proto::external_scaler::{
 
 /// The one metric: replicas, of which one replica serves one.
 const METRIC: &str = "replicas";
-/// Requests of one connection at once.
-const REQUESTS: u32 = 100_000;
+/// Requests of one connection at once, its streams included. Each takes some 10 KiB from its first header on.
+const REQUESTS: u32 = 4_096;
+/// Bytes of a request, and of its headers: the metadata of a trigger are a few hundred.
+const LARGEST: u16 = 16 << 10;
+/// A request is there and answered within this time; a stream that is open goes on.
+const PROMPT: Duration = Duration::from_secs(10);
 /// Streams at once, of all connections: KEDA opens one for each `ScaledObject` of type `external-push`.
 const STREAMS: usize = 2_000;
 /// Connections at once; others wait in the kernel until one ends. KEDA makes one for each address that triggers name.
@@ -65,9 +69,12 @@ impl From<TcpListener> for Door {
 pub async fn serve(door: impl Into<Door>, answer: Answer, stop: CancellationToken) {
     let Door { listener, identity } = door.into();
     let streams = Arc::new(Semaphore::new(STREAMS));
-    let scaler = ExternalScalerServer::new(Scaler { answer, streams, stop: stop.clone() });
+    let scaler = ExternalScalerServer::new(Scaler { answer, streams, stop: stop.clone() })
+        .max_decoding_message_size(LARGEST.into());
     let router = Server::builder()
         .max_concurrent_streams(REQUESTS)
+        .http2_max_header_list_size(u32::from(LARGEST))
+        .timeout(PROMPT)
         .http2_keepalive_interval(Some(SILENCE))
         .http2_keepalive_timeout(Some(PATIENCE))
         .add_service(scaler);
@@ -277,6 +284,8 @@ impl Answer {
             )));
         }
         let why = || verdict.reason().map(ToString::to_string).unwrap_or_default();
-        verdict.replicas.ok_or_else(|| Status::unavailable(why()))
+        let decided = verdict.replicas.ok_or_else(|| Status::unavailable(why()))?;
+        // What is decided of a paused stage is told and not carried out, here no more than elsewhere.
+        Ok(picture.paused_at(verdict.stage.index).unwrap_or(decided))
     }
 }

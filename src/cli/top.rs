@@ -51,6 +51,8 @@ struct Look {
     pipelines: Vec<Pipeline>,
     /// Where it comes from, and why not from a daemon, if not.
     by: String,
+    /// What of it no daemon tells, for those who read no table.
+    lack: Option<String>,
 }
 
 impl Top {
@@ -92,6 +94,11 @@ impl Top {
     }
 
     fn print(&self, look: &Look, is_live: bool) -> anyhow::Result<()> {
+        if !matches!(self.format, Format::Table)
+            && let Some(lack) = &look.lack
+        {
+            out::aside(lack);
+        }
         match self.format {
             Format::Json => out::json(&look.pipelines),
             Format::Yaml => {
@@ -126,9 +133,10 @@ impl Top {
         pipelines.retain(|pipeline| self.namespace().is_none_or(|ns| *ns == pipeline.namespace));
         worst_first(&mut pipelines);
         // Of a release that is not heard nothing is shown.
-        let silent = silent.iter().map(|why| format!("{why:#}"));
+        let silent: Vec<_> = silent.iter().map(|why| format!("{why:#}")).collect();
+        let lack = (!silent.is_empty()).then(|| silent.join("; "));
         let by: Vec<_> = std::iter::once(by.join(" and ")).chain(silent).collect();
-        Ok(Look { pipelines, by: by.join("; ") })
+        Ok(Look { pipelines, by: by.join("; "), lack })
     }
 
     async fn read_statuses(&self, client: &Client, why: &str) -> anyhow::Result<Look> {
@@ -148,7 +156,9 @@ impl Top {
         };
         let mut pipelines: Vec<Pipeline> = list.items.into_iter().map(view).collect();
         worst_first(&mut pipelines);
-        Ok(Look { pipelines, by: format!("statuses, for no daemon could be asked ({why})") })
+        let by = format!("statuses, for no daemon could be asked ({why})");
+        let lack = format!("no daemon could be asked ({why}); this is what the statuses say");
+        Ok(Look { pipelines, by, lack: Some(lack) })
     }
 }
 

@@ -63,6 +63,8 @@ impl Subject for BudgetPicture {
     const PLURAL: &'static str = "capacitybudgets";
     const CLEARED: &'static [(&'static str, Value)] =
         &[("gaveWay", Value::Array(Vec::new())), ("used", Value::Null)];
+    const PARTS: &'static [(&'static str, &'static str)] =
+        &[("used", "costPerHour"), ("used", "cpu")];
 
     fn place(&self) -> (&Arc<str>, &Arc<str>) {
         (&self.glance.uid, &self.glance.resource_version)

@@ -37,6 +37,8 @@ pub(super) trait Subject: Clone {
     /// The same picture, with another status standing.
     #[must_use]
     fn knowing(self, status: Arc<Self::Status>) -> Self;
+    /// Fields within a field of the status that may be absent: `(outer, inner)`.
+    const PARTS: &'static [(&'static str, &'static str)] = &[];
     /// What its status should be.
     fn status(&self) -> Self::Status;
     /// What of a status is worth a write at once, figures left out.
@@ -183,11 +185,12 @@ impl<S: Subject> Desk<S> {
         let Some(file) = files.each.get_mut(name) else { return };
         file.wish = None;
         match answer {
-            Ok(_) => {
+            Ok(new) => {
                 file.last_write = Some(now);
                 file.not_before = None;
                 let status = Arc::new(status);
-                file.own = Some((version, Arc::clone(&status)));
+                // What changed nothing brings no newer version, and is not waited for.
+                file.own = (*new != *version).then(|| (version, Arc::clone(&status)));
                 file.picture = file.picture.clone().knowing(status);
             }
             Err(error) => {
@@ -231,6 +234,11 @@ fn whole<S: Subject>(status: &S::Status) -> Result<Value, serde_json::Error> {
     let mut whole: Map<String, Value> = cleared.collect();
     if let Value::Object(fields) = serde_json::to_value(status)? {
         whole.extend(fields);
+    }
+    for (outer, inner) in S::PARTS {
+        if let Some(Value::Object(fields)) = whole.get_mut(*outer) {
+            fields.entry(*inner).or_insert(Value::Null);
+        }
     }
     Ok(Value::Object(whole))
 }

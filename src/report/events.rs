@@ -69,6 +69,8 @@ struct Inner {
 struct Queue {
     waiting: VecDeque<(Timestamp, Tale)>,
     told: BTreeMap<Tale, Told>,
+    /// When what was told long ago was last forgotten.
+    tidied: Option<Timestamp>,
     is_closed: bool,
 }
 
@@ -242,6 +244,11 @@ impl Queue {
     }
 
     fn next(&mut self, now: Timestamp) -> Option<Errand> {
+        // Also where new ones never end: what was told long ago would stay for ever.
+        if self.tidied.is_none_or(|tidied| !is_within(tidied, now, SERIES_PACE)) {
+            self.tidied = Some(now);
+            self.told.retain(|_, told| is_within(told.last, now, SERIES * 2));
+        }
         if let Some((at, tale)) = self.waiting.pop_front() {
             return Some(Errand::New(at, tale));
         }

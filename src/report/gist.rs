@@ -65,12 +65,24 @@ pub(super) struct Dwell {
     band: u8,
     /// Since when the delay is below that band.
     below: Option<Timestamp>,
+    /// The band as it was when we wrote last, and the one that is read out of what we wrote: texts are rounded, and know of no way down.
+    told: Option<(u8, u8)>,
 }
 
 impl Dwell {
     /// Where an earlier life left off.
     pub(super) fn starting_at(band: u8) -> Self {
-        Self { codes: Vec::new(), band, below: None }
+        Self { codes: Vec::new(), band, below: None, told: None }
+    }
+
+    /// We wrote this.
+    pub(super) fn tells(&mut self, status: &PipelineStatus) {
+        self.told = Some((self.band, Gist::of_status(status).band));
+    }
+
+    /// The band that is told by what stands written.
+    fn told(&self, written: &Gist<'_>) -> u8 {
+        self.told.filter(|(_, read)| *read == written.band).map_or(written.band, |(band, _)| band)
     }
 
     /// Up at once, down after a while: where commits come in leaps, a delay falls with each and grows back.
@@ -211,7 +223,10 @@ impl<'a> Gist<'a> {
         }
         let not_before =
             |gap: Duration| last_write.and_then(|last| last.checked_add(gap).ok()).unwrap_or(at);
-        if self.has_moved(written) || self.has_news(written, dwell, at) {
+        if self.band != dwell.told(written)
+            || self.has_moved(written)
+            || self.has_news(written, dwell, at)
+        {
             return Urgency::At(not_before(SHORTEST_GAP));
         }
         let pairs = || self.stages.iter().zip(&written.stages);
@@ -231,8 +246,7 @@ impl<'a> Gist<'a> {
     }
 
     fn has_moved(&self, written: &Self) -> bool {
-        self.band != written.band
-            || self.stages.len() != written.stages.len()
+        self.stages.len() != written.stages.len()
             || self.stages.iter().zip(&written.stages).any(|(new, old)| {
                 let has_other_room = new.room != RoomGist::AsBefore && new.room != old.room;
                 has_other_room

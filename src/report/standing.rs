@@ -42,6 +42,16 @@ pub struct Heard {
 }
 
 impl Picture {
+    /// The count that a stage keeps because its pipeline is paused; `None` where it is not, or the stage has a count by its owner's word.
+    pub fn paused_at(&self, stage: usize) -> Option<u32> {
+        let Situation { pipeline, targets, .. } = self.situation.as_ref()?;
+        let is_held = pipeline.pause.all && pipeline.stages.get(stage)?.pinned.is_none();
+        match targets.get(stage)? {
+            Target::Seen(workload) => is_held.then_some(workload.desired),
+            Target::Unseen | Target::Unusable(_) => None,
+        }
+    }
+
     /// What a source said.
     pub fn heard(&self, question: &QuestionId) -> Option<&Heard> {
         self.heard.iter().find(|heard| heard.question == *question)

@@ -256,6 +256,7 @@ impl Desk {
         match answer {
             Ok(new) => {
                 file.last_write = Some(now);
+                file.dwell.tells(&status);
                 file.own = Some(Own {
                     over: Arc::clone(&glance.resource_version),
                     now: new.into(),

@@ -217,6 +217,21 @@ async fn a_delay_around_its_limit_is_told_once_and_its_doubling_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delay_that_stays_just_below_its_limit_or_rounds_to_it_is_not_written_again_and_again() {
+    for stays in [57.0, 60.4] {
+        let bench = Bench::new().await;
+        bench.tell(&Turn::of(|_| {})).await;
+        bench.wait(seconds(100)).await;
+        for round in 0..600 {
+            let delay = if round < 60 { 65.0 } else { stays };
+            bench.tell(&Turn::of(|told| late(told, delay))).await;
+            bench.wait(seconds(2)).await;
+        }
+        assert!(bench.writes().len() <= 3, "{} writes at {stays}", bench.writes().len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hiccup_of_a_source_that_many_pipelines_share_writes_nothing_and_an_outage_one_status_each()
  {
     let bench = Bench::new().await;

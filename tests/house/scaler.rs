@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use penstock::answer::{self, Answer, Pulse};
 use penstock::crd::meaning::Code as FaultCode;
-use penstock::decide::{QuestionId, Value};
+use penstock::decide::{QuestionId, Target, Value};
 use penstock::observe::{Address, Ask, Credentials, Observe, Question, external};
 use penstock::proto::external_scaler::external_scaler_client::ExternalScalerClient;
 use penstock::proto::external_scaler::{GetMetricsRequest, ScaledObjectRef};
@@ -113,6 +113,24 @@ async fn keda_is_told_the_replicas_that_were_decided_and_no_number_while_none_ar
     window.tell(Some(3)).await;
     window.pulse.end();
     assert_eq!(code(asked(&mut client, &orders()).await), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_paused_stage_is_left_at_what_it_has_unless_its_owner_pinned_it() {
+    let window = Window::open().await;
+    window.pulse.beat();
+    let mut client = window.client().await;
+    let mut turn = Turn::of(|told| {
+        told.verdict.replicas = Some(24);
+        let Target::Seen(workload) = &mut told.target else { panic!("no workload") };
+        workload.desired = 7;
+    });
+    turn.pause.all = true;
+    window.bench.tell(&turn).await;
+    assert_eq!(asked(&mut client, &orders()).await.unwrap(), (1.0, 7.0, true));
+    turn.pause.all = false;
+    window.bench.tell(&turn).await;
+    assert_eq!(asked(&mut client, &orders()).await.unwrap(), (1.0, 24.0, true));
 }
 
 #[tokio::test]

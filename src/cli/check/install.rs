@@ -31,6 +31,7 @@ impl Service {
 
 /// Whose rights are looked at, and how far it reaches.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the daemon's")]
 pub(super) struct Account {
     /// `None`: the caller.
     pub(super) service: Option<Service>,
@@ -46,6 +47,10 @@ pub(super) struct Account {
     pub(super) pod: Option<String>,
     /// Is its page switched off? Then it tells nobody of pipelines but by their statuses.
     pub(super) is_silent: bool,
+    /// Does it leave alone what lies in no namespace?
+    pub(super) is_confined: bool,
+    /// Does it keep below `ResourceQuotas`?
+    pub(super) heeds_quotas: bool,
     /// Is its page open to the cluster? Then it asks whose tokens are, and what they may see.
     pub(super) is_open: bool,
 }
@@ -81,7 +86,10 @@ impl Account {
             let joined = arguments.iter().filter_map(|it| it.strip_prefix(&joined));
             joined.map(str::to_owned).chain(apart).collect()
         };
+        let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
         Some(Self {
+            is_confined: has("--no-cluster-objects"),
+            heeds_quotas: has("--heed-quotas"),
             watches: values("--namespace"),
             selector: values("--selector").pop(),
             lease_name: values("--lease-name").pop().unwrap_or_else(|| LEASE.to_owned()),

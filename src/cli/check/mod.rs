@@ -1,6 +1,7 @@
 //! `penstock check`: will it work here? Looks at the cluster, at what the daemon may do, and at every pipeline and source; says what is
 //! wrong and how to mend it. Writes nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -104,10 +105,20 @@ impl Check {
         if !unread.is_empty() {
             bail!("{} could not be listed; hint: penstock check says why", unread.join(" and "));
         }
-        let situations = pictures.iter().filter_map(|picture| picture.situation.as_ref());
-        let stages = situations.flat_map(|situation| &situation.pipeline.stages);
-        let origins = stages.flat_map(Stage::heard).map(|source| source.origin.to_string());
-        policy::policies(&client, &accounts, &origins.collect()).await
+        let mut origins = BTreeSet::new();
+        for picture in &pictures {
+            let stages = picture.situation.iter().flat_map(|it| &it.pipeline.stages);
+            let own: Vec<String> =
+                stages.flat_map(Stage::heard).map(|source| source.origin.to_string()).collect();
+            if picture.situation.is_none() || !own.iter().all(|origin| policy::is_told(origin)) {
+                let id = &picture.glance.id;
+                out::aside(&format!(
+                    "servers of {id} are not in the policy, for it is not known where they are; hint: penstock check says why"
+                ));
+            }
+            origins.extend(own);
+        }
+        policy::policies(&client, &accounts, &origins).await
     }
 
     /// The cluster, and which daemons are meant: one of each release, one at least.

@@ -112,12 +112,29 @@ async fn policy(
         }
         egress.push(rule);
     }
+    egress.extend(origins.iter().filter_map(|origin| brokers(origin)));
     let (label, value) = reach::LABEL.split_once('=').unwrap_or_default();
     Ok(json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": "penstock-egress", "namespace": home},
         "spec": {"podSelector": {"matchLabels": {label: value}}, "policyTypes": ["Egress"], "egress": egress},
     }))
+}
+
+/// The way to the brokers of a cluster that Strimzi looks after, written as `crd::strimzi::Wanted` is: which ports they listen at is the affair of its listeners.
+fn brokers(origin: &str) -> Option<Value> {
+    let (namespace, cluster) = origin.strip_prefix("Kafka ")?.split_once('/')?;
+    Some(json!({"to": [{
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": {"strimzi.io/cluster": cluster, "strimzi.io/kind": "Kafka"}},
+    }]}))
+}
+
+/// Is it known where this source is asked, or is no way of its own wanted?
+pub(super) fn is_told(origin: &str) -> bool {
+    // What has no port is asked by HTTPS, as clouds are, or is sent to the daemon.
+    let is_plain = !origin.is_empty() && !origin.contains([':', ' ']);
+    is_plain || brokers(origin).is_some() || !servers(origin).is_empty()
 }
 
 /// What a policy calls a server: whom, and at which port of theirs. Whom is null for a name outside of the cluster, which no policy knows.
@@ -207,6 +224,17 @@ mod tests {
         assert_eq!(read("[::1]:6379"), "::1 6379");
         assert_eq!(read("sqs.eu-west-1.amazonaws.com"), "");
         assert_eq!(read("lineage"), "");
+    }
+
+    #[test]
+    fn brokers_of_strimzi_are_found_by_their_labels() {
+        let rule = brokers("Kafka data/events").unwrap();
+        let to = &rule["to"][0];
+        assert_eq!(to["podSelector"]["matchLabels"]["strimzi.io/cluster"], "events");
+        assert_eq!(to["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], "data");
+        assert!(brokers("kafka.data:9092").is_none());
+        assert!(is_told("Kafka data/events") && is_told("kafka:9092") && is_told("lineage"));
+        assert!(!is_told("") && !is_told("kafka:nowhere"));
     }
 
     #[test]

@@ -50,6 +50,27 @@ impl Right {
     }
 }
 
+/// What it does with what lies in no namespace.
+fn of_no_namespace(
+    written: &Written,
+    account: &Account,
+) -> Vec<(&'static str, &'static str, &'static [&'static str])> {
+    const SEE: &[&str] = &["list", "watch"];
+    const TELL: &[&str] = &["patch"];
+    if account.is_confined {
+        return Vec::new();
+    }
+    let mut all = vec![(GROUP, "clusterconnections", SEE), ("", "namespaces", SEE)];
+    if written.has_budgets {
+        all.extend([(GROUP, "capacitybudgets", SEE), (GROUP, "capacitybudgets/status", TELL)]);
+    }
+    if written.has_pools {
+        all.extend([(GROUP, "capacitypools", SEE), (GROUP, "capacitypools/status", TELL)]);
+        all.extend([("", "nodes", SEE), ("events.k8s.io", "events", SEE)]);
+    }
+    all
+}
+
 /// Everything that the daemon does, with what is written now.
 pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
     let mut all = BTreeSet::new();
@@ -76,15 +97,11 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
     add(&places, "", "pods", &see);
     add(&places, "autoscaling", "horizontalpodautoscalers", &see);
     add(&places, "events.k8s.io", "events", &["create", "list", "patch"]);
-    if account.watches.is_empty() {
-        add(&everywhere, GROUP, "clusterconnections", &see);
-        add(&everywhere, "", "namespaces", &see);
+    if account.heeds_quotas {
+        add(&places, "", "resourcequotas", &see);
     }
-    if account.watches.is_empty() && written.has_pools {
-        add(&everywhere, GROUP, "capacitypools", &see);
-        add(&everywhere, GROUP, "capacitypools/status", &["patch"]);
-        add(&everywhere, "", "nodes", &see);
-        add(&everywhere, "events.k8s.io", "events", &see);
+    for (group, resource, verbs) in of_no_namespace(written, account) {
+        add(&everywhere, group, resource, verbs);
     }
     let asks = if account.is_open { &everywhere[..] } else { &[] };
     add(asks, "authentication.k8s.io", "tokenreviews", &["create"]);

@@ -15,7 +15,7 @@ use super::install::Account;
 use crate::crd::pipeline::Stage;
 use crate::crd::pool::Pricing;
 use crate::crd::workload::{Drain, HeadroomMode, ScaleIn};
-use crate::crd::{CapacityPool, ClusterConnection, Connection, ScaledPipeline};
+use crate::crd::{CapacityBudget, CapacityPool, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::CRON_JOB;
 
 /// A kind that is scaled, in one namespace.
@@ -61,6 +61,8 @@ pub(super) struct Written {
     pub(super) templates: BTreeSet<(String, String)>,
     /// Is there a `CapacityPool`?
     pub(super) has_pools: bool,
+    /// And a `CapacityBudget`?
+    pub(super) has_budgets: bool,
 }
 
 impl Written {
@@ -81,6 +83,9 @@ impl Written {
         let pools = pools.list(&ListParams::default()).await.map(|list| list.items);
         let pools = pools.unwrap_or_default();
         written.has_pools = !pools.is_empty();
+        let budgets = Api::<CapacityBudget>::all(client.clone());
+        let budgets = budgets.list(&ListParams::default().limit(1)).await;
+        written.has_budgets = budgets.is_ok_and(|list| !list.items.is_empty());
         for pool in &pools {
             let Some(Pricing::OpenCost(name)) = pool.spec.pricing() else { continue };
             let found = shared.iter().find(|it| it.name_any() == name);
