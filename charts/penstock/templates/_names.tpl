@@ -22,6 +22,12 @@
 {{- printf "%s-%s" (include "penstock.namespace" .) (include "penstock.fullname" .) }}
 {{- end }}
 
+{{- /* What lies in a namespace: in one that is not the release's own, too, two releases of one name must not meet. Give a list of the root and the namespace. */}}
+{{- define "penstock.nameIn" -}}
+{{- $root := index . 0 }}
+{{- include (eq (index . 1) (include "penstock.namespace" $root) | ternary "penstock.fullname" "penstock.clustername") $root }}
+{{- end }}
+
 {{- define "penstock.account" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "penstock.fullname" .) .Values.serviceAccount.name }}
@@ -32,29 +38,30 @@
 
 {{- /* The command line finds the daemon's pods by the first of them, so no value changes it; a Deployment's selector can never change. */}}
 {{- define "penstock.selectorLabels" -}}
-app.kubernetes.io/name: penstock
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- toYaml (dict "app.kubernetes.io/name" "penstock" "app.kubernetes.io/instance" .Release.Name) }}
 {{- end }}
 
 {{- define "penstock.metaLabels" -}}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: penstock
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- $parts := dict "app.kubernetes.io/part-of" "penstock" "app.kubernetes.io/managed-by" .Release.Service "helm.sh/chart" $chart }}
+{{- toYaml (merge (dict) (.Values.commonLabels | default dict) (dict "app.kubernetes.io/version" .Chart.AppVersion) $parts) }}
 {{- end }}
 
+{{- /* The labels of an object, each key once, since many tools refuse one that comes twice. Give a list of the root and of maps of more: what is
+selected by wins, then the first map, and those of all objects come last. */}}
 {{- define "penstock.labels" -}}
-{{ include "penstock.selectorLabels" . }}
-{{ include "penstock.metaLabels" . }}
+{{- $root := index . 0 }}
+{{- $labels := include "penstock.selectorLabels" $root | fromYaml }}
+{{- range rest . }}
+{{- $labels = merge $labels (. | default dict) }}
+{{- end }}
+{{- toYaml (merge $labels (include "penstock.metaLabels" $root | fromYaml)) }}
 {{- end }}
 
 {{- /* The annotations of an object, if any: those of all, and its own. Give a list of the root and a map. */}}
 {{- define "penstock.annotations" -}}
 {{- $root := index . 0 }}
-{{- with merge (dict) (index . 1) $root.Values.commonAnnotations }}
+{{- with merge (dict) (index . 1) ($root.Values.commonAnnotations | default dict) }}
   {{- print "\n  annotations:" }}
   {{- toYaml . | nindent 4 }}
 {{- end }}
@@ -88,6 +95,11 @@ nodeAffinity:
           - {key: eks.amazonaws.com/capacityType, operator: NotIn, values: [SPOT]}
           - {key: cloud.google.com/gke-spot, operator: NotIn, values: ["true"]}
           - {key: kubernetes.azure.com/scalesetpriority, operator: NotIn, values: [spot]}
+{{- end }}
+
+{{- /* The priority of placeholders as a part of a name: a PriorityClass cannot change its value, so another value is another class. */}}
+{{- define "penstock.headroomPriority" -}}
+{{- int .Values.headroom.priority | toString | replace "-" "m" }}
 {{- end }}
 
 {{- /* The port of the collector of traces. */}}

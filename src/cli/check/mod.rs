@@ -324,7 +324,7 @@ fn text(report: &Report) -> anyhow::Result<String> {
         report.account, report.told_by
     );
     if !report.roles.is_empty() {
-        text.push_str("\nThese grant what is missing; with the chart, see its values scaleTargets, levers, jobs, secrets and strimzi:\n");
+        text.push_str("\nThese grant what is missing; with the chart, see its values extraScaleTargets, levers, jobs, secrets and strimzi:\n");
         for role in &report.roles {
             text.push_str("---\n");
             text.push_str(&serde_saphyr::to_string(role).context("cannot print YAML")?);

@@ -35,7 +35,9 @@ async fn pipelines_outlive_upgrades_uninstall_and_install() -> Result<()> {
     ensure!(format!("{refused:#}").contains("ownership metadata"), "{refused:#}");
     let upgrade = ["upgrade", "penstock", &new, "--take-ownership", "--reset-then-reuse-values"];
     let notes = helm(&upgrade).await?;
-    get(&cluster, &["-n", "shop", "role", "penstock-secrets"]).await.context("a value is lost")?;
+    get(&cluster, &["-n", "shop", "role", "penstock-penstock-secrets"])
+        .await
+        .context("a value is lost")?;
     ensure!(notes.contains("Is it up?") && notes.contains("penstock explain"), "{notes}");
     ready(&cluster, 2).await?;
     let definition = get(&cluster, &["crd", "scaledpipelines.penstock.dev"]).await?;

@@ -157,6 +157,10 @@ async fn lanes_jobs_and_custom_kinds_are_asked_alike() -> Result<()> {
     let maker = user(cluster, "maker", &[("create", "batch", "jobs", "")]).await?;
     allowed(&maker, &[jobs]).await?;
 
+    // By a plural that the chart knows by itself.
+    let vertex = target("numaflow.numaproj.io/v1alpha1", "MonoVertex", "one");
+    refused(&mover, &[vertex], "monovertices/scale of numaflow.numaproj.io named one").await?;
+
     for (kind, plural) in
         [("Gear", "gears"), ("Proxy", "proxies"), ("Bus", "buses"), ("Gateway", "gatewayz")]
     {

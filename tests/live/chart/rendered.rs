@@ -43,6 +43,17 @@ async fn nothing_the_schema_does_not_know_is_taken() -> Result<()> {
         ("image.tagg=1", "additional properties 'tagg' not allowed"),
         ("crds.install=perhaps", "got string, want boolean"),
         ("scaleTargets[0].apiGroup=apps,scaleTargets[0].resource=*", "does not match pattern"),
+        (
+            "scaleTargets[0].apiGroup=apps/v1,scaleTargets[0].resource=deployments",
+            "does not match pattern",
+        ),
+        (
+            "extraScaleTargets[0].apiGroup=*,extraScaleTargets[0].resource=rollouts",
+            "does not match pattern",
+        ),
+        ("levers[0].apiGroup=*,levers[0].resource=configmaps", "does not match pattern"),
+        ("secrets.shop={kafka-*}", "does not match pattern"),
+        ("strimzi.shop={*}", "does not match pattern"),
         ("logging.format=xml", "value must be one of"),
         ("networkPolicy.egress.apiServerPorts[0]=0", "minimum: got 0"),
         ("networkPolicy.egress.dnsPorts[0]=65536", "maximum: got 65,536"),
@@ -179,6 +190,15 @@ async fn what_a_feature_adds_to_the_rights_is_only_what_it_needs() -> Result<()>
         ),
         ("secrets.shop={login}", vec![("", "secrets", "get")]),
         ("strimzi.shop={events}", vec![("kafka.strimzi.io", "kafkas", "get")]),
+        (
+            "extraScaleTargets[0].apiGroup=argoproj.io,extraScaleTargets[0].resource=rollouts",
+            vec![
+                ("argoproj.io", "rollouts", "list"),
+                ("argoproj.io", "rollouts", "watch"),
+                ("argoproj.io", "rollouts/scale", "get"),
+                ("argoproj.io", "rollouts/scale", "patch"),
+            ],
+        ),
         (
             "levers[0].apiGroup=ray.io,levers[0].resource=rayclusters",
             vec![

@@ -136,7 +136,7 @@ async fn the_readme_of_the_chart_works_as_it_is_written() -> Result<()> {
 const OPERATIONS: &[Line] = &[
     ("TAG=0.1.0-", &[]),
     ("helm upgrade --install penstock charts/penstock", &["STATUS: deployed"]),
-    ("+ kubectl -n shop get role penstock-secrets -o yaml", &["penstock-kafka"]),
+    ("+ kubectl -n shop get role penstock-penstock-secrets -o yaml", &["penstock-kafka"]),
     ("+ kubectl apply -f deploy/examples/shortest.yaml", &["created"]),
     ("+ kubectl -n shop wait --for=condition=Ready --timeout=60s spl/orders", &["condition met"]),
     ("ln -s", &[]),
