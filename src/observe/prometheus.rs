@@ -97,7 +97,7 @@ impl<'a> Query<'a> {
 /// What came of one query.
 #[derive(Debug, Clone)]
 enum Found {
-    Nothing,
+    Nothing { warning: Option<String> },
     One { value: f64, warning: Option<String> },
     Each { values: BTreeMap<Arc<str>, f64>, warning: Option<String> },
 }
@@ -110,6 +110,18 @@ struct Envelope {
     error: Option<String>,
     #[serde(default)]
     warnings: Vec<String>,
+    /// `VictoriaMetrics` says only here that a node of its storage was away.
+    #[serde(default, rename = "isPartial")]
+    is_partial: bool,
+}
+
+impl Envelope {
+    /// Why data may lack: the first warning that tells of lost data, not one that only comments on the query.
+    fn loss(&self) -> Option<String> {
+        let warning = self.warnings.iter().find(|warning| !warning.starts_with("PromQL "));
+        let partial = || self.is_partial.then(|| "its answer is partial".to_owned());
+        warning.map(|warning| line(warning)).or_else(partial)
+    }
 }
 
 impl Source for Prometheus {
@@ -201,16 +213,23 @@ impl Prometheus {
         // A selector says when its sample was made. An expression does not: its time is the time it was asked.
         let said = self.ask(text, deadline).await?;
         let found = self.value(text, said)?;
-        let ages = format!("timestamp({text})");
-        let made = self.ask(&ages, deadline).await;
-        let made = made.ok().and_then(|said| only(said.data?.data())?.ok());
-        match made.map(|made| made.timestamp() - made.value()) {
-            Some(age) if stale.as_secs_f64() < age => {
+        let Found::One { value, warning } = found else { return Ok(found) };
+        let made = self.ask(&format!("timestamp({text})"), deadline).await;
+        let age = made.map(|said| {
+            let made = said.data.and_then(|data| only(data.data())?.ok())?;
+            Some(made.timestamp() - made.value()).filter(|age| age.is_finite())
+        });
+        // Nobody knows how old what has no time is: it must not count as new.
+        let unknown = match age {
+            Ok(Some(age)) if stale.as_secs_f64() < age => {
                 let age = Duration::try_from_secs_f64(age).unwrap_or(Duration::MAX).as_secs();
-                Err(Error::StaleSample { at: self.at(), about: line(text), age })
+                return Err(Error::StaleSample { at: self.at(), about: line(text), age });
             }
-            _ => Ok(found),
-        }
+            Ok(Some(_)) => None,
+            Ok(None) => Some("the age of its sample is unknown".to_owned()),
+            Err(error) => Some(line(&format!("the age of its sample is unknown: {error}"))),
+        };
+        Ok(Found::One { value, warning: warning.or(unknown) })
     }
 
     fn at(&self) -> Arc<str> {
@@ -250,9 +269,10 @@ impl Prometheus {
 
     /// The one value of an answer.
     fn value(&self, text: &str, said: Envelope) -> Result<Found, Error> {
+        let warning = said.loss();
         let data =
             said.data.ok_or_else(|| self.failed(text, "its answer has no data".to_owned()))?;
-        let Some(sample) = only(data.data()) else { return Ok(Found::Nothing) };
+        let Some(sample) = only(data.data()) else { return Ok(Found::Nothing { warning }) };
         let sample = sample.map_err(|count| match count {
             0 => Error::QueryRefused {
                 at: self.at(),
@@ -260,11 +280,12 @@ impl Prometheus {
             },
             count => Error::ManyValues { at: self.at(), about: line(text), count },
         })?;
-        Ok(Found::One { value: sample.value(), warning: loss(&said.warnings) })
+        Ok(Found::One { value: sample.value(), warning })
     }
 
     /// What each series of an answer says that is a price.
     fn each(&self, text: &str, said: Envelope, labels: &[&str]) -> Result<Found, Error> {
+        let warning = said.loss();
         let data =
             said.data.ok_or_else(|| self.failed(text, "its answer has no data".to_owned()))?;
         let Data::Vector(series) = data.data() else {
@@ -278,9 +299,9 @@ impl Prometheus {
         });
         let values: BTreeMap<Arc<str>, f64> = named.collect();
         if values.is_empty() {
-            return Ok(Found::Nothing);
+            return Ok(Found::Nothing { warning });
         }
-        Ok(Found::Each { values, warning: loss(&said.warnings) })
+        Ok(Found::Each { values, warning })
     }
 
     /// What a query's value means to one ask.
@@ -297,21 +318,17 @@ impl Prometheus {
             (Found::Each { values, warning }, Gives::Prices(_)) => {
                 Ok((Value::Each(values), lost(warning)))
             }
-            (Found::Nothing, Gives::One(unit)) if ask.on_empty == OnEmpty::Zero => {
-                Ok((unit.value(&self.at(), &about, 0.0)?, None))
+            // What is not there may be what was lost.
+            (Found::Nothing { warning }, Gives::One(unit)) if ask.on_empty == OnEmpty::Zero => {
+                Ok((unit.value(&self.at(), &about, 0.0)?, lost(warning)))
             }
-            (Found::Nothing, _) => Err(Error::EmptyAnswer { at: self.at(), about }),
+            (Found::Nothing { .. }, _) => Err(Error::EmptyAnswer { at: self.at(), about }),
             // A query is read as it is asked.
             (Found::One { .. } | Found::Each { .. }, _) => {
                 Err(Error::InternalError { at: self.at() })
             }
         }
     }
-}
-
-/// The first warning that tells of lost data, not one that only comments on the query.
-fn loss(warnings: &[String]) -> Option<String> {
-    warnings.iter().find(|warning| !warning.starts_with("PromQL ")).map(|warning| line(warning))
 }
 
 /// Names and values as a form has them.
