@@ -15,6 +15,7 @@ use tokio::time::Instant;
 pub use super::web::Address;
 
 use super::figure::{Unit, line};
+use super::late::{Late, PATIENCE, Why};
 use super::web::{AT_ONCE, Web, refused};
 use super::{Answer, Asked, Credentials, Error, Source};
 use crate::clock::Clock;
@@ -22,8 +23,6 @@ use crate::decide::{Lost, Value};
 
 /// The least age at which a sample is stale; else three polls.
 const STALE: Duration = Duration::from_mins(2);
-/// How long one query may take. Less than a visit, so that a slow one leaves time for others.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Queries longer than this are posted, since URLs are cut off by proxies.
 const LONG: usize = 2000;
 
@@ -63,17 +62,7 @@ pub(crate) struct Prometheus {
     web: Web,
     /// Of the query API.
     url: String,
-    /// Queries without an answer last time, and why.
-    late: BTreeMap<String, Late>,
-}
-
-/// Why a query had no answer in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Late {
-    /// The visit had too little time left for it: it is asked first, so that it is not always the same ones.
-    Behind,
-    /// It was too slow: it is asked last, so that it delays no other.
-    Slow,
+    late: Late,
 }
 
 /// One query. Asks that differ in what they make of its answer share it.
@@ -135,7 +124,7 @@ impl Source for Prometheus {
 
     fn connect(to: &Address, keys: &Credentials, _: Clock) -> Result<Self, Error> {
         let url = format!("{}/api/v1/query", to.url.trim_end_matches('/'));
-        Ok(Self { web: Web::new(to, keys)?, url, late: BTreeMap::new() })
+        Ok(Self { web: Web::new(to, keys)?, url, late: Late::default() })
     }
 
     async fn greet(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -157,25 +146,20 @@ impl Source for Prometheus {
             *query = (*query).min(stale);
         }
         let mut queries: Vec<_> = queries.into_iter().collect();
-        queries.sort_by_key(|(query, _)| match self.late.get(query.text) {
-            Some(Late::Behind) => 0,
-            None => 1,
-            Some(Late::Slow) => 2,
-        });
+        queries.sort_by_key(|(query, _)| self.late.turn(query.text));
         let this = &*self;
         let ask = |(query, stale)| async move {
-            let is_behind = deadline < Instant::now() + PATIENCE;
-            let why = if is_behind { Late::Behind } else { Late::Slow };
+            let why = Why::now(deadline);
             (query, this.found(query, stale, deadline).await, why)
         };
         let all: Vec<_> = queries.into_iter().map(ask).collect();
         let all: Vec<_> = futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
-        let late = all.iter().filter(|(_, found, _)| matches!(found, Err(Error::Timeout { .. })));
-        let late = late.map(|(query, _, why)| (query.text.to_owned(), *why)).collect();
+        for (query, found, why) in &all {
+            self.late.note(query.text, *why, found.as_ref().err());
+        }
         let found: BTreeMap<Query<'_>, Result<Found, Error>> =
             all.into_iter().map(|(query, found, _)| (query, found)).collect();
         let answers = asks.iter().map(|asked| self.answer(asked.ask, &found)).collect();
-        self.late = late;
         let is_refused =
             |found: &Result<Found, Error>| matches!(found, Err(Error::AuthenticationFailed { .. }));
         if found.values().any(is_refused) {
@@ -189,7 +173,7 @@ impl Source for Prometheus {
     }
 
     fn forget(&mut self, in_force: &[&Ask]) {
-        self.late.retain(|text, _| in_force.iter().any(|ask| ask.query == *text));
+        self.late.retain(|text| in_force.iter().any(|ask| ask.query == text));
     }
 
     async fn close(self) {}
