@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use jsonpath_rust::JsonPath;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
+pub use super::path::fault as path_fault;
 pub use super::web::Address;
 
-use super::figure::{Unit, unusable};
+use super::figure::{Unit, line, unusable};
+use super::late::{Late, PATIENCE, Why};
+use super::path::{Path, TooMuch};
 use super::web::{AT_ONCE, Web, refused};
 use super::{Answer, Asked, Credentials, Error, Source};
 use crate::clock::Clock;
@@ -34,6 +36,8 @@ pub(crate) struct Http {
     web: Web,
     url: String,
     clock: Clock,
+    /// By path.
+    late: Late,
 }
 
 impl Source for Http {
@@ -46,7 +50,8 @@ impl Source for Http {
     }
 
     fn connect(to: &Address, keys: &Credentials, clock: Clock) -> Result<Self, Error> {
-        Ok(Self { web: Web::new(to, keys)?, url: to.url.clone(), clock })
+        let (web, url) = (Web::new(to, keys)?, to.url.clone());
+        Ok(Self { web, url, clock, late: Late::default() })
     }
 
     /// Any answer but a refusal will do: the address itself need not be a document.
@@ -62,28 +67,45 @@ impl Source for Http {
         if let Err(error) = self.web.log_in(deadline).await {
             return vec![Err(error); asks.len()];
         }
-        let mut paths: Vec<&str> = asks.iter().map(|asked| asked.ask.path.as_str()).collect();
-        paths.sort_unstable();
-        paths.dedup();
-        let this = &*self;
-        let all: Vec<_> = paths
-            .into_iter()
-            .map(|path| async move { (path, this.document(path, deadline).await) })
-            .collect();
-        let documents: BTreeMap<&str, Result<Json, Error>> =
-            futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
-        let is_refused =
-            |it: &Result<Json, Error>| matches!(it, Err(Error::AuthenticationFailed { .. }));
-        let answers = asks.iter().map(|asked| self.answer(asked.ask, &documents)).collect();
-        if documents.values().any(is_refused) {
-            self.web.discard_token();
+        let mut paths: BTreeMap<&str, Vec<(usize, &Ask)>> = BTreeMap::new();
+        for (at, asked) in asks.iter().enumerate() {
+            paths.entry(&asked.ask.path).or_default().push((at, asked.ask));
         }
-        answers
+        let mut paths: Vec<_> = paths.into_iter().collect();
+        paths.sort_by_key(|(path, _)| self.late.turn(path));
+        let this = &*self;
+        let all = paths.into_iter().map(|(path, asks)| async move {
+            let why = Why::now(deadline);
+            let document = this.document(path, deadline.min(Instant::now() + PATIENCE)).await;
+            // Read as it comes, so that no more documents are kept than are on their way.
+            let mut answers = Vec::with_capacity(asks.len());
+            for (at, ask) in asks {
+                answers.push((at, this.answer(ask, &document)));
+                tokio::task::yield_now().await;
+            }
+            (path, why, document.err(), answers)
+        });
+        let all: Vec<_> = all.collect();
+        let all: Vec<_> = futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
+        let mut found = BTreeMap::new();
+        for (path, why, error, answers) in all {
+            self.late.note(path, why, error.as_ref());
+            if matches!(error, Some(Error::AuthenticationFailed { .. })) {
+                self.web.discard_token();
+            }
+            found.extend(answers);
+        }
+        let nobody = || Err(Error::InternalError { at: Arc::clone(self.web.at()) });
+        (0..asks.len()).map(|at| found.remove(&at).unwrap_or_else(nobody)).collect()
     }
 
-    fn inherit(&mut self, _: &mut Self) {}
+    fn inherit(&mut self, old: &mut Self) {
+        self.late = std::mem::take(&mut old.late);
+    }
 
-    fn forget(&mut self, _: &[&Ask]) {}
+    fn forget(&mut self, in_force: &[&Ask]) {
+        self.late.retain(|path| in_force.iter().any(|ask| ask.path == path));
+    }
 
     async fn close(self) {}
 }
@@ -102,14 +124,18 @@ impl Http {
         })
     }
 
-    fn answer(&self, ask: &Ask, documents: &BTreeMap<&str, Result<Json, Error>>) -> Answer {
+    fn answer(&self, ask: &Ask, document: &Result<Json, Error>) -> Answer {
         let at = self.web.at();
-        let document = documents.get(ask.path.as_str()).cloned();
-        let document = document.ok_or_else(|| Error::InternalError { at: Arc::clone(at) })??;
+        let document = document.as_ref().map_err(Clone::clone)?;
         let about = format!("{} of {}", ask.json_path, title(&ask.path));
-        let found = document.query(&ask.json_path).map_err(|error| Error::QueryRefused {
+        let short: String = ask.json_path.chars().take(60).collect();
+        let refused = |what: &str| Error::QueryRefused {
             at: Arc::clone(at),
-            detail: super::figure::line(&error.to_string()),
+            detail: line(&format!("jsonPath {short} {what}")),
+        };
+        let path = Path::new(&ask.json_path).map_err(|what| refused(&what))?;
+        let found = path.walk(document).map_err(|TooMuch| {
+            refused("looks at too much of the document; hint: name what stands on the way, instead of .. and *")
         })?;
         match found[..] {
             [] | [Json::Null] => Err(Error::EmptyAnswer { at: Arc::clone(at), about }),

@@ -22,6 +22,8 @@ mod fault;
 mod tls;
 mod dial;
 mod lines;
+mod late;
+mod path;
 mod purse;
 pub mod web;
 pub mod kafka;

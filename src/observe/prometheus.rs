@@ -15,6 +15,7 @@ use tokio::time::Instant;
 pub use super::web::Address;
 
 use super::figure::{Unit, line};
+use super::late::{Late, PATIENCE, Why};
 use super::web::{AT_ONCE, Web, refused};
 use super::{Answer, Asked, Credentials, Error, Source};
 use crate::clock::Clock;
@@ -22,8 +23,6 @@ use crate::decide::{Lost, Value};
 
 /// The least age at which a sample is stale; else three polls.
 const STALE: Duration = Duration::from_mins(2);
-/// How long one query may take. Less than a visit, so that a slow one leaves time for others.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Queries longer than this are posted, since URLs are cut off by proxies.
 const LONG: usize = 2000;
 
@@ -63,17 +62,7 @@ pub(crate) struct Prometheus {
     web: Web,
     /// Of the query API.
     url: String,
-    /// Queries without an answer last time, and why.
-    late: BTreeMap<String, Late>,
-}
-
-/// Why a query had no answer in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Late {
-    /// The visit had too little time left for it: it is asked first, so that it is not always the same ones.
-    Behind,
-    /// It was too slow: it is asked last, so that it delays no other.
-    Slow,
+    late: Late,
 }
 
 /// One query. Asks that differ in what they make of its answer share it.
@@ -97,7 +86,7 @@ impl<'a> Query<'a> {
 /// What came of one query.
 #[derive(Debug, Clone)]
 enum Found {
-    Nothing,
+    Nothing { warning: Option<String> },
     One { value: f64, warning: Option<String> },
     Each { values: BTreeMap<Arc<str>, f64>, warning: Option<String> },
 }
@@ -110,6 +99,18 @@ struct Envelope {
     error: Option<String>,
     #[serde(default)]
     warnings: Vec<String>,
+    /// `VictoriaMetrics` says only here that a node of its storage was away.
+    #[serde(default, rename = "isPartial")]
+    is_partial: bool,
+}
+
+impl Envelope {
+    /// Why data may lack: the first warning that tells of lost data, not one that only comments on the query.
+    fn loss(&self) -> Option<String> {
+        let warning = self.warnings.iter().find(|warning| !warning.starts_with("PromQL "));
+        let partial = || self.is_partial.then(|| "its answer is partial".to_owned());
+        warning.map(|warning| line(warning)).or_else(partial)
+    }
 }
 
 impl Source for Prometheus {
@@ -123,7 +124,7 @@ impl Source for Prometheus {
 
     fn connect(to: &Address, keys: &Credentials, _: Clock) -> Result<Self, Error> {
         let url = format!("{}/api/v1/query", to.url.trim_end_matches('/'));
-        Ok(Self { web: Web::new(to, keys)?, url, late: BTreeMap::new() })
+        Ok(Self { web: Web::new(to, keys)?, url, late: Late::default() })
     }
 
     async fn greet(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -145,25 +146,20 @@ impl Source for Prometheus {
             *query = (*query).min(stale);
         }
         let mut queries: Vec<_> = queries.into_iter().collect();
-        queries.sort_by_key(|(query, _)| match self.late.get(query.text) {
-            Some(Late::Behind) => 0,
-            None => 1,
-            Some(Late::Slow) => 2,
-        });
+        queries.sort_by_key(|(query, _)| self.late.turn(query.text));
         let this = &*self;
         let ask = |(query, stale)| async move {
-            let is_behind = deadline < Instant::now() + PATIENCE;
-            let why = if is_behind { Late::Behind } else { Late::Slow };
+            let why = Why::now(deadline);
             (query, this.found(query, stale, deadline).await, why)
         };
         let all: Vec<_> = queries.into_iter().map(ask).collect();
         let all: Vec<_> = futures::stream::iter(all).buffer_unordered(AT_ONCE).collect().await;
-        let late = all.iter().filter(|(_, found, _)| matches!(found, Err(Error::Timeout { .. })));
-        let late = late.map(|(query, _, why)| (query.text.to_owned(), *why)).collect();
+        for (query, found, why) in &all {
+            self.late.note(query.text, *why, found.as_ref().err());
+        }
         let found: BTreeMap<Query<'_>, Result<Found, Error>> =
             all.into_iter().map(|(query, found, _)| (query, found)).collect();
         let answers = asks.iter().map(|asked| self.answer(asked.ask, &found)).collect();
-        self.late = late;
         let is_refused =
             |found: &Result<Found, Error>| matches!(found, Err(Error::AuthenticationFailed { .. }));
         if found.values().any(is_refused) {
@@ -177,7 +173,7 @@ impl Source for Prometheus {
     }
 
     fn forget(&mut self, in_force: &[&Ask]) {
-        self.late.retain(|text, _| in_force.iter().any(|ask| ask.query == *text));
+        self.late.retain(|text| in_force.iter().any(|ask| ask.query == text));
     }
 
     async fn close(self) {}
@@ -201,16 +197,23 @@ impl Prometheus {
         // A selector says when its sample was made. An expression does not: its time is the time it was asked.
         let said = self.ask(text, deadline).await?;
         let found = self.value(text, said)?;
-        let ages = format!("timestamp({text})");
-        let made = self.ask(&ages, deadline).await;
-        let made = made.ok().and_then(|said| only(said.data?.data())?.ok());
-        match made.map(|made| made.timestamp() - made.value()) {
-            Some(age) if stale.as_secs_f64() < age => {
+        let Found::One { value, warning } = found else { return Ok(found) };
+        let made = self.ask(&format!("timestamp({text})"), deadline).await;
+        let age = made.map(|said| {
+            let made = said.data.and_then(|data| only(data.data())?.ok())?;
+            Some(made.timestamp() - made.value()).filter(|age| age.is_finite())
+        });
+        // Nobody knows how old what has no time is: it must not count as new.
+        let unknown = match age {
+            Ok(Some(age)) if stale.as_secs_f64() < age => {
                 let age = Duration::try_from_secs_f64(age).unwrap_or(Duration::MAX).as_secs();
-                Err(Error::StaleSample { at: self.at(), about: line(text), age })
+                return Err(Error::StaleSample { at: self.at(), about: line(text), age });
             }
-            _ => Ok(found),
-        }
+            Ok(Some(_)) => None,
+            Ok(None) => Some("the age of its sample is unknown".to_owned()),
+            Err(error) => Some(line(&format!("the age of its sample is unknown: {error}"))),
+        };
+        Ok(Found::One { value, warning: warning.or(unknown) })
     }
 
     fn at(&self) -> Arc<str> {
@@ -250,9 +253,10 @@ impl Prometheus {
 
     /// The one value of an answer.
     fn value(&self, text: &str, said: Envelope) -> Result<Found, Error> {
+        let warning = said.loss();
         let data =
             said.data.ok_or_else(|| self.failed(text, "its answer has no data".to_owned()))?;
-        let Some(sample) = only(data.data()) else { return Ok(Found::Nothing) };
+        let Some(sample) = only(data.data()) else { return Ok(Found::Nothing { warning }) };
         let sample = sample.map_err(|count| match count {
             0 => Error::QueryRefused {
                 at: self.at(),
@@ -260,11 +264,12 @@ impl Prometheus {
             },
             count => Error::ManyValues { at: self.at(), about: line(text), count },
         })?;
-        Ok(Found::One { value: sample.value(), warning: loss(&said.warnings) })
+        Ok(Found::One { value: sample.value(), warning })
     }
 
     /// What each series of an answer says that is a price.
     fn each(&self, text: &str, said: Envelope, labels: &[&str]) -> Result<Found, Error> {
+        let warning = said.loss();
         let data =
             said.data.ok_or_else(|| self.failed(text, "its answer has no data".to_owned()))?;
         let Data::Vector(series) = data.data() else {
@@ -278,9 +283,9 @@ impl Prometheus {
         });
         let values: BTreeMap<Arc<str>, f64> = named.collect();
         if values.is_empty() {
-            return Ok(Found::Nothing);
+            return Ok(Found::Nothing { warning });
         }
-        Ok(Found::Each { values, warning: loss(&said.warnings) })
+        Ok(Found::Each { values, warning })
     }
 
     /// What a query's value means to one ask.
@@ -297,21 +302,17 @@ impl Prometheus {
             (Found::Each { values, warning }, Gives::Prices(_)) => {
                 Ok((Value::Each(values), lost(warning)))
             }
-            (Found::Nothing, Gives::One(unit)) if ask.on_empty == OnEmpty::Zero => {
-                Ok((unit.value(&self.at(), &about, 0.0)?, None))
+            // What is not there may be what was lost.
+            (Found::Nothing { warning }, Gives::One(unit)) if ask.on_empty == OnEmpty::Zero => {
+                Ok((unit.value(&self.at(), &about, 0.0)?, lost(warning)))
             }
-            (Found::Nothing, _) => Err(Error::EmptyAnswer { at: self.at(), about }),
+            (Found::Nothing { .. }, _) => Err(Error::EmptyAnswer { at: self.at(), about }),
             // A query is read as it is asked.
             (Found::One { .. } | Found::Each { .. }, _) => {
                 Err(Error::InternalError { at: self.at() })
             }
         }
     }
-}
-
-/// The first warning that tells of lost data, not one that only comments on the query.
-fn loss(warnings: &[String]) -> Option<String> {
-    warnings.iter().find(|warning| !warning.starts_with("PromQL ")).map(|warning| line(warning))
 }
 
 /// Names and values as a form has them.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::Client;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
+use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use super::figure::line;
@@ -49,7 +50,19 @@ impl fmt::Debug for Purse {
 struct Sold {
     access_token: String,
     #[serde(default)]
-    expires_in: Option<u64>,
+    expires_in: Json,
+}
+
+impl Sold {
+    /// How long the token lasts. Some sellers say a text where the RFC has a number.
+    fn lasts(&self) -> Option<Duration> {
+        let seconds = match &self.expires_in {
+            Json::Number(seconds) => seconds.as_f64(),
+            Json::String(seconds) => seconds.trim().parse().ok(),
+            Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
+        };
+        Duration::try_from_secs_f64(seconds?).ok()
+    }
 }
 
 /// What it says when it refuses (RFC 6749 section 5.2).
@@ -125,7 +138,7 @@ impl Purse {
         let sold: Sold = serde_json::from_slice(&body)
             .map_err(|_| refused("its answer holds no access_token".to_owned()))?;
         let value = web::secret(&seller, "token", &format!("Bearer {}", sold.access_token))?;
-        let lasts = sold.expires_in.map_or(USE, Duration::from_secs).min(Duration::from_hours(24));
+        let lasts = sold.lasts().unwrap_or(USE).min(Duration::from_hours(24));
         // A token that hardly lasts is used for half of its life.
         let renewal = now + lasts.saturating_sub(RENEWAL).max(lasts / 2);
         Ok(Token { value, renewal, end: now + lasts })
@@ -144,5 +157,26 @@ impl Purse {
     /// The server did not take the token: another is bought next time.
     pub(super) fn discard(&mut self) {
         self.token = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_lasts_as_long_as_a_number_or_a_text_says() {
+        for (said, seconds) in [
+            (r#", "expires_in": 3599"#, Some(3599)),
+            (r#", "expires_in": "3599""#, Some(3599)),
+            (r#", "expires_in": null"#, None),
+            (r#", "expires_in": -1"#, None),
+            (r#", "expires_in": "soon""#, None),
+            ("", None),
+        ] {
+            let sold: Sold =
+                serde_json::from_str(&format!(r#"{{"access_token": "t"{said}}}"#)).unwrap();
+            assert_eq!(sold.lasts(), seconds.map(Duration::from_secs), "{said}");
+        }
     }
 }

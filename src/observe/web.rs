@@ -75,6 +75,8 @@ pub enum Login {
 #[derive(Debug)]
 pub(super) struct Web {
     at: Arc<str>,
+    /// The path of the address, without a slash at its end.
+    base: String,
     lines: Lines,
     headers: HeaderMap,
     /// What buys tokens, and what carries it to those who sell them.
@@ -108,7 +110,8 @@ impl Web {
                 headers.insert(AUTHORIZATION, secret(&at, "token", &value)?);
             }
             Login::OAuth2 { token_url, scopes } => {
-                let buyer = client(&at, tls::config(&at, keys)?, headers.clone())?;
+                // Another server than this one: it sees no certificate and no header of ours, and may be known to others than our `ca`.
+                let buyer = client(&at, tls::beside(&at, keys)?, HeaderMap::new())?;
                 purse = Some((Purse::new(&at, token_url, scopes, keys)?, buyer));
             }
         }
@@ -127,7 +130,8 @@ impl Web {
         headers.entry(HOST).or_insert(named);
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        Ok(Self { at, lines, headers, purse })
+        let base = url.path().trim_end_matches('/').to_owned();
+        Ok(Self { at, base, lines, headers, purse })
     }
 
     /// Its name in errors.
@@ -173,6 +177,15 @@ impl Web {
     /// The part of a URL that is sent.
     fn path(&self, url: &str) -> Result<String, Error> {
         let url = Url::parse(url).map_err(|error| unfit(&self.at, &error.to_string()))?;
+        // The login is for what lies below the address.
+        let is_below = url
+            .path()
+            .strip_prefix(&self.base)
+            .is_some_and(|it| it.is_empty() || it.starts_with('/'));
+        if !is_below {
+            let detail = format!("{} lies beside the Connection's URL", line(url.path()));
+            return Err(Error::QueryRefused { at: Arc::clone(&self.at), detail });
+        }
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         Ok(format!("{}{query}", url.path()))
     }

@@ -25,12 +25,17 @@ impl Reader<'_> {
             if !is_plain || path.contains("://") || path.starts_with("//") {
                 self.refuse(format!("{at}.path"), "must be a path, perhaps with a query");
             }
+            // Nor may it leave what the Connection's URL opens.
+            let (before, _) = path.split_once('?').unwrap_or((path, ""));
+            let plain = before.to_ascii_lowercase().replace("%2e", ".");
+            if plain.split(['/', '\\']).any(|segment| segment == "." || segment == "..") {
+                let hint = "must lead down from the Connection's URL, without a segment . or ..";
+                self.refuse(format!("{at}.path"), hint);
+            }
         }
         self.text(format!("{at}.jsonPath"), &written.json_path, 1024);
-        if let Err(error) = jsonpath_rust::parser::parse_json_path(&written.json_path) {
-            let what = error.to_string();
-            let first = what.lines().next().unwrap_or_default();
-            self.refuse(format!("{at}.jsonPath"), format!("is no JSON path (RFC 9535): {first}"));
+        if let Some(fault) = http::path_fault(&written.json_path) {
+            self.refuse(format!("{at}.jsonPath"), fault);
         }
         let ask = Ask::Http(http::Ask {
             path: written.path.clone().unwrap_or_default(),

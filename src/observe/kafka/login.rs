@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
 use super::{Address, Mechanism};
-use crate::observe::{Credentials, Error, tls};
+use crate::observe::{Credentials, Error, fault, tls};
 
 /// What every connection of a client needs.
 pub(super) struct Login {
@@ -34,11 +34,6 @@ impl Login {
     /// Reads the credentials; what cannot be used is named, never shown.
     pub(super) fn new(to: &Address, keys: &Credentials) -> Result<Self, Error> {
         let Way { at, tls, sasl } = Way::of(to, keys)?;
-        let invalid = |usage: &'static str, detail: &str| Error::CredentialsInvalid {
-            at: Arc::clone(&at),
-            usage,
-            detail: detail.to_owned(),
-        };
         let tls =
             if tls { Some(TlsConnector::from(Arc::new(tls::config(&at, keys)?))) } else { None };
         let sasl = match sasl {
@@ -47,13 +42,9 @@ impl Login {
                 Some(Sasl { mechanism, username: String::new(), password: Vec::new() })
             }
             Some(mechanism) => {
-                let username =
-                    keys.bytes("username").ok_or_else(|| invalid("username", "there is none"))?;
-                let username = String::from_utf8(username.to_vec())
-                    .map_err(|_| invalid("username", "it is not UTF-8"))?;
-                let password =
-                    keys.bytes("password").ok_or_else(|| invalid("password", "there is none"))?;
-                Some(Sasl { mechanism, username, password: password.to_vec() })
+                let username = fault::text(&at, keys, "username")?;
+                let password = fault::text(&at, keys, "password")?.into_bytes();
+                Some(Sasl { mechanism, username, password })
             }
         };
         Ok(Self { bootstrap_servers: at, tls, sasl })
@@ -88,5 +79,28 @@ impl Way {
             }
         };
         Ok(Self { at, tls: protocol.ends_with(b"SSL"), sasl })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_feed_at_the_end_of_a_secret_is_no_part_of_it() {
+        let mut keys = Credentials::default();
+        keys.put("username", b"penstock\n".to_vec());
+        keys.put("password", b"s3cret\r\n".to_vec());
+        let to = Address {
+            connection: "shop/kafka".to_owned(),
+            bootstrap_servers: "kafka:9092".to_owned(),
+            tls: false,
+            sasl: Some(Mechanism::ScramSha512),
+        };
+        let sasl = Login::new(&to, &keys).unwrap().sasl.unwrap();
+        assert_eq!(
+            (sasl.username.as_str(), sasl.password.as_slice()),
+            ("penstock", &b"s3cret"[..])
+        );
     }
 }

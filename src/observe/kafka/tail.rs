@@ -42,9 +42,8 @@ pub(super) fn records(bytes: &[u8], aborted: &[(i64, i64)], from: i64, end: i64)
     {
         rest = after;
         let last = batch.base.saturating_add(i64::from(batch.last_delta));
-        if last < next {
-            continue;
-        }
+        // A batch that lies before counts for nothing, and yet says which transactions were given up and which have ended.
+        let is_before = last < next;
         to_come.retain(|(producer, first)| {
             let is_open = *first <= last;
             if is_open {
@@ -54,10 +53,12 @@ pub(super) fn records(bytes: &[u8], aborted: &[(i64, i64)], from: i64, end: i64)
         });
         if batch.attributes & CONTROL != 0 {
             given_up.retain(|producer| *producer != batch.producer);
-        } else if batch.attributes & TRANSACTIONAL == 0 || !given_up.contains(&batch.producer) {
+        } else if !is_before
+            && (batch.attributes & TRANSACTIONAL == 0 || !given_up.contains(&batch.producer))
+        {
             count += i64::from(batch.count).min(last - next.max(batch.base) + 1);
         }
-        next = last.saturating_add(1);
+        next = next.max(last.saturating_add(1));
     }
     count + (end - next).max(0)
 }
@@ -143,6 +144,19 @@ mod tests {
         .concat();
         assert_eq!(records(&log, &[(5, 0)], 0, 7), 4);
         assert_eq!(records(&log, &[], 0, 7), 6);
+    }
+
+    #[test]
+    fn a_marker_that_lies_before_ends_its_transaction() {
+        let log = [
+            batch(0, 2, TRANSACTIONAL, 5),
+            batch(2, 1, TRANSACTIONAL | CONTROL, 5),
+            batch(3, 2, TRANSACTIONAL, 5),
+        ]
+        .concat();
+        // Another group stands at 0, so the log was read from there on.
+        assert_eq!(records(&log, &[(5, 0)], 3, 5), 2);
+        assert_eq!(records(&log, &[(5, 0), (5, 3)], 3, 5), 0);
     }
 
     #[test]

@@ -89,7 +89,8 @@ impl Topic {
             }
             self.id = said.id;
         }
-        // Partitions are never taken away; one that the answer skips has no leader.
+        // Partitions are never taken away; one that the answer skips has no leader. A broker that lags behind may know of fewer than there
+        // are: those it does not name are missing, not gone. Without ids, fewer may be another topic.
         let count = said
             .leaders
             .iter()
@@ -100,7 +101,13 @@ impl Topic {
             // New partitions start their logs unread.
             self.starts_read = None;
         }
-        self.partitions.resize_with(count, || Partition::new(-1));
+        if self.id == 0 {
+            self.partitions.truncate(count);
+        }
+        for partition in self.partitions.iter_mut().skip(count) {
+            partition.leader = -1;
+        }
+        self.partitions.resize_with(count.max(self.partitions.len()), || Partition::new(-1));
         for (number, leader) in &said.leaders {
             let known =
                 usize::try_from(*number).ok().and_then(|number| self.partitions.get_mut(number));
@@ -161,5 +168,37 @@ impl Topic {
     pub(super) fn led_by(&self, node: i32) -> Vec<i32> {
         let all = (0..).zip(&self.partitions);
         all.filter(|(_, partition)| partition.leader == node).map(|(number, _)| number).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_lags_behind_takes_no_partition_away() {
+        let said = |id, count: i32| TopicSaid {
+            id,
+            name: "orders".to_owned(),
+            error: code::NONE,
+            leaders: (0..count).map(|number| (number, 1)).collect(),
+        };
+        let leaders = |topic: &Topic| -> Vec<i32> {
+            topic.partitions.iter().map(|partition| partition.leader).collect()
+        };
+        let now = Instant::now();
+        let mut topic = Topic::new(now);
+        topic.describe(&said(7, 3), 1, now);
+        topic.describe(&said(7, 2), 2, now);
+        assert_eq!(leaders(&topic), [1, 1, -1]);
+        topic.describe(&said(7, 4), 3, now);
+        assert_eq!(leaders(&topic), [1, 1, 1, 1]);
+        // Another topic, and one of which nobody can tell that it is the same.
+        topic.describe(&said(8, 2), 4, now);
+        assert_eq!(leaders(&topic), [1, 1]);
+        let mut old = Topic::new(now);
+        old.describe(&said(0, 3), 1, now);
+        old.describe(&said(0, 2), 2, now);
+        assert_eq!(leaders(&old), [1, 1]);
     }
 }

@@ -207,6 +207,10 @@ impl Line {
         let at = Arc::clone(&self.at);
         let what = super::title(vhost, queue);
         match code {
+            // There is one, but the node that holds it is away: nobody must create it.
+            404 if text.contains("down or inaccessible") => {
+                Error::SourceFailed { at, about: what, detail: figure::line(text) }
+            }
             404 => Error::NotFound { at, what },
             403 | 405 => Error::AccessDenied { at, what, detail: figure::line(text) },
             _ => Error::SourceFailed { at, about: what, detail: figure::line(text) },

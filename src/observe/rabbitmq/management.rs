@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -14,12 +13,11 @@ use tokio::time::Instant;
 use super::{Ask, title};
 use crate::decide::{Queue, Value};
 use crate::observe::figure::{count, line, unusable};
+use crate::observe::late::{Late, PATIENCE, Why};
 use crate::observe::ledger::{Counts, Ledger};
 use crate::observe::web::{self, AT_ONCE, Web, refused};
 use crate::observe::{Answer, Credentials, Error};
 
-/// How long one request may take. Less than a visit, so that a slow one leaves time for others.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// So many bytes of names are asked for at once: the server reads request lines of at most 8,000.
 const LONGEST: usize = 5_000;
 /// So many names are asked for at once; a page holds at most 500.
@@ -36,6 +34,8 @@ pub(super) struct Management {
     url: String,
     /// What was counted, by virtual host and queue.
     ledgers: BTreeMap<(String, String), Ledger>,
+    /// By the first queue of what was asked together.
+    late: Late,
 }
 
 /// A page of queues.
@@ -72,10 +72,18 @@ struct Batch<'a> {
     pattern: String,
 }
 
+impl Batch<'_> {
+    /// What tells it from others.
+    fn name(&self) -> String {
+        title(self.vhost, self.queues.first().unwrap_or(&""))
+    }
+}
+
 impl Management {
     /// Does not wait for the server.
     pub(super) fn new(to: &web::Address, keys: &Credentials) -> Result<Self, Error> {
-        Ok(Self { web: Web::new(to, keys)?, url: to.url.clone(), ledgers: BTreeMap::new() })
+        let (web, url) = (Web::new(to, keys)?, to.url.clone());
+        Ok(Self { web, url, ledgers: BTreeMap::new(), late: Late::default() })
     }
 
     pub(super) async fn greet(&self, deadline: Instant) -> Result<(), Error> {
@@ -94,16 +102,20 @@ impl Management {
         asks: &[&'a Ask],
         deadline: Instant,
     ) -> BTreeMap<&'a Ask, Answer> {
+        let mut batches = batches(asks);
+        batches.sort_by_key(|batch| self.late.turn(&batch.name()));
         let this = &*self;
-        let asked = batches(asks).into_iter().map(|batch| async move {
+        let asked = batches.into_iter().map(|batch| async move {
+            let why = Why::now(deadline);
             let found = this.found(&batch, deadline).await;
-            (batch, found)
+            (batch, found, why)
         });
         let asked: Vec<_> = asked.collect();
-        let found: Vec<(Batch<'a>, Result<Found, Error>)> =
+        let found: Vec<(Batch<'a>, Result<Found, Error>, Why)> =
             futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
         let mut queues = BTreeMap::new();
-        for (batch, found) in &found {
+        for (batch, found, why) in &found {
+            self.late.note(&batch.name(), *why, found.as_ref().err());
             for queue in &batch.queues {
                 let item = found.as_ref().map_err(Clone::clone).map(|found| found.get(*queue));
                 queues.insert((batch.vhost, *queue), item);
@@ -195,6 +207,7 @@ impl Management {
     /// Goes on with what an earlier client counted.
     pub(super) fn inherit(&mut self, old: &mut Self) {
         self.ledgers = std::mem::take(&mut old.ledgers);
+        self.late = std::mem::take(&mut old.late);
     }
 
     /// Forgets the queues that nobody asks for any more.
@@ -202,6 +215,9 @@ impl Management {
         let is_asked: BTreeSet<(&str, &str)> =
             in_force.iter().map(|ask| (ask.vhost.as_str(), ask.queue.as_str())).collect();
         self.ledgers.retain(|(vhost, queue), _| is_asked.contains(&(vhost, queue)));
+        let names: BTreeSet<String> =
+            is_asked.into_iter().map(|(vhost, queue)| title(vhost, queue)).collect();
+        self.late.retain(|name| names.contains(name));
     }
 }
 

@@ -1,7 +1,7 @@
 //! PostgreSQL, MySQL and MariaDB: the first column of a query's only row, a number or a time whose age counts. Each query runs alone in a
 //! read-only transaction with a time limit and is rolled back. At most four connections for each address; equal queries run once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_millis(500);
 /// Rows counted of an answer that should have one.
 const ROWS: usize = 1000;
+/// A server that took no further connection is not asked for one for so long.
+const FULL: Duration = Duration::from_mins(1);
 /// A connection that carries nothing is probed after so long, so that a silent death is noticed before it is used.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -78,6 +80,10 @@ pub(crate) struct Sql {
     idle: Vec<Line>,
     /// Queries that took long: they come last, so that they delay no other.
     slow: BTreeMap<String, Duration>,
+    /// Queries that the last visit had no time for: they come first among their like.
+    behind: BTreeSet<String>,
+    /// Until then no further connection is tried: the server took none while others worked.
+    full_until: Option<Instant>,
 }
 
 /// Where to knock and what to say.
@@ -132,7 +138,8 @@ impl Source for Sql {
 
     fn connect(to: &Address, keys: &Credentials, clock: Clock) -> Result<Self, Error> {
         let door = Door::new(to, keys)?;
-        Ok(Self { door, clock, idle: Vec::new(), slow: BTreeMap::new() })
+        let (idle, slow, behind) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Ok(Self { door, clock, idle, slow, behind, full_until: None })
     }
 
     async fn greet(&mut self, deadline: Instant) -> Result<(), Error> {
@@ -146,7 +153,13 @@ impl Source for Sql {
         let mut queries: Vec<&str> = asks.iter().map(|asked| asked.ask.query.as_str()).collect();
         queries.sort_unstable();
         queries.dedup();
-        queries.sort_by_key(|query| self.slow.get(*query).copied().unwrap_or_default());
+        queries.sort_by_key(|query| {
+            let took = self.slow.get(*query).copied();
+            (took.is_some(), !self.behind.contains(*query), took)
+        });
+        let start = Instant::now();
+        self.full_until = self.full_until.filter(|until| start < *until);
+        let most = if self.full_until.is_some() { self.idle.len().max(1) } else { MOST };
         let round = Round {
             door: &self.door,
             deadline,
@@ -154,15 +167,26 @@ impl Source for Sql {
             found: Mutex::default(),
             idle: Mutex::new(std::mem::take(&mut self.idle)),
             broken: Mutex::default(),
+            is_full: Mutex::default(),
         };
         let workers = match queries.len() {
             0 | 1 => queries.len(),
-            many => many.div_ceil(EACH).clamp(2, MOST),
+            many => many.div_ceil(EACH).clamp(2, MOST).min(most),
         };
         futures::future::join_all((0..workers).map(|_| round.work())).await;
-        let Round { found, idle, broken, .. } = round;
+        let Round { found, idle, broken, is_full, .. } = round;
         let (found, broken) = (unlocked(found), unlocked(broken));
         self.idle = unlocked(idle);
+        if unlocked(is_full) && !self.idle.is_empty() {
+            self.full_until.get_or_insert(start + FULL);
+        }
+        for query in queries {
+            if found.contains_key(query) {
+                self.behind.remove(query);
+            } else {
+                self.behind.insert(query.to_owned());
+            }
+        }
         for (query, (_, took)) in &found {
             self.slow.remove(*query);
             if LIMIT / 10 < *took {
@@ -174,10 +198,13 @@ impl Source for Sql {
 
     fn inherit(&mut self, old: &mut Self) {
         self.slow = std::mem::take(&mut old.slow);
+        self.behind = std::mem::take(&mut old.behind);
     }
 
     fn forget(&mut self, in_force: &[&Ask]) {
-        self.slow.retain(|query, _| in_force.iter().any(|ask| ask.query == *query));
+        let is_asked = |query: &str| in_force.iter().any(|ask| ask.query == query);
+        self.slow.retain(|query, _| is_asked(query));
+        self.behind.retain(|query| is_asked(query));
     }
 
     async fn close(self) {
@@ -225,6 +252,8 @@ struct Round<'a> {
     idle: Mutex<Vec<Line>>,
     /// Why a connection broke or never came to be.
     broken: Mutex<Option<Error>>,
+    /// Was a further connection not to be had?
+    is_full: Mutex<bool>,
 }
 
 impl Round<'_> {
@@ -232,36 +261,53 @@ impl Round<'_> {
     async fn work(&self) {
         let mut line = locked(&self.idle).pop();
         let mut is_old = line.is_some();
-        loop {
-            if self.deadline <= Instant::now() {
+        while Instant::now() < self.deadline && !locked(&self.left).is_empty() {
+            // Opened before a query is taken: where the server takes no more connections, those that there are go through all queries.
+            let Some(mut open) = self.opened(line.take()).await else { return };
+            let Some(query) = locked(&self.left).pop_front() else {
+                line = Some(open);
                 break;
-            }
-            let Some(query) = locked(&self.left).pop_front() else { break };
+            };
             let start = Instant::now();
-            let mut answer = self.ask(&mut line, query).await;
-            if is_old && line.is_none() && answer.as_ref().is_err_and(is_of_line) {
+            let (mut answer, mut is_sound) = self.ask(&mut open, query).await;
+            if is_old && !is_sound && answer.as_ref().is_err_and(is_of_line) {
                 // It died while it waited: that says nothing about the server.
-                answer = self.ask(&mut line, query).await;
+                let Some(another) = self.opened(None).await else {
+                    locked(&self.left).push_front(query);
+                    return;
+                };
+                open = another;
+                (answer, is_sound) = self.ask(&mut open, query).await;
             }
             is_old = false;
-            if let Err(error) = &answer
-                && is_of_line(error)
-            {
-                locked(&self.broken).get_or_insert_with(|| error.clone());
-                locked(&self.found).insert(query, (answer, start.elapsed()));
+            let error = answer.as_ref().err().filter(|error| is_of_line(error)).cloned();
+            locked(&self.found).insert(query, (answer, start.elapsed()));
+            if let Some(error) = error {
+                locked(&self.broken).get_or_insert(error);
                 return;
             }
-            locked(&self.found).insert(query, (answer, start.elapsed()));
+            line = is_sound.then_some(open);
         }
         locked(&self.idle).extend(line);
     }
 
-    /// Asks on the connection, or on a new one. A connection whose state is not known any more is given up.
-    async fn ask(&self, line: &mut Option<Line>, query: &str) -> Result<Rows, Error> {
-        let mut open = match line.take() {
-            Some(open) => open,
-            None => self.door.open(self.deadline).await?,
-        };
+    /// The connection, or a new one; none where none can be had, and then why is noted.
+    async fn opened(&self, line: Option<Line>) -> Option<Line> {
+        if line.is_some() {
+            return line;
+        }
+        match self.door.open(self.deadline).await {
+            Ok(line) => Some(line),
+            Err(error) => {
+                locked(&self.broken).get_or_insert(error);
+                *locked(&self.is_full) = true;
+                None
+            }
+        }
+    }
+
+    /// Asks on a connection, and says whether its state is known afterwards: else it is given up.
+    async fn ask(&self, open: &mut Line, query: &str) -> (Result<Rows, Error>, bool) {
         let until = self.deadline.min(Instant::now() + LIMIT + GRACE);
         let asked = tokio::time::timeout_at(until, open.ask(&self.door.at, query)).await;
         let answer = asked.unwrap_or_else(|_| Err(late(&self.door.at, "waited for its answer")));
@@ -269,10 +315,7 @@ impl Round<'_> {
             Ok(rows) => rows.count < ROWS,
             Err(error) => !is_of_line(error) && !matches!(error, Error::Timeout { .. }),
         };
-        if is_sound && !open.is_broken() {
-            *line = Some(open);
-        }
-        answer
+        (answer, is_sound && !open.is_broken())
     }
 }
 

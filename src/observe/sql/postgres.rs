@@ -4,16 +4,23 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Cell, Door, KEEPALIVE, LIMIT, ROWS, Rows};
+use crate::observe::dial::{Budget, Metered};
 use crate::observe::figure::line;
 use crate::observe::{Error, fault, tls};
+
+/// An answer longer than this is not read. The library would read it whole.
+const LONGEST: usize = 1 << 20;
 
 /// Microseconds from 1970 to 2000, when PostgreSQL's time begins.
 const EPOCH: i64 = 946_684_800_000_000;
@@ -25,6 +32,7 @@ pub(super) struct Line {
     client: Client,
     /// Has the connection ended?
     pub(super) is_broken: bool,
+    budget: Budget,
     _carrier: JoinSet<()>,
 }
 
@@ -32,36 +40,53 @@ impl Line {
     pub(super) async fn open(door: &Door) -> Result<Self, Error> {
         let mut config = Config::new();
         config
-            .host(&door.to.host)
-            .port(door.to.port)
             .dbname(&door.to.database)
             .user(&door.username)
             .application_name("penstock")
-            .connect_timeout(LIMIT)
-            .keepalives_idle(KEEPALIVE)
             .ssl_mode(if door.to.tls { SslMode::Require } else { SslMode::Disable });
         if let Some(password) = &door.password {
             config.password(password);
         }
+        let budget = Budget::default();
+        budget.grant(LONGEST);
+        let stream = dialled(&door.to.host, door.to.port).await;
+        let stream = stream.map_err(|error| fault::transport(&door.at, &error))?;
+        let stream = Metered { stream, budget: budget.clone() };
         let mut carrier = JoinSet::new();
         // What goes wrong with the connection is told by the client that waits on it.
         let client = if door.to.tls {
-            let secure = MakeRustlsConnect::new(tls::config(&door.at, &door.keys)?);
-            let opened = config.connect(secure).await;
+            let mut secure = MakeRustlsConnect::new(tls::config(&door.at, &door.keys)?);
+            let secure =
+                MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut secure, &door.to.host);
+            let opened =
+                config.connect_raw(stream, secure.unwrap_or_else(|never| match never {})).await;
             let (client, connection) = opened.map_err(|error| meant(&door.at, &error))?;
             carrier.spawn(async { connection.await.unwrap_or_default() });
             client
         } else {
-            let opened = config.connect(NoTls).await;
+            let opened = config.connect_raw(stream, NoTls).await;
             let (client, connection) = opened.map_err(|error| meant(&door.at, &error))?;
             carrier.spawn(async { connection.await.unwrap_or_default() });
             client
         };
-        Ok(Self { client, is_broken: false, _carrier: carrier })
+        Ok(Self { client, is_broken: false, budget, _carrier: carrier })
     }
 
     /// Runs one query by itself. The extended protocol takes a single statement, so nothing can be appended to it.
     pub(super) async fn ask(&mut self, at: &Arc<str>, query: &str) -> Result<Rows, Error> {
+        self.budget.grant(LONGEST);
+        let answer = self.exchange(at, query).await;
+        if answer.is_err() && self.budget.is_spent() {
+            // The fault is the query's, not the server's.
+            self.is_broken = true;
+            let (about, detail) =
+                ("the query".to_owned(), "its answer is longer than 1 MiB".to_owned());
+            return Err(Error::SourceFailed { at: Arc::clone(at), about, detail });
+        }
+        answer
+    }
+
+    async fn exchange(&mut self, at: &Arc<str>, query: &str) -> Result<Rows, Error> {
         let limit = LIMIT.as_millis();
         let begin = format!(
             "BEGIN READ ONLY; SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = {limit}"
@@ -97,6 +122,14 @@ impl Line {
         }
         Ok(seen)
     }
+}
+
+/// A connection that carries nothing is probed.
+async fn dialled(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    Ok(stream)
 }
 
 impl<'a> FromSql<'a> for Cell {

@@ -204,3 +204,21 @@ fn what_no_nats_understands_is_refused_by_its_path() {
         }
     }
 }
+
+#[test]
+fn a_path_of_http_leads_down_and_its_json_path_is_one() {
+    let web = json!({"url": "http://x/base"});
+    let source = |path: &str, json_path: &str| json!({"path": path, "jsonPath": json_path});
+    for path in ["../other", "a/..", "a/./b", "%2e%2E/x", "a/.%2e/b", "..\\x"] {
+        let faults = meaning("http", &source(path, "$.n"), &web).unwrap_err();
+        assert!(faults[0].contains("without a segment . or .."), "{path}: {faults:?}");
+    }
+    for path in ["a/..b", "a?x=/../y", "a...b/c"] {
+        assert!(meaning("http", &source(path, "$.n"), &web).is_ok(), "{path}");
+    }
+    let deep = format!("$[?{}", "length(".repeat(100));
+    for (path, why) in [("$.", "is no JSON path (RFC 9535)"), (&deep, "deeper than 8")] {
+        let faults = meaning("http", &source("a", path), &web).unwrap_err();
+        assert!(faults[0].contains(why), "{path}: {faults:?}");
+    }
+}

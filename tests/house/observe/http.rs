@@ -86,3 +86,59 @@ async fn a_hundred_documents_are_fetched_on_four_lines_at_most_visit_after_visit
     assert!(server.line.calls() <= 4, "{} lines", server.line.calls());
     watcher.observe.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_looks_at_too_much_is_refused_and_delays_no_other() {
+    let server = Behind::start().await;
+    let eight = |inside: String| format!("[{}]", vec![inside; 8].join(","));
+    let nested = (0..5).fold("1".to_owned(), |inside, _| eight(inside));
+    server.web.desk().nonsense = Some((200, format!(r#"{{"n": 7, "deep": {nested}}}"#)));
+    let mut watcher = Watcher::asking(vec![
+        question(&server, "a", "jobs", "$..*..*..*..*"),
+        question(&server, "b", "jobs", "$.n"),
+    ]);
+    watcher.until_amount("b", 7.0).await;
+    let seen = watcher.until("a", |_| true).await;
+    assert_eq!(label(&seen), "QueryRefused", "{seen:?}");
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_beside_the_url_is_not_asked_for() {
+    let server = Behind::start().await;
+    server.web.desk().queues.insert("jobs".to_owned(), 7);
+    let mut address = server.address();
+    address.url.push_str("/base");
+    let beside = |name: &str, path: &str| Question {
+        address: Address::Http(address.clone()),
+        ..question(&server, name, path, "$.queue.depth")
+    };
+    let mut watcher = Watcher::asking(vec![
+        beside("a", "../jobs"),
+        beside("b", "%2e%2E/jobs"),
+        beside("c", "jobs"),
+    ]);
+    for (name, wished) in [("a", "QueryRefused"), ("b", "QueryRefused"), ("c", "NotFound")] {
+        let seen = watcher.until(name, |_| true).await;
+        assert_eq!(label(&seen), wished, "{seen:?}");
+    }
+    assert!(!server.web.desk().asked.iter().any(|asked| asked.starts_with("/jobs")));
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_hang_delay_no_other_for_long() {
+    let server = Behind::start().await;
+    server.web.desk().queues.insert("z".to_owned(), 1);
+    server.web.desk().hangs = Some("slow".to_owned());
+    let slow = (0..9).map(|number| format!("slow{number}"));
+    let mut questions: Vec<_> =
+        slow.map(|name| question(&server, &name, &name, "$.queue.depth")).collect();
+    questions.push(question(&server, "z", "z", "$.queue.depth"));
+    let mut watcher = Watcher::asking(questions);
+    watcher.until_amount("z", 1.0).await;
+    // From now on the slow ones are asked last.
+    server.web.desk().queues.insert("z".to_owned(), 2);
+    watcher.until_amount("z", 2.0).await;
+    watcher.observe.shutdown().await;
+}

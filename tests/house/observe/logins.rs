@@ -105,6 +105,25 @@ async fn a_token_is_bought_once_and_again_when_it_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sells_tokens_sees_no_header_of_the_connection() {
+    let (server, seller) = (server("Bearer first").await, Behind::start().await);
+    seller.web.desk().seller = Some((basic("penstock", "s3cret"), "first".to_owned()));
+    let mut address = server.address();
+    address.headers = vec![("X-Api-Key".to_owned(), "half-a-secret".to_owned())];
+    address.login = Login::OAuth2 {
+        token_url: format!("http://{}/token", seller.web.address),
+        scopes: Vec::new(),
+    };
+    let credentials = keys(&[("client-id", "penstock"), ("client-secret", "s3cret")]);
+    let mut watcher = Watcher::asking(vec![question(address, credentials)]);
+    watcher.until_amount("a", 7.0).await;
+    assert_eq!(server.web.desk().headers["x-api-key"], "half-a-secret");
+    let shown = seller.web.desk().buyer.clone();
+    assert!(shown.contains_key("authorization") && !shown.contains_key("x-api-key"), "{shown:?}");
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rotated_secret_takes_over_when_it_is_good_and_not_before() {
     let server = server("Bearer old").await;
     let mut address = server.address();

@@ -80,6 +80,58 @@ async fn an_answer_with_a_warning_is_partial_and_may_only_raise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_empty_since_a_store_is_away_is_no_sure_zero() {
+    let server = Behind::start().await;
+    put(&server, "a", 7);
+    let mut watcher =
+        Watcher::asking(vec![question(&server, "a", "sum(queue_a)", OnEmpty::Zero, Unit::Gauge)]);
+    for (more, result, wished, why) in [
+        (r#""warnings": ["no store matched"]"#, "", 0.0, "no store matched"),
+        // As VictoriaMetrics has it.
+        (r#""isPartial": true"#, "", 0.0, "its answer is partial"),
+        (
+            r#""isPartial": true"#,
+            r#"{"metric": {}, "value": [1, "3"]}"#,
+            3.0,
+            "its answer is partial",
+        ),
+    ] {
+        server.web.desk().nonsense = None;
+        watcher.until_amount("a", 7.0).await;
+        let said = format!(
+            r#"{{"status": "success", {more},
+                "data": {{"resultType": "vector", "result": [{result}]}}}}"#
+        );
+        server.web.desk().nonsense = Some((200, said));
+        let seen = watcher.until("a", |seen| !seen.is_fresh()).await;
+        let Observation::Partial(reading, lost) = seen else { panic!("{more}: {seen:?}") };
+        assert_eq!(reading.value, Value::Gauge(wished));
+        assert_eq!(&*lost.error, why);
+    }
+    // Nothing is lost: nothing waits.
+    server.web.desk().queues.clear();
+    server.web.desk().nonsense = None;
+    watcher.until_amount("a", 0.0).await;
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_metric_whose_age_nobody_can_tell_does_not_count_as_new() {
+    let server = Behind::start().await;
+    put(&server, "a", 7);
+    let mut watcher =
+        Watcher::asking(vec![question(&server, "a", "queue_a", OnEmpty::Zero, Unit::Gauge)]);
+    watcher.until_amount("a", 7.0).await;
+    put(&server, "a", 3);
+    server.web.desk().hangs = Some("timestamp".to_owned());
+    let seen = watcher.until("a", |seen| !seen.is_fresh()).await;
+    let Observation::Partial(reading, lost) = seen else { panic!("{seen:?}") };
+    assert_eq!(reading.value, Value::Gauge(3.0));
+    assert!(lost.error.starts_with("the age of its sample is unknown: "), "{}", lost.error);
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_is_refused_or_gives_many_series_is_told_in_the_servers_words() {
     let server = Behind::start().await;
     put(&server, "a", 7);

@@ -315,10 +315,10 @@ async fn amqp_reads_a_thousand_queues_on_one_line_and_unknown_ones_harm_no_other
 async fn amqp_tells_what_the_server_does_not_allow() {
     let server = Broker::start().await;
     put(&server, "/", "good", 7);
-    for (queue, code) in [("locked", 405), ("secret", 403), ("broken", 541)] {
+    for (queue, code) in [("locked", 405), ("secret", 403), ("broken", 541), ("away", 404)] {
         server.hall().refused.insert(queue.to_owned(), code);
     }
-    let names = ["good", "locked", "secret", "broken"];
+    let names = ["good", "locked", "secret", "broken", "away"];
     let questions = names.map(|name| question(name, &server, ask("/", name))).to_vec();
     let mut watcher = Watcher::asking(questions);
     watcher.until_amount("good", 7.0).await;
@@ -326,6 +326,8 @@ async fn amqp_tells_what_the_server_does_not_allow() {
         ("locked", "AccessDenied", "denies access to queue locked: 405 - queue 'locked'"),
         ("secret", "AccessDenied", "denies access to queue secret: 403"),
         ("broken", "SourceFailed", "cannot answer queue broken: 541"),
+        // It is there, and nobody has to create it.
+        ("away", "SourceFailed", "cannot answer queue away: 404"),
     ];
     for (name, word, sentence) in cases {
         let (label, message, _) = said(&watcher, name);

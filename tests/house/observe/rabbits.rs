@@ -345,7 +345,11 @@ async fn talk(stream: &mut TcpStream, hall: &Mutex<Hall>) -> std::io::Result<()>
                     Ok(ready) => say(stream, channel, (50, 11), &declared(&queue, ready)).await?,
                     Err(code) => {
                         let mut close = u16::to_be_bytes(code).to_vec();
-                        put_short(&mut close, &format!("{code} - queue '{queue}'"));
+                        // As a real one says of a classic queue whose node is down.
+                        let away =
+                            ["", "home node 'rabbit@b' of durable queue is down or inaccessible"];
+                        let away = away[usize::from(queue.starts_with("away"))];
+                        put_short(&mut close, &format!("{code} - queue '{queue}'{away}"));
                         close.extend([0, 50, 0, 10]);
                         is_open = false;
                         say(stream, channel, (20, 40), &close).await?;

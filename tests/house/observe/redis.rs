@@ -21,6 +21,8 @@ use super::rig::*;
 struct Desk {
     /// Added, read by the group `g`, pending.
     streams: BTreeMap<String, (i64, i64, i64)>,
+    /// Of each stream, what was trimmed before the group came to it.
+    trimmed: i64,
     /// Type and size of other keys.
     keys: BTreeMap<String, (&'static str, i64)>,
     /// Redis cannot tell the lag.
@@ -147,6 +149,7 @@ fn answer(desk: &mut Desk, words: &[String], is_in: &mut bool) -> String {
     let kind_of = ["list", "set", "zset", "hash"];
     match word(0) {
         "TYPE" => format!("+{}\r\n", desk.keys.get(word(1)).map_or("none", |it| it.0)),
+        "XLEN" => number(desk.streams.get(word(1)).map_or(0, |it| it.0 - desk.trimmed)),
         "XINFO" => {
             let Some((added, read, pending)) = desk.streams.get(word(2)).copied() else {
                 return "-ERR no such key\r\n".to_owned();
@@ -155,7 +158,7 @@ fn answer(desk: &mut Desk, words: &[String], is_in: &mut bool) -> String {
             if word(1) == "STREAM" {
                 return array(&[
                     bulk("length"),
-                    number(added),
+                    number(added - desk.trimmed),
                     bulk("last-generated-id"),
                     bulk(&last),
                     bulk("entries-added"),
@@ -175,7 +178,7 @@ fn answer(desk: &mut Desk, words: &[String], is_in: &mut bool) -> String {
                     bulk("pending"),
                     number(pending),
                     bulk("last-delivered-id"),
-                    bulk(&format!("{read}-0")),
+                    bulk(&format!("{}-0", read + desk.trimmed)),
                     bulk("entries-read"),
                     read_by.clone(),
                     bulk("lag"),
@@ -334,6 +337,31 @@ async fn a_group_has_what_it_has_not_read_or_not_acknowledged_and_both_are_count
     // Unless the group stands at the end.
     server.desk().streams.insert("orders".to_owned(), (1000, 1000, 4));
     watcher.until_amount("g", 4.0).await;
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_trimmed_before_a_group_came_to_it_does_not_wait() {
+    let server = Redis::start().await;
+    // Of a thousand the first 900 went unread: Redis' lag is 1000, and 900 when all is read.
+    server.desk().trimmed = 900;
+    server.desk().streams.insert("orders".to_owned(), (1000, 0, 0));
+    let mut watcher = Watcher::asking(vec![
+        server.question("g", group("orders")),
+        server.question("all", redis::Ask::Stream("orders".to_owned())),
+    ]);
+    let seen = watcher.until_amount("g", 100.0).await;
+    assert!(seen.is_fresh(), "{seen:?}");
+    assert_eq!((queue(&seen).arrived, queue(&seen).served), (None, None));
+    watcher.until_amount("all", 100.0).await;
+    server.desk().streams.insert("orders".to_owned(), (1000, 100, 4));
+    let seen = watcher.until_amount("g", 4.0).await;
+    assert!(seen.is_fresh(), "{seen:?}");
+    // A stream that is empty is there; one that is not is told.
+    server.desk().trimmed = 1000;
+    watcher.until_amount("all", 0.0).await;
+    server.desk().streams.clear();
+    watcher.until("all", |seen| label(seen) == "NotFound").await;
     watcher.observe.shutdown().await;
 }
 

@@ -28,6 +28,10 @@ struct Desk {
     requests: usize,
     /// Seconds that a query of this table takes.
     slow: Option<(String, u64)>,
+    /// It takes no more calls than these.
+    room: Option<usize>,
+    /// Those it did not take.
+    turned_away: usize,
     /// Calls at present, and the most there ever were.
     calls: usize,
     most: usize,
@@ -211,6 +215,17 @@ mod postgres {
     pub(super) async fn serve(mut stream: TcpStream, desk: &Mutex<Desk>) -> Option<()> {
         let mut greeting = vec![0; usize::try_from(stream.read_u32().await.ok()?).ok()? - 4];
         stream.read_exact(&mut greeting).await.ok()?;
+        let is_full = {
+            let mut desk = desk.lock().unwrap();
+            let is_full = desk.room.is_some_and(|room| room < desk.calls);
+            desk.turned_away += usize::from(is_full);
+            is_full
+        };
+        if is_full {
+            let said = error("53300", "sorry, too many clients already");
+            stream.write_all(&said).await.ok()?;
+            return None;
+        }
         let hello = [message(b'R', &0_i32.to_be_bytes()), message(b'K', &[0; 8]), ready()];
         stream.write_all(&hello.concat()).await.ok()?;
         let mut query = String::new();
@@ -534,6 +549,58 @@ async fn a_hundred_queries_need_at_most_four_connections_and_equal_ones_run_once
     }
     assert_eq!(server.desk().requests, 100);
     assert!(server.desk().most <= 4, "{} connections", server.desk().most);
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_one_connection_answers_all_queries_on_it() {
+    let server = Postgres::start().await;
+    server.desk().room = Some(1);
+    let mut questions = Vec::new();
+    for number in 0..40 {
+        server.fill(&format!("t{number}"), number);
+        questions.push(server.question(&format!("q{number}"), &depth_of(&format!("t{number}"))));
+    }
+    let mut watcher = Watcher::asking(questions);
+    for number in 0..40 {
+        watcher.until_amount(&format!("q{number}"), f64::from(number)).await;
+    }
+    let turned_away = server.desk().turned_away;
+    assert!(0 < turned_away && turned_away < 4, "{turned_away} calls too many");
+    // It is not pressed for more with each visit.
+    assert!(watcher.visits_within(POLL * 3).await > 0);
+    assert_eq!(server.desk().turned_away, turned_away);
+    for number in 0..40 {
+        assert!(watcher.latest(&format!("q{number}")).unwrap().is_fresh(), "q{number}");
+    }
+    watcher.observe.shutdown().await;
+    // Where it takes none, that is what is told.
+    server.desk().room = Some(0);
+    let asked = ["t1", "t2", "t3"].map(|table| server.question(table, &depth_of(table)));
+    let mut watcher = Watcher::asking(asked.to_vec());
+    for table in ["t1", "t2", "t3"] {
+        let seen = watcher.until(table, |_| true).await;
+        assert_eq!(label(&seen), "SourceFailed", "{seen:?}");
+    }
+    watcher.observe.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_too_long_is_not_read_and_costs_no_other_its_reading() {
+    let server = Postgres::start().await;
+    let long: &str = Box::leak("7".repeat(8 << 20).into_boxed_str());
+    server.desk().nonsense = Some(Nonsense::Rows(vec![Cell::Text(long)]));
+    let mut watcher = Watcher::asking(vec![server.question("a", "SELECT repeat('7', 8e6)")]);
+    let seen = watcher.until("a", |_| true).await;
+    assert_eq!(label(&seen), "SourceFailed", "{seen:?}");
+    let Observation::Failed(missing) = seen else { panic!("{seen:?}") };
+    assert!(missing.message.contains("longer than 1 MiB"), "{}", missing.message);
+    // What is long and not too long is read, again and again on the same connection.
+    let long: &str = Box::leak(format!("{}7", " ".repeat(600 << 10)).into_boxed_str());
+    server.desk().nonsense = Some(Nonsense::Rows(vec![Cell::Text(long)]));
+    watcher.until_amount("a", 7.0).await;
+    assert!(watcher.visits_within(POLL * 3).await > 0);
+    assert!(watcher.latest("a").unwrap().is_fresh());
     watcher.observe.shutdown().await;
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Desk {
     pub(super) login: Option<String>,
     /// The token it sells to whom.
     pub(super) seller: Option<(String, String)>,
+    /// The headers of the latest purchase.
+    pub(super) buyer: HeaderMap,
     /// Tokens sold.
     pub(super) sold: usize,
     pub(super) requests: usize,
@@ -91,6 +93,7 @@ async fn answer(
             return text_of(401, "who are you?");
         }
         desk.sold += 1;
+        desk.buyer = headers;
         return text_of(200, &format!(r#"{{"access_token": "{token}", "expires_in": 3600}}"#));
     }
     desk.headers = headers;
