@@ -85,6 +85,9 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
         add(&everywhere, GROUP, "capacitypools/status", &["patch"]);
         add(&everywhere, "", "nodes", &see);
         add(&everywhere, "events.k8s.io", "events", &see);
+        if written.has_karpenter {
+            add(&everywhere, "karpenter.sh", "nodepools", &see);
+        }
     }
     let asks = if account.is_open { &everywhere[..] } else { &[] };
     add(asks, "authentication.k8s.io", "tokenreviews", &["create"]);

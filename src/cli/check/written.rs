@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::super::reach::{self, Plurals};
 use super::install::Account;
 use crate::crd::pipeline::Stage;
-use crate::crd::pool::Pricing;
+use crate::crd::pool::{Pricing, ProviderKind};
 use crate::crd::workload::{Drain, HeadroomMode, ScaleIn};
 use crate::crd::{CapacityPool, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::CRON_JOB;
@@ -61,6 +61,8 @@ pub(super) struct Written {
     pub(super) templates: BTreeSet<(String, String)>,
     /// Is there a `CapacityPool`?
     pub(super) has_pools: bool,
+    /// And one whose owner says that Karpenter makes its nodes?
+    pub(super) has_karpenter: bool,
 }
 
 impl Written {
@@ -81,6 +83,9 @@ impl Written {
         let pools = pools.list(&ListParams::default()).await.map(|list| list.items);
         let pools = pools.unwrap_or_default();
         written.has_pools = !pools.is_empty();
+        let makers = pools.iter().filter_map(|pool| pool.spec.provider.as_ref());
+        written.has_karpenter =
+            makers.into_iter().any(|maker| maker.kind == ProviderKind::Karpenter);
         for pool in &pools {
             let Some(Pricing::OpenCost(name)) = pool.spec.pricing() else { continue };
             let found = shared.iter().find(|it| it.name_any() == name);
