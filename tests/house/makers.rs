@@ -24,7 +24,7 @@ struct Yard {
     watch: Watch,
 }
 
-fn patched(version: &str, kind: &str) -> ApiResource {
+fn resource(version: &str, kind: &str) -> ApiResource {
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
@@ -104,19 +104,25 @@ impl Yard {
     }
 
     async fn change(&self, name: &str, change: &Value) {
-        let resource = patched("karpenter.sh/v1", "NodePool");
+        let resource = resource("karpenter.sh/v1", "NodePool");
         let all: Api<DynamicObject> = Api::all_with(self.cluster.client(), &resource);
         all.patch(name, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
     }
 
-    fn node(&self, name: &str, maker: &str, of: &str, cpu: u32) {
-        let amounts = json!({"cpu": cpu.to_string(), "memory": "16Gi"});
+    async fn node(&self, name: &str, maker: &str, of: &str, cpu: u32) {
+        let labels = json!({NODE_POOL: maker, CAPACITY: of});
         let object = json!({
-            "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": name, "labels": {NODE_POOL: maker, CAPACITY: of}},
-            "status": {"capacity": amounts, "allocatable": amounts},
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {},
         });
         self.cluster.put("", "v1", "nodes", "", object).unwrap();
+        let amounts = json!({"cpu": cpu.to_string(), "memory": "16Gi"});
+        let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let conditions = if name == "young" { json!([]) } else { json!([ready]) };
+        let status = json!({"status": {
+            "capacity": amounts, "allocatable": amounts, "conditions": conditions,
+        }});
+        let all: Api<DynamicObject> = Api::all_with(self.cluster.client(), &resource("v1", "Node"));
+        all.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
     }
 
     /// A pod of the lane on spot.
@@ -179,31 +185,45 @@ async fn what_node_pools_leave_is_what_their_limits_leave_of_their_nodes_and_of_
     };
     let pool = yard.see("half full", left(4.0, 4.0)).await;
     assert_eq!(pool.seen.full, None);
-    yard.node("one", "cheap", "spot", 4);
+    yard.node("one", "cheap", "spot", 4).await;
     yard.see("there", left(4.0, 0.0)).await;
     // The sum is told later than the node is there.
-    yard.node("two", "cheap", "spot", 2);
+    yard.node("two", "cheap", "spot", 2).await;
     yard.see("more", left(2.0, 0.0)).await;
     yard.change("cheap", &json!({"status": {"resources": {"cpu": "7"}}})).await;
     yard.see("more on its way", left(1.0, 1.0)).await;
+    // That it is there does not mean that it takes pods.
+    yard.change(
+        "cheap",
+        &json!({"spec": {"limits": {"cpu": "11"}}, "status": {"resources": {"cpu": "9"}}}),
+    )
+    .await;
+    yard.node("young", "cheap", "spot", 3).await;
+    yard.see("not ready", left(2.0, 3.0)).await;
+    yard.change(
+        "cheap",
+        &json!({"spec": {"limits": {"cpu": "10"}}, "status": {"resources": {"cpu": "9"}}}),
+    )
+    .await;
+    yard.see("nearly full", left(1.0, 3.0)).await;
     // Another that makes such nodes, too: the room is the sum, and without a limit of one there is none.
     yard.node_pool("other", "spot", &json!({"cpu": "3"}), &json!({}));
-    yard.see("two of them", left(4.0, 1.0)).await;
+    yard.see("two of them", left(4.0, 3.0)).await;
     yard.change("other", &json!({"spec": {"limits": null}})).await;
     yard.see("unlimited", left(0.0, 0.0)).await;
     yard.change("other", &json!({"spec": {"limits": {"cpu": "0"}}})).await;
-    yard.change("cheap", &json!({"status": {"resources": {"cpu": "8"}}})).await;
+    yard.change("cheap", &json!({"status": {"resources": {"cpu": "10"}}})).await;
     let full = yard.full(Some("cheap")).await.unwrap();
     let limits =
         |name: &str, of: u32| format!("NodePool {name} is at its limits: its limits.cpu is {of}");
-    assert_eq!(full, format!("{}; {}", limits("cheap", 8), limits("other", 0)));
+    assert_eq!(full, format!("{}; {}", limits("cheap", 10), limits("other", 0)));
 }
 
 #[tokio::test]
 async fn what_was_asked_for_and_is_not_there_yet_counts() {
     let yard = Yard::new(spot()).with_karpenter();
     yard.node_pool("cheap", "spot", &json!({"cpu": "8"}), &json!({"cpu": "4"}));
-    yard.node("one", "cheap", "spot", 4);
+    yard.node("one", "cheap", "spot", 4).await;
     yard.pod("a", Some("one"));
     yard.pod("b", None);
     // Three are asked for, of which one has a node.
@@ -272,7 +292,7 @@ async fn karpenter_may_come_later_and_until_then_only_a_pool_of_its_own_says_so(
     yard.see("with it", |pool| pool.unmade.is_none()).await;
 
     let elsewhere = Yard::new(json!({"class": "Spot", "nodeSelector": {"pool": "spot"}}));
-    elsewhere.node("one", "gone", "spot", 4);
+    elsewhere.node("one", "gone", "spot", 4).await;
     let pool = elsewhere.see("there", |_| true).await;
     assert_eq!((pool.unmade, pool.seen.full, pool.seen.cpu), (None, None, None));
 }

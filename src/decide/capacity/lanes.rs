@@ -393,7 +393,9 @@ impl Turn<'_> {
         let given_up =
             lanes.flat_map(|lanes| workload.lanes.iter().flat_map(|seen| lanes.given_up(seen)));
         let kept = memory.lanes.iter().filter_map(|lanes| lanes.keeps_until());
-        pools.chain(given_up.chain(kept).filter(|at| self.at < *at)).min()
+        let each = self.stage.lanes.iter().zip(&workload.lanes);
+        let hopes = each.filter_map(|(lane, seen)| self.hopes_until(&lane.pool, seen));
+        pools.chain(hopes).chain(given_up.chain(kept).filter(|at| self.at < *at)).min()
     }
 
     /// What is to be written to each lane, unless something forbids it; and what all of it comes to.

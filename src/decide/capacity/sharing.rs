@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::super::pipeline::{Lane, PipelineId};
 use super::super::snapshot::Workload;
 use super::super::stage::Turn;
-use super::super::writes::span;
+use super::super::writes::{later, span};
 use super::budget::{Budget, PerReplica, Thing};
 use super::claim::{Asked, Claim, Claimant};
 use super::patience::patience;
@@ -25,6 +25,9 @@ use super::{LaneSeen, PoolCpu};
 
 /// For so long the highest wish counts, so that others do not move with one that wavers.
 const WINDOW: Duration = Duration::from_mins(5);
+
+/// Whether nodes come is looked at so often.
+const LOOKS: Duration = Duration::from_secs(5);
 
 /// Who has waited for so long on a place that was thought to be free does so in vain.
 const WAITS: Duration = Duration::from_secs(30);
@@ -173,6 +176,12 @@ impl Turn<'_> {
             waited if waited <= patience(seen) => coming,
             _ => 0.0,
         }
+    }
+
+    /// When to look again whether nodes come for the pods of a lane that wait at a pool's limits, while they may.
+    pub(super) fn hopes_until(&self, pool: &str, lane: &LaneSeen) -> Option<Timestamp> {
+        let is_waiting = lane.places.unplaced != 0 && self.is_at_limits(pool);
+        (is_waiting && 0.0 < self.hoped(pool, lane)).then(|| later(self.at, LOOKS))
     }
 
     /// CPUs that other lanes have asked for and not been given yet.

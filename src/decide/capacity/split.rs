@@ -469,12 +469,11 @@ mod tests {
                     desired: small(desired),
                     ready: small(ready),
                     placed: small(ready),
-                    unplaced: 0,
                     held: held_or_stuck,
                     doomed,
                     room,
                     stuck: held_or_stuck,
-                    is_fixed: false,
+                    ..stand(0)
                 }
             };
             let stands = [stand(2), of(near), of(far)];

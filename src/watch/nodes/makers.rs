@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::core::Object;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,8 @@ pub(in crate::watch) const NODE_POOLS: &str = "node pools";
 const LABEL: &str = "karpenter.sh/nodepool";
 /// What `Ready` sums up: who of them says no tells more.
 const PARTS: [&str; 2] = ["ValidationSucceeded", "NodeClassReady"];
+/// So long after it is Ready a node has the pods that waited for it: the scheduler tries them again after up to 10 s.
+const SETTLES: Duration = Duration::from_secs(10);
 /// What of its words is told.
 const WORDS: usize = 160;
 
@@ -87,6 +91,8 @@ pub(super) struct NodePool {
     /// What all its nodes have, by its own word, which is late by some seconds, and by the nodes that are there.
     told: Amounts,
     seen: Amounts,
+    /// CPUs of those of these nodes that hardly had time to take a pod.
+    young: f64,
     /// Why it makes no nodes.
     refuses: Option<Arc<str>>,
     /// The labels of its template, which its nodes have, too, and what it requires of them.
@@ -142,6 +148,7 @@ impl NodePool {
             limits: Limits { cores: limit("cpu"), bytes: limit("memory"), nodes: limit("nodes") },
             told: Amounts { cores: has("cpu"), bytes: has("memory"), nodes: has("nodes") },
             seen: Amounts::default(),
+            young: 0.0,
             refuses: refusal(wire),
             labels: wire.spec.template.metadata.labels.clone(),
             requirements: wire.spec.template.spec.requirements.clone(),
@@ -179,9 +186,9 @@ impl NodePool {
         (least.map(|(left, _)| left), least.map(|(_, of)| of))
     }
 
-    /// CPUs of nodes that it tells of and that are not there yet.
+    /// CPUs of nodes that it tells of and that are not there yet, or not for long.
     fn coming(&self) -> f64 {
-        (self.told.cores - self.seen.cores).max(0.0)
+        (self.told.cores - self.seen.cores).max(0.0) + self.young
     }
 
     /// Why it makes no more nodes, in words that stay as long as that does.
@@ -222,8 +229,8 @@ impl Nodes {
     /// Takes a NodePool in; true when something moved that counts.
     fn put_node_pool(&mut self, name: &Arc<str>, wire: &WireNodePool) -> bool {
         let old = self.node_pools.remove(name);
-        let seen = old.as_ref().map(|old| old.seen).unwrap_or_default();
-        let new = NodePool { seen, ..NodePool::read(wire) };
+        let (seen, young) = old.as_ref().map(|old| (old.seen, old.young)).unwrap_or_default();
+        let new = NodePool { seen, young, ..NodePool::read(wire) };
         let has_moved = old.as_ref() != Some(&new);
         self.node_pools.insert(Arc::clone(name), new);
         self.has_moved |= has_moved;
@@ -242,16 +249,17 @@ impl Nodes {
     }
 
     /// Finds who makes the nodes of each pool, and what nodes each of them has. Where NodePools cannot be read nobody does.
-    pub(super) fn find_makers(&mut self, insight: Insight) {
+    pub(super) fn find_makers(&mut self, insight: Insight, now: Timestamp) {
         self.insight = insight;
-        self.node_pools.values_mut().for_each(|it| it.seen = Amounts::default());
+        let reset = |it: &mut NodePool| (it.seen, it.young) = (Amounts::default(), 0.0);
+        self.node_pools.values_mut().for_each(reset);
         let mut others = BTreeSet::new();
         for node in self.each.values() {
             let note = node.pool.as_ref().and_then(|pool| self.pools.get_mut(pool));
             match (node.labels.get(LABEL), note) {
                 (Some(name), note) => {
                     if let Some(maker) = self.node_pools.get_mut(&**name) {
-                        maker.count(node);
+                        maker.count(node, now);
                     }
                     if let Some(note) = note.filter(|note| !note.made_by.contains(&**name)) {
                         note.made_by.insert(name.as_str().into());
@@ -346,7 +354,11 @@ impl Nodes {
 }
 
 impl NodePool {
-    fn count(&mut self, node: &Node) {
+    fn count(&mut self, node: &Node, now: Timestamp) {
+        let settled = |since: Timestamp| SETTLES <= now.duration_since(since).unsigned_abs();
+        if !node.ready_since.is_some_and(settled) && node.going.is_none() {
+            self.young += node.room.cores;
+        }
         self.seen.cores += node.whole.cores;
         self.seen.bytes += node.whole.bytes;
         self.seen.nodes += 1.0;

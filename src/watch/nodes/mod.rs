@@ -248,7 +248,7 @@ impl Nodes {
         if is_other {
             self.assign();
         }
-        self.find_makers(insight);
+        self.find_makers(insight, now);
         for node in self.each.values_mut().filter(|node| node.going.is_some()) {
             node.noticed.get_or_insert(now);
         }
