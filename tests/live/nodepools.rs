@@ -20,6 +20,8 @@ const SHARES: [i32; 2] = [5, 7];
 const NEEDED: i64 = 12;
 /// A node has four CPUs, and a little of that is the system's.
 const FIT: i32 = 3;
+/// On a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(10);
 /// What a pod waits for at the least before that alone is a sign.
 const WAITS: Duration = Duration::from_secs(30);
 
@@ -190,9 +192,13 @@ async fn play(ground: &Ground) -> Result<()> {
     let _orders = ground.pipeline("orders", 0, ("spot", "cheap")).await?;
     let beyond = SHARES[1] - FIT;
     ground.until_lanes(("orders", "spot"), [SHARES[0] + beyond, SHARES[1]], 12).await?;
-    let (asked, carried) = (ground.when("orders-spot", 7)?, ground.when("orders-kept", 9)?);
-    let took = Duration::try_from(carried.duration_since(asked))?;
-    ensure!(took < WAITS, "the last of them was carried after {took:?}");
+    // At once three, for which there surely is no room, and one more when it is seen that there is none for it, either.
+    let asked = ground.when("orders-spot", 7)?;
+    for (carried, most) in [(8, AT_ONCE), (9, WAITS)] {
+        let carried = ground.when("orders-kept", carried)?;
+        let took = Duration::try_from(carried.duration_since(asked))?;
+        ensure!(took < most, "it was carried after {took:?}");
+    }
     let limits = "NodePool cheap is at its limits: its limits.cpu is 4";
     let status = ground.until_state("spot", "Constrained", limits).await?;
     ensure!(status["evidence"][0]["kind"] == "Hard", "{status}");

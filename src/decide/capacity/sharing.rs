@@ -26,6 +26,8 @@ use super::{LaneSeen, PoolCpu};
 /// For so long the highest wish counts, so that others do not move with one that wavers.
 const WINDOW: Duration = Duration::from_mins(5);
 
+/// Who makes nodes has begun to after so long, if it can: what is left may be too little for the smallest that it may make.
+const BEGINS: Duration = Duration::from_secs(20);
 /// Whether nodes come is looked at so often.
 const LOOKS: Duration = Duration::from_secs(5);
 
@@ -172,7 +174,7 @@ impl Turn<'_> {
         let Some(seen) = self.pools_seen.get(pool) else { return 0.0 };
         let PoolCpu { left, coming, .. } = seen.cpu.unwrap_or_default();
         match self.waits(lane) {
-            waited if waited <= WAITS => left + coming,
+            waited if waited <= BEGINS => left + coming,
             waited if waited <= patience(seen) => coming,
             _ => 0.0,
         }

@@ -370,11 +370,11 @@ fn what_may_be_made_or_is_being_made_counts_until_it_does_not_come() {
     assert_eq!(yard.desired(), [[6, 7]], "one of three surely finds no place");
     let says = yard.members[0].says();
     assert!(says[0].contains("gives no nodes for 1 replica "), "{says:?}");
-    yard.turns(START + 2, |_| ());
-    assert_eq!(yard.desired(), [[8, 7]], "nobody began to make one for half a minute");
+    yard.turns(START, |_| ());
+    assert_eq!(yard.desired(), [[8, 7]], "nobody began to make one for 20 s");
     let mut yard = short([1.0, 1.0, 0.0]);
     assert_eq!(yard.desired(), [[6, 7]]);
-    yard.turns(START + 2, |_| ());
+    yard.turns(START, |_| ());
     assert_eq!(yard.desired(), [[7, 7]], "what is being made counts for longer");
     yard.turns(20, |_| ());
     assert_eq!(yard.desired(), [[8, 7]], "but not for ever");
