@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::rig::{Cluster, ClusterOptions, Kubernetes, Penstock};
+use crate::rig::{Cluster, ClusterOptions, Kubernetes};
 use crate::scene::{SOON, Scene, workload};
 use crate::yard::{Items, node};
 
@@ -16,7 +16,6 @@ const POOLS: [&str; 2] = ["kept", "spot"];
 /// What twelve replicas are shared out to: two on demand, and seven of ten above them on spot.
 const SHARES: [i32; 2] = [5, 7];
 const NEEDED: usize = 12;
-const FULL: &str = "its nodes have 8 CPUs, and limits.cpu is 10, too little for one more of 4";
 
 struct Yard {
     cluster: Cluster,
@@ -109,8 +108,8 @@ impl Yard {
     }
 }
 
-/// A yard whose pool on spot is at its limits, and bills has what it holds.
-async fn at_limits() -> Result<Yard> {
+#[tokio::test]
+async fn a_pool_at_its_limits_goes_to_who_is_served_first() -> Result<()> {
     let yard = Yard::open().await?;
     yard.pipeline("bills", 0).await?;
     // Four find a place, three wait for the last node that the pool may have.
@@ -123,32 +122,16 @@ async fn at_limits() -> Result<Yard> {
         .await?;
     yard.make(&node("spot", 2, 4)).await?;
     yard.until_shared("bills").await?;
+    let full = "its nodes have 8 CPUs, and limits.cpu is 10, too little for one more of 4";
     yard.scene
         .until("the pool to be at its limits", SOON, async || {
             let ask = ["get", "capacitypool", "spot", "-o", "jsonpath={.status}"];
             let status = yard.cluster.kubectl(&ask).await?;
-            ensure!(status.contains("Constrained") && status.contains(FULL), "{status}");
+            ensure!(status.contains("Constrained") && status.contains(full), "{status}");
             Ok(Some(()))
         })
         .await?;
-    Ok(yard)
-}
 
-#[tokio::test]
-async fn a_pool_at_its_limits_goes_to_who_is_served_first() -> Result<()> {
-    let yard = at_limits().await?;
-    handed_over(&yard, false).await
-}
-
-/// Killed while one gives way to the other, a daemon leaves what it has begun to the next, which ends as this one would have.
-#[tokio::test]
-async fn a_daemon_that_is_killed_while_one_gives_way_leaves_the_rest_to_the_next() -> Result<()> {
-    let yard = at_limits().await?;
-    handed_over(&yard, true).await
-}
-
-/// A pipeline comes that is served first; with the daemon killed when the first pod is let go of for it, if so told.
-async fn handed_over(yard: &Yard, is_killed: bool) -> Result<()> {
     let moves = || {
         let up = yard.scene.moves("bills-kept", 2)?;
         anyhow::Ok((up, yard.scene.moves("bills-spot", 0)?))
@@ -156,21 +139,6 @@ async fn handed_over(yard: &Yard, is_killed: bool) -> Result<()> {
     let (up, down) = moves().map(|(up, down)| (up.len(), down.len()))?;
     yard.pipeline("orders", 5).await?;
     let mut fewest = NEEDED;
-    let mut next = None;
-    if is_killed {
-        yard.scene
-            .until("bills to let go of the first", SOON, async || {
-                let (asked, ready) = yard.lanes("bills").await?;
-                fewest = fewest.min(ready);
-                ensure!(asked[1] != 0, "bills let go of all at once");
-                Ok((asked[1] < SHARES[1]).then_some(()))
-            })
-            .await?;
-        yard.scene.daemon.process().kill9();
-        let here = &yard.scene.namespace;
-        let here = ["--namespace", here, "--lease-namespace", here];
-        next = Some(Penstock::run(yard.cluster.kubeconfig(), &here).await?);
-    }
     yard.scene
         .until("orders to have its share, and bills to be carried", SOON * 2, async || {
             let (of_bills, ready) = yard.lanes("bills").await?;
@@ -187,10 +155,7 @@ async fn handed_over(yard: &Yard, is_killed: bool) -> Result<()> {
     ensure!(kept.is_sorted() && spot.is_sorted_by(|a, b| a >= b), "moves {kept:?} and {spot:?}");
     let short = ("CapacityShort", "True", "PoolShort");
     let said = yard.scene.until_condition("bills", short, SOON).await?;
-    let first = format!("{FULL}; {}/orders is served first", yard.scene.namespace);
+    let first = format!("{full}; {}/orders is served first", yard.scene.namespace);
     ensure!(said.contains(&first), "{said}");
-    if let Some(next) = next {
-        next.stop().await?;
-    }
     Ok(())
 }
