@@ -343,7 +343,7 @@ impl Nodes {
             return None;
         }
         if self.insight == Insight::Refused {
-            let message = "NodePools of Karpenter are not served, or may not be read, so that their limits and whether they are Ready are not known; hint: penstock check";
+            let message = "NodePools of Karpenter are not served, or may not be read, so that their limits and whether they are Ready are not known; hint: where Karpenter is there, the chart gives the right with --set capacity.nodePools=true";
             return Some(Unpriced { label: "NodePoolsUnread".into(), message: message.into() });
         }
         let name = provider.name.as_deref()?;

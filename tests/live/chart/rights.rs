@@ -447,8 +447,6 @@ fn nothing_in_vain(used: &Triples, allowed: &Triples) -> Result<()> {
             || (resource == "statefulsets" && verb == "get")
             // Nobody serves them here: tests/live/headroom.rs has them with a real Karpenter.
             || (group == "autoscaling.x-k8s.io")
-            // And these tests/live/nodepools.rs.
-            || (group == "karpenter.sh")
             || (group == "events.k8s.io" && verb == "patch")
     };
     let vain: Vec<_> = allowed.difference(used).filter(|triple| !elsewhere(triple)).collect();
