@@ -181,7 +181,7 @@ impl Watch {
         let starts =
             stores.nodes.has_pools() && !std::mem::replace(&mut stores.nodes.is_followed, true);
         let starts_makers = stores.nodes.are_karpenters()
-            && !std::mem::replace(&mut stores.nodes.asks_makers, true);
+            && !std::mem::replace(&mut stores.nodes.makers.are_followed, true);
         drop(stores);
         if starts {
             kinds::keep_nodes(self);

@@ -81,12 +81,9 @@ pub(super) fn needed(written: &Written, account: &Account) -> BTreeSet<Right> {
         add(&everywhere, "", "namespaces", &see);
     }
     if account.watches.is_empty() && written.has_pools {
-        add(&everywhere, GROUP, "capacitypools", &see);
         add(&everywhere, GROUP, "capacitypools/status", &["patch"]);
-        add(&everywhere, "", "nodes", &see);
-        add(&everywhere, "events.k8s.io", "events", &see);
-        if written.has_karpenter {
-            add(&everywhere, "karpenter.sh", "nodepools", &see);
+        for (group, resource) in written.seen_of_nodes() {
+            add(&everywhere, group, resource, &see);
         }
     }
     let asks = if account.is_open { &everywhere[..] } else { &[] };

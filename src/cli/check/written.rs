@@ -15,7 +15,7 @@ use super::install::Account;
 use crate::crd::pipeline::Stage;
 use crate::crd::pool::{Pricing, ProviderKind};
 use crate::crd::workload::{Drain, HeadroomMode, ScaleIn};
-use crate::crd::{CapacityPool, ClusterConnection, Connection, ScaledPipeline};
+use crate::crd::{CapacityPool, ClusterConnection, Connection, GROUP, ScaledPipeline};
 use crate::decide::CRON_JOB;
 
 /// A kind that is scaled, in one namespace.
@@ -66,6 +66,13 @@ pub(super) struct Written {
 }
 
 impl Written {
+    /// What the daemon looks at where there are pools: group and resource.
+    pub(super) fn seen_of_nodes(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let all = [(GROUP, "capacitypools"), ("", "nodes"), ("events.k8s.io", "events")];
+        let makers = self.has_karpenter.then_some(("karpenter.sh", "nodepools"));
+        all.into_iter().chain(makers)
+    }
+
     /// Reads all pipelines that this daemon looks after, and the connections they name.
     pub(super) async fn read(client: &Client, account: &Account) -> anyhow::Result<Self> {
         let (namespaces, labels) = (&account.watches, account.selector.as_deref());

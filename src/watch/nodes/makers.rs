@@ -14,6 +14,7 @@ use super::super::stores::{Name, Stores};
 use super::requirements::{Requirement, allow};
 use super::wire::WireCondition;
 use super::{Node, Nodes, PoolNote, PoolSight, Unpriced};
+use crate::crd::budget::Limits as Limited;
 use crate::crd::pool::ProviderKind;
 use crate::crd::quantity::Quantity;
 use crate::decide::PoolCpu;
@@ -98,6 +99,15 @@ pub(super) struct NodePool {
     /// The labels of its template, which its nodes have, too, and what it requires of them.
     labels: BTreeMap<String, String>,
     requirements: Vec<Requirement>,
+}
+
+/// All NodePools.
+#[derive(Debug, Default)]
+pub(in crate::watch) struct Makers {
+    each: BTreeMap<Arc<str>, NodePool>,
+    insight: Insight,
+    /// Is the watch of them on its way?
+    pub(in crate::watch) are_followed: bool,
 }
 
 /// Can NodePools be read?
@@ -228,11 +238,11 @@ fn refusal(wire: &WireNodePool) -> Option<Arc<str>> {
 impl Nodes {
     /// Takes a NodePool in; true when something moved that counts.
     fn put_node_pool(&mut self, name: &Arc<str>, wire: &WireNodePool) -> bool {
-        let old = self.node_pools.remove(name);
+        let old = self.makers.each.remove(name);
         let (seen, young) = old.as_ref().map(|old| (old.seen, old.young)).unwrap_or_default();
         let new = NodePool { seen, young, ..NodePool::read(wire) };
         let has_moved = old.as_ref() != Some(&new);
-        self.node_pools.insert(Arc::clone(name), new);
+        self.makers.each.insert(Arc::clone(name), new);
         self.has_moved |= has_moved;
         has_moved
     }
@@ -250,15 +260,15 @@ impl Nodes {
 
     /// Finds who makes the nodes of each pool, and what nodes each of them has. Where NodePools cannot be read nobody does.
     pub(super) fn find_makers(&mut self, insight: Insight, now: Timestamp) {
-        self.insight = insight;
+        self.makers.insight = insight;
         let reset = |it: &mut NodePool| (it.seen, it.young) = (Amounts::default(), 0.0);
-        self.node_pools.values_mut().for_each(reset);
+        self.makers.each.values_mut().for_each(reset);
         let mut others = BTreeSet::new();
         for node in self.each.values() {
             let note = node.pool.as_ref().and_then(|pool| self.pools.get_mut(pool));
             match (node.labels.get(LABEL), note) {
                 (Some(name), note) => {
-                    if let Some(maker) = self.node_pools.get_mut(&**name) {
+                    if let Some(maker) = self.makers.each.get_mut(&**name) {
                         maker.count(node, now);
                     }
                     if let Some(note) = note.filter(|note| !note.made_by.contains(&**name)) {
@@ -283,7 +293,7 @@ impl Nodes {
             };
             // Where some of its nodes are made by others, it may grow without a NodePool.
             let is_karpenters = note.is_karpenters() && (named.is_some() || !others.contains(pool));
-            let all = self.node_pools.iter().filter(|(name, it)| is_one(name, it));
+            let all = self.makers.each.iter().filter(|(name, it)| is_one(name, it));
             let makers = all.filter(|_| is_karpenters).map(|(name, _)| Arc::clone(name)).collect();
             note.makers = makers;
         }
@@ -311,7 +321,7 @@ impl Nodes {
         let sharing = self.pools.iter().filter(|(_, other)| shares(other));
         sharing.filter_map(|(name, _)| needs.get(name)).for_each(|need| owed.join(&need.owed));
         let one = needs.get(&note.meant.name).and_then(|need| need.owed.one);
-        let makers = || note.makers.iter().filter_map(|it| Some((it, self.node_pools.get(it)?)));
+        let makers = || note.makers.iter().filter_map(|it| Some((it, self.makers.each.get(it)?)));
         let mut left = Some(0.0);
         let mut words = Vec::new();
         for (name, maker) in makers() {
@@ -329,7 +339,7 @@ impl Nodes {
         }
         if let Some(cpu) = &mut sight.seen.cpu {
             // Its owner's limit is one as well.
-            let own = note.spec.limits.as_ref().and_then(|limits| limits.cpu());
+            let own = note.spec.limits.as_ref().and_then(Limited::cpu);
             let own = own.map_or(f64::INFINITY, |most| (most - sight.cores).max(0.0));
             *cpu = PoolCpu { left: left.min(own), coming, owed: owed.cores, ..*cpu };
         }
@@ -339,15 +349,15 @@ impl Nodes {
     fn unmade(&self, note: &PoolNote) -> Option<Unpriced> {
         let provider = note.spec.provider.as_ref();
         let provider = provider.filter(|provider| provider.kind == ProviderKind::Karpenter)?;
-        if self.insight == Insight::Awaited {
+        if self.makers.insight == Insight::Awaited {
             return None;
         }
-        if self.insight == Insight::Refused {
+        if self.makers.insight == Insight::Refused {
             let message = "NodePools of Karpenter are not served, or may not be read, so that their limits and whether they are Ready are not known; hint: where Karpenter is there, the chart gives the right with --set capacity.nodePools=true";
             return Some(Unpriced { label: "NodePoolsUnread".into(), message: message.into() });
         }
         let name = provider.name.as_deref()?;
-        let is_there = self.node_pools.contains_key(name);
+        let is_there = self.makers.each.contains_key(name);
         let message = || format!("spec.provider.name: no NodePool is named {name}").into();
         (!is_there).then(|| Unpriced { label: "NodePoolNotFound".into(), message: message() })
     }
@@ -374,20 +384,19 @@ impl PoolNote {
 
     /// Are its nodes made by Karpenter, as far as can be told?
     fn is_karpenters(&self) -> bool {
-        match &self.spec.provider {
-            Some(provider) => provider.kind == ProviderKind::Karpenter,
-            None => {
-                let mut keys = self.spec.node_selector.keys();
-                !self.made_by.is_empty() || keys.any(|key| key.starts_with("karpenter."))
-            }
+        if let Some(provider) = &self.spec.provider {
+            return provider.kind == ProviderKind::Karpenter;
         }
+        let mut keys = self.spec.node_selector.keys();
+        !self.made_by.is_empty() || keys.any(|key| key.starts_with("karpenter."))
     }
 }
 
 impl Stores {
     /// Can NodePools be read?
     pub(in crate::watch) fn insight(&self) -> Insight {
-        match (self.nodes.asks_makers, self.awaits(NODE_POOLS), self.is_without(NODE_POOLS)) {
+        match (self.nodes.makers.are_followed, self.awaits(NODE_POOLS), self.is_without(NODE_POOLS))
+        {
             (false, _, _) | (_, true, _) => Insight::Awaited,
             (true, false, true) => Insight::Refused,
             (true, false, false) => Insight::Granted,
@@ -403,7 +412,7 @@ impl Stores {
 
     /// A NodePool went.
     pub(in crate::watch) fn drop_node_pool(&mut self, name: &Name) {
-        if self.nodes.node_pools.remove(&name.name).is_some() {
+        if self.nodes.makers.each.remove(&name.name).is_some() {
             self.nodes.has_moved = true;
             self.touch_laned();
         }

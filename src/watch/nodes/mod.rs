@@ -16,7 +16,7 @@ use crate::decide::{Pool, PoolCpu, PoolSeen, PoolState};
 use super::stores::{Name, Stores};
 use boots::Boots;
 use going::{Going, Term};
-use makers::NodePool;
+use makers::Makers;
 use prices::Prices;
 use signs::Signs;
 
@@ -48,13 +48,10 @@ pub(super) struct Nodes {
     /// When those who take nodes back said so, by the name of the node.
     warned: BTreeMap<Arc<str>, Timestamp>,
     prices: Prices,
-    /// Those of Karpenter, and whether they can be read.
-    node_pools: BTreeMap<Arc<str>, NodePool>,
-    insight: Insight,
-    /// Are the watches of nodes, of what is said of them, and of who makes them on their way?
+    pub(super) makers: Makers,
+    /// Are the watches of nodes, and of what is said of them, on their way?
     pub(super) is_followed: bool,
     pub(super) is_listened: bool,
-    pub(super) asks_makers: bool,
     /// Has anything moved since the pools were last looked at?
     pub(super) has_moved: bool,
 }
