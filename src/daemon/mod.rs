@@ -413,7 +413,7 @@ fn budget_glance(place: BudgetPlace) -> BudgetGlance {
 }
 
 fn glance_of(sight: PoolSight) -> PoolGlance {
-    let PoolSight { seen, place, median_boot, cores, cost, unpriced } = sight;
+    let PoolSight { seen, place, median_boot, cores, cost, unpriced, unmade } = sight;
     PoolGlance {
         uid: place.uid,
         resource_version: place.resource_version,
@@ -421,6 +421,7 @@ fn glance_of(sight: PoolSight) -> PoolGlance {
         generation: place.generation,
         status: place.status,
         unpriced: unpriced.map(|why| (why.label, why.message)),
+        unmade: unmade.map(|why| (why.label, why.message)),
         nodes: seen.nodes,
         cores,
         startup: median_boot.zip(seen.boot),

@@ -33,6 +33,8 @@ pub struct PoolGlance {
     pub status: Arc<CapacityPoolStatus>,
     /// Why no price of its nodes is known, where a server is to say it: a CamelCase word and a sentence. Then it is not Ready.
     pub unpriced: Option<(Arc<str>, Arc<str>)>,
+    /// Why nothing is known of who makes its nodes, where its owner says who does: as above, and with the same end.
+    pub unmade: Option<(Arc<str>, Arc<str>)>,
     /// Nodes that are Ready and stay.
     pub nodes: u32,
     /// CPUs of all its nodes.
@@ -131,12 +133,13 @@ pub(super) fn pictures(
 impl PoolPicture {
     /// Its condition `Ready`.
     fn ready(&self) -> Condition {
-        let (truth, reason, message) = match &self.glance.unpriced {
-            None => (Truth::True, "Serving".into(), String::new()),
-            Some((label, message)) => {
-                (Truth::False, label.to_string().into(), cut(message.to_string()))
-            }
-        };
+        let (truth, reason, message) =
+            match self.glance.unpriced.as_ref().or(self.glance.unmade.as_ref()) {
+                None => (Truth::True, "Serving".into(), String::new()),
+                Some((label, message)) => {
+                    (Truth::False, label.to_string().into(), cut(message.to_string()))
+                }
+            };
         let claim = Claim { kind: "Ready", truth, reason, message: message.into() };
         condition(&claim, self.at, self.glance.generation, &self.glance.status.conditions)
     }

@@ -19,7 +19,7 @@ use crate::crd::{CapacityBudget, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::{ReserveSeen, TargetId};
 
 use super::drains::WireBudget;
-use super::nodes::{SIGNS, WireNode};
+use super::nodes::{NODE_POOLS, SIGNS, WireNode, WireNodePool};
 use super::pods::{PODS, WirePod};
 use super::quotas::WireQuota;
 use super::reserves::{BUFFERS, PLACEHOLDERS, WireBuffer, WireDeployment};
@@ -49,6 +49,18 @@ pub(super) fn keep_all(watch: &Watch) {
 /// Starts the stores that only pools of nodes need.
 pub(super) fn keep_nodes(watch: &Watch) {
     watch.keep(&ApiResource::erase::<Node>(&()), Reach::Cluster, &nodes());
+}
+
+/// And that of Karpenter's NodePools, which make nodes.
+pub(super) fn keep_node_pools(watch: &Watch) {
+    let makers = ApiResource {
+        group: "karpenter.sh".to_owned(),
+        version: "v1".to_owned(),
+        api_version: "karpenter.sh/v1".to_owned(),
+        kind: "NodePool".to_owned(),
+        plural: "nodepools".to_owned(),
+    };
+    watch.keep(&makers, Reach::Cluster, &node_pools());
 }
 
 /// And those of what is said of nodes and of pods that find none.
@@ -139,6 +151,16 @@ fn nodes() -> Keeper<WireNode> {
         without: Without::AtOnce,
         put: |stores, name, node| stores.put_node(name, &node),
         gone: Stores::drop_node,
+    }
+}
+
+fn node_pools() -> Keeper<WireNodePool> {
+    Keeper {
+        store: NODE_POOLS.to_owned(),
+        config: config(),
+        without: Without::AtOnce,
+        put: |stores, name, pool| stores.put_node_pool(name, &pool),
+        gone: Stores::drop_node_pool,
     }
 }
 

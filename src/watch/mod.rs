@@ -175,14 +175,19 @@ impl Watch {
         self.shelf.unsynced()
     }
 
-    /// Starts the watch of nodes, if there are pools of them and it is not on its way.
+    /// Starts the watch of nodes, if there are pools of them and it is not on its way, and that of who makes them.
     pub fn follow_nodes(&self) {
         let mut stores = self.shelf.open();
         let starts =
             stores.nodes.has_pools() && !std::mem::replace(&mut stores.nodes.is_followed, true);
+        let starts_makers = stores.nodes.are_karpenters()
+            && !std::mem::replace(&mut stores.nodes.makers.are_followed, true);
         drop(stores);
         if starts {
             kinds::keep_nodes(self);
+        }
+        if starts_makers {
+            kinds::keep_node_pools(self);
         }
     }
 
@@ -251,7 +256,8 @@ impl Watch {
         let gone: Vec<_> = std::mem::take(&mut stores.gone).into_iter().collect();
         // What a budget says of a pipeline that is gone is to be told anew.
         stores.budgets.have_moved |= !gone.is_empty() && !stores.budgets.is_empty();
-        stores.nodes.pass(now);
+        let insight = stores.insight();
+        stores.nodes.pass(insight, now);
         let pools_moved = std::mem::take(&mut stores.nodes.has_moved)
             | std::mem::take(&mut stores.budgets.have_moved);
         stores.share_quotas(now);
@@ -260,7 +266,8 @@ impl Watch {
         let mut pools = stores.nodes.sights(now);
         stores.pods.tells_places = !pools.is_empty();
         let needs = if pools.is_empty() { BTreeMap::new() } else { stores.needs(now) };
-        for (name, Need { lanes, taken }) in needs {
+        stores.nodes.bind(&mut pools, &needs);
+        for (name, Need { lanes, taken, .. }) in needs {
             if let Some(PoolSight { seen, .. }) = pools.get_mut(&name) {
                 seen.lanes = lanes;
                 if let Some(cpu) = &mut seen.cpu {

@@ -16,7 +16,7 @@ use crate::decide::{
 use crate::observe::{Credentials, Question};
 
 use super::budgets::BudgetSight;
-use super::nodes::PoolSight;
+use super::nodes::{Owed, PoolSight};
 use super::secrets::NoSecret;
 use super::stores::{Name, Stores};
 use super::strimzi;
@@ -103,6 +103,8 @@ pub(super) struct Need {
     pub(super) lanes: Vec<LaneNeed>,
     /// CPUs that those with a node request; of pools with limits.
     pub(super) taken: f64,
+    /// And what those request that are asked for and have none.
+    pub(super) owed: Owed,
 }
 
 impl Stores {
@@ -237,7 +239,9 @@ impl Stores {
                 signs: self.nodes.said_of(lane, now),
             });
             if self.nodes.has_limits(&lane.pool) {
-                need.taken += self.taken(&lane.target);
+                let asked = self.asked(&lane.target);
+                need.taken += asked.taken;
+                need.owed.join(&asked.owed);
             }
         }
         needs

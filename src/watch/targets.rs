@@ -13,7 +13,7 @@ use crate::decide::{
 
 use super::Extent;
 use super::levers::OURS;
-use super::pods::{PODS, Readiness};
+use super::pods::{Asked, PODS, Readiness};
 use super::selector::Selector;
 use super::stores::{Name, Stores};
 
@@ -250,10 +250,15 @@ impl Stores {
         Some(self.pods.standing(&target.namespace, selector, &self.nodes, now))
     }
 
-    /// CPUs that its pods request which have a node.
-    pub(super) fn taken(&self, target: &TargetId) -> f64 {
-        let selector = self.targets.selector(target);
-        selector.map_or(0.0, |selector| self.pods.taken(&target.namespace, selector))
+    /// What its pods request that have a node, and what those do that are asked for and have none.
+    pub(super) fn asked(&self, target: &TargetId) -> Asked {
+        let Some(ScaleNote::Read { desired, selector: Some(selector), pods_each, .. }) =
+            self.targets.scales.get(target)
+        else {
+            return Asked::default();
+        };
+        let desired = desired.saturating_mul(*pods_each);
+        self.pods.asked(&target.namespace, selector, desired)
     }
 
     /// Since when the oldest of its pods has waited for a node.

@@ -25,6 +25,7 @@ mod watch;
 mod lists;
 mod drains;
 mod signs;
+mod makers;
 mod meter;
 mod levers;
 mod observe;

@@ -37,6 +37,7 @@ pub(crate) fn pool(name: &str, class: Class, at: Timestamp) -> PoolPicture {
         generation: 1,
         status: Arc::default(),
         unpriced: None,
+        unmade: None,
         nodes: 3,
         cores: 12.0,
         startup: None,

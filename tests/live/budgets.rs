@@ -2,6 +2,7 @@
 //! raised again; a quota that pods and room share. Judged by what the API server recorded of who wrote what.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jiff::{Timestamp, ToSpan};
@@ -9,7 +10,7 @@ use penstock::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::examples::apply;
-use crate::rig::shared;
+use crate::rig::{Penstock, shared};
 use crate::scene::{SOON, Scene, kafka, workload};
 
 /// Pods that request one CPU each.
@@ -230,6 +231,43 @@ async fn who_comes_first_is_served_and_the_other_gives_way_within_the_budget() -
             Ok(Some(()))
         })
         .await
+}
+
+/// Killed when one has grown at the expense of another, which may not have given way yet, a daemon leaves that to the next.
+#[tokio::test]
+async fn a_daemon_that_is_killed_while_one_gives_way_to_another_leaves_the_budget_to_the_next()
+-> Result<()> {
+    let cluster = shared::cluster().await?;
+    let scene = Scene::open("budgets-killed").await?;
+    let (broker, namespace) = (shared::broker().await?, scene.namespace.as_str());
+    cluster.apply("default", &budget(namespace, "10").to_string()).await?;
+    two(&scene).await?;
+    broker.send(&format!("{namespace}-bills"), None, 80).await?;
+    scene.until_moved(("bills", 1, 8), SOON).await?;
+    broker.send(&format!("{namespace}-orders"), None, 60).await?;
+    scene.until_any_move("orders", 1).await?;
+    scene.daemon.process().kill9();
+    let killed = Clock::start().now();
+    let here = ["--namespace", namespace, "--lease-namespace", namespace];
+    let next = Penstock::run(cluster.kubeconfig(), &here).await?;
+    // As without: each moves once, and no more.
+    assert_eq!(scene.until_moved(("orders", 1, 6), SOON).await?, [6]);
+    assert_eq!(scene.until_moved(("bills", 1, 4), SOON).await?, [8, 4]);
+    scene.until_condition("bills", ("CapacityShort", "True", "OverBudget"), SOON).await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((scene.moves("orders", 1)?, scene.moves("bills", 1)?), (vec![6], vec![8, 4]));
+    // Nothing that was written since leaves more than the budget allows.
+    let mut writes = scene.writes("bills")?;
+    writes.extend(scene.writes("orders")?);
+    writes.sort_by_key(|write| write.at);
+    let mut asked = BTreeMap::from([("bills".to_owned(), 1), ("orders".to_owned(), 1)]);
+    for write in writes {
+        asked.insert(write.name, write.replicas.context("a write without its answer")?);
+        let all = asked.values().sum::<u32>();
+        ensure!(write.at < killed || all <= 10, "{asked:?}");
+    }
+    next.stop().await?;
+    Ok(())
 }
 
 /// The same by a quota of the namespace, which the API server keeps: what is written is never more than it lets be made.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
@@ -273,8 +273,32 @@ async fn dry(stageful: &Stageful) -> Result<()> {
     for number in 7..=9 {
         stageful.make(&node("spot", number)).await?;
     }
-    stageful.until_even(SHARES, Duration::from_mins(4)).await?;
+    // Nor while it is tried, and the first are back: those that carry go on, and are let go of one by one, by whoever comes next.
+    scene
+        .until("some to be back, and some to be carried", SOON * 2, async || {
+            let (ready, [kept, _]) = (stageful.ready().await?, stageful.asked().await?);
+            let back = ready.keys().any(|node| node.starts_with("spot"));
+            ensure!(!back || 5 < kept, "all are back: {kept}");
+            Ok(back.then_some(()))
+        })
+        .await?;
+    next.process().kill9();
+    let before = scene.moves("sink-kept", 2)?.len();
+    let last = Penstock::run(stageful.cluster.kubeconfig(), &here).await?;
+    let mut fewest = u32::MAX;
+    scene
+        .until("the shares to be even", Duration::from_mins(4), async || {
+            let (asked, ready) = (stageful.asked().await?, stageful.ready().await?);
+            let ready: u32 = ready.values().sum();
+            fewest = fewest.min(ready);
+            ensure!(asked == SHARES && ready == 12, "{asked:?}, {ready} are ready");
+            Ok(Some(()))
+        })
+        .await?;
+    ensure!(12 <= fewest, "{fewest} were ready");
+    let moves = scene.moves("sink-kept", 2)?;
+    ensure!(moves[before..].is_sorted_by(|a, b| a >= b), "its moves are {moves:?}");
     stageful.until_state("spot", "Available").await?;
-    next.stop().await?;
+    last.stop().await?;
     Ok(())
 }

@@ -73,6 +73,7 @@ mod first;
 mod scaling;
 mod draining;
 mod lanes;
+mod nodepools;
 mod packing;
 mod nodes;
 mod headroom;

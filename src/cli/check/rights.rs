@@ -67,6 +67,9 @@ fn of_no_namespace(
     if written.has_pools {
         all.extend([(GROUP, "capacitypools", SEE), (GROUP, "capacitypools/status", TELL)]);
         all.extend([("", "nodes", SEE), ("events.k8s.io", "events", SEE)]);
+        if written.has_karpenter {
+            all.push(("karpenter.sh", "nodepools", SEE));
+        }
     }
     all
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::super::reach::{self, Plurals};
 use super::install::Account;
 use crate::crd::pipeline::Stage;
-use crate::crd::pool::Pricing;
+use crate::crd::pool::{Pricing, ProviderKind};
 use crate::crd::workload::{Drain, HeadroomMode, ScaleIn};
 use crate::crd::{CapacityBudget, CapacityPool, ClusterConnection, Connection, ScaledPipeline};
 use crate::decide::CRON_JOB;
@@ -41,6 +41,7 @@ impl Kind {
 
 /// What all pipelines lean on.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Written {
     pub(super) pipelines: Vec<ScaledPipeline>,
     pub(super) targets: BTreeSet<Kind>,
@@ -61,6 +62,8 @@ pub(super) struct Written {
     pub(super) templates: BTreeSet<(String, String)>,
     /// Is there a `CapacityPool`?
     pub(super) has_pools: bool,
+    /// And one whose owner says that Karpenter makes its nodes?
+    pub(super) has_karpenter: bool,
     /// And a `CapacityBudget`?
     pub(super) has_budgets: bool,
 }
@@ -83,6 +86,9 @@ impl Written {
         let pools = pools.list(&ListParams::default()).await.map(|list| list.items);
         let pools = pools.unwrap_or_default();
         written.has_pools = !pools.is_empty();
+        let makers = pools.iter().filter_map(|pool| pool.spec.provider.as_ref());
+        written.has_karpenter =
+            makers.into_iter().any(|maker| maker.kind == ProviderKind::Karpenter);
         let budgets = Api::<CapacityBudget>::all(client.clone());
         let budgets = budgets.list(&ListParams::default().limit(1)).await;
         written.has_budgets = budgets.is_ok_and(|list| !list.items.is_empty());

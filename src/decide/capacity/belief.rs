@@ -26,6 +26,8 @@ const KEPT: usize = 10;
 const HARD: usize = 3;
 const SOON: Duration = Duration::from_mins(5);
 const APART: Duration = Duration::from_secs(10);
+/// The figures in what is said of a limit are told anew after this.
+const REPEAT: Duration = Duration::from_secs(30);
 /// Replicas that may try at last before the pool is trusted again.
 const TRUSTED: u32 = 4;
 
@@ -43,6 +45,9 @@ pub(super) struct Belief {
     freed: Timestamp,
     /// How long it is left alone when it is shut next.
     pause: Duration,
+    /// Why it may grow no further, where it is distrusted for that alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limited: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -86,8 +91,11 @@ impl Belief {
             Phase::Waiting { since } => since.checked_sub(LONGEST).unwrap_or(Timestamp::MIN),
             Phase::Free | Phase::Shut { .. } | Phase::Opening { .. } => since,
         };
+        let limited = seen.full.clone().filter(|_| matches!(phase, Phase::Waiting { .. }));
+        let sign = |what: &Arc<str>| Sign { at: since, is_hard: true, what: Arc::clone(what) };
+        let evidence = limited.iter().map(sign).collect();
         let heard = Timestamp::MIN;
-        Self { phase, since, state, evidence: Vec::new(), heard, freed, pause: probe }
+        Self { phase, since, state, evidence, heard, freed, pause: probe, limited }
     }
 
     /// What room it leaves.
@@ -188,6 +196,8 @@ impl Belief {
                 Phase::Waiting { since: at }
             }
             Phase::Waiting { .. } if seen.full.is_some() => self.phase,
+            // Nothing else was held against it.
+            Phase::Waiting { since } if self.limited.is_some() && self.heard < since => Phase::Free,
             // Some that came say nothing while others wait on: a zone may have had room for a few.
             Phase::Waiting { since } if is_served(since) && waited(seen, self.freed).is_none() => {
                 Phase::Free
@@ -216,8 +226,8 @@ impl Belief {
                 self.phase
             }
         };
-        if let (Some(what), Phase::Free, Phase::Waiting { .. }) = (&seen.full, self.phase, phase) {
-            self.note(Sign { at, is_hard: true, what: Arc::clone(what) });
+        if let (Some(what), Phase::Waiting { .. }) = (&seen.full, phase) {
+            self.limit(what, at);
         } else if let (Some(long), Phase::Free) = (long, self.phase)
             && phase != Phase::Free
         {
@@ -226,7 +236,9 @@ impl Belief {
         }
         match (self.phase, phase) {
             (Phase::Free, Phase::Free) => {}
-            (_, Phase::Free) => (self.freed, self.pause) = (at, seen.pool.probe),
+            (_, Phase::Free) => {
+                (self.freed, self.pause, self.limited) = (at, seen.pool.probe, None);
+            }
             (Phase::Opening { .. }, Phase::Shut { until }) => self.pause = span(at, until),
             _ => {}
         }
@@ -269,6 +281,21 @@ impl Belief {
             self.note(sign);
         }
         is_told
+    }
+
+    /// Notes why it may grow no further; in the place of what was said of that before, since it is one sign and not one more.
+    fn limit(&mut self, what: &Arc<str>, at: Timestamp) {
+        let sign = Sign { at, is_hard: true, what: Arc::clone(what) };
+        if self.phase == Phase::Free {
+            self.note(sign);
+        } else if let Some(told) = self.limited.as_ref().filter(|told| *told != what) {
+            let of_it = |it: &&mut Sign| it.what == *told && later(it.at, REPEAT) <= at;
+            let Some(before) = self.evidence.last_mut().filter(of_it) else { return };
+            *before = sign;
+        } else {
+            return;
+        }
+        self.limited = Some(Arc::clone(what));
     }
 
     /// Adds to what it rests on.

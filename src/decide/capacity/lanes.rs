@@ -316,12 +316,14 @@ impl Turn<'_> {
                 doomed: seen.places.doomed,
                 room: self.pools.room(&lane.pool),
                 stuck: count(lanes.given_up(seen).filter(|at| *at <= self.at).count()),
+                coming: 0,
                 is_fixed: lanes.forbidden(lane, seen).is_some(),
             })
             .collect();
         let mut on_pools = Vec::new();
-        for (lane, stand) in self.stage.lanes.iter().zip(&mut stands) {
+        for ((lane, seen), stand) in each().zip(&mut stands) {
             if self.is_at_limits(&lane.pool) {
+                stand.coming = self.still_coming(&lane.pool, seen);
                 stand.room = Room::Full(
                     stand.desired
                         + stand.held.saturating_sub(stand.desired.saturating_sub(stand.ready)),
@@ -367,15 +369,13 @@ impl Turn<'_> {
             let (pods, heir) = (part.stuck, heir.map(|heir| heir.pool.to_string()));
             told.push(Nodes::Unready { pool: pool.clone(), pods, heir });
         }
-        if self.pools.room(&lane.pool) != Room::Free
-            && (part.lent != 0 || seen.places.unplaced != 0)
-        {
+        if self.pools.room(&lane.pool) != Room::Free && (part.lent != 0 || part.lost != 0) {
             let heir = heir.map(|heir| heir.pool.to_string());
             let sign = self.pools.sign(&lane.pool).map(|sign| sign.what.to_string());
             let first = on_pools.iter().find(|claim| claim.pool() == Some(&pool));
             let signs = sign.into_iter().chain(first.and_then(PoolClaim::first));
             let sign = signs.collect::<Vec<_>>().join("; ");
-            let lacking = part.lent.max(seen.places.unplaced);
+            let lacking = part.lent.max(part.lost);
             told.push(Nodes::Short { pool, lacking, heir, sign });
         }
         told
@@ -393,7 +393,9 @@ impl Turn<'_> {
         let given_up =
             lanes.flat_map(|lanes| workload.lanes.iter().flat_map(|seen| lanes.given_up(seen)));
         let kept = memory.lanes.iter().filter_map(|lanes| lanes.keeps_until());
-        pools.chain(given_up.chain(kept).filter(|at| self.at < *at)).min()
+        let each = self.stage.lanes.iter().zip(&workload.lanes);
+        let hopes = each.filter_map(|(lane, seen)| self.hopes_until(&lane.pool, seen));
+        pools.chain(hopes).chain(given_up.chain(kept).filter(|at| self.at < *at)).min()
     }
 
     /// What is to be written to each lane, unless something forbids it; and what all of it comes to.

@@ -100,10 +100,10 @@ pub struct PoolSeen {
     /// Signs that no more can be had, as those who make nodes give them, oldest first; a few of the last hour. What is said of the pods of
     /// one lane is with that lane.
     pub signs: Vec<Sign>,
-    /// Why it may grow no further, as its owner limits it.
+    /// Why it may grow no further: as its owner limits it, or as who makes its nodes says before anybody waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full: Option<Arc<str>>,
-    /// What its nodes have and what of that is taken, where it has limits.
+    /// What its nodes have, what of that is taken, and what may come, where it has limits or who makes its nodes has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<PoolCpu>,
     /// What the lanes of all pipelines need of it, each workload once.
@@ -136,6 +136,20 @@ pub struct PoolCpu {
     pub cores: f64,
     /// Of that, what pods of lanes request that have a node, those that end among them.
     pub taken: f64,
+    /// What who makes its nodes may still add; 0 where nobody says.
+    #[serde(default, skip_serializing_if = "is_none_of_it")]
+    pub left: f64,
+    /// What nodes will have that are being made.
+    #[serde(default, skip_serializing_if = "is_none_of_it")]
+    pub coming: f64,
+    /// What pods of lanes request that were asked for and have no node yet, on all pools of the same maker.
+    #[serde(default, skip_serializing_if = "is_none_of_it")]
+    pub owed: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none_of_it(cores: &f64) -> bool {
+    *cores == 0.0
 }
 
 /// A sign that a pool gives no more nodes.

@@ -355,6 +355,32 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_pool_that_is_distrusted_for_a_limit_alone_is_trusted_as_soon_as_it_is_lifted() {
+        let mut life = Life::default();
+        let full = |what: &str| PoolSeen { full: Some(what.into()), ..seen(&[]) };
+        assert_eq!(life.turn(full("8 of 8"), Some(0), None, 5), PoolState::Constrained);
+        // It is one sign, whatever its figures.
+        for at in [100, 200, 300, 400] {
+            life.turn(full(&format!("{at} of 8")), Some(0), None, at);
+        }
+        let told: Vec<_> = life.evidence().iter().map(|sign| sign.what.to_string()).collect();
+        assert_eq!(told, ["400 of 8"]);
+        assert_eq!(life.turn(seen(&[]), Some(0), None, 401), PoolState::Available);
+        assert_eq!(life.turn(seen(&[]), Some(0), None, 900), PoolState::Available, "it waited");
+        // Nor does a restart forget for what it was.
+        let recalled = Some((PoolState::Constrained, second(0)));
+        let mut life = Life::default();
+        life.turn(PoolSeen { recalled, ..full("8 of 8") }, None, None, 10);
+        assert_eq!(&*life.evidence()[0].what, "8 of 8");
+        assert_eq!(life.turn(seen(&[]), None, None, 12), PoolState::Available);
+        // Who has been told besides that there are none waits until there are.
+        let mut life = Life::default();
+        life.turn(full("8 of 8"), None, None, 5);
+        life.turn(PoolSeen { full: Some("8 of 8".into()), ..seen(&[20]) }, Some(15), None, 21);
+        assert_eq!(life.turn(seen(&[20]), Some(15), None, 30), PoolState::Constrained);
+    }
+
+    #[test]
     fn a_pool_without_nodes_or_signs_is_unknown_and_used() {
         let mut life = Life::default();
         let none = || PoolSeen { nodes: 0, ..seen(&[]) };

@@ -41,6 +41,8 @@ pub(super) struct Stand {
     pub(super) room: Room,
     /// Pods that have a node and have not got Ready for so long that they hardly will.
     pub(super) stuck: u32,
+    /// At a pool's limits: of those for which none is found, so many may get a node yet.
+    pub(super) coming: u32,
     /// Somebody else decides its count: it is left as it is.
     pub(super) is_fixed: bool,
 }
@@ -58,12 +60,19 @@ pub(super) struct Part {
     pub(super) lent: u32,
     /// Of what it is to have, pods that have a node and do not get Ready.
     pub(super) stuck: u32,
+    /// Pods for which no node is found, and none is to be.
+    pub(super) lost: u32,
 }
 
 impl Stand {
     /// Those that are Ready and stay: who is told to end is Ready for a while yet.
     fn firm(&self) -> u32 {
         self.ready.min(self.desired).saturating_sub(self.doomed)
+    }
+
+    /// Those for which none is found, but for those that may get one yet.
+    fn lost(&self) -> u32 {
+        self.unplaced.saturating_sub(self.coming)
     }
 
     /// Replicas that surely have places. Those that are Ready and not all that have a node: who is on the way to a place that was kept for it
@@ -126,7 +135,7 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
                         let needed = wanted.saturating_sub(relieved).saturating_add(stand.doomed);
                         let stays = stand.desired.min(needed);
                         let replicas = wanted.min(most.max(stays));
-                        let unsure = stand.unplaced + stand.doomed + stuck;
+                        let unsure = stand.lost() + stand.doomed + stuck;
                         let sure = replicas.saturating_sub(unsure).min(most);
                         (replicas, (wanted - sure).max(lacking.min(carried)))
                     }
@@ -139,7 +148,7 @@ pub(super) fn split(lanes: &[Lane], stands: &[Stand], replicas: u32) -> Vec<Part
         };
         if let Some(part) = parts.get_mut(at) {
             (part.counted, part.replicas, part.lent) = (wanted - lent, replicas, lent);
-            part.stuck = stuck;
+            (part.stuck, part.lost) = (stuck, stand.lost());
         }
         if let Some(part) = heir.and_then(|heir| parts.get_mut(heir)) {
             part.counted += lent;
@@ -245,9 +254,9 @@ mod tests {
 
     fn stand(ready: u32) -> Stand {
         let (desired, placed) = (ready, ready);
-        let (doomed, unplaced, held, stuck) = (0, 0, 0, 0);
+        let (doomed, unplaced, held, stuck, coming) = (0, 0, 0, 0, 0);
         let (room, is_fixed) = (Room::Free, false);
-        Stand { desired, ready, placed, unplaced, held, doomed, room, stuck, is_fixed }
+        Stand { desired, ready, placed, unplaced, held, doomed, room, stuck, coming, is_fixed }
     }
 
     fn replicas(parts: &[Part]) -> Vec<u32> {
@@ -460,12 +469,11 @@ mod tests {
                     desired: small(desired),
                     ready: small(ready),
                     placed: small(ready),
-                    unplaced: 0,
                     held: held_or_stuck,
                     doomed,
                     room,
                     stuck: held_or_stuck,
-                    is_fixed: false,
+                    ..stand(0)
                 }
             };
             let stands = [stand(2), of(near), of(far)];

@@ -66,6 +66,7 @@ mod tests {
             generation: 1,
             status: Arc::default(),
             unpriced: None,
+            unmade: None,
             nodes: 1,
             cores,
             startup: None,

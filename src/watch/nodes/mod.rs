@@ -1,8 +1,8 @@
 //! Nodes and the pools that people make of them: which node belongs to which pool, which are about to go, and how long they take to come.
 //! Nothing of a node is kept but that. The watch of nodes starts with the first `CapacityPool`: without one, nobody asks.
 
-use std::collections::BTreeMap;
-use std::mem::replace;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::{replace, take};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +16,11 @@ use crate::decide::{Pool, PoolCpu, PoolSeen, PoolState};
 use super::stores::{Name, Stores};
 use boots::Boots;
 use going::{Going, Term};
+use makers::Makers;
 use prices::Prices;
 use signs::Signs;
 
+pub(super) use makers::{Insight, NODE_POOLS, Owed, WireNodePool};
 pub use prices::Unpriced;
 pub(super) use signs::REASONS as SIGNS;
 pub(super) use wire::WireNode;
@@ -26,7 +28,9 @@ pub(super) use wire::WireNode;
 mod boots;
 mod going;
 mod limits;
+mod makers;
 mod prices;
+mod requirements;
 mod signs;
 mod wire;
 
@@ -44,6 +48,7 @@ pub(super) struct Nodes {
     /// When those who take nodes back said so, by the name of the node.
     warned: BTreeMap<Arc<str>, Timestamp>,
     prices: Prices,
+    pub(super) makers: Makers,
     /// Are the watches of nodes, and of what is said of them, on their way?
     pub(super) is_followed: bool,
     pub(super) is_listened: bool,
@@ -65,6 +70,9 @@ struct PoolNote {
     boots: Boots,
     /// CPUs of the smallest node that it ever had: who makes nodes may make such a one again.
     smallest: Option<f64>,
+    /// NodePools of which nodes of it were seen, and those that make its nodes, where that is known of all of them.
+    made_by: BTreeSet<Arc<str>>,
+    makers: Vec<Arc<str>>,
 }
 
 /// What a write of the status of a pool needs.
@@ -95,6 +103,8 @@ pub struct PoolSight {
     pub cost: Option<f64>,
     /// Why no price is known, where a server is to say it and does not.
     pub unpriced: Option<Unpriced>,
+    /// Why nothing is known of who makes its nodes, where its owner says who does.
+    pub unmade: Option<Unpriced>,
 }
 
 /// A node, cut down.
@@ -153,17 +163,12 @@ impl Nodes {
         !self.pools.is_empty()
     }
 
-    /// May a pool become only so large?
-    pub(super) fn has_limits(&self, pool: &str) -> bool {
-        self.pools.get(pool).is_some_and(|note| note.spec.limits.is_some())
-    }
-
     /// Takes a pool in; true when it is another than before, our own words in its status apart.
     fn put_pool(&mut self, name: &Arc<str>, object: CapacityPool) -> bool {
         let status = object.status.unwrap_or_default();
         let old = self.pools.remove(name);
         let uid: Arc<str> = object.metadata.uid.unwrap_or_default().into();
-        let old = old.filter(|old| old.place.uid == uid);
+        let mut old = old.filter(|old| old.place.uid == uid);
         let is_news = old.as_ref().is_none_or(|old| old.spec != object.spec);
         // Only what an earlier life wrote is news; what comes back later are our own words.
         let recalled = match &old {
@@ -172,10 +177,11 @@ impl Nodes {
         };
         let recalled_boots = || Boots::recalled(status.startup.as_ref().and_then(boots_of));
         // Which hour it is, `pass` says.
-        let (signs, boots, smallest, percent) = old.map_or_else(
+        let (signs, boots, smallest, percent) = old.as_mut().map_or_else(
             || (Signs::default(), recalled_boots(), None, 100),
-            |old| (old.signs, old.boots, old.smallest, old.percent),
+            |old| (take(&mut old.signs), take(&mut old.boots), old.smallest, old.percent),
         );
+        let (made_by, makers) = old.map(|old| (old.made_by, old.makers)).unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let resource_version = object.metadata.resource_version.unwrap_or_default().into();
         let status = Arc::new(status);
@@ -193,6 +199,8 @@ impl Nodes {
             signs,
             boots,
             smallest,
+            made_by,
+            makers,
         };
         self.pools.insert(Arc::clone(name), note);
         if is_news {
@@ -226,9 +234,9 @@ impl Nodes {
         has_moved
     }
 
-    /// Notes since when nodes have been going, so that their end can be told, which hour's prices hold, and forgets prices that were told too
-    /// long ago.
-    pub(super) fn pass(&mut self, now: Timestamp) {
+    /// Notes since when nodes have been going, so that their end can be told, which hour's prices hold, and who makes the nodes of each pool, and
+    /// forgets prices that were told too long ago.
+    pub(super) fn pass(&mut self, insight: Insight, now: Timestamp) {
         let mut is_other = self.prices.pass(now);
         for note in self.pools.values_mut() {
             let (percent, _) = note.meant.tariff.look(now);
@@ -237,6 +245,7 @@ impl Nodes {
         if is_other {
             self.assign();
         }
+        self.find_makers(insight, now);
         for node in self.each.values_mut().filter(|node| node.going.is_some()) {
             node.noticed.get_or_insert(now);
         }
@@ -350,9 +359,9 @@ impl PoolNote {
             boot: boots.map(|(_, most)| most),
             signs: self.signs.fresh(None, now),
             full: self.full(&members, cost),
-            cpu: self.spec.limits.as_ref().map(|_| PoolCpu {
+            cpu: (self.spec.limits.is_some() || !self.makers.is_empty()).then(|| PoolCpu {
                 cores: members.iter().map(|node| node.room.cores).sum(),
-                taken: 0.0,
+                ..PoolCpu::default()
             }),
             lanes: Vec::new(),
             recalled: self.recalled,
@@ -364,6 +373,7 @@ impl PoolNote {
             cores: members.iter().map(|node| node.whole.cores).sum(),
             cost,
             unpriced: self.unpriced(prices),
+            unmade: None,
         }
     }
 
@@ -452,7 +462,7 @@ mod tests {
         let node = r#"{"metadata": {"name": "one", "labels": {"node.kubernetes.io/instance-type": "m5"}}, "spec": {}, "status": {}}"#;
         nodes.put_node(&"one".into(), &serde_json::from_str(node).unwrap());
         let mut price = |time: &str| {
-            nodes.pass(at(time));
+            nodes.pass(Insight::Awaited, at(time));
             let sights = nodes.sights(at(time));
             assert_eq!(sights["night"].unpriced, None);
             (nodes.ground("one", at(time)).unwrap().price, sights["night"].cost)
@@ -462,7 +472,7 @@ mod tests {
         assert_eq!(price("2026-11-24T06:00:00Z"), (Some(0.5), Some(0.5)));
         // What cannot be read has no price of its own, and is told.
         nodes.put_pool(&"night".into(), pool(&hours.replace("0 22 * * *", "at ten it is")));
-        nodes.pass(at("2026-11-24T23:00:00Z"));
+        nodes.pass(Insight::Awaited, at("2026-11-24T23:00:00Z"));
         let told = nodes.sights(at("2026-11-24T23:00:00Z"))["night"].unpriced.clone().unwrap();
         assert!(told.message.starts_with("not all hours have"), "{told:?}");
         assert!(told.message.contains("spec.price.hours[0].start"), "{told:?}");

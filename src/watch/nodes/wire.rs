@@ -14,7 +14,7 @@ use super::{Node, Room};
 /// A node cut down to what tells whether it stays, when it came and what it costs.
 pub(in crate::watch) type WireNode = Object<WireSpec, WireStatus>;
 
-const GIB: f64 = 1_073_741_824.0;
+pub(super) const GIB: f64 = 1_073_741_824.0;
 const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use crate::crd::meaning::Resource;
 use crate::crd::quantity::Quantity;
 use crate::decide::{Cpu, Thing};
-use crate::watch::nodes::Nodes;
+use crate::watch::nodes::{Nodes, Owed};
 use crate::watch::selector::Selector;
 
-use super::{Pod, Pods, Readiness, WireRequests, WireResources, WireSpec};
+use super::{Pod, Pods, Readiness, State, WireRequests, WireResources, WireSpec};
 
 /// What a container requests, and what it is limited to; the pod as a whole has no name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,15 @@ pub(in crate::watch) struct Demand {
     cpu_limit: f64,
     memory_limit: f64,
     ended: u32,
+}
+
+/// What the pods of a lane ask of nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(in crate::watch) struct Asked {
+    /// CPUs of those that have one, those that end among them.
+    pub(in crate::watch) taken: f64,
+    /// And of those that lack one, or are not made yet, as those that are.
+    pub(in crate::watch) owed: Owed,
 }
 
 impl AddAssign for Demand {
@@ -100,12 +109,30 @@ impl Pods {
         all
     }
 
-    /// CPUs that the pods request which a selector matches and which have a node, those that end among them.
-    pub(in crate::watch) fn taken(&self, namespace: &str, selector: &Selector) -> f64 {
-        let mut all = Demand::default();
-        let placed = self.matching(namespace, selector).filter(|(_, pod)| pod.node.is_some());
-        placed.for_each(|(_, pod)| all.add(pod));
-        all.cores
+    /// What the pods request which a selector matches and of which there shall be so many.
+    pub(in crate::watch) fn asked(
+        &self,
+        namespace: &str,
+        selector: &Selector,
+        desired: u32,
+    ) -> Asked {
+        let (mut stay, mut placed, mut taken) = (Demand::default(), 0, Demand::default());
+        for (_, pod) in self.matching(namespace, selector) {
+            let stays = !pod.has_ended() && pod.state != State::Goes;
+            if stays {
+                stay.add(pod);
+            }
+            if pod.node.is_some() {
+                placed += u32::from(stays);
+                taken.add(pod);
+            }
+        }
+        let mut owed = Owed::default();
+        if stay.pods != 0 {
+            let (pods, lacking) = (f64::from(stay.pods), desired.max(stay.pods) - placed);
+            owed.add(f64::from(lacking), (stay.cores / pods, stay.bytes / pods));
+        }
+        Asked { taken: taken.cores, owed }
     }
 
     /// What the pods of a namespace ask for that none of these selectors matches, those apart that only keep room under these names: they

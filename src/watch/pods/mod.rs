@@ -27,7 +27,7 @@ mod demand;
 mod leaving;
 mod standing;
 
-pub(super) use demand::Demand;
+pub(super) use demand::{Asked, Demand};
 
 /// How the store of pods is called.
 pub(super) const PODS: &str = "pods";

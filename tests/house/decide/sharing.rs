@@ -130,6 +130,8 @@ struct Yard {
     members: Vec<Member>,
     places: u32,
     pools: BTreeMap<Arc<str>, PoolSeen>,
+    /// CPUs of spot that may still be made, that are being made, and that others wait for.
+    hopes: [f64; 3],
     memory: Memory,
     at: i64,
 }
@@ -142,7 +144,8 @@ impl Yard {
         let names = ["orders", "prints", "mails"].into_iter().zip(priorities);
         let others = names.map(|(name, priority)| Member::new(name, *priority));
         let members = std::iter::once(Member::new("bills", 0)).chain(others).collect();
-        let mut yard = Self { members, places: 7, pools, memory: Memory::default(), at: 0 };
+        let (memory, hopes) = (Memory::default(), [0.0; 3]);
+        let mut yard = Self { members, places: 7, pools, hopes, memory, at: 0 };
         yard.turns(200, |_| ());
         yard.members[0].backlog = 120;
         yard.turns(60, |_| ());
@@ -174,7 +177,11 @@ impl Yard {
             }
             let taken = f64::from(self.taken());
             // A CPU that no pod of a whole one finds place in.
-            self.pools.get_mut("spot").unwrap().cpu = Some(PoolCpu { cores: 8.0, taken });
+            let waits = |member: &Member| f64::from(member.lanes[SPOT].places.unplaced);
+            let [left, coming, others] = self.hopes;
+            let owed = others + self.members.iter().map(waits).sum::<f64>();
+            let cpu = PoolCpu { cores: 8.0, taken, left, coming, owed };
+            self.pools.get_mut("spot").unwrap().cpu = Some(cpu);
             there.into_iter().for_each(|index| self.turn(index));
             look(self);
         }
@@ -347,4 +354,56 @@ fn what_waits_may_wait_where_nobody_else_would_have_its_place() {
     yard.places = 7;
     yard.turns(100, |_| ());
     assert_eq!(yard.desired(), [[5, 7]]);
+}
+
+#[test]
+fn what_may_be_made_or_is_being_made_counts_until_it_does_not_come() {
+    let short = |hopes| {
+        let mut yard = Yard::new(&[]);
+        yard.places = 4;
+        (yard.members[0].pods[SPOT].placed, yard.members[0].pods[SPOT].alive) = (4, 7);
+        yard.hopes = hopes;
+        yard.turns(START, |_| ());
+        yard
+    };
+    let mut yard = short([2.0, 0.0, 0.0]);
+    assert_eq!(yard.desired(), [[6, 7]], "one of three surely finds no place");
+    let says = yard.members[0].says();
+    assert!(says[0].contains("gives no nodes for 1 replica "), "{says:?}");
+    yard.turns(START, |_| ());
+    assert_eq!(yard.desired(), [[8, 7]], "nobody began to make one for 20 s");
+    let mut yard = short([1.0, 1.0, 0.0]);
+    assert_eq!(yard.desired(), [[6, 7]]);
+    yard.turns(START, |_| ());
+    assert_eq!(yard.desired(), [[7, 7]], "what is being made counts for longer");
+    yard.turns(20, |_| ());
+    assert_eq!(yard.desired(), [[8, 7]], "but not for ever");
+    yard.places = 7;
+    yard.turns(100, |_| ());
+    assert_eq!(yard.desired(), [[5, 7]]);
+    let mut yard = short([2.0, 0.0, 1.0]);
+    assert_eq!(yard.desired(), [[7, 7]], "another waits for one of the two");
+    yard.hopes = [2.0, 4.0, 2.0];
+    yard.places = 7;
+    yard.turns(100, |_| ());
+    assert_eq!(yard.desired(), [[5, 7]]);
+}
+
+#[test]
+fn while_no_node_is_made_only_new_replicas_go_elsewhere_and_then_they_are_back_at_once() {
+    let mut yard = Yard::new(&[]);
+    let why = "NodePool cheap is not Ready: NodeClassNotFound";
+    yard.pools.get_mut("spot").unwrap().full = Some(why.into());
+    yard.members[0].backlog = 200;
+    yard.smoothly(3);
+    assert_eq!(yard.desired(), [[13, 7]]);
+    yard.turns(40, |_| ());
+    let says = yard.members[0].says();
+    assert!(says[0].contains(why), "{says:?}");
+    yard.pools.get_mut("spot").unwrap().full = None;
+    yard.places = 12;
+    yard.turns(2, |_| ());
+    assert_eq!(yard.desired(), [[13, 12]], "they are asked for at once");
+    yard.turns(3 * START, |_| ());
+    assert_eq!(yard.desired(), [[8, 12]], "and let go of where they stood in");
 }
