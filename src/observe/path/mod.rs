@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     /// Paths, with semicolons between.
-    const PATHS: &str = r#"
+    const PATHS: &str = r"
 $ ; $.most ; $['it\'s'][1][1][0] ; $.queues[0].depth ; $.queues[-1].depth ; $.queues[9] ; $.queues[-9] ; $.queues[*].depth ; $.* ; $..depth ; $..*
  ; $..[0] ; $.queues..tags[*] ; $.queues[0,2].name ; $.queues[0]['name','depth'] ; $.queues[1:].name ; $.queues[:2].name ; $.queues[::2].name
  ; $.queues[::-1].name ; $.queues[-2:].name ; $.queues[5:1:-1].name ; $.queues[0:3:0] ; $.most[0] ; $.most.x ; $.queues.name
@@ -229,7 +229,7 @@ $ ; $.most ; $['it\'s'][1][1][0] ; $.queues[0].depth ; $.queues[-1].depth ; $.qu
  ; $.queues[?match(@.name, 'b')] ; $.queues[?@.of == $.deep.deep.of].name ; $.queues[?value(@..n) == 1].name ; $.queues[?@.tags[?@ == 'y']].name
  ; $.queues[?@.name > 'a'].depth ; $.queues[?@.tags == @.tags].name ; $.queues[?search(@.name, '(')] ; $[?@.deep].deep.depth ; $.queues[?$.most].name
  ; $.queues[?@.depth == 7.0].name
-"#;
+";
 
     #[test]
     fn it_leads_where_the_library_leads() {
