@@ -399,6 +399,7 @@ fn the_hook_has_what_it_uses(
     ensure!(strange.is_empty(), "the hook does, and the chart does not allow: {strange:?}");
     let of_all = [
         "apiservices.apiregistration.k8s.io",
+        "capacitybudgets.penstock.dev",
         "capacitypools.penstock.dev",
         "clusterconnections.penstock.dev",
         "customresourcedefinitions.apiextensions.k8s.io",
