@@ -231,6 +231,12 @@ async fn empties_a_node(scene: &Scene) -> Result<()> {
             Ok((nodes.len() == 2 && nodes.values().all(|pods| *pods == 2)).then_some(()))
         })
         .await?;
+    // What it has not seen Ready goes first, whatever it costs.
+    scene
+        .until("Penstock to see them", SOON * 2, async || {
+            Ok((scene.stage("packed").await?.replicas.ready == Some(4)).then_some(()))
+        })
+        .await?;
     let pinned = json!({"penstock.dev/paused-replicas": "2"});
     scene
         .change(json!({
