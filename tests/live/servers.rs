@@ -253,12 +253,14 @@ async fn refusal(config: &ClientConfig) -> Result<Option<(RDKafkaErrorCode, Stri
     struct Ears(Mutex<Option<(RDKafkaErrorCode, String)>>);
     impl ClientContext for Ears {
         fn error(&self, error: KafkaError, reason: &str) {
-            let heard =
-                error.rdkafka_error_code().filter(|code| *code != RDKafkaErrorCode::AllBrokersDown);
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert((heard.unwrap_or(RDKafkaErrorCode::Fail), reason.to_owned()));
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+            // It has the words of what went wrong, and may come before that.
+            if code != RDKafkaErrorCode::AllBrokersDown {
+                self.0
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert((code, reason.to_owned()));
+            }
         }
     }
     impl ConsumerContext for Ears {}
