@@ -100,10 +100,12 @@ impl<'a> Evidence<'a> {
         self.queues().map(|(_, queue)| lag(queue)).reduce(u64::saturating_add)
     }
 
-    /// What waits in each partition of all queues.
+    /// What waits in each partition of all queues, the least first: in which order they were told means nothing.
     pub(super) fn lags(&self) -> Vec<f64> {
         let all = self.queues().flat_map(|(_, queue)| &queue.partitions);
-        all.map(|partition| float(partition.lag())).collect()
+        let mut lags: Vec<f64> = all.map(|partition| float(partition.lag())).collect();
+        lags.sort_unstable_by(f64::total_cmp);
+        lags
     }
 
     /// The largest age that a source tells by itself.
